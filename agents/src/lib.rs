@@ -1,0 +1,14 @@
+//! Agents that estimate Q(s, a) by the Bellman equation: in tables and as deep Q-networks.
+//!
+//! An agent knows no logger and no files: it acts, learns, and gives statistics and a [`Snapshot`] of itself when asked.
+//! [`registry`] makes one from a name and settings.
+
+mod agent;
+pub mod registry;
+mod schedule;
+mod snapshot;
+pub mod tabular;
+
+pub use agent::{Agent, LearnError, Learner, Planner, Stat, Task, Trainer};
+pub use schedule::Linear;
+pub use snapshot::{Loaded, Snapshot, SnapshotError};

@@ -1,0 +1,176 @@
+//! The whole state of an agent as named arrays and a JSON value: data, never code.
+
+use bytemuck::{NoUninit, Pod};
+use safetensors::{Dtype, SafeTensors, View};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+/// Named arrays and state values, borrowed from the agent wherever they are large.
+#[derive(Debug, Default)]
+pub struct Snapshot<'a> {
+    arrays: Vec<(String, Array<'a>)>,
+    state: Map<String, Value>,
+}
+
+#[derive(Debug)]
+struct Array<'a> {
+    dtype: Dtype,
+    len: usize,
+    bytes: Cow<'a, [u8]>,
+}
+
+/// An element type an array can have.
+pub trait Element: Pod {
+    /// Its name in the file.
+    const DTYPE: Dtype;
+}
+
+macro_rules! elements {
+    ($($element:ty => $dtype:ident),*) => { $(impl Element for $element { const DTYPE: Dtype = Dtype::$dtype; })* };
+}
+elements!(u8 => U8, u16 => U16, u32 => U32, u64 => U64, f32 => F32, f64 => F64);
+
+impl<'a> Snapshot<'a> {
+    /// Adds an array without copying it.
+    pub fn array<T: Element + NoUninit>(mut self, name: impl Into<String>, data: &'a [T]) -> Self {
+        let bytes = Cow::Borrowed(bytemuck::cast_slice(data));
+        self.arrays.push((name.into(), Array { dtype: T::DTYPE, len: data.len(), bytes }));
+        self
+    }
+
+    /// Adds an array made for this snapshot.
+    pub fn owned_array<T: Element + NoUninit>(mut self, name: impl Into<String>, data: &[T]) -> Self {
+        let bytes = Cow::Owned(bytemuck::cast_slice(data).to_vec());
+        self.arrays.push((name.into(), Array { dtype: T::DTYPE, len: data.len(), bytes }));
+        self
+    }
+
+    /// Adds a value to the state.
+    ///
+    /// # Panics
+    /// When `value` has no JSON form.
+    pub fn value(mut self, name: &str, value: &impl Serialize) -> Self {
+        let value = serde_json::to_value(value).expect("state values have a JSON form");
+        self.state.insert(name.to_string(), value);
+        self
+    }
+
+    /// Takes in all of `part`, its names prefixed with `prefix` and a dot.
+    pub fn nest(mut self, prefix: &str, part: Snapshot<'a>) -> Self {
+        self.arrays.extend(part.arrays.into_iter().map(|(name, array)| (format!("{prefix}.{name}"), array)));
+        self.state.insert(prefix.to_string(), Value::Object(part.state));
+        self
+    }
+
+    /// The arrays, as safetensors writes them.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, impl View)> {
+        self.arrays.iter().map(|(name, array)| (name.as_str(), array))
+    }
+
+    /// The state values as one JSON object.
+    pub fn state(&self) -> &Map<String, Value> {
+        &self.state
+    }
+}
+
+impl View for &Array<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        std::slice::from_ref(&self.len)
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// A part of a snapshot that is missing or does not fit.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// No such array.
+    #[error("the checkpoint has no array `{0}`")]
+    MissingArray(String),
+    /// An array of another length or element type.
+    #[error("array `{name}` of the checkpoint holds {found}, expected {expected}")]
+    Mismatch {
+        /// Name of the array.
+        name: String,
+        /// What it holds.
+        found: String,
+        /// What it should hold.
+        expected: String,
+    },
+    /// A state value that is missing or has another form.
+    #[error("value `{name}` of the checkpoint: {reason}")]
+    Value {
+        /// Name of the value.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A snapshot read back: the arrays of one safetensors file and the state beside it.
+#[derive(Debug)]
+pub struct Loaded<'a> {
+    arrays: &'a SafeTensors<'a>,
+    state: &'a Map<String, Value>,
+    prefix: String,
+}
+
+impl<'a> Loaded<'a> {
+    /// A view of what was read.
+    pub fn new(arrays: &'a SafeTensors<'a>, state: &'a Map<String, Value>) -> Self {
+        Self { arrays, state, prefix: String::new() }
+    }
+
+    /// The part that [`Snapshot::nest`] stored under `prefix`.
+    ///
+    /// # Errors
+    /// When there is no such part.
+    pub fn nested(&self, prefix: &str) -> Result<Loaded<'a>, SnapshotError> {
+        let state = self.state.get(prefix).and_then(Value::as_object).ok_or_else(|| SnapshotError::Value {
+            name: format!("{}{prefix}", self.prefix),
+            reason: "missing".to_string(),
+        })?;
+        Ok(Loaded { arrays: self.arrays, state, prefix: format!("{}{prefix}.", self.prefix) })
+    }
+
+    /// Fills `out` with array `name`.
+    ///
+    /// # Errors
+    /// When it is missing, or of another length or element type.
+    pub fn read<T: Element>(&self, name: &str, out: &mut [T]) -> Result<(), SnapshotError> {
+        let name = format!("{}{name}", self.prefix);
+        let array = self.arrays.tensor(&name).map_err(|_| SnapshotError::MissingArray(name.clone()))?;
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(out);
+        if array.dtype() != T::DTYPE || array.data().len() != bytes.len() {
+            return Err(SnapshotError::Mismatch {
+                name,
+                found: format!("{:?} x {:?}", array.shape(), array.dtype()),
+                expected: format!("[{}] x {:?}", out.len(), T::DTYPE),
+            });
+        }
+        bytes.copy_from_slice(array.data());
+        Ok(())
+    }
+
+    /// State value `name`.
+    ///
+    /// # Errors
+    /// When it is missing or of another form.
+    pub fn value<T: DeserializeOwned>(&self, name: &str) -> Result<T, SnapshotError> {
+        let error = |reason: String| SnapshotError::Value { name: format!("{}{name}", self.prefix), reason };
+        let value = self.state.get(name).ok_or_else(|| error("missing".to_string()))?;
+        T::deserialize(value).map_err(|e| error(e.to_string()))
+    }
+}

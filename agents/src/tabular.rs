@@ -1,0 +1,1 @@
+//! Bellman methods in tables.

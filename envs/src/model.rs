@@ -1,0 +1,37 @@
+//! The transition table of a small environment: what planning needs, and what learning is judged by.
+
+/// One possible outcome of an action.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// Probability of this outcome.
+    pub probability: f64,
+    /// Next state.
+    pub next_state: usize,
+    /// Reward of the transition.
+    pub reward: f64,
+    /// The episode ends with this transition.
+    pub terminated: bool,
+}
+
+/// `P[state][action]`, a list of outcomes whose probabilities sum to 1, and the distribution of first states.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TransitionModel {
+    /// `outcomes[state * n_actions + action]`.
+    pub outcomes: Vec<Vec<Outcome>>,
+    /// Number of actions.
+    pub n_actions: usize,
+    /// Probability of each state to be the first of an episode.
+    pub start: Vec<f64>,
+}
+
+impl TransitionModel {
+    /// Number of states.
+    pub fn n_states(&self) -> usize {
+        self.start.len()
+    }
+
+    /// The outcomes of `action` in `state`.
+    pub fn outcomes(&self, state: usize, action: usize) -> &[Outcome] {
+        &self.outcomes[state * self.n_actions + action]
+    }
+}

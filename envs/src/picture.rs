@@ -1,0 +1,29 @@
+//! A small RGB picture, what `carom watch` shows and a GIF is made of.
+
+/// An RGB picture, row-major, three bytes a pixel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: usize,
+    /// Number of rows.
+    pub height: usize,
+    /// `width * height * 3` bytes.
+    pub rgb: Vec<u8>,
+}
+
+impl Picture {
+    /// A picture of one colour.
+    pub fn filled(width: usize, height: usize, colour: [u8; 3]) -> Self {
+        Self { width, height, rgb: colour.repeat(width * height) }
+    }
+
+    /// Colours the rectangle whose upper left corner is `(x, y)`; what lies outside the picture is left out.
+    pub fn fill_rect(&mut self, x: usize, y: usize, width: usize, height: usize, colour: [u8; 3]) {
+        for row in y..(y + height).min(self.height) {
+            for column in x..(x + width).min(self.width) {
+                let at = 3 * (row * self.width + column);
+                self.rgb[at..at + 3].copy_from_slice(&colour);
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! carom
+fn main() {
+    println!("{}", tch::get_num_threads());
+}
