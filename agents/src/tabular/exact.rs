@@ -1,0 +1,104 @@
+//! What a transition table says exactly: values of actions, and the expected return of a policy without playing it.
+
+use crate::Agent;
+use carom_envs::TransitionModel;
+
+/// Values this close, relative to the larger of 1 and their size, count as equal: far above rounding, far below any
+/// difference between policies.
+pub(crate) const TIE: f64 = 1e-9;
+
+/// `Σ p(s', r | state, action) (r + γ v[s'])`, without the second term where the episode terminates.
+///
+/// The right-hand side of Bellman's equation: Sutton & Barto (2018), eq. 4.6.
+pub fn action_value(model: &TransitionModel, v: &[f64], gamma: f64, state: usize, action: usize) -> f64 {
+    let outcomes = model.outcomes(state, action).iter();
+    outcomes.map(|o| o.probability * (o.reward + if o.terminated { 0.0 } else { gamma * v[o.next_state] })).sum()
+}
+
+/// The best action of `state` by looking one step ahead to `v`, the lowest index of those within a billionth of the best,
+/// and its value.
+pub fn best_action(model: &TransitionModel, v: &[f64], gamma: f64, state: usize) -> (usize, f64) {
+    let value = |action| action_value(model, v, gamma, state, action);
+    let best = (0..model.n_actions).map(value).fold(f64::NEG_INFINITY, f64::max);
+    let action = (0..model.n_actions).find(|&action| value(action) >= best - TIE * best.abs().max(1.0));
+    (action.unwrap_or(0), best)
+}
+
+/// The greedy action of `agent` in each of `n_states` discrete states.
+pub fn greedy_policy(agent: &mut dyn Agent, n_states: usize) -> Vec<usize> {
+    let obs: Vec<u8> = (0..n_states as u32).flat_map(u32::to_le_bytes).collect();
+    let mut actions = vec![0; n_states];
+    agent.greedy(&obs, &mut actions);
+    actions
+}
+
+/// Longest episode that [`expected_return`] follows where there is no time limit.
+const LONGEST: u64 = 1_000_000;
+
+/// Expected undiscounted return of the policy that plays `actions[state]` with probability `1 − epsilon` and a uniformly
+/// random action otherwise, over the first states' distribution, in episodes cut off after `max_steps`.
+///
+/// Dynamic programming backwards from the last step: `v_{k+1}(s) = Σ_a π(a|s) Σ p (r + v_k(s'))`. Without a limit it goes
+/// on until no value moves by more than 1e-12, at most a million steps (a policy that never ends its episodes has no
+/// finite return unless its rewards cease).
+///
+/// # Panics
+/// When `actions` has not one action a state.
+pub fn expected_return(model: &TransitionModel, actions: &[usize], epsilon: f64, max_steps: Option<u64>) -> f64 {
+    assert_eq!(actions.len(), model.n_states(), "one action a state");
+    let mut v = vec![0.0; model.n_states()];
+    let mut next = v.clone();
+    for _ in 0..max_steps.unwrap_or(LONGEST) {
+        for (state, value) in next.iter_mut().enumerate() {
+            *value = policy_value(model, &v, state, actions[state], epsilon);
+        }
+        std::mem::swap(&mut v, &mut next);
+        let settled = || v.iter().zip(&next).all(|(new, old)| (new - old).abs() <= 1e-12);
+        if max_steps.is_none() && settled() {
+            break;
+        }
+    }
+    model.start.iter().zip(&v).map(|(probability, value)| probability * value).sum()
+}
+
+/// One step ahead to `v` under the ε-greedy policy, undiscounted.
+fn policy_value(model: &TransitionModel, v: &[f64], state: usize, greedy: usize, epsilon: f64) -> f64 {
+    let value = (1.0 - epsilon) * action_value(model, v, 1.0, state, greedy);
+    if epsilon == 0.0 {
+        return value;
+    }
+    let sum: f64 = (0..model.n_actions).map(|action| action_value(model, v, 1.0, state, action)).sum();
+    value + epsilon * sum / model.n_actions as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carom_envs::model::Outcome;
+
+    /// One state; action 0 pays 1 and goes on, action 1 pays 10 and ends.
+    fn one_state() -> TransitionModel {
+        let outcome = |reward, terminated| vec![Outcome { probability: 1.0, next_state: 0, reward, terminated }];
+        TransitionModel { outcomes: vec![outcome(1.0, false), outcome(10.0, true)], n_actions: 2, start: vec![1.0] }
+    }
+
+    #[test]
+    fn returns_within_a_horizon_are_as_worked_by_hand() {
+        let model = one_state();
+        assert_eq!(expected_return(&model, &[0], 0.0, Some(7)), 7.0);
+        assert_eq!(expected_return(&model, &[1], 0.0, Some(7)), 10.0);
+        // ε = 1: v1 = 5.5, v2 = 5.5 + 0.5 · 5.5.
+        assert!((expected_return(&model, &[0], 1.0, Some(2)) - 8.25).abs() < 1e-12);
+        // Without limit v = 5.5 + 0.5 v.
+        assert!((expected_return(&model, &[0], 1.0, None) - 11.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_best_action_looks_one_step_ahead_and_takes_the_lowest_of_equals() {
+        let model = one_state();
+        assert_eq!(best_action(&model, &[5.0], 1.0, 0), (1, 10.0));
+        assert_eq!(best_action(&model, &[9.0 + 1e-12], 1.0, 0).0, 0);
+        assert_eq!(best_action(&model, &[9.0 - 1e-12], 1.0, 0).0, 0);
+        assert_eq!(best_action(&model, &[20.0], 0.5, 0), (0, 11.0));
+    }
+}

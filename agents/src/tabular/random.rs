@@ -1,0 +1,71 @@
+//! The uniformly random policy: the floor that every score is read against.
+
+use crate::registry::AgentError;
+use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
+use carom_envs::{Seeds, VecEnv};
+use rand::Rng;
+use rand_pcg::Pcg32;
+use serde::{Deserialize, Serialize};
+
+/// Settings of [`Random`]: none.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RandomConfig {}
+
+/// Plays every action equally often, on any observation space, and learns nothing.
+///
+/// Its greedy policy is the uniform one too, for it has no better: evaluation draws from a stream of its own, which
+/// training never sees.
+#[derive(Debug)]
+pub struct Random {
+    n_actions: u32,
+    obs_bytes: usize,
+    explore: Pcg32,
+    evaluate: Pcg32,
+}
+
+impl Random {
+    /// A random agent for `task`.
+    ///
+    /// # Errors
+    /// Never; the type is that of every agent's constructor.
+    pub fn new(_config: RandomConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
+        Ok(Self {
+            n_actions: task.n_actions as u32,
+            obs_bytes: task.obs_space.n_bytes(),
+            explore: seeds.stream("explore"),
+            evaluate: seeds.stream("evaluate"),
+        })
+    }
+}
+
+impl Agent for Random {
+    fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
+        debug_assert_eq!(obs.len(), actions.len() * self.obs_bytes);
+        actions.fill_with(|| self.evaluate.gen_range(0..self.n_actions) as usize);
+    }
+
+    fn stats(&mut self) -> Vec<Stat> {
+        Vec::new()
+    }
+
+    fn save(&self) -> Snapshot<'_> {
+        Snapshot::default().value("explore", &self.explore).value("evaluate", &self.evaluate)
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.explore = from.value("explore")?;
+        self.evaluate = from.value("evaluate")?;
+        Ok(())
+    }
+}
+
+impl Learner for Random {
+    fn act(&mut self, _obs: &[u8], actions: &mut [usize]) {
+        actions.fill_with(|| self.explore.gen_range(0..self.n_actions) as usize);
+    }
+
+    fn observe(&mut self, _envs: &VecEnv, _actions: &[usize]) -> Result<(), LearnError> {
+        Ok(())
+    }
+}
