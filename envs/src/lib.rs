@@ -5,7 +5,9 @@
 //!
 //! Adding an environment touches one file, one line of the registry and one golden test.
 
+pub mod cartpole;
 mod env;
+pub mod minatar;
 pub mod model;
 pub mod picture;
 pub mod registry;

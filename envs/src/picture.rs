@@ -26,4 +26,17 @@ impl Picture {
             }
         }
     }
+
+    /// Draws a line of `thickness` pixels; what lies outside the picture is left out.
+    pub fn line(&mut self, from: (f64, f64), to: (f64, f64), thickness: usize, colour: [u8; 3]) {
+        let n_dots = (to.0 - from.0).abs().max((to.1 - from.1).abs()).ceil().max(1.0);
+        let half = thickness as f64 / 2.0;
+        for dot in 0..=n_dots as usize {
+            let along = dot as f64 / n_dots;
+            let (x, y) = (from.0 + along * (to.0 - from.0) - half, from.1 + along * (to.1 - from.1) - half);
+            if x >= 0.0 && y >= 0.0 {
+                self.fill_rect(x as usize, y as usize, thickness, thickness, colour);
+            }
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Many environments stepped as one.
 
-use crate::{Env, RestoreError};
+use crate::{Env, ObsSpace, RestoreError};
 use rand_pcg::Pcg32;
+use serde::{Deserialize, Serialize, de::Error};
 use serde_json::Value;
 
 /// What one step did in one environment of a [`VecEnv`].
@@ -39,64 +40,214 @@ pub struct Episode {
 /// [`VecEnv::final_obs`] the last of the one that ended. Each environment draws from its own random stream, so results do
 /// not depend on how many threads step them.
 pub struct VecEnv {
-    _todo: Vec<(Box<dyn Env>, Pcg32)>,
+    slots: Vec<Slot>,
+    max_steps: u64,
+    obs_space: ObsSpace,
+    obs_bytes: usize,
+    n_actions: usize,
+    obs: Vec<u8>,
+    prev_obs: Vec<u8>,
+    final_obs: Vec<u8>,
+    transitions: Vec<Transition>,
+    episodes: Vec<Episode>,
 }
 
-#[allow(unused_variables, missing_docs)]
+/// One environment, its random stream and what its running episode has come to.
+struct Slot {
+    env: Box<dyn Env>,
+    rng: Pcg32,
+    episode_return: f64,
+    length: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedSlot {
+    env: Value,
+    rng: Pcg32,
+    episode_return: f64,
+    length: u64,
+}
+
 impl VecEnv {
     /// Resets all; `rngs[i]` is the stream of environment `i`. `max_steps` is the time limit of an episode.
+    ///
+    /// # Panics
+    /// When there is no environment, the streams are not as many, the observations differ in kind, or the limit is 0.
     pub fn new(envs: Vec<Box<dyn Env>>, rngs: Vec<Pcg32>, max_steps: Option<u64>) -> Self {
-        unimplemented!()
+        assert!(!envs.is_empty(), "a vector of environments needs at least one");
+        assert_eq!(envs.len(), rngs.len(), "one random stream for each environment");
+        assert_ne!(max_steps, Some(0), "a time limit is at least one step");
+        let (n_envs, obs_space, n_actions) = (envs.len(), envs[0].obs_space(), envs[0].action_names().len());
+        assert!(
+            envs.iter().all(|env| env.obs_space() == obs_space && env.action_names().len() == n_actions),
+            "all environments of a vector share their observations and actions"
+        );
+        let obs_bytes = obs_space.n_bytes();
+        let slots = envs.into_iter().zip(rngs).map(|(env, rng)| Slot { env, rng, episode_return: 0.0, length: 0 });
+        let mut vec_env = Self {
+            slots: slots.collect(),
+            max_steps: max_steps.unwrap_or(u64::MAX),
+            obs_space,
+            obs_bytes,
+            n_actions,
+            obs: vec![0; n_envs * obs_bytes],
+            prev_obs: vec![0; n_envs * obs_bytes],
+            final_obs: vec![0; n_envs * obs_bytes],
+            transitions: vec![Transition::default(); n_envs],
+            episodes: Vec::with_capacity(n_envs),
+        };
+        vec_env.reset();
+        vec_env
     }
+
+    /// Number of environments.
     pub fn n_envs(&self) -> usize {
-        unimplemented!()
+        self.slots.len()
     }
-    /// `[n_envs * obs_bytes]`
+
+    /// Shape and element type of one observation.
+    pub fn obs_space(&self) -> &ObsSpace {
+        &self.obs_space
+    }
+
+    /// Number of actions.
+    pub fn n_actions(&self) -> usize {
+        self.n_actions
+    }
+
+    /// Present observations, `[n_envs * obs_bytes]`.
     pub fn obs(&self) -> &[u8] {
-        unimplemented!()
+        &self.obs
     }
+
+    /// Present observation of environment `env_idx`.
     pub fn env_obs(&self, env_idx: usize) -> &[u8] {
-        unimplemented!()
+        &self.obs[self.range(env_idx)]
     }
-    /// `[n_envs * obs_bytes]`: the observations that the actions of the latest step were chosen on (the buffers swap; nothing is copied)
+
+    /// Observations that the actions of the latest step were chosen on, `[n_envs * obs_bytes]`: the buffers swap, nothing is
+    /// copied. Meaningless before the first step.
     pub fn prev_obs(&self) -> &[u8] {
-        unimplemented!()
+        &self.prev_obs
     }
-    /// True successor observation of the latest step in `env_idx`: the final one where the episode ended, else the current one
+
+    /// True successor observation of the latest step in `env_idx`: the final one where the episode ended, else the present
+    /// one.
     pub fn next_obs(&self, env_idx: usize) -> &[u8] {
-        unimplemented!()
+        if self.transitions[env_idx].done() { self.final_obs(env_idx) } else { self.env_obs(env_idx) }
     }
+
+    /// Last observation of the episode that the latest step ended in environment `env_idx`; meaningful only where the latest
+    /// transition is done.
+    pub fn final_obs(&self, env_idx: usize) -> &[u8] {
+        &self.final_obs[self.range(env_idx)]
+    }
+
     /// What the latest step gave.
     pub fn transitions(&self) -> &[Transition] {
-        unimplemented!()
+        &self.transitions
     }
-    pub fn obs_space(&self) -> &crate::ObsSpace {
-        unimplemented!()
-    }
-    pub fn n_actions(&self) -> usize {
-        unimplemented!()
-    }
-    /// Last observation of the episode that the latest step ended in environment `env_idx`; meaningful only where the latest transition is done
-    pub fn final_obs(&self, env_idx: usize) -> &[u8] {
-        unimplemented!()
-    }
-    pub fn step(&mut self, actions: &[usize]) -> &[Transition] {
-        unimplemented!()
-    }
-    /// Episodes ended by the latest step, in the order of env_idx.
+
+    /// Episodes ended by the latest step, in the order of their environments.
     pub fn episodes(&self) -> &[Episode] {
-        unimplemented!()
+        &self.episodes
     }
+
+    /// One of the environments, for its action names, factors, model or picture.
     pub fn env(&self, env_idx: usize) -> &dyn Env {
-        unimplemented!()
+        &*self.slots[env_idx].env
     }
+
+    /// Begins a new episode everywhere; the random streams go on.
     pub fn reset(&mut self) {
-        unimplemented!()
+        for (slot, obs) in self.slots.iter_mut().zip(self.obs.chunks_exact_mut(self.obs_bytes)) {
+            slot.reset(obs);
+        }
+        self.transitions.fill(Transition::default());
+        self.episodes.clear();
     }
+
+    /// Plays `actions[i]` in environment `i`, and resets those whose episode ends.
+    ///
+    /// An episode that ends by its rules on the very step of the time limit is terminated, not truncated.
+    ///
+    /// # Panics
+    /// When there are not as many actions as environments, or one is out of range.
+    pub fn step(&mut self, actions: &[usize]) -> &[Transition] {
+        assert_eq!(actions.len(), self.slots.len(), "one action for each environment");
+        std::mem::swap(&mut self.obs, &mut self.prev_obs);
+        self.episodes.clear();
+        let observations = self.obs.chunks_exact_mut(self.obs_bytes);
+        let outputs = observations.zip(&mut self.transitions);
+        for (env_idx, ((slot, &action), (obs, transition))) in
+            self.slots.iter_mut().zip(actions).zip(outputs).enumerate()
+        {
+            *transition = slot.step(action, self.max_steps, obs);
+            if transition.done() {
+                let Slot { episode_return, length, .. } = *slot;
+                self.episodes.push(Episode { env_idx, episode_return, length });
+                self.final_obs[env_idx * self.obs_bytes..][..self.obs_bytes].copy_from_slice(obs);
+                slot.reset(obs);
+            }
+        }
+        &self.transitions
+    }
+
+    /// The whole state, random streams and running episodes included.
     pub fn save(&self) -> Value {
-        unimplemented!()
+        let slots: Vec<SavedSlot> = self.slots.iter().map(Slot::save).collect();
+        serde_json::to_value(slots).expect("saved environments are JSON")
     }
+
+    /// Takes up a state from [`VecEnv::save`]; what follows is as if nothing had happened in between.
+    ///
+    /// # Errors
+    /// When `state` is of other environments or of another number of them; those before the first that fails are restored.
     pub fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
-        unimplemented!()
+        let saved = Vec::<SavedSlot>::deserialize(state)?;
+        if saved.len() != self.slots.len() {
+            let message = format!("it is of {} environments, not {}", saved.len(), self.slots.len());
+            return Err(serde_json::Error::custom(message).into());
+        }
+        for ((slot, saved), obs) in self.slots.iter_mut().zip(saved).zip(self.obs.chunks_exact_mut(self.obs_bytes)) {
+            slot.restore(saved, obs)?;
+        }
+        self.transitions.fill(Transition::default());
+        self.episodes.clear();
+        Ok(())
+    }
+
+    fn range(&self, env_idx: usize) -> std::ops::Range<usize> {
+        env_idx * self.obs_bytes..(env_idx + 1) * self.obs_bytes
+    }
+}
+
+impl Slot {
+    fn reset(&mut self, obs: &mut [u8]) {
+        self.env.reset(&mut self.rng);
+        self.env.observe(obs);
+        (self.episode_return, self.length) = (0.0, 0);
+    }
+
+    #[inline]
+    fn step(&mut self, action: usize, max_steps: u64, obs: &mut [u8]) -> Transition {
+        let step = self.env.step_and_observe(action, &mut self.rng, obs);
+        self.episode_return += f64::from(step.reward);
+        self.length += 1;
+        let truncated = !step.terminated && self.length >= max_steps;
+        Transition { reward: step.reward, terminated: step.terminated, truncated }
+    }
+
+    fn save(&self) -> SavedSlot {
+        let Self { env, rng, episode_return, length } = self;
+        SavedSlot { env: env.save(), rng: rng.clone(), episode_return: *episode_return, length: *length }
+    }
+
+    fn restore(&mut self, saved: SavedSlot, obs: &mut [u8]) -> Result<(), RestoreError> {
+        self.env.restore(&saved.env)?;
+        self.env.observe(obs);
+        (self.rng, self.episode_return, self.length) = (saved.rng, saved.episode_return, saved.length);
+        Ok(())
     }
 }

@@ -1,0 +1,70 @@
+//! Environment steps a second on one core: a vector of 128 with random actions, automatic resets included, choosing the
+//! actions not.
+#![allow(missing_docs)] // criterion's macros write public functions
+
+use carom_envs::{Seeds, VecEnv, registry};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use rand::Rng;
+use std::hint::black_box;
+
+const N_ENVS: usize = 128;
+const N_ROUNDS: usize = 64;
+
+fn vector(id: &str) -> VecEnv {
+    let rngs = (0..N_ENVS).map(|i| Seeds::new(0).stream(&format!("env/{i}"))).collect();
+    registry::make_vec(id, &registry::Settings::new(), rngs).expect("a registered environment")
+}
+
+fn random_actions(rng: &mut impl Rng, n_actions: usize) -> Vec<[usize; N_ENVS]> {
+    (0..N_ROUNDS).map(|_| std::array::from_fn(|_| rng.gen_range(0..n_actions))).collect()
+}
+
+fn with_observations(c: &mut Criterion) {
+    let mut group = c.benchmark_group("vec128");
+    group.throughput(Throughput::Elements((N_ENVS * N_ROUNDS) as u64));
+    for id in registry::ENVS.iter().map(|entry| entry.id) {
+        let mut envs = vector(id);
+        let n_actions = envs.n_actions();
+        let mut rng = Seeds::new(0).stream("actions");
+        group.bench_function(id, |b| {
+            b.iter_batched_ref(
+                // Fresh actions every time: the branch predictor would learn a repeated list.
+                || random_actions(&mut rng, n_actions),
+                |rounds| {
+                    for actions in rounds {
+                        black_box(envs.step(actions));
+                    }
+                },
+                BatchSize::LargeInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+/// One environment through the trait object, without the vectoriser.
+fn without_observations(c: &mut Criterion) {
+    let mut group = c.benchmark_group("step_only");
+    group.throughput(Throughput::Elements(N_ENVS as u64));
+    for id in ["minatar/breakout", "cartpole"] {
+        let mut env = registry::make(id, &registry::Settings::new()).expect("a registered environment");
+        let mut rng = Seeds::new(0).stream("env/0");
+        let rounds = random_actions(&mut Seeds::new(0).stream("actions"), env.action_names().len());
+        let mut at = 0;
+        env.reset(&mut rng);
+        group.bench_function(id, |b| {
+            b.iter(|| {
+                at = (at + 1) % N_ROUNDS;
+                for &action in &rounds[at] {
+                    if black_box(env.step(action, &mut rng)).terminated {
+                        env.reset(&mut rng);
+                    }
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, with_observations, without_observations);
+criterion_main!(benches);

@@ -1,0 +1,308 @@
+//! MinAtar Breakout, step for step the game of the PyPI package `minatar` 1.0.15 (Young & Tian 2019).
+//!
+//! **Rules.** The paddle slides along the bottom row and returns a ball that moves one cell diagonally a step; three rows of
+//! ten bricks hang below the top row. A struck brick goes and the ball turns; the next brick counts only after a step that
+//! touches none. When the ball reaches the bottom row with all bricks gone, the wall is built anew.
+//! **Reward.** 1 for a brick, else 0. **Ending.** The ball reaches the bottom row beside the paddle. No time limit of its own.
+//! **Channels.** 0 paddle, 1 ball, 2 trail (the ball's last cell), 3 bricks; 10×10, 0 or 1, channel last.
+//!
+//! With probability `sticky` a step repeats the action of the step before, across the ends of episodes too. Differences from
+//! the reference: observations are bytes instead of booleans, and the random stream is the caller's. Driven with numpy's
+//! MT19937 words the two agree on every observation, reward and ending, which a golden test holds.
+
+use crate::registry::{EnvSettings, Game, cap_suffix};
+use crate::{Env, ObsSpace, Picture, RestoreError, Step};
+use rand::RngCore;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+const SIZE: i8 = 10;
+const N_CHANNELS: usize = 4;
+const OBS_BYTES: usize = 100 * N_CHANNELS;
+const BOTTOM: i8 = SIZE - 1;
+/// Bricks hang in rows 1..=3; bit `10 * (row - 1) + column` is set where one is left.
+const FIRST_BRICK_ROW: i8 = 1;
+const N_BRICKS: usize = 30;
+const ALL_BRICKS: u32 = (1 << N_BRICKS) - 1;
+
+const LEFT: u8 = 1;
+const RIGHT: u8 = 3;
+
+/// Settings of `minatar/breakout`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Probability that a step repeats the last action instead of the chosen one.
+    pub sticky: f64,
+    /// Which actions there are to choose from.
+    pub action_set: ActionSet,
+    /// Time limit of an episode in steps, 0 for none.
+    pub max_steps: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { sticky: 0.1, action_set: ActionSet::Full, max_steps: 0 }
+    }
+}
+
+impl EnvSettings for Settings {
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if (0.0..=1.0).contains(&self.sticky) { Ok(()) } else { Err(("sticky", "a probability between 0 and 1")) }
+    }
+}
+
+/// The actions to choose from: MinAtar's six, or the three that do anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionSet {
+    /// noop, left, up, right, down, fire: what the MinAtar paper used (Gym's `-v0`).
+    Full,
+    /// noop, left, right (Gym's `-v1`).
+    Minimal,
+}
+
+impl ActionSet {
+    fn names(self) -> &'static [&'static str] {
+        match self {
+            ActionSet::Full => &["noop", "left", "up", "right", "down", "fire"],
+            ActionSet::Minimal => &["noop", "left", "right"],
+        }
+    }
+
+    /// MinAtar's own numbers of the actions, by index.
+    fn codes(self) -> &'static [u8] {
+        match self {
+            ActionSet::Full => &[0, 1, 2, 3, 4, 5],
+            ActionSet::Minimal => &[0, LEFT, RIGHT],
+        }
+    }
+}
+
+/// All that changes while playing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    x: i8,
+    y: i8,
+    dx: i8,
+    dy: i8,
+    last_x: i8,
+    last_y: i8,
+    paddle: i8,
+    bricks: u32,
+    /// The step before struck a brick, so that the next one touched does not count.
+    strike: bool,
+    terminal: bool,
+    last_action: u8,
+}
+
+/// The game; see the [module](self).
+#[derive(Clone, Debug)]
+pub struct Breakout {
+    sticky: f64,
+    action_set: ActionSet,
+    state: State,
+}
+
+impl Breakout {
+    /// A game at the first state that a draw of 0 gives; [`Env::reset`] draws.
+    pub fn new(settings: &Settings) -> Self {
+        let state = State {
+            x: 0,
+            y: 3,
+            dx: 1,
+            dy: 1,
+            last_x: 0,
+            last_y: 3,
+            paddle: 4,
+            bricks: ALL_BRICKS,
+            strike: false,
+            terminal: false,
+            last_action: 0,
+        };
+        Self { sticky: settings.sticky, action_set: settings.action_set, state }
+    }
+}
+
+impl State {
+    fn new_episode(&self, from_right: bool) -> Self {
+        let (x, dx) = if from_right { (BOTTOM, -1) } else { (0, 1) };
+        let last_action = self.last_action;
+        let (y, dy) = (3, 1);
+        let (last_x, last_y) = (x, y);
+        Self {
+            x,
+            y,
+            dx,
+            dy,
+            last_x,
+            last_y,
+            paddle: 4,
+            bricks: ALL_BRICKS,
+            strike: false,
+            terminal: false,
+            last_action,
+        }
+    }
+
+    #[inline]
+    fn brick_at(&self, x: i8, y: i8) -> u32 {
+        let row = y - FIRST_BRICK_ROW;
+        if (0..3).contains(&row) { self.bricks & (1 << (row * SIZE + x)) } else { 0 }
+    }
+
+    /// Moves the ball by one cell and returns the reward.
+    #[inline]
+    fn move_ball(&mut self) -> f32 {
+        let (old_x, old_y) = (self.x, self.y);
+        (self.last_x, self.last_y) = (old_x, old_y);
+        let (mut x, mut y) = (old_x + self.dx, old_y + self.dy);
+        if !(0..SIZE).contains(&x) {
+            x = x.clamp(0, SIZE - 1);
+            self.dx = -self.dx;
+        }
+        let mut reward = 0.0;
+        let brick = self.brick_at(x, y);
+        if y < 0 {
+            y = 0;
+            self.dy = -self.dy;
+        } else if brick != 0 {
+            if !self.strike {
+                reward = 1.0;
+                self.bricks &= !brick;
+                y = old_y;
+                self.dy = -self.dy;
+            }
+        } else if y == BOTTOM {
+            if self.bricks == 0 {
+                self.bricks = ALL_BRICKS;
+            }
+            if old_x == self.paddle {
+                self.dy = -self.dy;
+                y = old_y;
+            } else if x == self.paddle {
+                (self.dx, self.dy) = (-self.dx, -self.dy);
+                y = old_y;
+            } else {
+                self.terminal = true;
+            }
+        }
+        self.strike = brick != 0;
+        (self.x, self.y) = (x, y);
+        reward
+    }
+}
+
+impl Env for Breakout {
+    fn obs_space(&self) -> ObsSpace {
+        ObsSpace::Planes { shape: [SIZE as usize, SIZE as usize, N_CHANNELS] }
+    }
+
+    fn action_names(&self) -> &[&'static str] {
+        self.action_set.names()
+    }
+
+    fn reset(&mut self, rng: &mut dyn RngCore) {
+        self.state = self.state.new_episode(rng.next_u32() & 1 == 1);
+    }
+
+    #[inline]
+    fn step(&mut self, action: usize, rng: &mut dyn RngCore) -> Step {
+        let chosen = self.action_set.codes()[action];
+        // The reference draws at every step, also with a probability of 0 and after the end.
+        let repeat = numpy_uniform(rng.next_u32(), rng.next_u32()) < self.sticky;
+        let state = &mut self.state;
+        let action = if repeat { state.last_action } else { chosen };
+        state.last_action = action;
+        if state.terminal {
+            return Step { reward: 0.0, terminated: true };
+        }
+        let shift = i8::from(action == RIGHT) - i8::from(action == LEFT);
+        state.paddle = (state.paddle + shift).clamp(0, SIZE - 1);
+        let reward = state.move_ball();
+        Step { reward, terminated: state.terminal }
+    }
+
+    #[inline]
+    fn observe(&self, out: &mut [u8]) {
+        let out: &mut [u8; OBS_BYTES] = out.try_into().expect("an observation of minatar/breakout has 400 bytes");
+        let state = &self.state;
+        let cell = |x: i8, y: i8| N_CHANNELS * (y as usize * SIZE as usize + x as usize);
+        out.fill(0);
+        let bricks = &mut out[cell(0, FIRST_BRICK_ROW)..][..N_BRICKS * N_CHANNELS];
+        for (i, brick) in bricks.chunks_exact_mut(N_CHANNELS).enumerate() {
+            // One word a cell, its highest byte the brick channel: this compiles to vector compares and stores.
+            let word = if state.bricks & (1 << i) != 0 { 1_u32 << 24 } else { 0 };
+            brick.copy_from_slice(&word.to_le_bytes());
+        }
+        out[cell(state.paddle, BOTTOM)] = 1;
+        out[cell(state.x, state.y) + 1] = 1;
+        out[cell(state.last_x, state.last_y) + 2] = 1;
+    }
+
+    fn factor_names(&self) -> &[&'static str] {
+        &["ball_x", "ball_y", "ball_dx", "ball_dy", "paddle_x", "bricks_left", "strike"]
+    }
+
+    fn factors(&self, out: &mut [f32]) {
+        let State { x, y, dx, dy, paddle, .. } = self.state;
+        out[..5].copy_from_slice(&[x, y, dx, dy, paddle].map(f32::from));
+        out[5] = self.state.bricks.count_ones() as f32;
+        out[6] = f32::from(u8::from(self.state.strike));
+    }
+
+    fn save(&self) -> Value {
+        serde_json::to_value(self.state).expect("a state of plain numbers is JSON")
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
+        self.state = State::deserialize(state)?;
+        Ok(())
+    }
+
+    fn picture(&self) -> Option<Picture> {
+        const CELL: usize = 16;
+        const BRICK_ROWS: [[u8; 3]; 3] = [[214, 84, 72], [226, 148, 62], [224, 196, 84]];
+        let side = SIZE as usize * CELL;
+        let mut picture = Picture::filled(side, side, [24, 26, 34]);
+        let mut draw = |x: i8, y: i8, margin: usize, colour| {
+            let (left, top) = (x as usize * CELL + margin, y as usize * CELL + margin);
+            picture.fill_rect(left, top, CELL - 2 * margin, CELL - 2 * margin, colour);
+        };
+        let state = &self.state;
+        for (row, colour) in (FIRST_BRICK_ROW..).zip(BRICK_ROWS) {
+            (0..SIZE).filter(|&x| state.brick_at(x, row) != 0).for_each(|x| draw(x, row, 1, colour));
+        }
+        draw(state.last_x, state.last_y, 5, [92, 98, 116]);
+        draw(state.paddle, BOTTOM, 1, [96, 164, 226]);
+        draw(state.x, state.y, 3, [244, 244, 240]);
+        Some(picture)
+    }
+}
+
+/// numpy's `RandomState.rand` from two words of its generator: 53 bits in [0, 1).
+#[inline]
+fn numpy_uniform(first: u32, second: u32) -> f64 {
+    (f64::from(first >> 5) * 67_108_864.0 + f64::from(second >> 6)) / 9_007_199_254_740_992.0
+}
+
+impl Game for Breakout {
+    type Settings = Settings;
+
+    fn make(settings: Settings) -> Box<dyn Env> {
+        Box::new(Breakout::new(&settings))
+    }
+
+    fn protocol(settings: &Settings) -> String {
+        match (settings.sticky, settings.action_set, settings.max_steps) {
+            (0.1, ActionSet::Full, cap) => format!("minatar-v0{}", cap_suffix(cap, 0)),
+            (0.1, ActionSet::Minimal, cap) => format!("minatar-v1{}", cap_suffix(cap, 0)),
+            (0.0, ActionSet::Minimal, 1000) => "gymnax".to_owned(),
+            (sticky, actions, cap) => {
+                let n_actions = actions.names().len();
+                format!("minatar breakout, sticky {sticky}, {n_actions} actions{}", cap_suffix(cap, 0))
+            }
+        }
+    }
+}
