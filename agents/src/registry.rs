@@ -47,6 +47,9 @@ pub enum AgentError {
         /// What it could be.
         expected: String,
     },
+    /// Settings that were not resolved and do not fit their types.
+    #[error("the agent's settings cannot be read: {0}")]
+    Unreadable(#[source] serde_json::Error),
     /// A table for something that has no numbered states.
     #[error(
         "{agent} keeps a table and needs a discrete observation space, but {env_id} observes {observes}: use dqn, or an \
@@ -77,6 +80,15 @@ impl AgentError {
     pub(crate) fn bad_value(key: &str, value: impl Display, expected: &str) -> Self {
         Self::BadValue { key: key.to_string(), value: value.to_string(), expected: expected.to_string() }
     }
+}
+
+/// The settings of an agent: a struct that names its keys, types and defaults.
+pub trait AgentConfig: Default + Serialize + DeserializeOwned {
+    /// Refuses values outside their ranges, which types do not say.
+    ///
+    /// # Errors
+    /// On the first such value.
+    fn check(&self) -> Result<(), AgentError>;
 }
 
 /// One line of the registry.
@@ -150,8 +162,7 @@ pub const AGENTS: &[AgentEntry] = &[
 /// All settings of agent `name`: its defaults, overridden by `overrides`.
 ///
 /// # Errors
-/// When there is no such agent, when it has no such setting, or when a value is of another type. Whether values are in range
-/// is for [`make`] to say.
+/// When there is no such agent, when it has no such setting, or when a value is of another type or out of range.
 pub fn resolve(name: &str, overrides: &Settings) -> Result<Settings, AgentError> {
     let entry = find(name)?;
     (entry.resolve)(entry.name, overrides)
@@ -160,7 +171,7 @@ pub fn resolve(name: &str, overrides: &Settings) -> Result<Settings, AgentError>
 /// Makes the agent called `name` from resolved settings.
 ///
 /// # Errors
-/// When there is no such agent, when a setting is out of range, or when the agent cannot play the environment.
+/// As [`resolve`], and when the agent cannot play the environment.
 pub fn make(name: &str, settings: &Settings, task: &Task, seeds: &Seeds) -> Result<Trainer, AgentError> {
     (find(name)?.make)(settings, task, seeds)
 }
@@ -181,10 +192,7 @@ fn planner(planner: impl Planner + 'static) -> Result<Trainer, AgentError> {
 }
 
 /// The defaults of settings type `C`, overridden one by one, so that an error names its key.
-fn resolve_as<C: Default + Serialize + DeserializeOwned>(
-    agent: &'static str,
-    overrides: &Settings,
-) -> Result<Settings, AgentError> {
+fn resolve_as<C: AgentConfig>(agent: &'static str, overrides: &Settings) -> Result<Settings, AgentError> {
     let mut settings = to_settings(&C::default());
     for (key, value) in overrides {
         if !settings.contains_key(key) {
@@ -194,7 +202,9 @@ fn resolve_as<C: Default + Serialize + DeserializeOwned>(
         settings.insert(key.clone(), value.clone());
         C::deserialize(&settings).map_err(|e| AgentError::bad_value(key, value, &expected(&e)))?;
     }
-    parse::<C>(&settings).map(|config| to_settings(&config))
+    let config: C = parse(&settings)?;
+    config.check()?;
+    Ok(to_settings(&config))
 }
 
 fn to_settings(config: &impl Serialize) -> Settings {
@@ -204,13 +214,9 @@ fn to_settings(config: &impl Serialize) -> Settings {
     }
 }
 
-/// The settings as their type.
-fn parse<C: DeserializeOwned>(settings: &Settings) -> Result<C, AgentError> {
-    C::deserialize(settings).map_err(|e| AgentError::BadValue {
-        key: "*".to_string(),
-        value: "unreadable".to_string(),
-        expected: e.to_string(),
-    })
+/// The settings as their type; those left out have their defaults.
+fn parse<C: AgentConfig>(settings: &Settings) -> Result<C, AgentError> {
+    C::deserialize(settings).map_err(AgentError::Unreadable)
 }
 
 /// What serde expected, from its "invalid type: ..., expected ...".
@@ -282,12 +288,10 @@ mod tests {
         );
         assert_eq!(error("sarsa", json!({"lr": "fast"})), "agent.lr is \"fast\": expected a number");
 
+        assert_eq!(error("sarsa", json!({"gamma": 1.5})), "agent.gamma is 1.5: expected a number in 0..=1");
+        assert_eq!(error("q-lambda", json!({"lambda": -0.1})), "agent.lambda is -0.1: expected a number in 0..=1");
+
         let discrete = ObsSpace::Discrete { n: 4 };
-        assert_eq!(
-            make_error("sarsa", json!({"gamma": 1.5}), discrete.clone()),
-            "agent.gamma is 1.5: expected a number in 0..=1"
-        );
-        assert!(make_error("q-lambda", json!({"lambda": -0.1}), discrete.clone()).contains("agent.lambda is -0.1"));
         assert!(make_error("value-iteration", json!({}), discrete).contains("minatar/breakout does not have"));
         let planes = ObsSpace::Planes { shape: [10, 10, 4] };
         assert!(make_error("q-learning", json!({}), planes).contains("observes [10, 10, 4] planes: use dqn"));

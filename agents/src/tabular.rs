@@ -21,6 +21,8 @@ mod q_learning;
 mod random;
 mod sarsa;
 mod table;
+#[cfg(test)]
+mod tests;
 mod value_iteration;
 
 pub use double_q::{DoubleQ, double_q};
@@ -34,7 +36,7 @@ pub use sarsa::{Sarsa, sarsa};
 pub use table::{QTable, epsilon_greedy, expected_value, greedy_action};
 pub use value_iteration::{ValueIteration, ValueIterationConfig};
 
-use crate::registry::AgentError;
+use crate::registry::{AgentConfig, AgentError};
 use crate::{Linear, Task};
 use carom_envs::{ObsSpace, TransitionModel, VecEnv};
 use serde::{Deserialize, Serialize};
@@ -76,9 +78,8 @@ impl Default for TdConfig {
     }
 }
 
-impl TdConfig {
-    /// Refuses values outside their ranges.
-    pub(crate) fn check(&self) -> Result<(), AgentError> {
+impl AgentConfig for TdConfig {
+    fn check(&self) -> Result<(), AgentError> {
         check_fraction("gamma", self.gamma)?;
         check_fraction("lr", self.lr)?;
         if self.lr == 0.0 {
@@ -92,7 +93,9 @@ impl TdConfig {
         }
         Ok(())
     }
+}
 
+impl TdConfig {
     fn lr(&self) -> Linear {
         slope(self.lr, self.lr_end, self.lr_steps)
     }

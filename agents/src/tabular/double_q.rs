@@ -1,7 +1,7 @@
 //! Double Q-learning (van Hasselt 2010).
 
 use super::{QTable, TdConfig, greedy_action, n_states, progress::Progress, table_steps};
-use crate::registry::AgentError;
+use crate::registry::{AgentConfig, AgentError};
 use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
 use carom_envs::{Seeds, VecEnv};
 use rand::Rng;

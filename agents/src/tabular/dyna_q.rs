@@ -1,7 +1,7 @@
 //! Dyna-Q (Sutton 1990): Q-learning that also learns from remembered transitions.
 
 use super::{QTable, TableStep, TdConfig, n_states, progress::Progress, q_learning, table_steps};
-use crate::registry::AgentError;
+use crate::registry::{AgentConfig, AgentError};
 use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
 use carom_envs::{Seeds, VecEnv};
 use rand::Rng;
@@ -22,6 +22,12 @@ pub struct DynaQConfig {
 impl Default for DynaQConfig {
     fn default() -> Self {
         Self { td: TdConfig::default(), planning_steps: 10 }
+    }
+}
+
+impl AgentConfig for DynaQConfig {
+    fn check(&self) -> Result<(), AgentError> {
+        self.td.check()
     }
 }
 
@@ -97,7 +103,7 @@ impl DynaQ {
     /// # Errors
     /// When a setting is out of range or the observations are not discrete.
     pub fn new(config: DynaQConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
-        config.td.check()?;
+        config.check()?;
         let n_states = n_states("dyna-q", task)?;
         let progress = Progress::new(&config.td, seeds);
         Ok(Self {

@@ -1,7 +1,7 @@
 //! Expected SARSA (van Seijen et al. 2009).
 
 use super::{QTable, TdConfig, expected_value, n_states, progress::Progress, table_steps};
-use crate::registry::AgentError;
+use crate::registry::{AgentConfig, AgentError};
 use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
 use carom_envs::{Seeds, VecEnv};
 

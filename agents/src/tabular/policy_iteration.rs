@@ -3,7 +3,7 @@
 use super::exact::{TIE, action_value, best_action};
 use super::value_iteration::{check_tolerance, plan_stats};
 use super::{check_fraction, model, states};
-use crate::registry::AgentError;
+use crate::registry::{AgentConfig, AgentError};
 use crate::{Agent, Loaded, Planner, Snapshot, SnapshotError, Stat, Task};
 use carom_envs::TransitionModel;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,17 @@ impl Default for PolicyIterationConfig {
     }
 }
 
+impl AgentConfig for PolicyIterationConfig {
+    fn check(&self) -> Result<(), AgentError> {
+        check_fraction("gamma", self.gamma)?;
+        check_tolerance(self.tolerance)?;
+        if self.evaluation_sweeps == 0 {
+            return Err(AgentError::bad_value("evaluation_sweeps", 0, "a whole number, 1 or above"));
+        }
+        Ok(())
+    }
+}
+
 /// Evaluates the policy to tolerance, then makes it greedy with regard to its values; one of each is a sweep.
 ///
 /// Sutton & Barto (2018), section 4.3. It starts from action 0 everywhere, and an action gives way only to one that is
@@ -47,11 +58,7 @@ impl PolicyIteration {
     /// # Errors
     /// When a setting is out of range or the environment has no transition table.
     pub fn new(config: PolicyIterationConfig, task: &Task) -> Result<Self, AgentError> {
-        check_fraction("gamma", config.gamma)?;
-        check_tolerance(config.tolerance)?;
-        if config.evaluation_sweeps == 0 {
-            return Err(AgentError::bad_value("evaluation_sweeps", 0, "a whole number, 1 or above"));
-        }
+        config.check()?;
         let model = model("policy-iteration", task)?;
         let n_states = model.n_states();
         Ok(Self { config, model, policy: vec![0; n_states], v: vec![0.0; n_states], residual: None, n_changed: 0 })

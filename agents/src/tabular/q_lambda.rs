@@ -2,7 +2,7 @@
 
 use super::table::max;
 use super::{QTable, TdConfig, check_fraction, n_states, progress::Progress, q_learning, table_steps};
-use crate::registry::AgentError;
+use crate::registry::{AgentConfig, AgentError};
 use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
 use carom_envs::{Seeds, VecEnv};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,13 @@ pub struct QLambdaConfig {
 impl Default for QLambdaConfig {
     fn default() -> Self {
         Self { td: TdConfig::default(), lambda: 0.9 }
+    }
+}
+
+impl AgentConfig for QLambdaConfig {
+    fn check(&self) -> Result<(), AgentError> {
+        self.td.check()?;
+        check_fraction("lambda", self.lambda)
     }
 }
 
@@ -67,8 +74,7 @@ impl QLambda {
     /// # Errors
     /// When a setting is out of range or the observations are not discrete.
     pub fn new(config: QLambdaConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
-        config.td.check()?;
-        check_fraction("lambda", config.lambda)?;
+        config.check()?;
         let q = QTable::new(n_states("q-lambda", task)?, task.n_actions, config.td.q_init);
         let progress = Progress::new(&config.td, seeds);
         Ok(Self { config, q, progress, traces: vec![Traces::default(); task.n_envs] })

@@ -2,7 +2,7 @@
 
 use super::table::max;
 use super::{QTable, TdConfig, n_states, progress::Progress, table_steps};
-use crate::registry::AgentError;
+use crate::registry::{AgentConfig, AgentError};
 use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
 use carom_envs::{Seeds, VecEnv};
 

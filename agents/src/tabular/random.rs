@@ -1,6 +1,6 @@
 //! The uniformly random policy: the floor that every score is read against.
 
-use crate::registry::AgentError;
+use crate::registry::{AgentConfig, AgentError};
 use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
 use carom_envs::{Seeds, VecEnv};
 use rand::Rng;
@@ -11,6 +11,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RandomConfig {}
+
+impl AgentConfig for RandomConfig {
+    fn check(&self) -> Result<(), AgentError> {
+        Ok(())
+    }
+}
 
 /// Plays every action equally often, on any observation space, and learns nothing.
 ///

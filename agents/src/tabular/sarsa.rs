@@ -1,7 +1,7 @@
 //! SARSA (Rummery & Niranjan 1994).
 
 use super::{QTable, TableStep, TdConfig, expected_value, n_states, progress::Progress, table_steps};
-use crate::registry::AgentError;
+use crate::registry::{AgentConfig, AgentError};
 use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
 use carom_envs::{Seeds, VecEnv};
 

@@ -2,7 +2,7 @@
 
 use super::exact::best_action;
 use super::{check_fraction, model, states};
-use crate::registry::AgentError;
+use crate::registry::{AgentConfig, AgentError};
 use crate::{Agent, Loaded, Planner, Snapshot, SnapshotError, Stat, Task};
 use carom_envs::TransitionModel;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,13 @@ impl Default for ValueIterationConfig {
     }
 }
 
+impl AgentConfig for ValueIterationConfig {
+    fn check(&self) -> Result<(), AgentError> {
+        check_fraction("gamma", self.gamma)?;
+        check_tolerance(self.tolerance)
+    }
+}
+
 /// Sweeps `v(s) ← max_a Σ p(s', r | s, a) (r + γ v(s'))` over the states until nothing changes.
 ///
 /// Sutton & Barto (2018), eq. 4.10, in place (Gauss-Seidel): a state uses the values that its predecessors in the sweep
@@ -42,8 +49,7 @@ impl ValueIteration {
     /// # Errors
     /// When a setting is out of range or the environment has no transition table.
     pub fn new(config: ValueIterationConfig, task: &Task) -> Result<Self, AgentError> {
-        check_fraction("gamma", config.gamma)?;
-        check_tolerance(config.tolerance)?;
+        config.check()?;
         let model = model("value-iteration", task)?;
         Ok(Self { v: vec![0.0; model.n_states()], config, model, residual: None })
     }
