@@ -1,0 +1,60 @@
+//! Steps per second of the environments under a random policy, observations written, on one thread.
+//!
+//! `cargo run --release -p carom-envs --example env_speed [-- NAME]` prints `{"minatar/breakout 128": 2.1e7, ...}`; with NAME, only those whose
+//! name contains it. The peers' side is `scripts/peers/env_speed.py`, and `scripts/compare-speed` runs both by turns.
+
+use carom_envs::{Seeds, Settings, VecEnv, registry};
+use rand::Rng;
+use serde_json::{Map, Value};
+use std::error::Error;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+const CASES: &[(&str, usize)] = &[
+    ("minatar/breakout", 1),
+    ("minatar/breakout", 128),
+    ("cartpole", 1),
+    ("cartpole", 128),
+    ("frozen-lake", 1),
+    ("taxi", 1),
+];
+/// Actions drawn before the clock starts: too many for the branch predictor to learn.
+const N_ACTIONS: usize = 128 * 1024;
+const TIME: Duration = Duration::from_secs(1);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let only = std::env::args().nth(1).unwrap_or_default();
+    let mut speeds = Map::new();
+    for &(id, n_envs) in CASES {
+        let name = format!("{id} {n_envs}");
+        if name.contains(&only) {
+            speeds.insert(name, Value::from(steps_per_s(id, n_envs)?.round()));
+        }
+    }
+    println!("{}", Value::Object(speeds));
+    Ok(())
+}
+
+fn steps_per_s(id: &str, n_envs: usize) -> Result<f64, Box<dyn Error>> {
+    let seeds = Seeds::new(0);
+    let rngs = (0..n_envs).map(|env_idx| seeds.stream(&format!("env/{env_idx}"))).collect();
+    let mut vec_env = registry::make_vec(id, &Settings::new(), rngs)?;
+    let n_actions = vec_env.n_actions();
+    let mut explore = seeds.stream("explore");
+    let actions: Vec<usize> = (0..N_ACTIONS).map(|_| explore.gen_range(0..n_actions)).collect();
+
+    play(&mut vec_env, &actions);
+    let (start, mut steps) = (Instant::now(), 0);
+    while start.elapsed() < TIME {
+        play(&mut vec_env, &actions);
+        steps += actions.len();
+    }
+    Ok(steps as f64 / start.elapsed().as_secs_f64())
+}
+
+fn play(vec_env: &mut VecEnv, actions: &[usize]) {
+    for round in actions.chunks_exact(vec_env.n_envs()) {
+        black_box(vec_env.step(round));
+        black_box(vec_env.obs());
+    }
+}
