@@ -1,8 +1,39 @@
-//! Lets the built programs find libtorch at run time without `LD_LIBRARY_PATH`.
+//! Lets this package's programs, tests and benches find libtorch at run time without `LD_LIBRARY_PATH`, and builds the presets
+//! into the program.
+
+use std::path::Path;
+use std::{env, fs};
 
 fn main() {
-    println!("cargo:rerun-if-env-changed=LIBTORCH");
-    if let Ok(libtorch) = std::env::var("LIBTORCH") {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
+    find_libtorch();
+    embed_presets();
+}
+
+fn find_libtorch() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=LIBTORCH");
+    println!("cargo::rerun-if-env-changed=LIBTORCH_LIB");
+    // In the order of torch-sys, so that what is loaded is what was linked.
+    let Ok(libtorch) = env::var("LIBTORCH_LIB").or_else(|_| env::var("LIBTORCH")) else { return };
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
+    if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+        // RUNPATH, not RPATH: a user's LD_LIBRARY_PATH comes first.
+        println!("cargo::rustc-link-arg=-Wl,--enable-new-dtags");
     }
+}
+
+/// Writes the list that `src/presets.rs` includes: every `presets/*.toml` by name.
+fn embed_presets() {
+    println!("cargo::rerun-if-changed=presets");
+    let root = env::var("CARGO_MANIFEST_DIR").expect("cargo names the package's folder");
+    let files = fs::read_dir(Path::new(&root).join("presets")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
+    files.sort();
+    let mut list = "/// All presets, by name.\npub const PRESETS: &[Preset] = &[\n".to_string();
+    for path in files {
+        let name = path.file_stem().expect("a file").to_string_lossy();
+        list += &format!("    Preset {{ name: {name:?}, text: include_str!({path:?}) }},\n");
+    }
+    let out = env::var("OUT_DIR").expect("cargo names the output folder");
+    fs::write(Path::new(&out).join("presets.rs"), list + "];\n").expect("the output folder is writable");
 }
