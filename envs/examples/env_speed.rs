@@ -1,7 +1,7 @@
 //! Steps per second of the environments under a random policy, observations written, on one thread.
 //!
-//! `cargo run --release -p carom-envs --example env_speed [-- NAME]` prints `{"minatar/breakout 128": 2.1e7, ...}`; with NAME, only those whose
-//! name contains it. The peers' side is `scripts/peers/env_speed.py`, and `scripts/compare-speed` runs both by turns.
+//! `cargo run -p carom-envs --example env_speed [-- NAME...]` prints `{"minatar/breakout 128": 2.1e7, ...}`; with NAMEs, only
+//! those whose name contains one of them. The peers' side is `scripts/peers/env_speed.py`, and `scripts/compare-speed` runs both by turns.
 
 use carom_envs::{Seeds, Settings, VecEnv, registry};
 use rand::Rng;
@@ -23,11 +23,11 @@ const N_ACTIONS: usize = 128 * 1024;
 const TIME: Duration = Duration::from_secs(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let only = std::env::args().nth(1).unwrap_or_default();
+    let only: Vec<String> = std::env::args().skip(1).collect();
     let mut speeds = Map::new();
     for &(id, n_envs) in CASES {
         let name = format!("{id} {n_envs}");
-        if name.contains(&only) {
+        if only.is_empty() || only.iter().any(|part| name.contains(part)) {
             speeds.insert(name, Value::from(steps_per_s(id, n_envs)?.round()));
         }
     }

@@ -117,8 +117,8 @@ def main() -> None:
 
     seconds = time.perf_counter() - start
     speed = (args.steps - clock_start) / seconds
-    last = float(np.mean(returns)) if returns else None
-    print(json.dumps({"steps": args.steps, "learning_steps_per_s": round(speed, 1), "seconds": round(seconds, 2), "return_mean_100": last}))
+    answer = {"steps": args.steps, "learning_steps_per_s": round(speed, 1), "seconds": round(seconds, 2)}
+    print(json.dumps(answer | {"return_mean_100": float(np.mean(returns)) if returns else None}))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,12 @@ WARM_UP_UPDATES = 50
 class QNetwork(nn.Sequential):
     def __init__(self):
         super().__init__(
-            nn.Conv2d(4, 16, kernel_size=3), nn.ReLU(), nn.Flatten(), nn.Linear(16 * 8 * 8, 128), nn.ReLU(), nn.Linear(128, N_ACTIONS)
+            nn.Conv2d(4, 16, kernel_size=3),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(16 * 8 * 8, 128),
+            nn.ReLU(),
+            nn.Linear(128, N_ACTIONS),
         )
 
 
@@ -124,8 +129,8 @@ def main() -> None:
 
     seconds = time.perf_counter() - start
     speed = (args.steps - clock_start) / seconds
-    last = float(np.mean(returns)) if returns else None
-    print(json.dumps({"steps": args.steps, "learning_steps_per_s": round(speed, 1), "seconds": round(seconds, 2), "return_mean_100": last}))
+    answer = {"steps": args.steps, "learning_steps_per_s": round(speed, 1), "seconds": round(seconds, 2)}
+    print(json.dumps(answer | {"return_mean_100": float(np.mean(returns)) if returns else None}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Environment steps per second under a random policy, observations included, on one core.
 
-    python3 scripts/peers/env_speed.py --seconds 2 [--only minatar]
+    python3 scripts/peers/env_speed.py --seconds 2 [--only minatar taxi]
 
 MinAtar and Gymnasium step one environment at a time; gymnax (JAX, compiled for the CPU) steps 1, 128 and 2048 at once inside
 one compiled loop, with its observation kept in the loop's state so that it is computed at every step. Actions of the Python ones
@@ -109,9 +109,10 @@ def steps_per_s(run: Callable[[], int], seconds: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each environment")
-    parser.add_argument("--only", default="", help="only those whose name contains this")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="only those whose name contains one of these")
     args = parser.parse_args()
-    print(json.dumps({name: round(steps_per_s(make(), args.seconds)) for name, make in CASES.items() if args.only in name}))
+    chosen = {name: make for name, make in CASES.items() if any(only in name for only in args.only)}
+    print(json.dumps({name: round(steps_per_s(make(), args.seconds)) for name, make in chosen.items()}))
 
 
 if __name__ == "__main__":

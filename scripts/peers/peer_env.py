@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-PEERS_DIR = Path(os.environ.get("CAROM_PEERS_DIR") or CACHE / "carom" / "peers")
+PEERS_DIR = Path(os.environ.get("CAROM_PEERS_DIR") or CACHE / "carom" / "peers").absolute()
 TORCH = ("torch==2.11.0", "numpy", "gymnasium", "minatar")
 
 
