@@ -7,11 +7,13 @@
 
 pub mod cartpole;
 mod env;
+pub mod gym_bridge;
 pub mod minatar;
 pub mod model;
 pub mod picture;
 pub mod registry;
 mod seeds;
+pub mod toy_text;
 mod vec_env;
 
 pub use env::{Env, ObsSpace, RestoreError, Step};

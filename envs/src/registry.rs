@@ -1,7 +1,9 @@
 //! Environments by id: what there is, its settings, and the name of the protocol that a score was reached under.
 
+use crate::cartpole::CartPole;
 use crate::minatar::breakout::Breakout;
-use crate::{Env, VecEnv, cartpole::CartPole};
+use crate::toy_text::{cliff_walking::CliffWalking, frozen_lake::FrozenLake, gridworld::Gridworld, taxi::Taxi};
+use crate::{Env, VecEnv, gym_bridge};
 use rand_pcg::Pcg32;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -13,6 +15,12 @@ pub type Settings = Map<String, Value>;
 pub const ENVS: &[EnvEntry] = &[
     entry::<Breakout>("minatar/breakout", "Breakout on a 10x10 grid, step-exact with MinAtar"),
     entry::<CartPole>("cartpole", "balance a pole on a cart; Gymnasium's CartPole-v1"),
+    entry::<FrozenLake>("frozen-lake", "cross slippery ice between holes; Gymnasium's FrozenLake-v1"),
+    entry::<CliffWalking>("cliff-walking", "walk along a cliff; Gymnasium's CliffWalking-v1"),
+    entry::<Taxi>("taxi", "fetch a passenger and set them down; Gymnasium's Taxi-v3"),
+    entry::<Gridworld>("gridworld", "the 4x4 grid of Sutton & Barto, Example 4.1"),
+    entry::<gym_bridge::CartPole>("gym-rs/cartpole", "gym-rs's CartPole, heavier than CartPole-v1"),
+    entry::<gym_bridge::MountainCar>("gym-rs/mountain-car", "rock a car out of a valley; gym-rs's mountain car"),
 ];
 
 /// One line of the registry.

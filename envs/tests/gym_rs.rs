@@ -1,0 +1,70 @@
+//! The bridge to gym-rs, both ways.
+
+use carom_envs::gym_bridge::{FromGym, ToGym};
+use carom_envs::{Env, Seeds, registry};
+use gym_rs::core::{Env as GymEnv, EnvProperties};
+use gym_rs::envs::classical_control::mountain_car::MountainCarEnv;
+use gym_rs::utils::renderer::{RenderMode, Renders};
+use rand::{RngCore, SeedableRng};
+use rand_pcg::Pcg64;
+use serde_json::json;
+
+#[test]
+fn a_gym_rs_environment_plays_here_as_it_does_by_itself() {
+    let mut theirs = MountainCarEnv::new(RenderMode::None);
+    let mut ours = FromGym::new(theirs.clone(), &["left", "coast", "right"], &["position", "velocity"]);
+    let mut rng = Seeds::new(5).stream("env/0");
+    theirs.reset(Some(rng.clone().next_u64()), false, None);
+    ours.reset(&mut rng);
+    for t in 0..150 {
+        let action = usize::from(t % 40 < 20) * 2;
+        let expected = theirs.step(action);
+        let step = ours.step(action, &mut rng);
+        assert_eq!((f64::from(step.reward), step.terminated), (expected.reward.into_inner(), expected.done));
+        let mut factors = [0.0; 2];
+        ours.factors(&mut factors);
+        assert_eq!(factors.to_vec(), Vec::from(expected.observation).iter().map(|&v| v as f32).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn our_games_play_through_gym_rs_as_they_do_here() {
+    let settings = json!({"max_steps": 40}).as_object().unwrap().clone();
+    for entry in registry::ENVS {
+        let mut through_gym = ToGym::new(entry.id, &settings).unwrap();
+        let mut env = registry::make(entry.id, &settings).unwrap();
+        let mut rng = Pcg64::seed_from_u64(11);
+        env.reset(&mut rng);
+        through_gym.reset(Some(11), false, None);
+        let n_actions = through_gym.action_space().0;
+        for t in 1..=40 {
+            let expected = env.step(t % n_actions, &mut rng);
+            let outcome = through_gym.step(t % n_actions);
+            assert_eq!(outcome.reward.into_inner(), f64::from(expected.reward), "{}", entry.id);
+            assert_eq!(outcome.done, expected.terminated, "{}", entry.id);
+            assert_eq!(outcome.truncated, t == 40 && !expected.terminated, "{}", entry.id);
+            if outcome.done {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_clone_goes_on_by_itself() {
+    let mut env = ToGym::new("minatar/breakout", &registry::Settings::new()).unwrap();
+    env.reset(Some(1), false, None);
+    let mut copy = env.clone();
+    for action in [1, 3, 3, 0, 1] {
+        assert_eq!(env.step(action), copy.step(action));
+    }
+    assert_eq!(serde_json::to_value(&env).unwrap()["id"], "minatar/breakout");
+}
+
+#[test]
+fn pictures_come_where_gym_rs_asks_for_them() {
+    let mut env = ToGym::new("taxi", &registry::Settings::new()).unwrap();
+    let Renders::SingleRgbArray(frame) = env.render(RenderMode::SingleRgbArray) else { panic!("no picture") };
+    assert_eq!((frame.0.len(), frame.0[0].len()), (160, 160));
+    assert_eq!(env.render(RenderMode::None), Renders::None);
+}

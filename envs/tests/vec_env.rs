@@ -1,0 +1,146 @@
+//! Time limits, automatic reset, final observations, save and restore.
+
+use carom_envs::{Env, Episode, ObsSpace, RestoreError, Seeds, Step, VecEnv, registry};
+use rand::RngCore;
+use rand_pcg::Pcg32;
+use serde_json::Value;
+
+/// Shows its episode and its step; ends by its rules after `length` steps.
+struct Clock {
+    length: u8,
+    episode: u8,
+    time: u8,
+}
+
+impl Env for Clock {
+    fn obs_space(&self) -> ObsSpace {
+        ObsSpace::Pixels { shape: [1, 2] }
+    }
+
+    fn action_names(&self) -> &[&'static str] {
+        &["wait"]
+    }
+
+    fn reset(&mut self, _rng: &mut dyn RngCore) {
+        (self.episode, self.time) = (self.episode + 1, 0);
+    }
+
+    fn step(&mut self, _action: usize, _rng: &mut dyn RngCore) -> Step {
+        self.time += 1;
+        Step { reward: 0.5, terminated: self.time >= self.length }
+    }
+
+    fn observe(&self, out: &mut [u8]) {
+        out.copy_from_slice(&[self.episode, self.time]);
+    }
+
+    fn factor_names(&self) -> &[&'static str] {
+        &[]
+    }
+
+    fn factors(&self, _out: &mut [f32]) {}
+
+    fn save(&self) -> Value {
+        vec![self.episode, self.time].into()
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
+        [self.episode, self.time] = serde_json::from_value(state.clone())?;
+        Ok(())
+    }
+}
+
+fn streams(n: usize) -> Vec<Pcg32> {
+    (0..n).map(|i| Seeds::new(3).stream(&format!("env/{i}"))).collect()
+}
+
+fn clocks(lengths: &[u8], max_steps: Option<u64>) -> VecEnv {
+    let clock = |&length| -> Box<dyn Env> { Box::new(Clock { length, episode: 0, time: 0 }) };
+    VecEnv::new(lengths.iter().map(clock).collect(), streams(lengths.len()), max_steps)
+}
+
+#[test]
+fn the_limit_truncates_and_the_game_terminates() {
+    let mut envs = clocks(&[2, 3, 9], Some(3));
+    let ends: Vec<_> =
+        (0..3).map(|_| envs.step(&[0; 3]).iter().map(|t| (t.terminated, t.truncated)).collect::<Vec<_>>()).collect();
+    let (no, terminated, truncated) = ((false, false), (true, false), (false, true));
+    // The second game ends by its rules on the very step of the limit: that is a termination.
+    assert_eq!(ends, [[no, no, no], [terminated, no, no], [no, terminated, truncated]]);
+}
+
+#[test]
+fn without_a_limit_nothing_is_truncated() {
+    let mut envs = clocks(&[200], None);
+    for _ in 0..199 {
+        assert!(!envs.step(&[0])[0].done());
+    }
+    assert!(envs.step(&[0])[0].terminated);
+}
+
+#[test]
+fn the_final_observation_is_kept_apart_from_the_next_first() {
+    let mut envs = clocks(&[2, 9], Some(9));
+    assert_eq!(envs.obs(), [1, 0, 1, 0]);
+    envs.step(&[0, 0]);
+    assert_eq!((envs.obs(), envs.prev_obs()), (&[1, 1, 1, 1][..], &[1, 0, 1, 0][..]));
+    assert_eq!(envs.next_obs(0), [1, 1]);
+    envs.step(&[0, 0]);
+    assert_eq!((envs.obs(), envs.prev_obs()), (&[2, 0, 1, 2][..], &[1, 1, 1, 1][..]));
+    assert_eq!(envs.final_obs(0), [1, 2]);
+    assert_eq!((envs.next_obs(0), envs.next_obs(1)), (&[1, 2][..], &[1, 2][..]));
+    assert_eq!(envs.env_obs(0), [2, 0]);
+    envs.step(&[0, 0]);
+    assert_eq!(envs.next_obs(0), [2, 1]);
+}
+
+#[test]
+fn ended_episodes_report_return_and_length() {
+    let mut envs = clocks(&[2, 9], Some(4));
+    let mut ended = Vec::new();
+    for _ in 0..4 {
+        envs.step(&[0, 0]);
+        ended.push(envs.episodes().to_vec());
+    }
+    let episode = |env_idx, length| Episode { env_idx, episode_return: 0.5 * length as f64, length };
+    assert_eq!(ended, [vec![], vec![episode(0, 2)], vec![], vec![episode(0, 2), episode(1, 4)]]);
+}
+
+#[test]
+fn a_restored_vector_goes_on_as_if_nothing_had_happened() {
+    let vector = |id| registry::make_vec(id, &registry::Settings::new(), streams(5)).unwrap();
+    for id in registry::ENVS.iter().map(|entry| entry.id) {
+        let mut envs = vector(id);
+        let mut choices = Seeds::new(0).stream("choices");
+        let n_actions = envs.n_actions();
+        let mut choose = || -> [usize; 5] { std::array::from_fn(|_| choices.next_u32() as usize % n_actions) };
+        for _ in 0..137 {
+            envs.step(&choose());
+        }
+        let saved = serde_json::from_str(&envs.save().to_string()).unwrap();
+        let mut restored = vector(id);
+        restored.restore(&saved).unwrap();
+        assert_eq!(restored.obs(), envs.obs(), "{id}");
+        for _ in 0..300 {
+            let actions = choose();
+            assert_eq!(restored.step(&actions), envs.step(&actions), "{id}");
+            assert_eq!(restored.episodes(), envs.episodes(), "{id}");
+            assert_eq!((restored.obs(), restored.prev_obs()), (envs.obs(), envs.prev_obs()), "{id}");
+        }
+    }
+}
+
+#[test]
+fn each_environment_draws_from_its_own_stream() {
+    let play = |n: usize| {
+        let mut envs = registry::make_vec("minatar/breakout", &registry::Settings::new(), streams(n)).unwrap();
+        (0..200).map(|_| envs.step(&vec![1; n])[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(play(1), play(7));
+}
+
+#[test]
+fn a_vector_of_another_size_is_refused() {
+    let error = clocks(&[2, 2], None).restore(&clocks(&[2], None).save()).unwrap_err();
+    assert!(error.to_string().ends_with("it is of 1 environments, not 2"), "{error}");
+}
