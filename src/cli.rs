@@ -1,0 +1,48 @@
+//! The commands, one file each: arguments, what it does, what it prints. Data goes to stdout, talk to stderr.
+
+mod eval;
+mod list;
+mod resume;
+mod trace;
+mod train;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Reinforcement learning first: environments, Bellman agents, and generative models as learned state representations.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  carom train --preset minatar-breakout-dqn        learn Breakout in a few minutes
+  carom train --env taxi --agent q-learning        the preset of this pair is found by itself
+  carom eval runs/taxi-q-learning-s0               play the greedy policy and score it
+  carom list envs                                  what there is to play";
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::Arguments),
+    Resume(resume::Arguments),
+    Eval(eval::Arguments),
+    Trace(trace::Arguments),
+    List(list::Arguments),
+}
+
+/// Does what was asked for.
+///
+/// # Errors
+/// Whatever kept it from being done, in words for the person who asked.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Train(arguments) => train::run(arguments),
+        Command::Resume(arguments) => resume::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Trace(arguments) => trace::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::List(arguments) => list::run(arguments).map(|()| ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,108 @@
+//! `carom eval`: scores of a run's greedy policy.
+
+use crate::config::RunConfig;
+use crate::evaluate::{Evaluation, Scores};
+use crate::human::parse_count;
+use crate::run::{self, checkpoint};
+use crate::session::Session;
+use anyhow::{Result, ensure};
+use carom_envs::registry as envs;
+use clap::Args;
+use serde::Serialize;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+
+/// Play a run's greedy policy from its newest checkpoint and score it
+///
+/// Each environment plays a fixed number of episodes, so that short ones do not count too often. An episode that the time
+/// limit cuts off counts with what it had collected; their share is told.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  carom eval runs/taxi-q-learning-s0\n  carom eval runs/x --episodes 1000 --epsilon 0.01 --json"
+)]
+pub(super) struct Arguments {
+    /// The run's directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Episodes to play
+    #[arg(long, value_name = "N", default_value = "100", value_parser = parse_count)]
+    episodes: u64,
+    /// Time limit of an episode, in place of the run's own
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    max_steps: Option<u64>,
+    /// Probability of a uniformly random action instead of the greedy one
+    #[arg(long, value_name = "E", default_value_t = 0.0)]
+    epsilon: f64,
+    /// Seed of the episodes [default: the run's]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    env: String,
+    protocol: String,
+    #[serde(flatten)]
+    scores: Scores,
+    epsilon: f64,
+    seed: u64,
+    step: u64,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    let config = run::config(&arguments.run)?;
+    let evaluation = arguments.evaluation(&config)?;
+    let checkpoint = checkpoint::newest(&arguments.run)?;
+    let mut session = Session::new(config)?;
+    checkpoint.load_agent(&mut session)?;
+    let scores = evaluation.run(&mut session.trainer)?;
+    let protocol = envs::protocol(&evaluation.env, &evaluation.env_settings);
+    let step = checkpoint.state.progress.step;
+    let Evaluation { env, epsilon, seed, .. } = evaluation;
+    let report = Report { env, protocol, scores, epsilon, seed, step };
+    let mut out = stdout().lock();
+    if arguments.json {
+        return Ok(writeln!(out, "{}", serde_json::to_string(&report)?)?);
+    }
+    Ok(out.write_all(report.text().as_bytes())?)
+}
+
+impl Arguments {
+    fn evaluation(&self, config: &RunConfig) -> Result<Evaluation> {
+        ensure!(self.episodes > 0, "--episodes is 0: at least one is needed");
+        ensure!((0.0..=1.0).contains(&self.epsilon), "--epsilon is {}: expected a number in 0..=1", self.epsilon);
+        let mut evaluation = Evaluation {
+            episodes: self.episodes,
+            epsilon: self.epsilon,
+            seed: self.seed.unwrap_or(config.seed),
+            ..Evaluation::of_run(config)
+        };
+        if let Some(max_steps) = self.max_steps {
+            ensure!(max_steps > 0, "--max-steps is 0: an episode has at least one step");
+            evaluation.env_settings.insert("max_steps".to_string(), max_steps.into());
+        }
+        Ok(evaluation)
+    }
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let Scores { episodes, return_mean, return_std, return_iqm, length_mean, truncated_share, return_exact } =
+            &self.scores;
+        let mut text = format!("env           {} ({}, step {})\n", self.env, self.protocol, self.step);
+        text += &format!("episodes      {episodes} (epsilon {}, seed {})\n", self.epsilon, self.seed);
+        text +=
+            &format!("return_mean   {return_mean:.3}\nreturn_std    {return_std:.3}\nreturn_iqm    {return_iqm:.3}\n");
+        if let Some(exact) = return_exact {
+            text += &format!("return_exact  {exact:.6}\n");
+        }
+        text += &format!("length_mean   {length_mean:.1}\n");
+        if *truncated_share > 0.0 {
+            text += &format!("{:.1} % of the episodes were cut off by the time limit\n", 100.0 * truncated_share);
+        }
+        text
+    }
+}

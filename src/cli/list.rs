@@ -1,0 +1,91 @@
+//! `carom list`: what there is.
+
+use crate::config::Settings;
+use crate::encoder::ENCODERS;
+use crate::presets::PRESETS;
+use anyhow::Result;
+use carom_agents::registry::{self as agents, AGENTS};
+use carom_envs::registry::{self as envs, ENVS};
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+use std::io::{Write, stdout};
+
+/// List environments, agents, encoders or presets; --json adds their settings
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// What to list
+    what: What,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum What {
+    Envs,
+    Agents,
+    Encoders,
+    Presets,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    let entries = match arguments.what {
+        What::Envs => environments()?,
+        What::Agents => agents()?,
+        What::Encoders => ENCODERS.iter().map(|entry| (entry.name, entry.summary, json!({}))).collect(),
+        What::Presets => presets()?,
+    };
+    let mut out = stdout().lock();
+    if arguments.json {
+        let objects: Vec<Value> = entries.into_iter().map(object).collect();
+        return Ok(writeln!(out, "{}", serde_json::to_string_pretty(&objects)?)?);
+    }
+    let width = entries.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
+    for (name, summary, _) in entries {
+        writeln!(out, "{name:width$}  {summary}")?;
+    }
+    Ok(())
+}
+
+/// Name, one line, and what more there is to tell.
+type Entry = (&'static str, &'static str, Value);
+
+fn object((name, summary, mut more): Entry) -> Value {
+    let mut entry = json!({ "name": name, "summary": summary });
+    if let (Some(entry), Some(more)) = (entry.as_object_mut(), more.as_object_mut()) {
+        entry.append(more);
+    }
+    entry
+}
+
+fn environments() -> Result<Vec<Entry>> {
+    let entry = |entry: &envs::EnvEntry| {
+        let settings = envs::resolve(entry.id, &Settings::new())?;
+        let env = envs::make(entry.id, &settings)?;
+        let more = json!({
+            "id": entry.id,
+            "observes": format!("{:?}", env.obs_space()),
+            "actions": env.action_names(),
+            "protocol": envs::protocol(entry.id, &settings),
+            "settings": settings,
+        });
+        Ok((entry.id, entry.summary, more))
+    };
+    ENVS.iter().map(entry).collect()
+}
+
+fn agents() -> Result<Vec<Entry>> {
+    let entry = |entry: &agents::AgentEntry| {
+        let settings = agents::resolve(entry.name, &Settings::new())?;
+        Ok((entry.name, entry.summary, json!({ "settings": settings })))
+    };
+    AGENTS.iter().map(entry).collect()
+}
+
+fn presets() -> Result<Vec<Entry>> {
+    let entry = |preset: &crate::presets::Preset| {
+        let table: Settings = toml::from_str(preset.text)?;
+        Ok((preset.name, preset.summary(), Value::Object(table)))
+    };
+    PRESETS.iter().map(entry).collect()
+}

@@ -1,0 +1,53 @@
+//! `carom resume`: goes on with a run as if it had never stopped.
+
+use super::train::{announce, finish};
+use crate::human::{count, parse_count};
+use crate::interrupt;
+use crate::run::{self, Run, checkpoint};
+use crate::session::Session;
+use crate::train::Outcome;
+use anyhow::{Result, ensure};
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Go on with a run from its newest checkpoint, exactly as if it had never stopped
+///
+/// Rows that were written after the checkpoint are cut off first; they come out the same again.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  carom resume runs/taxi-q-learning-s0\n  carom resume runs/taxi-q-learning-s0 --steps 1M"
+)]
+pub(super) struct Arguments {
+    /// The run's directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Steps of the whole run, if it is to be longer than it was begun for
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    steps: Option<u64>,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
+    let dir = &arguments.run;
+    let mut config = run::config(dir)?;
+    let begun_for = config.steps;
+    config.steps = arguments.steps.unwrap_or(begun_for);
+    let checkpoint = checkpoint::newest(dir)?;
+    let mut session = Session::new(config)?;
+    checkpoint.load(&mut session)?;
+    let (step, steps) = (session.progress.step, session.config.steps);
+    let name = dir.display();
+    ensure!(steps >= begun_for, "--steps {steps} is less than the {begun_for} that {name} was begun for");
+    if step >= steps || session.progress.converged {
+        eprintln!("{name} is finished at step {}; --steps N makes it longer", count(step));
+        return Ok(ExitCode::SUCCESS);
+    }
+    interrupt::listen()?;
+    let mut run = Run::reopen(dir, &checkpoint.state)?;
+    run.rewrite_config(&session.config)?;
+    announce(&session, &mut run, &format!("resuming at step {}:", count(step)))?;
+    match finish(&mut session, &mut run)? {
+        Outcome::Finished => Ok(ExitCode::SUCCESS),
+        Outcome::Interrupted => Ok(ExitCode::from(interrupt::EXIT_CODE)),
+    }
+}

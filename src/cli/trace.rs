@@ -1,0 +1,102 @@
+//! `carom trace`: plays given actions, so that another implementation can be held against ours step by step.
+
+use crate::config::Layer;
+use anyhow::{Context, Result, anyhow, ensure};
+use carom_envs::{ObsSpace, Seeds, VecEnv, registry as envs};
+use clap::Args;
+use fs_err as fs;
+use std::io::{BufWriter, Write, stdout};
+use std::path::{Path, PathBuf};
+
+/// Play a file of actions and print what each step gave
+///
+/// The file holds one action index a line. A row's crc32 (8 hexadecimal digits) is over the bytes of the observation that its
+/// action led to; where the episode ends that is its last one, and the next action is played after a reset.
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  carom trace --env minatar/breakout --actions actions.txt --set env.sticky=0 --frames frames.npy"
+)]
+pub(super) struct Arguments {
+    /// Environment (`carom list envs`)
+    #[arg(long, value_name = "ID")]
+    env: String,
+    /// File with one action index a line
+    #[arg(long, value_name = "FILE")]
+    actions: PathBuf,
+    /// Seed of the environment
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// A setting of the environment, e.g. env.sticky=0; may be repeated
+    #[arg(long, value_name = "env.KEY=VALUE")]
+    set: Vec<String>,
+    /// Write all observations, [T+1, ...] with the first reset's in front, as a NumPy array
+    #[arg(long, value_name = "FILE.npy")]
+    frames: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    let set = Layer::from_assignments(&arguments.set)?;
+    let env_only =
+        set.agent_settings.is_empty() && arguments.set.iter().all(|text| text.trim_start().starts_with("env."));
+    ensure!(env_only, "--set: a trace has an environment alone; its settings are env.KEY=VALUE");
+    let rngs = vec![Seeds::new(arguments.seed).stream("env/0")];
+    let mut env = envs::make_vec(&arguments.env, &set.env_settings, rngs)?;
+    let actions = read_actions(&arguments.actions, env.n_actions())?;
+    let mut frames =
+        arguments.frames.as_deref().map(|path| npy(path, env.obs_space(), actions.len() + 1)).transpose()?;
+
+    let mut out = BufWriter::new(stdout().lock());
+    writeln!(out, "step,action,reward,terminated,truncated,obs_crc32")?;
+    if let Some(frames) = &mut frames {
+        frames.write_all(env.obs())?;
+    }
+    for (step, &action) in actions.iter().enumerate() {
+        env.step(&[action]);
+        write_row(&mut out, step + 1, action, &env)?;
+        if let Some(frames) = &mut frames {
+            frames.write_all(env.next_obs(0))?;
+        }
+    }
+    if let Some(frames) = &mut frames {
+        frames.flush()?;
+    }
+    Ok(out.flush()?)
+}
+
+fn write_row(out: &mut impl Write, step: usize, action: usize, env: &VecEnv) -> Result<()> {
+    let transition = env.transitions()[0];
+    let (reward, crc32) = (transition.reward, crc32fast::hash(env.next_obs(0)));
+    let (terminated, truncated) = (u8::from(transition.terminated), u8::from(transition.truncated));
+    Ok(writeln!(out, "{step},{action},{reward},{terminated},{truncated},{crc32:08x}")?)
+}
+
+fn read_actions(path: &Path, n_actions: usize) -> Result<Vec<usize>> {
+    let text = fs::read_to_string(path)?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let actions = lines.map(|(line_idx, line)| {
+        let action = line.trim().parse().ok().filter(|&action| action < n_actions);
+        let place = || format!("{}:{}", path.display(), line_idx + 1);
+        action.ok_or_else(|| anyhow!("expected an action in 0..{n_actions}, found `{line}`")).with_context(place)
+    });
+    actions.collect()
+}
+
+/// Opens a NumPy array of `n_frames` observations and writes its header: version 1.0, padded so that the data is aligned.
+/// <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
+fn npy(path: &Path, obs_space: &ObsSpace, n_frames: usize) -> Result<BufWriter<fs::File>> {
+    let (dtype, shape): (_, &[usize]) = match obs_space {
+        ObsSpace::Discrete { .. } => ("<u4", &[]),
+        ObsSpace::Vector { len } => ("<f4", &[*len]),
+        ObsSpace::Planes { shape } => ("|u1", shape),
+        ObsSpace::Pixels { shape } => ("|u1", shape),
+    };
+    let shape: String = [n_frames].iter().chain(shape).map(|n| format!("{n},")).collect();
+    let header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': ({shape}), }}");
+    // Magic, version and length take 10 bytes; a line break ends the header.
+    let padded = (10 + header.len() + 1).next_multiple_of(64) - 10;
+    let mut file = BufWriter::new(fs::File::create(path)?);
+    file.write_all(b"\x93NUMPY\x01\x00")?;
+    file.write_all(&u16::try_from(padded)?.to_le_bytes())?;
+    writeln!(file, "{header:<width$}", width = padded - 1)?;
+    Ok(file)
+}

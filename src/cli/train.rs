@@ -1,0 +1,187 @@
+//! `carom train`: a new run for each seed.
+
+use crate::config::{Device, Layer, RunConfig};
+use crate::encoder::EncoderMode;
+use crate::human::{count, duration, parse_count};
+use crate::run::Run;
+use crate::session::{RECENT, Session};
+use crate::train::{Outcome, train};
+use crate::{interrupt, presets, run};
+use anyhow::{Result, ensure};
+use clap::Args;
+use std::io::{Write, stdout};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Train an agent on an environment; leaves a run directory with its numbers and checkpoints
+///
+/// Settings come from, the later over the earlier: defaults, a preset, the file of --config, flags. Where --env and --agent
+/// are given and neither --preset nor --config is, the preset named after the pair is used if there is one.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Environment (`carom list envs`)
+    #[arg(long, value_name = "ID")]
+    env: Option<String>,
+    /// Agent (`carom list agents`)
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// What the agent sees the environment through (`carom list encoders`)
+    #[arg(long, value_name = "NAME")]
+    encoder: Option<String>,
+    /// How a fitted encoder takes part in training
+    #[arg(long, value_name = "MODE")]
+    encoder_mode: Option<EncoderMode>,
+    /// Environment steps of the run, summed over its environments: 50000, 10k, 1.5M, 2e6
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    steps: Option<u64>,
+    /// Master seed of all random streams [default: 0]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// One run for each of these seeds, one after the other: `0..5` is 0, 1, 2, 3, 4
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds, conflicts_with = "seed")]
+    seeds: Option<Range<u64>>,
+    /// Environments stepped at once [default: 1]
+    #[arg(long, value_name = "N")]
+    n_envs: Option<usize>,
+    /// Where tensors live [default: cpu]
+    #[arg(long)]
+    device: Option<Device>,
+    /// Named configuration to begin with (`carom list presets`)
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// Configuration file to lay over it; a run's own config.toml is one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A setting: env.KEY, agent.KEY, or log_every, eval_every, eval_episodes, checkpoint_every; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// The run's own directory; with --seeds, -s<seed> is added [default: runs/<env>-<agent>-s<seed>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace a run that is already there
+    #[arg(long)]
+    force: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  carom train --preset minatar-breakout-dqn
+  carom train --env taxi --agent q-learning --steps 300k --set agent.lr=0.1 --seeds 0..3
+  carom train --config runs/taxi-q-learning-s0/config.toml --seed 7 --out runs/again";
+
+pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
+    let layers = arguments.layers()?;
+    let first = RunConfig::resolve(&layers)?;
+    let seeds = arguments.seeds.clone().unwrap_or(first.seed..first.seed + 1);
+    let runs: Vec<_> = seeds.map(|seed| (seed, arguments.directory(&first, seed))).collect();
+    for (_, dir) in &runs {
+        run::check_free(dir, arguments.force)?;
+    }
+    interrupt::listen()?;
+    for (seed, dir) in runs {
+        // All that can be wrong with the settings is found before anything is written.
+        let mut session = Session::new(RunConfig { seed, ..first.clone() })?;
+        let mut run = Run::create(&dir, &session.config, arguments.force)?;
+        announce(&session, &mut run, "training")?;
+        if finish(&mut session, &mut run)? == Outcome::Interrupted {
+            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells what is about to happen.
+pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<()> {
+    let config = &session.config;
+    let (protocol, steps) = (config.protocol(), count(config.steps));
+    let line = format!("{doing} {} on {} ({protocol}), {steps} steps, seed {}", config.agent, config.env, config.seed);
+    eprintln!("{line} -> {}", run.dir().display());
+    run.log(&line)
+}
+
+/// Trains to the end, and tells how it went.
+pub(super) fn finish(session: &mut Session, run: &mut Run) -> Result<Outcome> {
+    let outcome = match train(session, run) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            // The disk may be what failed.
+            let _ = run.log(&format!("step {}: {error:#}", session.progress.step));
+            return Err(error);
+        }
+    };
+    let (step, dir) = (count(session.progress.step), run.dir().display().to_string());
+    if outcome == Outcome::Interrupted {
+        run.log(&format!("step {}: interrupted", session.progress.step))?;
+        eprintln!("stopped at step {step}; go on with: carom resume {dir}");
+        return Ok(outcome);
+    }
+    run.log(&format!("step {}: finished", session.progress.step))?;
+    summarise(session, run.dir())?;
+    Ok(outcome)
+}
+
+fn summarise(session: &Session, dir: &Path) -> Result<()> {
+    let (progress, protocol, dir) = (&session.progress, session.config.protocol(), dir.display());
+    let time = duration(Duration::from_secs_f64(progress.wall_s));
+    let mut out = stdout().lock();
+    writeln!(out, "{dir}: {} steps in {time}", count(progress.step))?;
+    if let Some((episode_return, length)) = progress.recent_means() {
+        let n = progress.n_recent();
+        let last = if n == RECENT { format!("last {n} episodes") } else { format!("all {n} episodes") };
+        writeln!(out, "mean return {episode_return:.2} over the {last} (mean length {length:.1}; {protocol})")?;
+    }
+    if progress.converged {
+        writeln!(out, "the plan stands: nothing changes any more ({protocol})")?;
+    }
+    Ok(writeln!(out, "next: carom eval {dir} | carom plot {dir}")?)
+}
+
+impl Arguments {
+    /// What was asked for, from the weakest to the strongest.
+    fn layers(&self) -> Result<Vec<Layer>> {
+        let preset = match (&self.preset, &self.config, &self.env, &self.agent) {
+            (Some(name), ..) => Some(presets::find(name)?),
+            (None, None, Some(env), Some(agent)) => presets::of(env, agent),
+            _ => None,
+        };
+        if let Some(preset) = preset.filter(|_| self.preset.is_none()) {
+            eprintln!("using preset {}", preset.name);
+        }
+        let preset = preset.map(|preset| preset.layer()).transpose()?;
+        let file = self.config.as_deref().map(Layer::from_file).transpose()?;
+        let flags = Layer {
+            env: self.env.clone(),
+            agent: self.agent.clone(),
+            encoder: self.encoder.clone(),
+            encoder_mode: self.encoder_mode,
+            steps: self.steps,
+            seed: self.seed,
+            n_envs: self.n_envs,
+            device: self.device,
+            ..Layer::default()
+        };
+        let set = Layer::from_assignments(&self.set)?;
+        Ok(preset.into_iter().chain(file).chain([flags, set]).collect())
+    }
+
+    fn directory(&self, config: &RunConfig, seed: u64) -> PathBuf {
+        match (&self.out, &self.seeds) {
+            (Some(dir), None) => dir.clone(),
+            (Some(dir), Some(_)) => PathBuf::from(format!("{}-s{seed}", dir.display())),
+            (None, _) => {
+                // A preset's variants are runs of their own.
+                let preset = self.preset.clone().filter(|name| name.starts_with(&config.slug()));
+                PathBuf::from(format!("runs/{}-s{seed}", preset.unwrap_or_else(|| config.slug())))
+            }
+        }
+    }
+}
+
+fn parse_seeds(text: &str) -> Result<Range<u64>> {
+    let bounds = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    let range = bounds.filter(|range: &Range<u64>| !range.is_empty());
+    ensure!(range.is_some(), "expected A..B with A below B, e.g. 0..5 for the seeds 0, 1, 2, 3, 4");
+    Ok(range.unwrap_or_default())
+}

@@ -1,0 +1,155 @@
+//! How good a policy is: scores of the greedy policy over whole episodes, apart from training.
+
+use crate::config::{RunConfig, Settings};
+use anyhow::Result;
+use carom_agents::tabular::exact::{expected_return, greedy_policy};
+use carom_agents::{Agent, Trainer};
+use carom_envs::{ObsSpace, Seeds, VecEnv, registry as envs};
+use rand::Rng;
+use rand_pcg::Pcg32;
+use serde::Serialize;
+
+/// Environments that evaluation steps at once.
+const N_ENVS: u64 = 32;
+
+/// Longest episode where neither the environment nor the caller sets a limit: a greedy policy may never end one.
+const LONGEST: u64 = 100_000;
+
+/// What is to be evaluated.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// Environment id.
+    pub env: String,
+    /// Its settings, the time limit among them.
+    pub env_settings: Settings,
+    /// Episodes to play.
+    pub episodes: u64,
+    /// Probability of a uniformly random action instead of the greedy one.
+    pub epsilon: f64,
+    /// Master seed; the streams have names that training does not use.
+    pub seed: u64,
+}
+
+/// The scores of an evaluation.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scores {
+    /// Episodes played.
+    pub episodes: u64,
+    /// Mean of their returns.
+    pub return_mean: f64,
+    /// Standard deviation of their returns (of the sample, n − 1).
+    pub return_std: f64,
+    /// Mean of the middle half of their returns.
+    pub return_iqm: f64,
+    /// Mean of their lengths.
+    pub length_mean: f64,
+    /// Share of the episodes that the time limit cut off.
+    pub truncated_share: f64,
+    /// Expected return by the transition table, where the environment has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub return_exact: Option<f64>,
+}
+
+impl Evaluation {
+    /// The evaluation that a run's configuration asks for.
+    pub fn of_run(config: &RunConfig) -> Self {
+        let (episodes, seed) = (config.eval_episodes, config.seed);
+        Self { env: config.env.clone(), env_settings: config.env_settings.clone(), episodes, epsilon: 0.0, seed }
+            .capped()
+    }
+
+    /// The same with a limit where there was none.
+    pub fn capped(mut self) -> Self {
+        if envs::time_limit(&self.env_settings).is_none() {
+            self.env_settings.insert("max_steps".to_string(), LONGEST.into());
+        }
+        self
+    }
+
+    /// Plays the episodes. Each environment's share of them is fixed beforehand: counting whichever end first would count
+    /// short episodes too often.
+    ///
+    /// # Errors
+    /// When the environment or a setting does not exist.
+    pub fn run(&self, trainer: &mut Trainer) -> Result<Scores> {
+        let seeds = Seeds::new(self.seed);
+        let n_envs = self.episodes.min(N_ENVS);
+        let rngs = (0..n_envs).map(|env_idx| seeds.stream(&format!("eval/{env_idx}"))).collect();
+        let mut envs = envs::make_vec(&self.env, &self.env_settings, rngs)?;
+        let mut explore = seeds.stream("eval/explore");
+        let mut left: Vec<u64> =
+            (0..n_envs).map(|env_idx| self.episodes / n_envs + u64::from(env_idx < self.episodes % n_envs)).collect();
+        let mut actions = vec![0; envs.n_envs()];
+        let (mut returns, mut lengths, mut n_truncated) = (Vec::new(), 0, 0);
+        while (returns.len() as u64) < self.episodes {
+            self.act(trainer.agent(), &envs, &mut explore, &mut actions);
+            envs.step(&actions);
+            for episode in envs.episodes() {
+                if left[episode.env_idx] > 0 {
+                    left[episode.env_idx] -= 1;
+                    returns.push(episode.episode_return);
+                    lengths += episode.length;
+                    n_truncated += u64::from(envs.transitions()[episode.env_idx].truncated);
+                }
+            }
+        }
+        let return_exact = self.exact(trainer.agent(), &envs);
+        Ok(scores(returns, lengths, n_truncated, return_exact))
+    }
+
+    fn act(&self, agent: &mut dyn Agent, envs: &VecEnv, explore: &mut Pcg32, actions: &mut [usize]) {
+        agent.greedy(envs.obs(), actions);
+        if self.epsilon > 0.0 {
+            for action in actions {
+                if explore.gen_bool(self.epsilon) {
+                    *action = explore.gen_range(0..envs.n_actions() as u32) as usize;
+                }
+            }
+        }
+    }
+
+    /// Expected return of the policy by the transition table.
+    fn exact(&self, agent: &mut dyn Agent, envs: &VecEnv) -> Option<f64> {
+        let (model, &ObsSpace::Discrete { n }) = (envs.env(0).model()?, envs.obs_space()) else { return None };
+        let policy = greedy_policy(agent, n);
+        // A policy that answers differently when asked again, as `random` does, is none that a table can judge.
+        let is_fixed = greedy_policy(agent, n) == policy;
+        is_fixed.then(|| expected_return(model, &policy, self.epsilon, envs::time_limit(&self.env_settings)))
+    }
+}
+
+fn scores(mut returns: Vec<f64>, lengths: u64, n_truncated: u64, return_exact: Option<f64>) -> Scores {
+    // Sums do not depend on which environment ended first.
+    returns.sort_by(f64::total_cmp);
+    let n = returns.len() as f64;
+    let return_mean = mean(&returns);
+    let variance = returns.iter().map(|value| (value - return_mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    let cut = returns.len() / 4;
+    Scores {
+        episodes: returns.len() as u64,
+        return_mean,
+        return_std: variance.sqrt(),
+        return_iqm: mean(&returns[cut..returns.len() - cut]),
+        length_mean: lengths as f64 / n,
+        truncated_share: n_truncated as f64 / n,
+        return_exact,
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_are_as_worked_by_hand() {
+        let scores = scores(vec![8.0, 0.0, 2.0, 100.0], 40, 1, None);
+        assert_eq!((scores.return_mean, scores.return_iqm), (27.5, 5.0));
+        assert_eq!((scores.length_mean, scores.truncated_share), (10.0, 0.25));
+        // Squared deviations 756.25 + 650.25 + 380.25 + 5256.25, over 3.
+        assert!((scores.return_std - (7_043.0_f64 / 3.0).sqrt()).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,94 @@
+//! Counts and durations as people write them: `1.5M`, `2e6`, `3m20s`.
+
+use std::time::Duration;
+
+/// Reads a count: digits with optional underscores, a decimal point, an exponent, or a suffix `k`, `M` or `G`.
+///
+/// # Errors
+/// When `text` is no number, or does not amount to a whole one.
+pub fn parse_count(text: &str) -> Result<u64, String> {
+    let digits = text.replace('_', "");
+    if let Ok(count) = digits.parse::<u64>() {
+        return Ok(count);
+    }
+    let (mantissa, unit) = match digits.chars().last() {
+        Some('k' | 'K') => (&digits[..digits.len() - 1], 1e3),
+        Some('m' | 'M') => (&digits[..digits.len() - 1], 1e6),
+        Some('g' | 'G') => (&digits[..digits.len() - 1], 1e9),
+        _ => (digits.as_str(), 1.0),
+    };
+    let error = || format!("`{text}` is not a count; write e.g. 50000, 10k, 1.5M or 2e6");
+    let value = mantissa.parse::<f64>().map_err(|_| error())? * unit;
+    let count = value.round();
+    // 4.35k is 4349.999… in binary; 2^53 is where whole numbers stop being exact.
+    let is_count = (value - count).abs() <= 1e-9 * value.abs() && (0.0..=9_007_199_254_740_992.0).contains(&count);
+    if is_count { Ok(count as u64) } else { Err(error()) }
+}
+
+/// Writes a count in at most four significant digits: `950`, `12.5k`, `1M`.
+pub fn count(n: u64) -> String {
+    let (value, unit) = match n {
+        0..1_000 => return n.to_string(),
+        1_000..999_950 => (n as f64 / 1e3, "k"),
+        999_950..999_950_000 => (n as f64 / 1e6, "M"),
+        _ => (n as f64 / 1e9, "G"),
+    };
+    let digits = if value < 10.0 { 2 } else { 1 };
+    let text = format!("{value:.digits$}");
+    format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// Writes a duration by its two largest units: `45s`, `3m20s`, `2h05m`.
+pub fn duration(time: Duration) -> String {
+    let s = time.as_secs();
+    match s {
+        0 => format!("{:.1}s", time.as_secs_f64()),
+        1..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        _ => format!("{}h{:02}m", s / 3600, s / 60 % 60),
+    }
+}
+
+/// The one of `known` most like `word`.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
+    known.into_iter().min_by_key(|known| strsim::damerau_levenshtein(word, known)).unwrap_or_default()
+}
+
+/// The largest of 1, 2, 5, 10, 20, 50, … that is not above `n`; 1 for 0.
+pub fn round_down(n: u64) -> u64 {
+    let power = 10_u64.pow(n.max(1).ilog10());
+    [5, 2, 1].into_iter().map(|digit| digit * power).find(|&round| round <= n).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_as_people_write_them() {
+        let cases = [("0", 0), ("10k", 10_000), ("1.5M", 1_500_000), ("2e6", 2_000_000), ("1_000", 1_000)];
+        for (text, count) in cases.into_iter().chain([("4.35k", 4_350), ("0.3M", 300_000), ("1G", 1_000_000_000)]) {
+            assert_eq!(parse_count(text), Ok(count), "{text}");
+        }
+        for text in ["", "k", "ten", "1.5", "-3", "1e-4", "nan", "inf", "1e300", "0x10"] {
+            assert!(parse_count(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn counts_and_durations_are_written_briefly() {
+        let counts = [(950, "950"), (1_000, "1k"), (12_500, "12.5k"), (999_999, "1M"), (1_250_000, "1.25M")];
+        for (n, text) in counts {
+            assert_eq!(count(n), text);
+        }
+        assert_eq!(duration(Duration::from_secs(200)), "3m20s");
+        assert_eq!(duration(Duration::from_secs(7_500)), "2h05m");
+    }
+
+    #[test]
+    fn rounding_down_gives_round_numbers() {
+        for (n, round) in [(0, 1), (1, 1), (4, 2), (9, 5), (10, 10), (600, 500), (19_999, 10_000)] {
+            assert_eq!(round_down(n), round, "{n}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The program's parts: what a run is ([`config`]), how it goes ([`train`], [`evaluate`]), what it leaves behind ([`run`]),
+//! and the commands over them ([`cli`]).
+//!
+//! Environments and agents live in `carom-envs` and `carom-agents`, which know nothing of files or terminals.
+
+mod bar;
+pub mod cli;
+pub mod config;
+pub mod encoder;
+pub mod evaluate;
+pub mod human;
+mod interrupt;
+pub mod presets;
+
+pub mod run;
+pub mod session;
+pub mod train;

@@ -1,0 +1,182 @@
+//! A run's directory: what it holds, how it comes to be, and who may write to it.
+//!
+//! ```text
+//! runs/<name>/  config.toml (resolved)  meta.json (versions, CPU, command, git)  log.txt
+//!               metrics.csv  eval.csv (step,name,value)   episodes.csv (step,env_idx,return,length)
+//!               timing.csv (the only wall-clock numbers)  checkpoints/<step>/ (see [`checkpoint`])
+//! ```
+
+pub mod checkpoint;
+mod meta;
+mod metrics;
+
+pub use metrics::{Metrics, Table};
+
+use crate::config::{Layer, RunConfig};
+use crate::session::Session;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use checkpoint::State;
+use fs_err as fs;
+use std::fs::TryLockError;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+const CONFIG: &str = "config.toml";
+const LOG: &str = "log.txt";
+
+/// A run's directory, open for writing; no other process can open it meanwhile.
+pub struct Run {
+    dir: PathBuf,
+    /// The tables of numbers.
+    pub metrics: Metrics,
+    log: fs::File,
+    saved_at: Option<u64>,
+}
+
+impl Run {
+    /// Makes the directory of a new run: whole or not at all.
+    ///
+    /// # Errors
+    /// When `dir` exists (with `force`: when it holds something other than a run), or cannot be written.
+    pub fn create(dir: &Path, config: &RunConfig, force: bool) -> Result<Self> {
+        check_free(dir, force)?;
+        let made = beside(dir, "new")?;
+        let filled = fill(&made, config).and_then(|()| replace(dir, &made));
+        if filled.is_err() {
+            // What went wrong is already being told.
+            let _ = fs::remove_dir_all(&made);
+        }
+        filled.with_context(|| format!("cannot make the run directory {}", dir.display()))?;
+        Self::attach(dir)
+    }
+
+    /// Opens the directory of a run to go on from `saved`: what was written after it is cut off.
+    ///
+    /// # Errors
+    /// When another process has the run, or a file is missing or shorter than it was.
+    pub fn reopen(dir: &Path, saved: &State) -> Result<Self> {
+        let log = lock(dir)?;
+        metrics::cut(dir, &saved.file_lengths)?;
+        Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: Some(saved.progress.step) })
+    }
+
+    fn attach(dir: &Path) -> Result<Self> {
+        let log = lock(dir)?;
+        Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: None })
+    }
+
+    /// Where it is.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Adds a line to `log.txt`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn log(&mut self, line: &str) -> Result<()> {
+        Ok(writeln!(self.log, "{line}")?)
+    }
+
+    /// Saves a checkpoint of `session`, unless this very step has one.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before stays valid.
+    pub fn save(&mut self, session: &mut Session) -> Result<()> {
+        let step = session.progress.step;
+        if self.saved_at == Some(step) {
+            return Ok(());
+        }
+        let file_lengths = self.metrics.sync()?;
+        let (progress, envs) = (session.progress.clone(), session.envs.save());
+        let snapshot = session.trainer.agent().save();
+        let state = State { progress, envs, agent: snapshot.state().clone(), file_lengths };
+        checkpoint::write(&self.dir, &state, &snapshot)
+            .with_context(|| format!("cannot save a checkpoint of step {step}; the one before stays valid"))?;
+        self.saved_at = Some(step);
+        self.log(&format!("step {step}: checkpoint"))
+    }
+
+    /// Writes `config` in the place of the run's own.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn rewrite_config(&self, config: &RunConfig) -> Result<()> {
+        let aside = self.dir.join(format!("{CONFIG}.tmp"));
+        fs::write(&aside, config.to_toml())?;
+        Ok(fs::rename(aside, self.dir.join(CONFIG))?)
+    }
+}
+
+/// The configuration of the run in `dir`.
+///
+/// # Errors
+/// When `dir` is not a run, or its configuration is not valid.
+pub fn config(dir: &Path) -> Result<RunConfig> {
+    ensure!(dir.exists(), "there is no run {}", dir.display());
+    let path = dir.join(CONFIG);
+    ensure!(path.exists(), "{} is not a run: it has no {CONFIG}", dir.display());
+    RunConfig::resolve(&[Layer::from_file(&path)?])
+}
+
+/// Refuses a directory that [`Run::create`] would refuse.
+///
+/// # Errors
+/// When it exists (with `force`: when it holds something other than a run).
+pub fn check_free(dir: &Path, force: bool) -> Result<()> {
+    if fs::symlink_metadata(dir).is_err() {
+        return Ok(());
+    }
+    let name = dir.display();
+    ensure!(
+        force,
+        "{name} exists; --force replaces it, --out DIR writes elsewhere, `carom resume {name}` goes on with it"
+    );
+    let is_run = dir.join(CONFIG).exists();
+    let is_empty = || fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    ensure!(is_run || is_empty(), "{name} is not a run, and --force replaces nothing else; choose another --out");
+    Ok(())
+}
+
+/// A new folder beside `dir`, so that renaming it does not cross file systems.
+fn beside(dir: &Path, what: &str) -> Result<PathBuf> {
+    let name = dir.file_name().ok_or_else(|| anyhow!("{} does not name a folder", dir.display()))?;
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).with_context(|| format!("cannot make the run directory {}", dir.display()))?;
+    Ok(parent.join(format!(".{}.{what}-{}", name.to_string_lossy(), std::process::id())))
+}
+
+fn fill(dir: &Path, config: &RunConfig) -> Result<()> {
+    fs::create_dir(dir)?;
+    fs::write(dir.join(CONFIG), config.to_toml())?;
+    fs::write(dir.join("meta.json"), meta::describe())?;
+    fs::write(dir.join(LOG), "")?;
+    fs::create_dir(dir.join(checkpoint::FOLDER))?;
+    metrics::create(dir)
+}
+
+/// Puts `made` in the place of `dir`; what was there goes last.
+fn replace(dir: &Path, made: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Ok(fs::rename(made, dir)?);
+    }
+    drop(lock_if_run(dir)?);
+    let old = beside(dir, "old")?;
+    fs::rename(dir, &old)?;
+    fs::rename(made, dir)?;
+    Ok(fs::remove_dir_all(old)?)
+}
+
+fn lock_if_run(dir: &Path) -> Result<Option<fs::File>> {
+    dir.join(LOG).exists().then(|| lock(dir)).transpose()
+}
+
+/// Opens the log, and holds it against other processes while it is open.
+fn lock(dir: &Path) -> Result<fs::File> {
+    let log = fs::OpenOptions::new().append(true).open(dir.join(LOG))?;
+    match log.file().try_lock() {
+        Err(TryLockError::WouldBlock) => bail!("another process is at work on {}", dir.display()),
+        // A file system without locks is no reason not to train.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(log),
+    }
+}

@@ -1,0 +1,173 @@
+//! Checkpoints: `checkpoints/<step>/` with `agent.safetensors`, `state.json`, and `SHA256SUMS` over both.
+//!
+//! Written aside, brought to the disk and renamed, so that a folder with a number for its name is whole, whenever the process
+//! or the machine stops. The newest and the one before are kept; a replay memory makes them large.
+
+use crate::session::{Progress, Session};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use carom_agents::{Loaded, Snapshot};
+use fs_err as fs;
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Where the checkpoints lie in a run's directory.
+pub(super) const FOLDER: &str = "checkpoints";
+
+const TENSORS: &str = "agent.safetensors";
+const STATE: &str = "state.json";
+const SUMS: &str = "SHA256SUMS";
+const KEPT: usize = 2;
+
+/// All of a run but the arrays.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct State {
+    /// Where training stands.
+    pub progress: Progress,
+    /// The environments with their random streams and running episodes.
+    pub envs: Value,
+    /// The agent's state values.
+    pub agent: Map<String, Value>,
+    /// Byte length of each CSV file at this step.
+    pub file_lengths: BTreeMap<String, u64>,
+}
+
+/// A checkpoint read back, its checksums verified.
+pub struct Checkpoint {
+    /// All but the arrays.
+    pub state: State,
+    path: PathBuf,
+    tensors: Mmap,
+}
+
+impl Checkpoint {
+    /// Puts the agent's part into `session`.
+    ///
+    /// # Errors
+    /// When it is of another agent or of other settings.
+    pub fn load_agent(&self, session: &mut Session) -> Result<()> {
+        let at = || format!("in {}", self.path.display());
+        let arrays = SafeTensors::deserialize(&self.tensors).with_context(at)?;
+        session.trainer.agent().load(&Loaded::new(&arrays, &self.state.agent)).with_context(at)
+    }
+
+    /// Puts everything into `session`.
+    ///
+    /// # Errors
+    /// When it is of another agent, another environment or of other settings.
+    pub fn load(&self, session: &mut Session) -> Result<()> {
+        self.load_agent(session)?;
+        session.envs.restore(&self.state.envs).with_context(|| format!("in {}", self.path.display()))?;
+        session.progress = self.state.progress.clone();
+        Ok(())
+    }
+}
+
+/// Writes the checkpoint of `state.progress.step`, and removes all but the newest two.
+pub(super) fn write(run: &Path, state: &State, snapshot: &Snapshot) -> Result<()> {
+    let folder = run.join(FOLDER);
+    let step = state.progress.step;
+    let (aside, path) = (folder.join(format!("{step}.tmp")), folder.join(step.to_string()));
+    let written = fill(&aside, state, snapshot).and_then(|()| {
+        if path.exists() {
+            // Damaged, else the run would have gone on from it.
+            fs::remove_dir_all(&path)?;
+        }
+        fs::rename(&aside, &path)?;
+        sync(&folder)
+    });
+    if written.is_err() {
+        // What went wrong is already being told.
+        let _ = fs::remove_dir_all(&aside);
+    }
+    written?;
+    for old in steps(run)?.into_iter().skip(KEPT) {
+        fs::remove_dir_all(folder.join(old.to_string()))?;
+    }
+    Ok(())
+}
+
+/// The newest valid checkpoint of the run in `run`. Damaged ones are passed over with a warning on stderr.
+///
+/// # Errors
+/// When there is no checkpoint, or none is valid.
+pub fn newest(run: &Path) -> Result<Checkpoint> {
+    let mut first_error = None;
+    for step in steps(run)? {
+        let path = run.join(FOLDER).join(step.to_string());
+        match read(&path) {
+            Ok(checkpoint) => {
+                if let Some(error) = first_error {
+                    eprintln!("warning: {error:#}; going back to the checkpoint of step {step}");
+                }
+                return Ok(checkpoint);
+            }
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    Err(first_error.unwrap_or_else(|| anyhow!("{} has no checkpoint: it was stopped before the first", run.display())))
+}
+
+/// Steps of the run's checkpoints, the newest first.
+fn steps(run: &Path) -> Result<Vec<u64>> {
+    let folder = run.join(FOLDER);
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
+    let mut steps: Vec<u64> = names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
+    steps.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(steps)
+}
+
+fn fill(dir: &Path, state: &State, snapshot: &Snapshot) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir)?;
+    }
+    fs::create_dir(dir)?;
+    let tensors = dir.join(TENSORS);
+    safetensors::serialize_to_file(snapshot.tensors(), None, &tensors)
+        .with_context(|| format!("cannot write {}", tensors.display()))?;
+    fs::write(dir.join(STATE), serde_json::to_vec(state)?)?;
+    let mut sums = String::new();
+    for name in [TENSORS, STATE] {
+        sync(&dir.join(name))?;
+        sums += &format!("{}  {name}\n", sha256(&dir.join(name))?);
+    }
+    fs::write(dir.join(SUMS), sums)?;
+    sync(&dir.join(SUMS))?;
+    sync(dir)
+}
+
+fn read(path: &Path) -> Result<Checkpoint> {
+    let sums = fs::read_to_string(path.join(SUMS))?;
+    for name in [TENSORS, STATE] {
+        let file = path.join(name);
+        let expected = sums.lines().find_map(|line| line.strip_suffix(name)).map(str::trim);
+        let Some(expected) = expected else { bail!("{} does not list {name}", path.join(SUMS).display()) };
+        let damaged = || format!("{} is truncated or damaged: it does not match its checksum", file.display());
+        ensure!(sha256(&file)? == expected, damaged());
+    }
+    let state_path = path.join(STATE);
+    let state = serde_json::from_slice(&fs::read(&state_path)?)
+        .with_context(|| format!("{} is not of this version", state_path.display()))?;
+    let file = fs::File::open(path.join(TENSORS))?;
+    // SAFETY: a checkpoint is never changed once its folder has its name; only removing it is allowed, which a mapping survives.
+    let tensors = unsafe { Mmap::map(file.file()) }.with_context(|| format!("cannot map {}", path.display()))?;
+    Ok(Checkpoint { state, path: path.to_path_buf(), tensors })
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let mut hasher = Sha256::new();
+    std::io::copy(&mut fs::File::open(path)?, &mut hasher)?;
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// Brings a file, or the names in a folder, to the disk.
+fn sync(path: &Path) -> Result<()> {
+    Ok(fs::File::open(path)?.sync_all()?)
+}

@@ -1,0 +1,27 @@
+//! What a run was made with and on: `meta.json`.
+
+use serde_json::json;
+use std::process::Command;
+
+/// Versions, CPU, command line and git commit as JSON. No clock: two runs of one command differ in nothing here.
+pub(super) fn describe() -> String {
+    let cpu_info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = cpu_info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let meta = json!({
+        "carom": env!("CARGO_PKG_VERSION"),
+        "libtorch": option_env!("CAROM_LIBTORCH_VERSION"),
+        "cpu": cpu.map(|(_, model)| model.trim()),
+        "cores": std::thread::available_parallelism().map_or(1, usize::from),
+        "os": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        "command": std::env::args().collect::<Vec<_>>(),
+        "git": git(&["rev-parse", "HEAD"]),
+        "git_changes": git(&["status", "--porcelain", "--untracked-files=no"]).map(|changes| !changes.is_empty()),
+    });
+    format!("{meta:#}\n")
+}
+
+/// What git answers about the working directory; nothing where there is no git or no repository.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_string())
+}

@@ -1,0 +1,145 @@
+//! The CSV files of a run: appended row by row, cut back on resume.
+
+use anyhow::{Result, ensure};
+use carom_envs::Episode;
+use fs_err as fs;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// A table of `step,name,value`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// What training reports.
+    Metrics,
+    /// Scores of the greedy policy.
+    Eval,
+    /// Wall-clock numbers, kept apart because they alone differ between two runs of one seed.
+    Timing,
+}
+
+/// Byte length of each file at a checkpoint.
+pub(super) type Lengths = BTreeMap<String, u64>;
+
+const HEADER: [&str; 3] = ["step", "name", "value"];
+const EPISODES_HEADER: [&str; 4] = ["step", "env_idx", "return", "length"];
+const EPISODES: &str = "episodes.csv";
+
+/// How long a row may wait in memory.
+const FLUSH_AFTER: Duration = Duration::from_secs(2);
+
+impl Table {
+    const ALL: [Table; 3] = [Table::Metrics, Table::Eval, Table::Timing];
+
+    fn file(self) -> &'static str {
+        match self {
+            Table::Metrics => "metrics.csv",
+            Table::Eval => "eval.csv",
+            Table::Timing => "timing.csv",
+        }
+    }
+}
+
+/// The open files.
+pub struct Metrics {
+    tables: [File; Table::ALL.len()],
+    episodes: File,
+    flushed: Instant,
+}
+
+struct File {
+    name: &'static str,
+    rows: csv::Writer<fs::File>,
+}
+
+/// Makes the files with their headers.
+pub(super) fn create(dir: &Path) -> Result<()> {
+    for table in Table::ALL {
+        fs::write(dir.join(table.file()), HEADER.join(",") + "\n")?;
+    }
+    Ok(fs::write(dir.join(EPISODES), EPISODES_HEADER.join(",") + "\n")?)
+}
+
+/// Cuts each file back to its length at a checkpoint.
+pub(super) fn cut(dir: &Path, lengths: &Lengths) -> Result<()> {
+    for (name, &length) in lengths {
+        let path = dir.join(name);
+        let file = fs::OpenOptions::new().write(true).open(&path)?;
+        let found = file.metadata()?.len();
+        let path = path.display();
+        ensure!(found >= length, "{path} has {found} bytes, but had {length} at the checkpoint: rows are missing");
+        file.set_len(length)?;
+    }
+    Ok(())
+}
+
+impl Metrics {
+    /// Opens the files to append to them.
+    pub(super) fn open(dir: &Path) -> Result<Self> {
+        let [metrics, eval, timing] = Table::ALL.map(|table| File::open(dir, table.file()));
+        let tables = [metrics?, eval?, timing?];
+        Ok(Self { tables, episodes: File::open(dir, EPISODES)?, flushed: Instant::now() })
+    }
+
+    /// Adds a row to `table`. The shortest decimal that reads back as the same number stands for it.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn row(&mut self, table: Table, step: u64, name: &str, value: f64) -> Result<()> {
+        Ok(self.tables[table as usize].rows.serialize((step, name, value))?)
+    }
+
+    /// Adds the episodes that ended at `step`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn episodes(&mut self, step: u64, episodes: &[Episode]) -> Result<()> {
+        for &Episode { env_idx, episode_return, length } in episodes {
+            self.episodes.rows.serialize((step, env_idx, episode_return, length))?;
+        }
+        Ok(())
+    }
+
+    /// Hands the rows to the system when they have waited long enough.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn flush_if_due(&mut self) -> Result<()> {
+        if self.flushed.elapsed() >= FLUSH_AFTER { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands all rows to the system.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn flush(&mut self) -> Result<()> {
+        for file in self.files() {
+            file.rows.flush()?;
+        }
+        self.flushed = Instant::now();
+        Ok(())
+    }
+
+    /// Brings all rows to the disk, and tells how long the files are.
+    pub(super) fn sync(&mut self) -> Result<Lengths> {
+        self.flush()?;
+        let mut lengths = Lengths::new();
+        for file in self.files() {
+            let handle = file.rows.get_ref();
+            handle.sync_data()?;
+            lengths.insert(file.name.to_string(), handle.metadata()?.len());
+        }
+        Ok(lengths)
+    }
+
+    fn files(&mut self) -> impl Iterator<Item = &mut File> {
+        self.tables.iter_mut().chain([&mut self.episodes])
+    }
+}
+
+impl File {
+    fn open(dir: &Path, name: &'static str) -> Result<Self> {
+        let file = fs::OpenOptions::new().append(true).open(dir.join(name))?;
+        Ok(Self { name, rows: csv::WriterBuilder::new().has_headers(false).from_writer(file) })
+    }
+}

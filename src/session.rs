@@ -1,0 +1,84 @@
+//! The moving parts of a run: environments, agent, and where training stands.
+
+use crate::config::{Device, RunConfig};
+use anyhow::{Result, ensure};
+use carom_agents::{Task, Trainer, registry as agents};
+use carom_envs::{Episode, Seeds, VecEnv, registry as envs};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// Episodes that `train/return` and `train/length` are means over.
+pub const RECENT: usize = 100;
+
+/// Environments, agent, and where training stands.
+pub struct Session {
+    /// What is being run.
+    pub config: RunConfig,
+    /// The environments that are trained on.
+    pub envs: VecEnv,
+    /// The agent.
+    pub trainer: Trainer,
+    /// Where training stands.
+    pub progress: Progress,
+}
+
+/// Where training stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Environment steps made, summed over the environments; planners: sweeps.
+    pub step: u64,
+    /// Seconds spent, over all processes that worked on the run.
+    pub wall_s: f64,
+    /// A planner has found that nothing changes any more.
+    pub converged: bool,
+    /// Return and length of the last [`RECENT`] episodes.
+    recent: VecDeque<(f64, u64)>,
+}
+
+impl Session {
+    /// A run at its beginning.
+    ///
+    /// # Errors
+    /// When the agent cannot play the environment, a setting is out of range, or the device is not there.
+    pub fn new(config: RunConfig) -> Result<Self> {
+        ensure!(config.device == Device::Cpu, "device cuda is not available in this build; leave --device out");
+        let seeds = Seeds::new(config.seed);
+        let rngs = (0..config.n_envs).map(|env_idx| seeds.stream(&format!("env/{env_idx}"))).collect();
+        let envs = envs::make_vec(&config.env, &config.env_settings, rngs)?;
+        let task = Task {
+            env_id: &config.env,
+            obs_space: envs.obs_space().clone(),
+            n_actions: envs.n_actions(),
+            n_envs: config.n_envs,
+            total_steps: config.steps,
+            model: envs.env(0).model(),
+        };
+        let trainer = agents::make(&config.agent, &config.agent_settings, &task, &seeds)?;
+        Ok(Self { config, envs, trainer, progress: Progress::default() })
+    }
+}
+
+impl Progress {
+    /// Takes note of one step in each of `n_envs` environments and of the episodes it ended.
+    pub fn advance(&mut self, n_envs: usize, episodes: &[Episode]) {
+        self.step += n_envs as u64;
+        for episode in episodes {
+            if self.recent.len() == RECENT {
+                self.recent.pop_front();
+            }
+            self.recent.push_back((episode.episode_return, episode.length));
+        }
+    }
+
+    /// Episodes that the means are over.
+    pub fn n_recent(&self) -> usize {
+        self.recent.len()
+    }
+
+    /// Mean return and length of the last [`RECENT`] episodes; none before the first has ended.
+    pub fn recent_means(&self) -> Option<(f64, f64)> {
+        let n = self.recent.len() as f64;
+        let sum = |value: fn(&(f64, u64)) -> f64| self.recent.iter().map(value).sum::<f64>();
+        (n > 0.0).then(|| (sum(|episode| episode.0) / n, sum(|episode| episode.1 as f64) / n))
+    }
+}
