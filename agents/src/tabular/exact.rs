@@ -38,19 +38,20 @@ const LONGEST: u64 = 1_000_000;
 /// Expected undiscounted return of the policy that plays `actions[state]` with probability `1 − epsilon` and a uniformly
 /// random action otherwise, over the first states' distribution, in episodes cut off after `max_steps`.
 ///
-/// Dynamic programming backwards from the last step: `v_{k+1}(s) = Σ_a π(a|s) Σ p (r + v_k(s'))`. Without a limit it goes
-/// on until no value moves by more than 1e-12, at most a million steps (a policy that never ends its episodes has no
-/// finite return unless its rewards cease).
+/// Dynamic programming backwards from the last step: `v_{k+1}(s) = Σ_a π(a|s) Σ p (r + v_k(s'))`, over the states that the
+/// policy can come to. Without a limit it goes on until no value moves by more than 1e-12, at most a million steps (a policy
+/// that never ends its episodes has no finite return unless its rewards cease).
 ///
 /// # Panics
 /// When `actions` has not one action a state.
 pub fn expected_return(model: &TransitionModel, actions: &[usize], epsilon: f64, max_steps: Option<u64>) -> f64 {
     assert_eq!(actions.len(), model.n_states(), "one action a state");
+    let reachable = reachable(model, actions, epsilon);
     let mut v = vec![0.0; model.n_states()];
     let mut next = v.clone();
     for _ in 0..max_steps.unwrap_or(LONGEST) {
-        for (state, value) in next.iter_mut().enumerate() {
-            *value = policy_value(model, &v, state, actions[state], epsilon);
+        for &state in &reachable {
+            next[state] = policy_value(model, &v, state, actions[state], epsilon);
         }
         std::mem::swap(&mut v, &mut next);
         let settled = || v.iter().zip(&next).all(|(new, old)| (new - old).abs() <= 1e-12);
@@ -59,6 +60,24 @@ pub fn expected_return(model: &TransitionModel, actions: &[usize], epsilon: f64,
         }
     }
     model.start.iter().zip(&v).map(|(probability, value)| probability * value).sum()
+}
+
+/// The states that the ε-greedy policy can come to from a first state.
+fn reachable(model: &TransitionModel, actions: &[usize], epsilon: f64) -> Vec<usize> {
+    let mut seen: Vec<bool> = model.start.iter().map(|&probability| probability > 0.0).collect();
+    let mut found: Vec<usize> = (0..seen.len()).filter(|&state| seen[state]).collect();
+    let mut n_done = 0;
+    while let Some(&state) = found.get(n_done) {
+        n_done += 1;
+        for action in (0..model.n_actions).filter(|&action| epsilon > 0.0 || action == actions[state]) {
+            for outcome in model.outcomes(state, action).iter().filter(|o| o.probability > 0.0 && !o.terminated) {
+                if !std::mem::replace(&mut seen[outcome.next_state], true) {
+                    found.push(outcome.next_state);
+                }
+            }
+        }
+    }
+    found
 }
 
 /// One step ahead to `v` under the ε-greedy policy, undiscounted.
@@ -91,6 +110,16 @@ mod tests {
         assert!((expected_return(&model, &[0], 1.0, Some(2)) - 8.25).abs() < 1e-12);
         // Without limit v = 5.5 + 0.5 v.
         assert!((expected_return(&model, &[0], 1.0, None) - 11.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn states_that_the_policy_never_sees_do_not_keep_it_from_settling() {
+        let mut model = one_state();
+        let for_ever = vec![Outcome { probability: 1.0, next_state: 1, reward: -1.0, terminated: false }];
+        model.outcomes.extend([for_ever.clone(), for_ever]);
+        model.start.push(0.0);
+        assert_eq!(reachable(&model, &[1, 0], 0.5), [0]);
+        assert_eq!(expected_return(&model, &[1, 0], 0.0, None), 10.0);
     }
 
     #[test]
