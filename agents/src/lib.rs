@@ -4,11 +4,21 @@
 //! [`registry`] makes one from a name and settings.
 
 mod agent;
+mod dqn;
+pub mod losses;
+pub mod net;
+pub mod optim;
+mod pqn;
+mod q_network;
 pub mod registry;
+pub mod replay;
 mod schedule;
 mod snapshot;
 pub mod tabular;
 
 pub use agent::{Agent, LearnError, Learner, Planner, Stat, Task, Trainer};
+pub use dqn::{Dqn, DqnConfig};
+pub use pqn::{Pqn, PqnConfig};
+pub use q_network::{QNetwork, Weights};
 pub use schedule::Linear;
 pub use snapshot::{Loaded, Snapshot, SnapshotError};

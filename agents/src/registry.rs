@@ -6,7 +6,7 @@ use crate::tabular::{
     DoubleQ, DynaQ, DynaQConfig, ExpectedSarsa, PolicyIteration, PolicyIterationConfig, QLambda, QLambdaConfig,
     QLearning, Random, RandomConfig, Sarsa, TdConfig, ValueIteration, ValueIterationConfig,
 };
-use crate::{Learner, Planner, Task, Trainer};
+use crate::{Dqn, DqnConfig, Learner, Planner, Pqn, PqnConfig, Task, Trainer};
 use carom_envs::Seeds;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -103,6 +103,18 @@ pub struct AgentEntry {
 
 /// All agents.
 pub const AGENTS: &[AgentEntry] = &[
+    AgentEntry {
+        name: "dqn",
+        summary: "deep Q-network with experience replay (Mnih et al. 2015), optionally double and n-step",
+        resolve: resolve_as::<DqnConfig>,
+        make: |settings, task, seeds| learner(Dqn::new(parse(settings)?, task, seeds)?),
+    },
+    AgentEntry {
+        name: "pqn",
+        summary: "deep Q-learning over parallel environments, without replay or target (Gallici et al. 2024)",
+        resolve: resolve_as::<PqnConfig>,
+        make: |settings, task, seeds| learner(Pqn::new(parse(settings)?, task, seeds)?),
+    },
     AgentEntry {
         name: "q-learning",
         summary: "off-policy control in a table (Watkins & Dayan 1992)",

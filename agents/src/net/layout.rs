@@ -1,0 +1,109 @@
+//! What a network is made of and where each parameter lies in the flat vector.
+
+use super::kernels::{FILTERS, LANES};
+use carom_envs::ObsSpace;
+use rand::Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+/// A Q-network: for planes a 3×3 convolution of sixteen filters, then dense layers, each rectified; last a linear layer
+/// with one output an action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetSpec {
+    /// What the network sees; a discrete state is one-hot.
+    pub obs_space: ObsSpace,
+    /// Widths of the hidden dense layers.
+    pub hidden: Vec<usize>,
+    /// Normalise before every rectifier (Ba et al. 2016): over a cell's filters after the convolution, over the features
+    /// of a dense layer, as PQN does.
+    pub layer_norm: bool,
+    /// Number of outputs.
+    pub n_actions: usize,
+}
+
+/// A layer and the places of its parameters in the flat vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// Inputs of one output element: rows of the weight matrix.
+    pub fan_in: usize,
+    /// Outputs (filters): columns of the weight matrix.
+    pub width: usize,
+    /// Start of the `[fan_in, width]` weights.
+    pub weight: usize,
+    /// Start of the `[width]` bias.
+    pub bias: usize,
+    /// Starts of the normalisation's `[width]` scale and shift, where there is one.
+    pub norm: Option<(usize, usize)>,
+}
+
+/// The layers of a [`NetSpec`] laid out in one vector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layout {
+    /// From the input to the output: the convolution where the observation is planes, the hidden dense layers, the head.
+    pub layers: Vec<Layer>,
+    /// Length of the flat vector; gaps between parameters stay 0.
+    pub len: usize,
+}
+
+impl Layout {
+    /// Lays out `spec`.
+    ///
+    /// # Panics
+    /// When a hidden width is no multiple of sixteen in a normalised network.
+    pub fn new(spec: &NetSpec) -> Self {
+        let mut layout = Self { layers: vec![], len: 0 };
+        let mut features = match spec.obs_space {
+            ObsSpace::Planes { shape: [rows, cols, channels] } => {
+                layout.push(9 * channels, FILTERS, spec.layer_norm);
+                (rows - 2) * (cols - 2) * FILTERS
+            }
+            ObsSpace::Discrete { n } => n,
+            ObsSpace::Vector { len } => len,
+            ObsSpace::Pixels { shape } => shape.iter().product(),
+        };
+        for &width in &spec.hidden {
+            layout.push(features, width, spec.layer_norm);
+            features = width;
+        }
+        layout.push(features, spec.n_actions, false);
+        layout
+    }
+
+    fn push(&mut self, fan_in: usize, width: usize, norm: bool) {
+        assert!(
+            !norm || width.is_multiple_of(LANES),
+            "a normalised layer's width is a multiple of {LANES}, not {width}"
+        );
+        let mut place = |size: usize| {
+            let start = self.len;
+            // Every parameter starts on a cache line, where matrix products run fastest and always alike.
+            self.len += size.next_multiple_of(LANES);
+            start
+        };
+        let (weight, bias) = (place(fan_in * width), place(width));
+        let norm = norm.then(|| (place(width), place(width)));
+        self.layers.push(Layer { fan_in, width, weight, bias, norm });
+    }
+
+    /// The output layer.
+    pub fn head(&self) -> &Layer {
+        self.layers.last().expect("a network has an output layer")
+    }
+
+    /// First parameters: hidden weights from N(0, 2 / fan_in) (He et al. 2015), the head's from N(0, 1 / fan_in), biases and
+    /// shifts 0, scales 1.
+    pub fn init(&self, rng: &mut impl Rng) -> Vec<f32> {
+        let mut params = vec![0.0; self.len];
+        for layer in &self.layers {
+            let gain = if layer == self.head() { 1.0 } else { 2.0 };
+            let std = (gain / layer.fan_in as f32).sqrt();
+            for weight in &mut params[layer.weight..layer.weight + layer.fan_in * layer.width] {
+                let normal: f32 = StandardNormal.sample(rng);
+                *weight = std * normal;
+            }
+            if let Some((scale, _)) = layer.norm {
+                params[scale..scale + layer.width].fill(1.0);
+            }
+        }
+        params
+    }
+}

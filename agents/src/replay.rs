@@ -1,0 +1,358 @@
+//! Experience replay that stores each frame once.
+//!
+//! A transition needs the observation before and after it, and each observation may be a stack of frames. Stored naively an
+//! 84×84×4 transition takes 56 kB. Here every environment writes its frames once, in order, into a ring of its own (a
+//! *lane*), and stacks, successors and n-step returns are read off the order: 7 kB.
+
+use crate::{Loaded, Snapshot, SnapshotError};
+use rand::Rng;
+use rand_pcg::Pcg32;
+
+/// What a slot of a lane holds beside its frame.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    /// A step within an episode.
+    Step = 0,
+    /// The last step of an episode that terminated.
+    Terminated = 1,
+    /// The last step of an episode cut off by the time limit; the next slot holds its final observation.
+    Truncated = 2,
+    /// The final observation of an episode that was cut off: no action was taken from it.
+    Final = 3,
+}
+
+/// Sizes of a [`Replay`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ReplayConfig {
+    /// Transitions kept, over all lanes.
+    pub capacity: usize,
+    /// Environments that write, one lane each.
+    pub n_lanes: usize,
+    /// Bytes of one frame.
+    pub frame_bytes: usize,
+    /// Frames of one observation, oldest first.
+    pub frame_stack: usize,
+    /// Steps whose rewards are summed before bootstrapping.
+    pub n_step: usize,
+    /// Discount of one step.
+    pub gamma: f32,
+}
+
+/// A ring of transitions a lane.
+#[derive(Debug)]
+pub struct Replay {
+    config: ReplayConfig,
+    lane_len: usize,
+    /// `[n_lanes, lane_len, frame_bytes]`, zeroed lazily by the system: memory grows as it fills.
+    frames: Vec<u8>,
+    actions: Vec<u8>,
+    rewards: Vec<f32>,
+    slots: Vec<u8>,
+    /// Slots ever written, a lane.
+    written: Vec<u64>,
+}
+
+/// A batch of transitions, reused from sample to sample.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Observations, `[B, frame_stack * frame_bytes]`.
+    pub obs: Vec<u8>,
+    /// Actions taken.
+    pub actions: Vec<u8>,
+    /// Sum of the discounted rewards of up to `n_step` steps.
+    pub returns: Vec<f32>,
+    /// γ to the number of steps summed, 0 where the episode terminated.
+    pub discounts: Vec<f32>,
+    /// Observations after those steps, `[B, frame_stack * frame_bytes]`; zeros where the episode terminated.
+    pub next_obs: Vec<u8>,
+}
+
+impl Replay {
+    /// An empty replay.
+    ///
+    /// # Panics
+    /// When a lane would be too short to hold an n-step transition of stacked frames.
+    pub fn new(config: ReplayConfig) -> Self {
+        let lane_len = config.capacity.div_ceil(config.n_lanes);
+        assert!(lane_len > config.n_step + config.frame_stack, "a lane of {lane_len} slots is too short");
+        let len = lane_len * config.n_lanes;
+        Self {
+            config,
+            lane_len,
+            frames: vec![0; len * config.frame_bytes],
+            actions: vec![0; len],
+            rewards: vec![0.0; len],
+            slots: vec![0; len],
+            written: vec![0; config.n_lanes],
+        }
+    }
+
+    /// Stores what `lane` did: `action` in the state that showed `frame`.
+    pub fn push(&mut self, lane: usize, frame: &[u8], action: usize, reward: f32, terminated: bool) {
+        self.write(lane, frame, action, reward, if terminated { Slot::Terminated } else { Slot::Step });
+    }
+
+    /// As [`Replay::push`], for the last step before the time limit; `final_frame` is what it led to.
+    pub fn push_truncated(&mut self, lane: usize, frame: &[u8], action: usize, reward: f32, final_frame: &[u8]) {
+        self.write(lane, frame, action, reward, Slot::Truncated);
+        self.write(lane, final_frame, 0, 0.0, Slot::Final);
+    }
+
+    fn write(&mut self, lane: usize, frame: &[u8], action: usize, reward: f32, slot: Slot) {
+        let at = self.at(lane, self.written[lane]);
+        let bytes = self.config.frame_bytes;
+        self.frames[at * bytes..(at + 1) * bytes].copy_from_slice(frame);
+        self.actions[at] = u8::try_from(action).expect("at most 256 actions");
+        self.rewards[at] = reward;
+        self.slots[at] = slot as u8;
+        self.written[lane] += 1;
+    }
+
+    /// Place of the `index`-th slot ever written to `lane`.
+    fn at(&self, lane: usize, index: u64) -> usize {
+        lane * self.lane_len + (index % self.lane_len as u64) as usize
+    }
+
+    fn slot(&self, at: usize) -> Slot {
+        match self.slots[at] {
+            0 => Slot::Step,
+            1 => Slot::Terminated,
+            2 => Slot::Truncated,
+            _ => Slot::Final,
+        }
+    }
+
+    /// Transitions kept.
+    pub fn len(&self) -> usize {
+        self.written.iter().map(|&w| w.min(self.lane_len as u64) as usize).sum()
+    }
+
+    /// Whether nothing can be sampled yet.
+    pub fn is_empty(&self) -> bool {
+        (0..self.config.n_lanes).all(|lane| self.valid(lane).is_empty())
+    }
+
+    /// Indices of `lane` whose stack is whole and whose n steps have all been seen.
+    fn valid(&self, lane: usize) -> std::ops::Range<u64> {
+        let written = self.written[lane];
+        let oldest = written.saturating_sub(self.lane_len as u64);
+        // Where old frames were overwritten, the oldest slots lack part of their stack.
+        let first = if oldest == 0 { 0 } else { oldest + self.config.frame_stack as u64 - 1 };
+        first..written.saturating_sub(self.config.n_step as u64).max(first)
+    }
+
+    /// Draws `batch_size` transitions uniformly, with replacement.
+    ///
+    /// # Panics
+    /// When [`Replay::is_empty`].
+    pub fn sample(&self, batch_size: usize, rng: &mut Pcg32, batch: &mut Batch) {
+        let ranges: Vec<_> = (0..self.config.n_lanes).map(|lane| self.valid(lane)).collect();
+        let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        assert!(total > 0, "sampled from an empty replay");
+        let obs_bytes = self.config.frame_bytes * self.config.frame_stack;
+        batch.resize(batch_size, obs_bytes);
+        for b in 0..batch_size {
+            let (lane, index) = loop {
+                let mut draw = rng.gen_range(0..total);
+                let lane = ranges.iter().position(|range| {
+                    let len = range.end - range.start;
+                    let here = draw < len;
+                    if !here {
+                        draw -= len;
+                    }
+                    here
+                });
+                let lane = lane.expect("the draw lies in one of the lanes");
+                let index = ranges[lane].start + draw;
+                // A final observation is no transition. They are one in an episode, so a second draw is rare.
+                if self.slot(self.at(lane, index)) != Slot::Final {
+                    break (lane, index);
+                }
+            };
+            self.gather(lane, index, b, batch);
+        }
+    }
+
+    /// Writes transition `index` of `lane` to row `b` of `batch`.
+    fn gather(&self, lane: usize, index: u64, b: usize, batch: &mut Batch) {
+        let obs_bytes = self.config.frame_bytes * self.config.frame_stack;
+        let row = b * obs_bytes..(b + 1) * obs_bytes;
+        self.copy_stack(lane, index, &mut batch.obs[row.clone()]);
+        batch.actions[b] = self.actions[self.at(lane, index)];
+        let (mut sum, mut discount, mut next) = (0.0, 1.0, index);
+        for _ in 0..self.config.n_step {
+            let at = self.at(lane, next);
+            sum += discount * self.rewards[at];
+            discount *= self.config.gamma;
+            next += 1;
+            match self.slot(at) {
+                Slot::Step => {}
+                Slot::Terminated => {
+                    discount = 0.0;
+                    break;
+                }
+                Slot::Truncated | Slot::Final => break,
+            }
+        }
+        batch.returns[b] = sum;
+        batch.discounts[b] = discount;
+        match discount == 0.0 {
+            true => batch.next_obs[row].fill(0),
+            false => self.copy_stack(lane, next, &mut batch.next_obs[row]),
+        }
+    }
+
+    /// Copies the frames up to `index`, oldest first; frames before the episode's first are repeats of it.
+    fn copy_stack(&self, lane: usize, index: u64, out: &mut [u8]) {
+        let bytes = self.config.frame_bytes;
+        let mut source = index;
+        for (age, out) in out.chunks_exact_mut(bytes).rev().enumerate() {
+            if age > 0 && source > 0 {
+                let before = self.at(lane, source - 1);
+                let same_episode = match self.slot(before) {
+                    Slot::Step | Slot::Truncated => true,
+                    Slot::Terminated | Slot::Final => false,
+                };
+                source -= u64::from(same_episode);
+            }
+            let at = self.at(lane, source);
+            out.copy_from_slice(&self.frames[at * bytes..(at + 1) * bytes]);
+        }
+    }
+
+    /// Its contents; only what has been written.
+    pub fn save(&self) -> Snapshot<'_> {
+        let mut snapshot = Snapshot::default().value("written", &self.written);
+        for lane in 0..self.config.n_lanes {
+            let slots = self.filled(lane);
+            let frames = slots.start * self.config.frame_bytes..slots.end * self.config.frame_bytes;
+            snapshot = snapshot
+                .array(format!("frames.{lane}"), &self.frames[frames])
+                .array(format!("actions.{lane}"), &self.actions[slots.clone()])
+                .array(format!("rewards.{lane}"), &self.rewards[slots.clone()])
+                .array(format!("slots.{lane}"), &self.slots[slots]);
+        }
+        snapshot
+    }
+
+    /// Takes up what [`Replay::save`] gave.
+    ///
+    /// # Errors
+    /// When it was saved from a replay of other sizes.
+    pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        let written: Vec<u64> = from.value("written")?;
+        if written.len() != self.config.n_lanes {
+            let reason = format!("{} lanes, expected {}", written.len(), self.config.n_lanes);
+            return Err(SnapshotError::Value { name: "replay.written".to_string(), reason });
+        }
+        self.written = written;
+        for lane in 0..self.config.n_lanes {
+            let slots = self.filled(lane);
+            let frames = slots.start * self.config.frame_bytes..slots.end * self.config.frame_bytes;
+            from.read(&format!("frames.{lane}"), &mut self.frames[frames])?;
+            from.read(&format!("actions.{lane}"), &mut self.actions[slots.clone()])?;
+            from.read(&format!("rewards.{lane}"), &mut self.rewards[slots.clone()])?;
+            from.read(&format!("slots.{lane}"), &mut self.slots[slots])?;
+        }
+        Ok(())
+    }
+
+    /// Places of `lane` that hold something.
+    fn filled(&self, lane: usize) -> std::ops::Range<usize> {
+        let start = lane * self.lane_len;
+        start..start + self.written[lane].min(self.lane_len as u64) as usize
+    }
+}
+
+impl Batch {
+    fn resize(&mut self, batch_size: usize, obs_bytes: usize) {
+        self.obs.resize(batch_size * obs_bytes, 0);
+        self.next_obs.resize(batch_size * obs_bytes, 0);
+        self.actions.resize(batch_size, 0);
+        self.returns.resize(batch_size, 0.0);
+        self.discounts.resize(batch_size, 0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(capacity: usize, frame_stack: usize, n_step: usize) -> ReplayConfig {
+        ReplayConfig { capacity, n_lanes: 1, frame_bytes: 1, frame_stack, n_step, gamma: 0.5 }
+    }
+
+    fn transition(replay: &Replay, index: u64) -> (Vec<u8>, f32, f32, Vec<u8>) {
+        let mut batch = Batch::default();
+        batch.resize(1, replay.config.frame_stack);
+        replay.gather(0, index, 0, &mut batch);
+        (batch.obs.clone(), batch.returns[0], batch.discounts[0], batch.next_obs)
+    }
+
+    #[test]
+    fn returns_stop_at_a_termination() {
+        let mut replay = Replay::new(config(10, 1, 3));
+        for (frame, terminated) in [(1, false), (2, false), (3, true), (4, false), (5, false), (6, false), (7, false)] {
+            replay.push(0, &[frame], 0, f32::from(frame), terminated);
+        }
+        assert_eq!(transition(&replay, 0), (vec![1], 1.0 + 1.0 + 0.75, 0.0, vec![0]));
+        assert_eq!(transition(&replay, 2), (vec![3], 3.0, 0.0, vec![0]));
+        assert_eq!(transition(&replay, 3), (vec![4], 4.0 + 2.5 + 1.5, 0.125, vec![7]));
+        assert_eq!(replay.valid(0), 0..4);
+    }
+
+    #[test]
+    fn truncation_bootstraps_from_the_final_observation() {
+        let mut replay = Replay::new(config(10, 1, 3));
+        replay.push(0, &[1], 0, 1.0, false);
+        replay.push_truncated(0, &[2], 0, 2.0, &[99]);
+        for frame in 3..8 {
+            replay.push(0, &[frame], 0, 0.0, false);
+        }
+        assert_eq!(transition(&replay, 0), (vec![1], 2.0, 0.25, vec![99]));
+        assert_eq!(transition(&replay, 1), (vec![2], 2.0, 0.5, vec![99]));
+    }
+
+    #[test]
+    fn stacks_never_reach_into_another_episode() {
+        let mut replay = Replay::new(config(10, 3, 1));
+        replay.push(0, &[1], 0, 0.0, false);
+        replay.push(0, &[2], 0, 0.0, true);
+        replay.push(0, &[3], 0, 0.0, false);
+        replay.push_truncated(0, &[4], 0, 0.0, &[5]);
+        replay.push(0, &[6], 0, 0.0, false);
+        replay.push(0, &[7], 0, 0.0, false);
+        assert_eq!(transition(&replay, 0).0, [1, 1, 1]);
+        assert_eq!(transition(&replay, 1).0, [1, 1, 2]);
+        assert_eq!(transition(&replay, 2), (vec![3, 3, 3], 0.0, 0.5, vec![3, 3, 4]));
+        assert_eq!(transition(&replay, 3), (vec![3, 3, 4], 0.0, 0.5, vec![3, 4, 5]));
+        assert_eq!(transition(&replay, 5).0, [6, 6, 6]);
+    }
+
+    #[test]
+    fn samples_are_whole_once_the_ring_has_turned() {
+        let mut replay = Replay::new(config(8, 3, 2));
+        for frame in 0..50_u8 {
+            replay.push(0, &[frame], usize::from(frame % 4), f32::from(frame), false);
+        }
+        assert_eq!(replay.len(), 8);
+        let (mut batch, mut rng) = (Batch::default(), Pcg32::new(1, 1));
+        replay.sample(500, &mut rng, &mut batch);
+        for b in 0..500 {
+            let newest = batch.obs[3 * b + 2];
+            assert_eq!(batch.obs[3 * b..3 * b + 3], [newest - 2, newest - 1, newest]);
+            assert_eq!(batch.next_obs[3 * b + 2], newest + 2);
+            assert_eq!(batch.actions[b], newest % 4);
+            assert_eq!(batch.returns[b], f32::from(newest) + 0.5 * f32::from(newest + 1));
+            assert!((44..=47).contains(&newest), "{newest} was overwritten or has no successor yet");
+        }
+    }
+
+    #[test]
+    fn a_million_atari_transitions_fit_in_seven_gigabytes() {
+        let (capacity, frame_bytes) = (1_000_000_usize, 84 * 84);
+        let bytes_each = frame_bytes + size_of::<f32>() + 2 * size_of::<u8>();
+        assert!(capacity * bytes_each < 7_300_000_000);
+    }
+}
