@@ -73,7 +73,6 @@ impl Env for CartPole {
         *self = Self { x: draw(), x_dot: draw(), theta: draw(), theta_dot: draw(), fallen: false };
     }
 
-    #[inline]
     fn step(&mut self, action: usize, _rng: &mut dyn RngCore) -> Step {
         assert!(action < 2, "cartpole has actions 0 and 1, not {action}");
         let force = if action == 1 { FORCE } else { -FORCE };
@@ -93,7 +92,6 @@ impl Env for CartPole {
         Step { reward, terminated }
     }
 
-    #[inline]
     fn observe(&self, out: &mut [u8]) {
         for (out, value) in out.chunks_exact_mut(4).zip(self.variables()) {
             out.copy_from_slice(&value.to_le_bytes());

@@ -3,7 +3,6 @@
 use crate::model::TransitionModel;
 use crate::picture::Picture;
 use rand::RngCore;
-use rand_pcg::Pcg32;
 use serde_json::Value;
 
 /// Shape and element type of one observation.
@@ -82,16 +81,6 @@ pub trait Env: Send {
 
     /// Writes the present observation to `out`, which holds [`ObsSpace::n_bytes`] bytes. Allocates nothing.
     fn observe(&self, out: &mut [u8]);
-
-    /// Plays `action` and writes the observation that follows to `out`.
-    ///
-    /// This body is compiled once for every type of environment, so a vectoriser pays one virtual call a step and the random
-    /// stream is inlined: with `minatar/breakout` twice as fast as `step` and `observe` through the trait object.
-    fn step_and_observe(&mut self, action: usize, rng: &mut Pcg32, out: &mut [u8]) -> Step {
-        let step = self.step(action, rng);
-        self.observe(out);
-        step
-    }
 
     /// Names of the true state variables that [`Env::factors`] writes.
     fn factor_names(&self) -> &[&'static str];

@@ -230,9 +230,9 @@ impl Slot {
         (self.episode_return, self.length) = (0.0, 0);
     }
 
-    #[inline]
     fn step(&mut self, action: usize, max_steps: u64, obs: &mut [u8]) -> Transition {
-        let step = self.env.step_and_observe(action, &mut self.rng, obs);
+        let step = self.env.step(action, &mut self.rng);
+        self.env.observe(obs);
         self.episode_return += f64::from(step.reward);
         self.length += 1;
         let truncated = !step.terminated && self.length >= max_steps;

@@ -18,11 +18,15 @@ BLOCK = 100
 LEFT, RIGHT = 1, 3
 
 
-def towards_ball(obs, codes):
-    """Index of the action that moves the paddle under the ball: walls come down and are built anew."""
-    ball = int(np.argwhere(obs[:, :, 1])[0][1])
+def meet_ball(obs, codes, ahead):
+    """Index of the action that moves the paddle to the ball's column, or to the one `ahead` of it.
+
+    Meeting the ball on its column sends it on, ahead of it sends it back: without both, the ball soon runs in circles.
+    """
+    ball, trail = (int(np.argwhere(obs[:, :, channel])[0][1]) for channel in (1, 2))
     paddle = int(np.argwhere(obs[:, :, 0])[0][1])
-    wanted = LEFT if ball < paddle else RIGHT if ball > paddle else 0
+    target = min(max(ball + (ball - trail) * ahead, 0), 9)
+    wanted = LEFT if target < paddle else RIGHT if target > paddle else 0
     return codes.index(wanted)
 
 
@@ -48,7 +52,7 @@ def trace(action_set, sticky, seed):
         if choices.random() < epsilon:
             action = choices.randrange(len(codes))
         else:
-            action = towards_ball(obs, codes)
+            action = meet_ball(obs, codes, ahead=choices.random() < 0.4)
         reward, terminal = env.act(codes[action])
         obs = observe()
         # Now and then a few steps are played after the end: they change nothing but draw from the stream.

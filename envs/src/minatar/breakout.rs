@@ -207,7 +207,6 @@ impl Env for Breakout {
         self.state = self.state.new_episode(rng.next_u32() & 1 == 1);
     }
 
-    #[inline]
     fn step(&mut self, action: usize, rng: &mut dyn RngCore) -> Step {
         let chosen = self.action_set.codes()[action];
         // The reference draws at every step, also with a probability of 0 and after the end.
@@ -224,7 +223,6 @@ impl Env for Breakout {
         Step { reward, terminated: state.terminal }
     }
 
-    #[inline]
     fn observe(&self, out: &mut [u8]) {
         let out: &mut [u8; OBS_BYTES] = out.try_into().expect("an observation of minatar/breakout has 400 bytes");
         let state = &self.state;
