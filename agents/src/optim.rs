@@ -138,6 +138,16 @@ pub fn adam_rate(config: OptimConfig, t: u64, lr: f64) -> (f64, bool) {
     (rate * rectification, true)
 }
 
+/// Moments below these are set to 0. Where a unit is dead its moments decay for ever, and arithmetic on the subnormal numbers
+/// they end as is a hundred times slower (a DQN's step slowed from 0.5 to 2.5 ms after some thousand updates).
+const SMALLEST_MEAN: f32 = 1e-18;
+const SMALLEST_MEAN_SQ: f32 = 1e-30;
+
+#[inline(always)]
+fn flush(moment: f32, smallest: f32) -> f32 {
+    if moment.abs() < smallest { 0.0 } else { moment }
+}
+
 #[derive(Clone, Copy)]
 struct AdamStep {
     beta1: f32,
@@ -149,36 +159,36 @@ struct AdamStep {
 }
 
 /// `p -= rate m / (root √v + ε)`.
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn adam(params: &mut [f32], grads: &[f32], mean: &mut [f32], mean_sq: &mut [f32], c: AdamStep) {
     for (((p, g), m), v) in params.iter_mut().zip(grads).zip(mean).zip(mean_sq) {
-        *m = c.beta1 * *m + (1.0 - c.beta1) * g;
-        *v = c.beta2 * *v + (1.0 - c.beta2) * g * g;
+        *m = flush(c.beta1 * *m + (1.0 - c.beta1) * g, SMALLEST_MEAN);
+        *v = flush(c.beta2 * *v + (1.0 - c.beta2) * g * g, SMALLEST_MEAN_SQ);
         *p -= c.rate * *m / (c.root * v.sqrt() + c.epsilon);
     }
 }
 
 /// `p -= rate m`, with both moments kept.
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn momentum(params: &mut [f32], grads: &[f32], mean: &mut [f32], mean_sq: &mut [f32], c: AdamStep) {
     for (((p, g), m), v) in params.iter_mut().zip(grads).zip(mean).zip(mean_sq) {
-        *m = c.beta1 * *m + (1.0 - c.beta1) * g;
-        *v = c.beta2 * *v + (1.0 - c.beta2) * g * g;
+        *m = flush(c.beta1 * *m + (1.0 - c.beta1) * g, SMALLEST_MEAN);
+        *v = flush(c.beta2 * *v + (1.0 - c.beta2) * g * g, SMALLEST_MEAN_SQ);
         *p -= c.rate * *m;
     }
 }
 
 /// `p -= lr g / (√E[g²] + ε)`.
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn rms_prop(params: &mut [f32], grads: &[f32], mean_sq: &mut [f32], lr: f32, alpha: f32, epsilon: f32) {
     for ((p, g), v) in params.iter_mut().zip(grads).zip(mean_sq) {
-        *v = alpha * *v + (1.0 - alpha) * g * g;
+        *v = flush(alpha * *v + (1.0 - alpha) * g * g, SMALLEST_MEAN_SQ);
         *p -= lr * g / (v.sqrt() + epsilon);
     }
 }
 
 /// `p -= lr g / (√(E[g²] - E[g]²) + ε)`; the variance is held at 0 where rounding makes it negative.
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn rms_prop_centered(
     params: &mut [f32],
     grads: &[f32],
@@ -189,8 +199,8 @@ fn rms_prop_centered(
     epsilon: f32,
 ) {
     for (((p, g), m), v) in params.iter_mut().zip(grads).zip(mean).zip(mean_sq) {
-        *m = alpha * *m + (1.0 - alpha) * g;
-        *v = alpha * *v + (1.0 - alpha) * g * g;
+        *m = flush(alpha * *m + (1.0 - alpha) * g, SMALLEST_MEAN);
+        *v = flush(alpha * *v + (1.0 - alpha) * g * g, SMALLEST_MEAN_SQ);
         *p -= lr * g / ((*v - *m * *m).max(0.0).sqrt() + epsilon);
     }
 }
@@ -205,7 +215,7 @@ pub fn clip_norm(grads: &mut [f32], max_norm: f32) -> f32 {
     norm
 }
 
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn sum_of_squares(values: &[f32]) -> f32 {
     let mut lanes = [0.0; 16];
     let chunks = values.chunks_exact(16);

@@ -37,7 +37,7 @@ fn lanes_mut(row: &mut [f32]) -> impl Iterator<Item = &mut [f32; LANES]> {
 }
 
 /// `z += bias` in every row of `z`, `[rows, bias.len()]`.
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub fn add_bias(z: &mut [f32], bias: &[f32]) {
     for row in z.chunks_exact_mut(bias.len()) {
         for (z, b) in row.iter_mut().zip(bias) {
@@ -47,7 +47,7 @@ pub fn add_bias(z: &mut [f32], bias: &[f32]) {
 }
 
 /// `y = max(z + bias, 0)` in every row of `z` and `y`, both `[rows, bias.len()]`.
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub fn bias_relu(z: &[f32], bias: &[f32], y: &mut [f32]) {
     for (z, y) in z.chunks_exact(bias.len()).zip(y.chunks_exact_mut(bias.len())) {
         for ((y, z), b) in y.iter_mut().zip(z).zip(bias) {
@@ -56,21 +56,28 @@ pub fn bias_relu(z: &[f32], bias: &[f32], y: &mut [f32]) {
     }
 }
 
-/// Turns the gradient of `y = max(z + bias, 0)` into that of `z`, in place, and adds its column sums to `d_bias`.
-#[multiversion(targets = "simd")]
-pub fn bias_relu_backward(y: &[f32], grad: &mut [f32], d_bias: &mut [f32]) {
-    let width = d_bias.len();
-    for (y, grad) in y.chunks_exact(width).zip(grad.chunks_exact_mut(width)) {
-        for ((g, y), d) in grad.iter_mut().zip(y).zip(d_bias.iter_mut()) {
-            *g = if *y > 0.0 { *g } else { 0.0 };
-            *d += *g;
-        }
+/// Turns the gradient of `y = max(z, 0)` into that of `z`, in place.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+pub fn relu_backward(y: &[f32], grad: &mut [f32]) {
+    for (g, y) in grad.iter_mut().zip(y) {
+        *g = if *y > 0.0 { *g } else { 0.0 };
     }
 }
 
 /// Adds the column sums of `grad`, `[rows, d_bias.len()]`, to `d_bias`.
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub fn add_column_sums(grad: &[f32], d_bias: &mut [f32]) {
+    if d_bias.len() == LANES {
+        // The convolution's two thousand narrow rows: sums that stay in a register.
+        let mut sums = [0.0; LANES];
+        for row in lanes(grad) {
+            for i in 0..LANES {
+                sums[i] += row[i];
+            }
+        }
+        d_bias.iter_mut().zip(sums).for_each(|(d, sum)| *d += sum);
+        return;
+    }
     for row in grad.chunks_exact(d_bias.len()) {
         for (d, g) in d_bias.iter_mut().zip(row) {
             *d += g;
@@ -82,7 +89,7 @@ pub fn add_column_sums(grad: &[f32], d_bias: &mut [f32]) {
 /// al. 2016, equation 3).
 ///
 /// `z` is left holding the normalised rows and `inv_std` one over the rows' standard deviations, for the backward pass.
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub fn norm_relu(z: &mut [f32], bias: &[f32], scale: &[f32], shift: &[f32], inv_std: &mut [f32], y: &mut [f32]) {
     let width = bias.len();
     for ((z, y), inv_std) in z.chunks_exact_mut(width).zip(y.chunks_exact_mut(width)).zip(inv_std) {
@@ -119,7 +126,7 @@ pub struct NormGrads<'a> {
 /// Turns the gradient of [`norm_relu`]'s output into that of its input `z`, in place, and adds to the parameters' gradients.
 ///
 /// With ĝ the gradient behind the rectifier times the scale: `dz = (ĝ - mean(ĝ) - x̂ mean(ĝ x̂)) / std`.
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub fn norm_relu_backward(normed: &[f32], y: &[f32], inv_std: &[f32], scale: &[f32], grad: &mut [f32], to: NormGrads) {
     let width = scale.len();
     let NormGrads { bias: d_bias, scale: d_scale, shift: d_shift } = to;
@@ -202,13 +209,18 @@ impl Active {
         self.inputs.clear();
         self.ends.clear();
         for sample in planes.chunks_exact(n_inputs) {
-            for (word_idx, word) in sample.chunks(8).enumerate() {
-                if word.iter().all(|&cell| cell == 0) {
-                    continue;
+            let (words, rest) = sample.as_chunks();
+            for (word_idx, word) in words.iter().enumerate() {
+                // Eight cells at once; the lowest byte is the first.
+                let mut word = u64::from_le_bytes(*word);
+                while word != 0 {
+                    let cell = word.trailing_zeros() / 8;
+                    self.inputs.push((8 * word_idx) as u16 + cell as u16);
+                    word &= !(0xff << (8 * cell));
                 }
-                let base = 8 * word_idx;
-                self.inputs.extend((0..word.len()).filter(|&i| word[i] != 0).map(|i| (base + i) as u16));
             }
+            let first = n_inputs - rest.len();
+            self.inputs.extend((0..rest.len()).filter(|&i| rest[i] != 0).map(|i| (first + i) as u16));
             self.ends.push(self.inputs.len() as u32);
         }
     }
@@ -235,7 +247,7 @@ fn filters_mut(of: &mut [f32], row: u16) -> &mut [f32; FILTERS] {
 ///
 /// A set element adds one weight row to at most nine cells, so some 300 additions of sixteen lanes do for a Breakout screen
 /// what 36,864 multiplications do in a dense convolution.
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub fn conv(taps: &Taps, active: &Active, weight: &[f32], z: &mut [f32]) {
     z.fill(0.0);
     for (inputs, z) in active.samples().zip(z.chunks_exact_mut(taps.n_cells * FILTERS)) {
@@ -252,7 +264,7 @@ pub fn conv(taps: &Taps, active: &Active, weight: &[f32], z: &mut [f32]) {
 }
 
 /// Adds the gradient of [`conv`]'s weights, given that of its output.
-#[multiversion(targets = "simd")]
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub fn conv_backward(taps: &Taps, active: &Active, grad: &[f32], d_weight: &mut [f32]) {
     for (inputs, grad) in active.samples().zip(grad.chunks_exact(taps.n_cells * FILTERS)) {
         for &input in inputs {

@@ -35,6 +35,13 @@ pub struct Layer {
     pub norm: Option<(usize, usize)>,
 }
 
+impl Layer {
+    /// End of its last parameter.
+    pub fn end(&self) -> usize {
+        self.norm.map_or(self.bias, |(_, shift)| shift) + self.width
+    }
+}
+
 /// The layers of a [`NetSpec`] laid out in one vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {

@@ -101,8 +101,10 @@ impl Network {
     pub fn backward(&mut self, params: &Matrix, d_q: &[f32], grads: &mut Matrix) {
         let Scratch { batch, active, input, hidden, d_q: d_q_matrix, .. } = &mut self.scratch[self.latest];
         d_q_matrix.as_mut_slice().copy_from_slice(d_q);
-        // Products overwrite; everything else is added to.
-        grads.as_mut_slice().fill(0.0);
+        for layer in &self.layout.layers {
+            // Products overwrite the weights' gradients; everything else is added to.
+            grads.as_mut_slice()[layer.bias..layer.end()].fill(0.0);
+        }
         let head = self.layout.head();
         kernels::add_column_sums(d_q, &mut grads.as_mut_slice()[head.bias..head.bias + head.width]);
         for (i, layer) in self.layout.layers.iter().enumerate().rev() {
@@ -110,6 +112,7 @@ impl Network {
             let grad = above.first().map_or(&*d_q_matrix, |hidden| &hidden.grad);
             if let (Some(taps), 0) = (&self.taps, i) {
                 let d_weight = &mut grads.as_mut_slice()[layer.weight..layer.weight + layer.fan_in * FILTERS];
+                d_weight.fill(0.0);
                 kernels::conv_backward(taps, active, grad.as_slice(), d_weight);
                 break;
             }
@@ -159,7 +162,10 @@ fn rectify_backward(layer: &Layer, p: &[f32], hidden: &mut Hidden, grads: &mut M
     let Hidden { z, y, grad, inv_std } = hidden;
     let g = &mut grads.as_mut_slice()[layer.bias..];
     match layer.norm {
-        None => kernels::bias_relu_backward(y.as_slice(), grad.as_mut_slice(), &mut g[..layer.width]),
+        None => {
+            kernels::relu_backward(y.as_slice(), grad.as_mut_slice());
+            kernels::add_column_sums(grad.as_slice(), &mut g[..layer.width]);
+        }
         Some((scale, shift)) => {
             let (d_bias, g) = g.split_at_mut(scale - layer.bias);
             let (d_scale, d_shift) = g.split_at_mut(shift - scale);
