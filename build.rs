@@ -15,6 +15,9 @@ fn find_libtorch() {
     println!("cargo::rerun-if-env-changed=LIBTORCH_LIB");
     // In the order of torch-sys, so that what is loaded is what was linked.
     let Ok(libtorch) = env::var("LIBTORCH_LIB").or_else(|_| env::var("LIBTORCH")) else { return };
+    if let Ok(version) = fs::read_to_string(Path::new(&libtorch).join("build-version")) {
+        println!("cargo::rustc-env=CAROM_LIBTORCH_VERSION={}", version.trim());
+    }
     println!("cargo::rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
         // RUNPATH, not RPATH: a user's LD_LIBRARY_PATH comes first.
@@ -26,8 +29,10 @@ fn find_libtorch() {
 fn embed_presets() {
     println!("cargo::rerun-if-changed=presets");
     let root = env::var("CARGO_MANIFEST_DIR").expect("cargo names the package's folder");
-    let files = fs::read_dir(Path::new(&root).join("presets")).into_iter().flatten().flatten().map(|entry| entry.path());
-    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
+    let files =
+        fs::read_dir(Path::new(&root).join("presets")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
     files.sort();
     let mut list = "/// All presets, by name.\npub const PRESETS: &[Preset] = &[\n".to_string();
     for path in files {

@@ -93,8 +93,7 @@ impl Evaluation {
                 }
             }
         }
-        let return_exact = self.exact(trainer.agent(), &envs);
-        Ok(scores(returns, lengths, n_truncated, return_exact))
+        Ok(scores(returns, lengths, n_truncated, self.exact(trainer.agent(), &envs)))
     }
 
     fn act(&self, agent: &mut dyn Agent, envs: &VecEnv, explore: &mut Pcg32, actions: &mut [usize]) {
@@ -108,8 +107,8 @@ impl Evaluation {
         }
     }
 
-    /// Expected return of the policy by the transition table.
-    fn exact(&self, agent: &mut dyn Agent, envs: &VecEnv) -> Option<f64> {
+    /// Expected return of the policy by the transition table of `envs`; none where there is no table, or no fixed policy.
+    pub fn exact(&self, agent: &mut dyn Agent, envs: &VecEnv) -> Option<f64> {
         let (model, &ObsSpace::Discrete { n }) = (envs.env(0).model()?, envs.obs_space()) else { return None };
         let policy = greedy_policy(agent, n);
         // A policy that answers differently when asked again, as `random` does, is none that a table can judge.

@@ -42,6 +42,7 @@ impl Session {
     /// When the agent cannot play the environment, a setting is out of range, or the device is not there.
     pub fn new(config: RunConfig) -> Result<Self> {
         ensure!(config.device == Device::Cpu, "device cuda is not available in this build; leave --device out");
+        tch::set_num_threads(config.threads as i32);
         let seeds = Seeds::new(config.seed);
         let rngs = (0..config.n_envs).map(|env_idx| seeds.stream(&format!("env/{env_idx}"))).collect();
         let envs = envs::make_vec(&config.env, &config.env_settings, rngs)?;

@@ -44,7 +44,9 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     interrupt::listen()?;
     let mut run = Run::reopen(dir, &checkpoint.state)?;
-    run.rewrite_config(&session.config)?;
+    if steps > begun_for {
+        run.rewrite_config(&session.config)?;
+    }
     announce(&session, &mut run, &format!("resuming at step {}:", count(step)))?;
     match finish(&mut session, &mut run)? {
         Outcome::Finished => Ok(ExitCode::SUCCESS),

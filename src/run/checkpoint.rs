@@ -131,7 +131,7 @@ fn fill(dir: &Path, state: &State, snapshot: &Snapshot) -> Result<()> {
     fs::create_dir(dir)?;
     let tensors = dir.join(TENSORS);
     safetensors::serialize_to_file(snapshot.tensors(), None, &tensors)
-        .with_context(|| format!("cannot write {}", tensors.display()))?;
+        .map_err(|error| anyhow!("cannot write {}: {error}", tensors.display()))?;
     fs::write(dir.join(STATE), serde_json::to_vec(state)?)?;
     let mut sums = String::new();
     for name in [TENSORS, STATE] {
