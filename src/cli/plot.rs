@@ -1,0 +1,58 @@
+//! `carom plot`: learning curves of runs as SVG.
+
+use crate::plot::{self, PlotError};
+use anyhow::{Result, ensure};
+use std::path::{Path, PathBuf};
+
+/// Draw a metric against environment steps, grouped by configuration, with a band over seeds
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Run directories, or folders that hold some
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// What to draw: a name from metrics.csv, eval.csv or timing.csv [default: train/return, of planners plan/value_start]
+    #[arg(long, value_name = "NAME")]
+    metric: Option<String>,
+    /// File to write [default: plots/ of the run if there is one, else here, named after the metric]
+    #[arg(short, long, value_name = "FILE.svg")]
+    output: Option<PathBuf>,
+}
+
+/// Draws, and prints the path of the plot.
+///
+/// # Errors
+/// When a path is no run, no run has the metric, or the plot cannot be written.
+pub fn run(args: Args) -> Result<()> {
+    if let Some(out) = &args.output {
+        let is_svg = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
+        ensure!(is_svg, "-o {}: plots are SVG files; give a name that ends in .svg", out.display());
+    }
+    let runs = plot::find_runs(&args.runs)?;
+    let drawn = draw(&runs, args.metric.as_deref().unwrap_or(LEARNERS), args.output.as_deref());
+    // Planners have no episodes.
+    let retry = args.metric.is_none() && matches!(drawn, Err(PlotError::UnknownMetric { .. }));
+    match retry.then(|| draw(&runs, PLANNERS, args.output.as_deref())) {
+        Some(Ok(())) => Ok(()),
+        _ => Ok(drawn?),
+    }
+}
+
+const LEARNERS: &str = "train/return";
+const PLANNERS: &str = "plan/value_start";
+
+fn draw(runs: &[PathBuf], metric: &str, output: Option<&Path>) -> Result<(), PlotError> {
+    let out = output.map_or_else(|| default_output(runs, metric), Path::to_owned);
+    for run in plot::returns(runs, metric, &out)? {
+        eprintln!("note: {} has no {metric} yet and is left out", run.display());
+    }
+    println!("{}", out.display());
+    Ok(())
+}
+
+fn default_output(runs: &[PathBuf], metric: &str) -> PathBuf {
+    let name = plot::file_name(metric);
+    match runs {
+        [run] => run.join("plots").join(name),
+        _ => Path::new(".").join(name),
+    }
+}

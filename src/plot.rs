@@ -1,0 +1,207 @@
+//! Learning curves as SVG: a metric against environment steps, one line per configuration and a band over its seeds.
+//!
+//! Runs whose `config.toml` differ only in the seed are one configuration. They may have been logged at different steps:
+//! their values are brought onto one grid by interpolation.
+
+mod axis;
+mod chart;
+mod groups;
+mod runs;
+mod series;
+
+pub use runs::find_runs;
+
+use chart::{Chart, Curve};
+use groups::Group;
+use runs::Run;
+use std::path::{Path, PathBuf};
+
+/// Draws `metric` of the runs to the SVG file `out`, and returns those runs that have no values of it yet.
+///
+/// # Errors
+/// When a folder is not a run, its files cannot be read, no run has the metric, or `out` cannot be written.
+pub fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Result<Vec<PathBuf>, PlotError> {
+    let runs = run_dirs.iter().map(|dir| Run::read(dir.as_ref(), metric)).collect::<Result<Vec<_>, _>>()?;
+    let (drawn, left_out): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| !run.points.is_empty());
+    if drawn.is_empty() {
+        return Err(nothing_to_draw(&left_out, metric));
+    }
+    let svg = figure(&groups::group(drawn), metric).svg()?;
+    write_whole(out, &svg)?;
+    Ok(left_out.into_iter().map(|run| run.dir).collect())
+}
+
+/// File name of a metric's plot: `train/return` is `return.svg`, `eval/return` is `eval-return.svg`.
+pub fn file_name(metric: &str) -> String {
+    format!("{}.svg", metric.strip_prefix("train/").unwrap_or(metric).replace('/', "-"))
+}
+
+/// Why there is no plot.
+#[derive(Debug, thiserror::Error)]
+pub enum PlotError {
+    /// A path that is not a run and holds none.
+    #[error("`{path}` is not a run: {reason}")]
+    NotARun {
+        /// The path.
+        path: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// No run has a value of this metric, though they have others.
+    #[error("{place} no metric `{metric}`, or none yet; did you mean `{nearest}`? (there is {all})")]
+    UnknownMetric {
+        /// Who lacks it.
+        place: String,
+        /// The metric asked for.
+        metric: String,
+        /// The nearest one that exists.
+        nearest: String,
+        /// All there are, comma-separated.
+        all: String,
+    },
+    /// Nothing has been logged.
+    #[error("{place} no data points yet; train a little longer, values are logged at intervals")]
+    NoData {
+        /// Who lacks them.
+        place: String,
+    },
+    /// A file of a run that is not as it should be.
+    #[error("`{path}`{}: {reason}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1, where one is to blame.
+        line: Option<u64>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A file that cannot be read or written; the message names it.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The drawing library failed.
+    #[error("the plot could not be drawn: {0}")]
+    Draw(String),
+}
+
+fn nothing_to_draw(runs: &[Run], metric: &str) -> PlotError {
+    let place = match runs {
+        [run] => format!("`{}` has", run.dir.display()),
+        runs => format!("the {} runs have", runs.len()),
+    };
+    let mut all: Vec<&str> = runs.iter().flat_map(|run| run.metrics.iter().map(String::as_str)).collect();
+    all.sort_unstable();
+    all.dedup();
+    // A misspelt tail (`retrun`) should find `train/return`, and a left-out prefix too.
+    let tail = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
+    let distance = |name: &&&str| {
+        let whole = strsim::damerau_levenshtein(name, metric);
+        whole.min(strsim::damerau_levenshtein(&tail(name), &tail(metric)) + 1)
+    };
+    match all.iter().min_by_key(distance) {
+        None => PlotError::NoData { place },
+        Some(nearest) => {
+            let nearest = nearest.to_string();
+            PlotError::UnknownMetric { place, metric: metric.to_owned(), nearest, all: all.join(", ") }
+        }
+    }
+}
+
+fn figure(groups: &[Group], metric: &str) -> Chart {
+    let most_seeds = groups.iter().map(|group| group.runs.len()).max().unwrap_or(0);
+    let same_count = groups.iter().all(|group| group.runs.len() == most_seeds);
+    let curves = groups.iter().map(|group| {
+        let mut curve = series::curve(&group.runs);
+        curve.label = match group.runs.len() {
+            _ if same_count => group.label.clone(),
+            1 => format!("{} (1 run)", group.label),
+            n => format!("{} ({n} {})", group.label, group.repeats()),
+        };
+        curve
+    });
+    let curves: Vec<Curve> = curves.collect();
+    let mut notes = notes(groups, same_count.then_some(most_seeds));
+    notes.extend(curve_note(&curves));
+    Chart {
+        title: title(groups, metric),
+        notes,
+        x_name: if metric.starts_with("plan/") { "sweeps" } else { "environment steps" },
+        y_name: value_name(metric),
+        curves,
+    }
+}
+
+/// `dqn on minatar/breakout`, as far as the groups have an agent and an environment in common.
+fn title(groups: &[Group], metric: &str) -> String {
+    match (groups::shared(groups, "agent"), groups::shared(groups, "env")) {
+        (Some(agent), Some(env)) => format!("{agent} on {env}"),
+        (None, Some(env)) => env.to_owned(),
+        (Some(agent), None) => agent.to_owned(),
+        (None, None) => metric.to_owned(),
+    }
+}
+
+/// What stands below the title: the protocol, if it is the same for all, and what line and band are.
+fn notes(groups: &[Group], count: Option<usize>) -> Vec<String> {
+    let mut notes = Vec::new();
+    let mut protocols: Vec<_> = groups.iter().flat_map(|group| &group.runs).map(Run::protocol).collect();
+    protocols.sort_unstable();
+    protocols.dedup();
+    if let [Some(protocol)] = protocols.as_slice() {
+        notes.push(protocol.clone());
+    }
+    let repeats = if groups.iter().all(|group| group.repeats() == "seeds") { "seeds" } else { "runs" };
+    match (count, groups) {
+        (Some(1), [group]) => notes.extend(group.runs[0].seed.as_ref().map(|seed| format!("seed {seed}"))),
+        (Some(1), _) => notes.push("one run each".to_owned()),
+        (Some(n), [_]) => notes.push(format!("mean of {n} {repeats}, band from lowest to highest")),
+        (Some(n), _) => notes.push(format!("mean of {n} {repeats} each, bands from lowest to highest")),
+        (None, _) => notes.push(format!("mean over {repeats}, bands from lowest to highest")),
+    }
+    notes
+}
+
+/// What must be said of a line that is averaged, or of one that is a single point.
+fn curve_note(curves: &[Curve]) -> Option<String> {
+    match curves {
+        [Curve { line, .. }] if line.len() == 1 => {
+            let (step, value) = line[0];
+            Some(format!("a single point: {} at step {step}", axis::short_value(value)))
+        }
+        [Curve { points_per_mean: n @ 2.., .. }] => Some(format!("mean and range of every {n} points")),
+        _ if curves.iter().any(|curve| curve.points_per_mean > 1) => Some("long runs averaged in stretches".to_owned()),
+        _ => None,
+    }
+}
+
+/// The name of a metric's axis, with its unit or what it is a mean of.
+fn value_name(metric: &str) -> String {
+    let name = match metric {
+        "train/return" => "return, mean of the last 100 episodes",
+        "train/length" => "episode length in steps, mean of the last 100",
+        "train/loss" => "loss",
+        "train/q_mean" => "mean Q-value",
+        "train/epsilon" => "epsilon",
+        "eval/return" => "evaluation return, mean of the episodes",
+        "eval/length" => "episode length in steps, evaluation",
+        "plan/value_start" => "expected return from the start",
+        "plan/residual" => "largest change of a value in a sweep",
+        "steps_per_s" => "environment steps per second",
+        "wall_s" => "wall-clock time in seconds",
+        other => other,
+    };
+    name.to_owned()
+}
+
+/// Writes beside `out` and renames, so that a viewer never meets half a file.
+fn write_whole(out: &Path, text: &str) -> Result<(), PlotError> {
+    if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs_err::create_dir_all(folder)?;
+    }
+    let aside = out.with_extension("svg.tmp");
+    fs_err::write(&aside, text)?;
+    fs_err::rename(&aside, out)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

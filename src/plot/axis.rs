@@ -1,0 +1,120 @@
+//! Ranges, ticks and tick labels.
+
+/// Ticks at multiples of 1, 2, 2.5 or 5 times a power of ten within `lo..=hi`, about `most` of them at most.
+pub(super) fn ticks(lo: f64, hi: f64, most: usize) -> Vec<f64> {
+    let step = nice_step(hi - lo, most);
+    let slack = 1e-9 * (hi - lo) / step;
+    let first = (lo / step - slack).ceil() as i64;
+    let last = (hi / step + slack).floor() as i64;
+    (first..=last).map(|i| i as f64 * step).collect()
+}
+
+fn nice_step(span: f64, most: usize) -> f64 {
+    let rough = span / most as f64;
+    let power = 10f64.powf(rough.log10().floor());
+    let multiple = [1.0, 2.0, 2.5, 5.0].into_iter().find(|multiple| multiple * power >= rough * (1.0 - 1e-9));
+    multiple.unwrap_or(10.0) * power
+}
+
+/// A count in short: `0`, `500`, `250k`, `1M`, `1.5M`, `2G`.
+pub(super) fn count_label(count: f64) -> String {
+    let (unit, suffix) = match count.abs() {
+        size if size >= 1e9 => (1e9, "G"),
+        size if size >= 1e6 => (1e6, "M"),
+        size if size >= 1e3 => (1e3, "k"),
+        _ => (1.0, ""),
+    };
+    let digits = format!("{:.3}", count / unit);
+    with_minus(format!("{}{suffix}", digits.trim_end_matches('0').trim_end_matches('.')))
+}
+
+/// Labels of evenly spaced ticks, all with as many decimals as their distance needs.
+pub(super) fn value_labels(ticks: &[f64]) -> Vec<String> {
+    let step =
+        if let [first, second, ..] = ticks { second - first } else { ticks.first().map_or(1.0, |tick| tick.abs()) };
+    let largest = ticks.iter().fold(0f64, |largest, tick| largest.max(tick.abs()));
+    let decimals = (0..=5).find(|&n| is_whole(step * 10f64.powi(n)));
+    let label = |&tick: &f64| match decimals {
+        _ if largest >= 20_000.0 && step >= 100.0 => count_label(tick),
+        Some(decimals) => with_minus(format!("{tick:.*}", decimals as usize)),
+        None if tick.abs() < step / 2.0 => "0".to_owned(),
+        None => with_minus(format!("{:e}", three_digits(tick))),
+    };
+    ticks.iter().map(label).collect()
+}
+
+/// A single value at three digits, for a note.
+pub(super) fn short_value(value: f64) -> String {
+    let rounded = three_digits(value);
+    match rounded.abs() {
+        size if size >= 20_000.0 => count_label(rounded),
+        size if size >= 1e-4 || size == 0.0 => with_minus(rounded.to_string()),
+        _ => with_minus(format!("{rounded:e}")),
+    }
+}
+
+fn is_whole(x: f64) -> bool {
+    x.abs() >= 0.5 && (x - x.round()).abs() < 1e-6
+}
+
+/// `x` without the last bits that arithmetic left.
+fn three_digits(x: f64) -> f64 {
+    format!("{x:.2e}").parse().unwrap_or(x)
+}
+
+/// A true minus sign, which is as wide as a digit. Also turns `-0` into `0`.
+fn with_minus(label: String) -> String {
+    match label.strip_prefix('-') {
+        Some(digits) if digits.chars().all(|c| c == '0' || c == '.') => digits.to_owned(),
+        Some(digits) => format!("\u{2212}{digits}"),
+        None => label,
+    }
+}
+
+/// The part of the value axis that is shown.
+#[derive(Debug, PartialEq)]
+pub(super) struct ValueRange {
+    pub lo: f64,
+    pub hi: f64,
+    /// The lowest value, if it lies below `lo`.
+    pub cut_below: Option<f64>,
+    /// The highest value, if it lies above `hi`.
+    pub cut_above: Option<f64>,
+}
+
+/// A range that shows `values`, with a little air and with 0 where that is near.
+///
+/// A few extreme values (the first episodes of cliff walking, a spike of a loss) would flatten all the others: where a
+/// twentieth of the values takes up more than three quarters of the height, that twentieth is cut off.
+pub(super) fn value_range(mut values: Vec<f64>) -> ValueRange {
+    values.sort_by(f64::total_cmp);
+    let at = |fraction: f64| values[((values.len() - 1) as f64 * fraction).round() as usize];
+    let (lowest, highest) = (at(0.0), at(1.0));
+    let (mut lo, mut hi) = (lowest, highest);
+    if hi - at(0.05) < 0.25 * (hi - lo) {
+        lo = at(0.05);
+    }
+    if at(0.95) - lo < 0.25 * (hi - lo) {
+        hi = at(0.95);
+    }
+    let flat = hi - lo <= 1e-9 * lo.abs().max(hi.abs());
+    let air = match flat {
+        false => 0.05 * (hi - lo),
+        true if hi == 0.0 => 1.0,
+        true => 0.1 * hi.abs(),
+    };
+    let (bottom, top) = (lo - air, hi + air);
+    let lo = if !flat && lo >= 0.0 && lo < 0.35 * hi { 0.0 } else { bottom };
+    let hi = if !flat && hi <= 0.0 && hi > 0.35 * bottom { 0.0 } else { top };
+    let cut = |value: f64| (value < lo || value > hi).then_some(value);
+    ValueRange { lo, hi, cut_below: cut(lowest), cut_above: cut(highest) }
+}
+
+/// The end of a step axis: the last step, or the tick after it if that is very near, since runs seldom log their last
+/// step exactly.
+pub(super) fn step_end(last: f64, most_ticks: usize) -> f64 {
+    let last = last.max(1.0);
+    let tick = nice_step(last, most_ticks);
+    let next = (last / tick).ceil() * tick;
+    if next - last < 0.02 * last { next } else { last }
+}

@@ -1,0 +1,359 @@
+//! The drawing: title, notes, legend, axes, lines and bands.
+//!
+//! Text lies outside the frame, so that nothing covers a curve. The back end has no fonts: widths of text are estimated,
+//! on the large side.
+
+use super::PlotError;
+use super::axis::{self, ValueRange};
+use plotters::coord::Shift;
+use plotters::element::DashedPathElement;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+/// A figure, ready to draw.
+#[derive(Debug)]
+pub(super) struct Chart {
+    pub title: String,
+    /// What stands below the title.
+    pub notes: Vec<String>,
+    pub x_name: &'static str,
+    pub y_name: String,
+    pub curves: Vec<Curve>,
+}
+
+/// One line with its band.
+#[derive(Debug, Default)]
+pub(super) struct Curve {
+    pub label: String,
+    /// `(step, value)`
+    pub line: Vec<(f64, f64)>,
+    /// `(step, lowest, highest)`; empty where there is no spread to show.
+    pub band: Vec<(f64, f64, f64)>,
+    /// How many points of a single long run each point of the line is the mean of; else 0.
+    pub points_per_mean: usize,
+}
+
+const WIDTH: f64 = 800.0;
+const HEIGHT: f64 = 480.0;
+
+/// The back end rounds to whole units. A unit is an eighth of a pixel, so that curves do not climb in stairs.
+const UNITS_PER_PIXEL: f64 = 8.0;
+
+/// Okabe and Ito's colours, which the colour-blind can tell apart, but for their yellow: too pale on white.
+const COLOURS: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+];
+
+/// Length of dash and gap in pixels when the colours come round again.
+const DASHES: [Option<(i32, i32)>; 3] = [None, Some((10, 6)), Some((3, 7))];
+
+const INK: RGBColor = RGBColor(34, 34, 34);
+const NOTE: RGBColor = RGBColor(85, 85, 85);
+const GRID: RGBColor = RGBColor(226, 226, 226);
+const AXIS: RGBColor = RGBColor(120, 120, 120);
+
+const TITLE_SIZE: f64 = 17.0;
+const TEXT_SIZE: f64 = 13.0;
+const NOTE_SIZE: f64 = 12.0;
+const LINE_HEIGHT: f64 = 18.0;
+const MARGIN: f64 = 16.0;
+/// A legend entry's stroke, with the gap to its text.
+const SWATCH: f64 = 30.0;
+const ENTRY_GAP: f64 = 22.0;
+
+/// Intervals between ticks, at most.
+const X_TICKS: usize = 6;
+const Y_TICKS: usize = 7;
+
+/// Lines of at most this many points show each as a dot.
+const DOTTED_UP_TO: usize = 40;
+
+type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn = Result<(), PlotError>;
+
+impl Chart {
+    /// The figure as the text of an SVG file, 800 pixels wide.
+    pub(super) fn svg(&self) -> Result<String, PlotError> {
+        let layout = Layout::of(self);
+        let mut text = String::new();
+        let size = ((WIDTH * UNITS_PER_PIXEL) as u32, (layout.height * UNITS_PER_PIXEL) as u32);
+        {
+            let canvas = SVGBackend::with_string(&mut text, size).into_drawing_area();
+            canvas.fill(&WHITE).map_err(failed)?;
+            self.draw(&canvas, &layout)?;
+            canvas.present().map_err(failed)?;
+        }
+        let in_units = format!("<svg width=\"{}\" height=\"{}\"", size.0, size.1);
+        let in_pixels = format!("<svg width=\"{WIDTH}\" height=\"{}\" stroke-linejoin=\"round\"", layout.height);
+        Ok(text.replacen(&in_units, &in_pixels, 1))
+    }
+
+    fn draw(&self, canvas: &Canvas, layout: &Layout) -> Drawn {
+        let frame = &layout.frame;
+        write(canvas, &self.title, (frame.left, MARGIN), TITLE_SIZE, INK, (HPos::Left, VPos::Top))?;
+        for (i, note) in layout.notes.iter().enumerate() {
+            let at = (frame.left, MARGIN + TITLE_SIZE + 8.0 + i as f64 * LINE_HEIGHT);
+            write(canvas, note, at, NOTE_SIZE, NOTE, (HPos::Left, VPos::Top))?;
+        }
+        for entry in &layout.legend {
+            draw_entry(canvas, entry)?;
+        }
+        self.draw_axes(canvas, layout)?;
+        for (i, curve) in self.curves.iter().enumerate() {
+            let band = curve.band.iter().map(|&(step, _, highest)| frame.at(step, highest));
+            let lower_edge = curve.band.iter().rev().map(|&(step, lowest, _)| frame.at(step, lowest));
+            let outline: Vec<_> = band.chain(lower_edge).collect();
+            if outline.len() > 2 {
+                canvas.draw(&Polygon::new(outline, colour(i).mix(0.18).filled())).map_err(failed)?;
+            }
+        }
+        for (i, curve) in self.curves.iter().enumerate() {
+            if curve.line.len() <= DOTTED_UP_TO {
+                for &(step, value) in curve.line.iter().filter(|point| frame.shows(point.1)) {
+                    canvas.draw(&Circle::new(frame.at(step, value), units(2.8), colour(i).filled())).map_err(failed)?;
+                }
+            }
+            for piece in frame.visible(&curve.line) {
+                draw_line(canvas, piece, i)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn draw_axes(&self, canvas: &Canvas, layout: &Layout) -> Drawn {
+        let Frame { left, right, top, bottom, x_hi, ref y } = layout.frame;
+        for (&tick, label) in layout.y_ticks.iter().zip(&layout.y_labels) {
+            let height = layout.frame.y_pixel(tick);
+            stroke(canvas, &[(left, height), (right, height)], GRID, 1.0)?;
+            write(canvas, label, (left - 8.0, height), TEXT_SIZE, INK, (HPos::Right, VPos::Center))?;
+        }
+        for tick in axis::ticks(0.0, x_hi, X_TICKS) {
+            let x = layout.frame.x_pixel(tick);
+            stroke(canvas, &[(x, top), (x, bottom + 5.0)], GRID, 1.0)?;
+            write(canvas, &axis::count_label(tick), (x, bottom + 9.0), TEXT_SIZE, INK, (HPos::Center, VPos::Top))?;
+        }
+        if y.lo < 0.0 && y.hi > 0.0 {
+            let zero = layout.frame.y_pixel(0.0);
+            stroke(canvas, &[(left, zero), (right, zero)], AXIS, 0.6)?;
+        }
+        stroke(canvas, &[(left, top), (left, bottom), (right, bottom)], AXIS, 1.0)?;
+        let below = (f64::midpoint(left, right), bottom + 32.0);
+        write(canvas, self.x_name, below, TEXT_SIZE, INK, (HPos::Center, VPos::Top))?;
+        let style = text_style(TEXT_SIZE, INK, (HPos::Center, VPos::Top)).transform(FontTransform::Rotate270);
+        let beside = (units(MARGIN - 4.0), units(f64::midpoint(top, bottom)));
+        canvas.draw(&Text::new(self.y_name.clone(), beside, style)).map_err(failed)
+    }
+}
+
+/// Where everything goes, in pixels.
+struct Layout {
+    height: f64,
+    notes: Vec<String>,
+    legend: Vec<Entry>,
+    frame: Frame,
+    y_ticks: Vec<f64>,
+    y_labels: Vec<String>,
+}
+
+struct Entry {
+    lines: Vec<String>,
+    left: f64,
+    top: f64,
+    curve: usize,
+}
+
+/// The rectangle that the curves are drawn in, and what its edges stand for.
+struct Frame {
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+    /// The last step; the first is 0.
+    x_hi: f64,
+    y: ValueRange,
+}
+
+impl Layout {
+    fn of(chart: &Chart) -> Self {
+        let lines = chart.curves.iter().flat_map(|curve| curve.line.iter().map(|point| point.1));
+        let bands = chart.curves.iter().flat_map(|curve| curve.band.iter().flat_map(|&(_, lo, hi)| [lo, hi]));
+        let y = axis::value_range(lines.chain(bands).collect());
+        let y_ticks = axis::ticks(y.lo, y.hi, Y_TICKS);
+        let y_labels = axis::value_labels(&y_ticks);
+        let widest = y_labels.iter().map(|label| text_width(label, TEXT_SIZE)).fold(0.0, f64::max);
+        let (left, right) = (MARGIN + TEXT_SIZE + 10.0 + widest + 8.0, WIDTH - 26.0);
+
+        let mut notes = chart.notes.clone();
+        notes.extend(cut_note(&y));
+        let notes = wrap(&notes, " \u{b7} ", NOTE_SIZE, right - left);
+        let legend_top = MARGIN + TITLE_SIZE + 12.0 + notes.len() as f64 * LINE_HEIGHT;
+        let (legend, legend_height) = legend(&chart.curves, left, right, legend_top);
+        let top = legend_top + legend_height + 6.0;
+        // A long legend makes the figure taller, not the curves flatter.
+        let height = HEIGHT.max(top + 330.0);
+        let last_step = chart.curves.iter().filter_map(|curve| curve.line.last()).map(|point| point.0);
+        let x_hi = axis::step_end(last_step.fold(0.0, f64::max), X_TICKS);
+        let frame = Frame { left, right, top, bottom: height - 58.0, x_hi, y };
+        Self { height, notes, legend, frame, y_ticks, y_labels }
+    }
+}
+
+impl Frame {
+    fn x_pixel(&self, step: f64) -> f64 {
+        self.left + (self.right - self.left) * step / self.x_hi
+    }
+
+    fn y_pixel(&self, value: f64) -> f64 {
+        let share = (value.clamp(self.y.lo, self.y.hi) - self.y.lo) / (self.y.hi - self.y.lo);
+        self.bottom - (self.bottom - self.top) * share
+    }
+
+    fn shows(&self, value: f64) -> bool {
+        (self.y.lo..=self.y.hi).contains(&value)
+    }
+
+    /// The pieces of a line within the frame, in units of the back end.
+    fn visible(&self, line: &[(f64, f64)]) -> Vec<Vec<(i32, i32)>> {
+        let mut pieces = vec![Vec::new()];
+        for ends in line.windows(2) {
+            let ((step_0, value_0), (step_1, value_1)) = (ends[0], ends[1]);
+            if value_0.max(value_1) < self.y.lo || value_0.min(value_1) > self.y.hi {
+                continue;
+            }
+            let towards = |edge: f64| step_0 + (step_1 - step_0) * (edge - value_0) / (value_1 - value_0);
+            let end = |step, value: f64| {
+                let edge = value.clamp(self.y.lo, self.y.hi);
+                self.at(if edge == value { step } else { towards(edge) }, edge)
+            };
+            let (from, to) = (end(step_0, value_0), end(step_1, value_1));
+            let piece = pieces.last_mut().expect("there is always one");
+            match piece.last() {
+                Some(&last) if last == from => piece.push(to),
+                _ => pieces.push(vec![from, to]),
+            }
+        }
+        pieces.retain(|piece| piece.len() > 1);
+        pieces
+    }
+
+    /// In units of the back end.
+    fn at(&self, step: f64, value: f64) -> (i32, i32) {
+        (units(self.x_pixel(step)), units(self.y_pixel(value)))
+    }
+}
+
+fn cut_note(y: &ValueRange) -> Option<String> {
+    let label = axis::short_value;
+    match (y.cut_below, y.cut_above) {
+        (Some(lowest), Some(highest)) => {
+            Some(format!("cut off: values down to {} and up to {}", label(lowest), label(highest)))
+        }
+        (Some(lowest), None) => Some(format!("cut off: values down to {}", label(lowest))),
+        (None, Some(highest)) => Some(format!("cut off: values up to {}", label(highest))),
+        (None, None) => None,
+    }
+}
+
+/// Entries in rows between `left` and `right`, and the height of them all. A lone curve needs none: the title names it.
+fn legend(curves: &[Curve], left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
+    if curves.len() < 2 {
+        return (Vec::new(), 0.0);
+    }
+    let mut entries = Vec::new();
+    let (mut x, mut y, mut row_lines) = (left, top, 1);
+    for (curve, Curve { label, .. }) in curves.iter().enumerate() {
+        let words: Vec<String> = label.split(' ').map(str::to_owned).collect();
+        let lines = wrap(&words, " ", TEXT_SIZE, right - left - SWATCH);
+        let width = SWATCH + lines.iter().map(|line| text_width(line, TEXT_SIZE)).fold(0.0, f64::max);
+        if x > left && x + width > right {
+            (x, y, row_lines) = (left, y + row_lines as f64 * LINE_HEIGHT, 1);
+        }
+        row_lines = row_lines.max(lines.len());
+        entries.push(Entry { lines, left: x, top: y, curve });
+        x += width + ENTRY_GAP;
+    }
+    (entries, y + row_lines as f64 * LINE_HEIGHT - top)
+}
+
+/// Joins `parts` to lines no wider than `width`, as far as a single part allows.
+fn wrap(parts: &[String], joint: &str, size: f64, width: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        match lines.last_mut() {
+            Some(line) if text_width(&format!("{line}{joint}{part}"), size) <= width => {
+                line.push_str(joint);
+                line.push_str(part);
+            }
+            _ => lines.push(part.clone()),
+        }
+    }
+    lines
+}
+
+/// Width in pixels of `text` in a sans-serif font, estimated after DejaVu Sans, one of the widest.
+fn text_width(text: &str, size: f64) -> f64 {
+    let em = |c: char| match c {
+        'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | 'I' | ' ' => 0.33,
+        'f' | 't' | 'r' | '(' | ')' | '/' | '-' => 0.41,
+        'm' | 'w' | 'M' | 'W' | '=' | '\u{2212}' => 0.9,
+        'A'..='Z' => 0.7,
+        _ => 0.63,
+    };
+    text.chars().map(em).sum::<f64>() * size
+}
+
+fn draw_entry(canvas: &Canvas, entry: &Entry) -> Drawn {
+    let middle = entry.top + LINE_HEIGHT / 2.0;
+    let ends = [(entry.left, middle), (entry.left + SWATCH - 8.0, middle)];
+    draw_line(canvas, ends.map(|(x, y)| (units(x), units(y))).to_vec(), entry.curve)?;
+    for (i, line) in entry.lines.iter().enumerate() {
+        let at = (entry.left + SWATCH, middle + i as f64 * LINE_HEIGHT);
+        write(canvas, line, at, TEXT_SIZE, INK, (HPos::Left, VPos::Center))?;
+    }
+    Ok(())
+}
+
+fn draw_line(canvas: &Canvas, pixels: Vec<(i32, i32)>, curve: usize) -> Drawn {
+    let style = colour(curve).stroke_width(units(1.8) as u32);
+    match DASHES[curve / COLOURS.len() % DASHES.len()] {
+        None => canvas.draw(&PathElement::new(pixels, style)).map_err(failed),
+        Some((dash, gap)) => {
+            let (dash, gap) = (units(f64::from(dash)), units(f64::from(gap)));
+            canvas.draw(&DashedPathElement::new(pixels, dash, gap, style)).map_err(failed)
+        }
+    }
+}
+
+fn colour(curve: usize) -> RGBColor {
+    COLOURS[curve % COLOURS.len()]
+}
+
+fn stroke(canvas: &Canvas, pixels: &[(f64, f64)], colour: RGBColor, width: f64) -> Drawn {
+    let points: Vec<_> = pixels.iter().map(|&(x, y)| (units(x), units(y))).collect();
+    canvas.draw(&PathElement::new(points, colour.stroke_width(units(width) as u32))).map_err(failed)
+}
+
+fn write(canvas: &Canvas, text: &str, at: (f64, f64), size: f64, colour: RGBColor, anchor: (HPos, VPos)) -> Drawn {
+    let at = (units(at.0), units(at.1));
+    canvas.draw(&Text::new(text.to_owned(), at, text_style(size, colour, anchor))).map_err(failed)
+}
+
+fn text_style(size: f64, colour: RGBColor, (h_pos, v_pos): (HPos, VPos)) -> TextStyle<'static> {
+    // The back end divides font sizes by 1.24.
+    let font = FontDesc::new(FontFamily::SansSerif, size * UNITS_PER_PIXEL * 1.24, FontStyle::Normal);
+    TextStyle { font, color: colour.to_backend_color(), pos: Pos::new(h_pos, v_pos) }
+}
+
+fn units(pixels: f64) -> i32 {
+    (pixels * UNITS_PER_PIXEL).round() as i32
+}
+
+fn failed(error: impl std::fmt::Display) -> PlotError {
+    PlotError::Draw(error.to_string())
+}

@@ -1,0 +1,98 @@
+//! Runs of one configuration as a group, and short labels that tell groups apart.
+
+use super::axis;
+use super::runs::Run;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How often a run reports says nothing about how it learns.
+const NOT_COMPARED: &[&str] = &["log_every", "checkpoint_every", "eval_every", "eval_episodes"];
+
+/// Runs that differ only in their seed.
+#[derive(Debug)]
+pub(super) struct Group {
+    /// What sets it apart from the other groups, e.g. `dqn lr=0.001`.
+    pub label: String,
+    pub runs: Vec<Run>,
+}
+
+impl Group {
+    /// What its runs are repeats over: `seeds`, or `runs` where a seed occurs twice or is unknown.
+    pub(super) fn repeats(&self) -> &'static str {
+        let seeds: BTreeSet<_> = self.runs.iter().filter_map(|run| run.seed.as_ref()).collect();
+        if seeds.len() == self.runs.len() { "seeds" } else { "runs" }
+    }
+
+    fn setting(&self, key: &str) -> Option<&str> {
+        self.runs[0].settings.get(key).map(String::as_str)
+    }
+}
+
+/// The runs by configuration, in the order in which these first appear, labelled.
+pub(super) fn group(runs: Vec<Run>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for run in runs {
+        match groups.iter_mut().find(|group| compared(&group.runs[0]) == compared(&run)) {
+            Some(group) => group.runs.push(run),
+            None => groups.push(Group { label: String::new(), runs: vec![run] }),
+        }
+    }
+    let labels: Vec<String> = groups.iter().map(|group| label(group, &groups)).collect();
+    for (group, label) in groups.iter_mut().zip(labels) {
+        group.label = label;
+    }
+    groups
+}
+
+/// The value of `key` that all groups have in common.
+pub(super) fn shared<'a>(groups: &'a [Group], key: &str) -> Option<&'a str> {
+    let value = groups.first()?.setting(key)?;
+    groups.iter().all(|group| group.setting(key) == Some(value)).then_some(value)
+}
+
+fn compared(run: &Run) -> BTreeMap<&str, &str> {
+    let settings = run.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    settings.filter(|(key, _)| !NOT_COMPARED.contains(key)).collect()
+}
+
+/// The environment if several are shown, the agent, and the settings in which groups of this environment and agent
+/// differ: other agents have other settings, and to name those would tell nothing.
+fn label(group: &Group, groups: &[Group]) -> String {
+    let kin: Vec<&Group> = groups
+        .iter()
+        .filter(|other| ["env", "agent"].iter().all(|key| other.setting(key) == group.setting(key)))
+        .collect();
+    let differing: Vec<&str> = compared(&group.runs[0])
+        .into_keys()
+        .filter(|key| kin.iter().any(|other| other.setting(key) != group.setting(key)))
+        .collect();
+    let mut words = Vec::new();
+    if shared(groups, "env").is_none() {
+        words.extend(group.setting("env").map(str::to_owned));
+    }
+    words.extend(group.setting("agent").map(str::to_owned));
+    for key in &differing {
+        words.extend(group.setting(key).map(|value| format!("{}={}", short_key(key, &differing), short_value(value))));
+    }
+    if words.is_empty() {
+        let name = group.runs[0].dir.file_name();
+        words.push(name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default());
+    }
+    words.join(" ")
+}
+
+/// The last part of a dotted key, or the key as `--set` takes it where two would read the same.
+fn short_key(key: &str, among: &[&str]) -> String {
+    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
+    if among.iter().filter(|other| last(other) == last(key)).count() == 1 {
+        return last(key);
+    }
+    key.replacen("_settings.", ".", 1)
+}
+
+/// Whole thousands as `250k`; anything else as it is.
+fn short_value(value: &str) -> String {
+    match value.parse::<i64>() {
+        Ok(count) if count.abs() >= 1000 && count % 1000 == 0 => axis::count_label(count as f64),
+        _ => value.to_owned(),
+    }
+}

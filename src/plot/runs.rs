@@ -1,0 +1,161 @@
+//! Runs on disk: finding them, and reading one metric of each.
+
+use super::PlotError;
+use carom_envs::registry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// Files of a run that hold `step,name,value` rows.
+const FILES: &[&str] = &["metrics.csv", "eval.csv", "timing.csv"];
+
+/// How far below a given folder runs are looked for: `runs/`, then `runs/<sweep>/<run>`.
+const DEPTH: usize = 2;
+
+/// One run's configuration and the points of one metric.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub dir: PathBuf,
+    /// Settings as dotted key and printed value, without the seed.
+    pub settings: BTreeMap<String, String>,
+    pub seed: Option<String>,
+    /// `(step, value)`, in the order of their steps, finite.
+    pub points: Vec<(f64, f64)>,
+    /// Names of all the metrics there are.
+    pub metrics: BTreeSet<String>,
+    env_settings: registry::Settings,
+}
+
+impl Run {
+    /// Reads `dir/config.toml` and the points of `metric`.
+    pub(super) fn read(dir: &Path, metric: &str) -> Result<Self, PlotError> {
+        check_is_run(dir)?;
+        let path = dir.join("config.toml");
+        let config: toml::Table = fs_err::read_to_string(&path)?.parse().map_err(|error: toml::de::Error| {
+            PlotError::BadFile { path: path.clone(), line: None, reason: error.to_string().trim_end().to_owned() }
+        })?;
+        let mut settings = BTreeMap::new();
+        flatten("", &config, &mut settings);
+        let seed = settings.remove("seed");
+        let mut run =
+            Self { dir: dir.to_owned(), env_settings: env_settings(&config), settings, seed, ..Self::empty() };
+        for file in FILES.iter().map(|name| dir.join(name)).filter(|path| path.is_file()) {
+            run.add_points(&file, metric)?;
+        }
+        run.points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Ok(run)
+    }
+
+    /// The protocol that its environment was played under, if that says more than the environment's id.
+    pub(super) fn protocol(&self) -> Option<String> {
+        let env = self.settings.get("env")?;
+        Some(registry::protocol(env, &self.env_settings)).filter(|protocol| protocol != env)
+    }
+
+    fn empty() -> Self {
+        Self {
+            dir: PathBuf::new(),
+            settings: BTreeMap::new(),
+            seed: None,
+            points: Vec::new(),
+            metrics: BTreeSet::new(),
+            env_settings: registry::Settings::new(),
+        }
+    }
+
+    fn add_points(&mut self, path: &Path, metric: &str) -> Result<(), PlotError> {
+        let text = fs_err::read_to_string(path)?;
+        // A run that is still going may have written half of its last line.
+        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        for record in csv::Reader::from_reader(whole.as_bytes()).records() {
+            let bad = |line, reason| PlotError::BadFile { path: path.to_owned(), line, reason };
+            let record = record
+                .map_err(|error| bad(error.position().map(csv::Position::line), "not three fields".to_owned()))?;
+            let line = record.position().map(csv::Position::line);
+            let [step, name, value] = [0, 1, 2].map(|i| record.get(i).unwrap_or_default());
+            if !self.metrics.contains(name) {
+                self.metrics.insert(name.to_owned());
+            }
+            if name != metric {
+                continue;
+            }
+            let number = |field: &str, text: &str| {
+                text.parse::<f64>().map_err(|_| bad(line, format!("{field} is `{text}`, expected a number")))
+            };
+            let point = (number("step", step)?, number("value", value)?);
+            if point.0.is_finite() && point.1.is_finite() {
+                self.points.push(point);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The runs among and below `paths`, each once: a path is a run, or a folder that holds some.
+///
+/// # Errors
+/// When a path does not exist or holds no run.
+pub fn find_runs(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PlotError> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for path in paths {
+        let before = found.len();
+        if is_run(path) {
+            found.push(path.clone());
+        } else if path.is_dir() {
+            find_below(path, DEPTH, &mut found)?;
+        }
+        if found.len() == before {
+            check_is_run(path)?;
+        }
+    }
+    found.retain(|run| seen.insert(run.canonicalize().unwrap_or_else(|_| run.clone())));
+    Ok(found)
+}
+
+fn find_below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), PlotError> {
+    let entries = fs_err::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
+    let mut folders: Vec<_> = entries.iter().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    for folder in folders {
+        if is_run(&folder) {
+            found.push(folder);
+        } else if depth > 1 {
+            find_below(&folder, depth - 1, found)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_run(path: &Path) -> bool {
+    path.join("config.toml").is_file()
+}
+
+fn check_is_run(path: &Path) -> Result<(), PlotError> {
+    let reason = if is_run(path) {
+        return Ok(());
+    } else if path.is_dir() {
+        "it has no config.toml and holds no runs"
+    } else if path.exists() {
+        "it is a file; give the folder that holds config.toml and metrics.csv"
+    } else {
+        "there is no such folder"
+    };
+    Err(PlotError::NotARun { path: path.to_owned(), reason: reason.to_owned() })
+}
+
+/// Adds `table`'s values under dotted keys.
+fn flatten(prefix: &str, table: &toml::Table, out: &mut BTreeMap<String, String>) {
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(inner) => flatten(&format!("{prefix}{key}."), inner, out),
+            toml::Value::String(text) => drop(out.insert(format!("{prefix}{key}"), text.clone())),
+            other => drop(out.insert(format!("{prefix}{key}"), other.to_string())),
+        }
+    }
+}
+
+fn env_settings(config: &toml::Table) -> registry::Settings {
+    let table = config.get("env_settings").and_then(toml::Value::as_table);
+    let json = table.and_then(|table| serde_json::to_value(table).ok());
+    json.and_then(|value| value.as_object().cloned()).unwrap_or_default()
+}

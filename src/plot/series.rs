@@ -1,0 +1,103 @@
+//! From the points of runs to a line and a band of few enough points.
+
+use super::chart::Curve;
+use super::runs::Run;
+
+/// Points of a single run's line at most: the chart is not much wider in pixels.
+const MAX_POINTS: usize = 1000;
+
+/// Points of a line with a band at most. A band has three numbers for each, and seven of them should stay a small file.
+const MAX_BAND_POINTS: usize = 500;
+
+/// The mean of `runs` and the band from the lowest to the highest of them; the run itself if there is only one.
+pub(super) fn curve(runs: &[Run]) -> Curve {
+    if let [run] = runs {
+        return thinned(&run.points);
+    }
+    let grid = grid(runs);
+    let resampled: Vec<_> = runs.iter().map(|run| resample(&run.points, &grid)).collect();
+    let mut curve = Curve::default();
+    for (i, &step) in grid.iter().enumerate() {
+        let values: Vec<f64> = resampled.iter().filter_map(|run| run[i]).collect();
+        if !values.is_empty() {
+            curve.push(step, &values);
+        }
+    }
+    curve
+}
+
+/// The steps at which runs are compared: all that were logged, or an even grid where these are too many.
+fn grid(runs: &[Run]) -> Vec<f64> {
+    let mut steps: Vec<f64> = runs.iter().flat_map(|run| run.points.iter().map(|point| point.0)).collect();
+    steps.sort_by(f64::total_cmp);
+    steps.dedup();
+    if steps.len() <= MAX_BAND_POINTS {
+        return steps;
+    }
+    let (first, last) = (steps[0], steps[steps.len() - 1]);
+    let cell = (last - first) / (MAX_BAND_POINTS - 1) as f64;
+    (0..MAX_BAND_POINTS).map(|i| first + i as f64 * cell).collect()
+}
+
+/// The values of `points` at the steps of `grid`: the mean of the points nearest to that step, or the straight line
+/// between its neighbours where there is none.
+///
+/// Beyond its ends a run keeps its value for as long as its points usually lie apart, since seeds log their first and
+/// last points at slightly different steps; further out it has none.
+pub(super) fn resample(points: &[(f64, f64)], grid: &[f64]) -> Vec<Option<f64>> {
+    let (first, last) = (points[0], points[points.len() - 1]);
+    let reach = (last.0 - first.0) / (points.len().max(2) - 1) as f64;
+    let mut values = Vec::with_capacity(grid.len());
+    let mut start = 0;
+    for (i, &step) in grid.iter().enumerate() {
+        let cell_end = grid.get(i + 1).map_or(f64::INFINITY, |next| (step + next) / 2.0);
+        let end = start + points[start..].partition_point(|point| point.0 < cell_end);
+        let inside = &points[start..end];
+        values.push(if !inside.is_empty() {
+            Some(mean(&inside.iter().map(|point| point.1).collect::<Vec<_>>()))
+        } else if start == 0 {
+            (first.0 - step <= reach).then_some(first.1)
+        } else if start == points.len() {
+            (step - last.0 <= reach).then_some(last.1)
+        } else {
+            let (left, right) = (points[start - 1], points[start]);
+            Some(left.1 + (right.1 - left.1) * (step - left.0) / (right.0 - left.0))
+        });
+        start = end;
+    }
+    values
+}
+
+/// The points themselves, or for more than [`MAX_POINTS`] the mean of each stretch of them, with its lowest and highest
+/// as the band.
+fn thinned(points: &[(f64, f64)]) -> Curve {
+    if points.len() <= MAX_POINTS {
+        return Curve { line: points.to_vec(), ..Curve::default() };
+    }
+    let stretch_len = points.len().div_ceil(MAX_BAND_POINTS);
+    let mut curve = Curve { points_per_mean: stretch_len, ..Curve::default() };
+    for stretch in points.chunks(stretch_len) {
+        let (steps, values): (Vec<f64>, Vec<f64>) = stretch.iter().copied().unzip();
+        curve.push(mean(&steps), &values);
+    }
+    // The line reaches from the first step to the last.
+    for (at, i) in [(points[0].0, 0), (points[points.len() - 1].0, curve.line.len() - 1)] {
+        curve.line[i].0 = at;
+        curve.band[i].0 = at;
+    }
+    curve
+}
+
+impl Curve {
+    /// Adds the mean and the range of `values`.
+    fn push(&mut self, step: f64, values: &[f64]) {
+        let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        self.line.push((step, mean(values)));
+        self.band.push((step, lowest, highest));
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}

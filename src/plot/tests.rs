@@ -1,0 +1,197 @@
+use super::*;
+use std::fmt::Write;
+
+/// A run of 1M steps with a return that rises to `top`.
+fn run(root: &Path, name: &str, seed: u64, agent_settings: &str, top: f64) -> PathBuf {
+    let dir = root.join(name);
+    let settings = format!("[env_settings]\nmax_steps = 500\n[agent_settings]\n{agent_settings}\n");
+    write_config(&dir, &format!("env = \"cartpole\"\nagent = \"dqn\"\nsteps = 1000000\nseed = {seed}\n{settings}"));
+    let mut rows = "step,name,value\n".to_owned();
+    for step in (0..=1_000_000).step_by(2_000 + seed as usize) {
+        writeln!(rows, "{step},train/return,{}", top * step as f64 / 1e6).expect("a string");
+        writeln!(rows, "{step},train/loss,NaN").expect("a string");
+    }
+    std::fs::write(dir.join("metrics.csv"), rows).expect("writable");
+    dir
+}
+
+fn write_config(dir: &Path, text: &str) {
+    std::fs::create_dir_all(dir).expect("writable");
+    std::fs::write(dir.join("config.toml"), text).expect("writable");
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+fn draw(runs: &[PathBuf], metric: &str) -> String {
+    let folder = folder();
+    let out = folder.path().join("plots/out.svg");
+    returns(runs, metric, &out).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(
+        std::fs::read_dir(out.parent().expect("plots/")).expect("readable").count(),
+        1,
+        "nothing is left beside it"
+    );
+    std::fs::read_to_string(out).expect("the plot")
+}
+
+fn error(runs: &[PathBuf], metric: &str) -> String {
+    returns(runs, metric, Path::new("never-written.svg")).expect_err("an error").to_string()
+}
+
+/// The texts of an SVG, in order.
+fn texts(svg: &str) -> Vec<&str> {
+    let bodies = svg.split("<text ").skip(1).map(|rest| rest.split_once('>').expect("a tag").1);
+    bodies.map(|body| body.split_once("</text>").expect("a closing tag").0.trim()).collect()
+}
+
+#[test]
+fn a_plot_of_six_runs_says_what_it_shows() {
+    let folder = folder();
+    let runs = (0..6).map(|i| {
+        let (lr, top) = if i < 3 { ("lr = 0.001", 200.0) } else { ("lr = 0.01", 100.0) };
+        run(folder.path(), &format!("r{i}"), i % 3, lr, top + i as f64)
+    });
+    let svg = draw(&runs.collect::<Vec<_>>(), "train/return");
+    let texts = texts(&svg);
+    for text in ["dqn on cartpole", "dqn lr=0.001", "dqn lr=0.01", "environment steps", "200k", "1M"] {
+        assert!(texts.contains(&text), "{text} in {texts:?}");
+    }
+    assert!(texts.contains(&"return, mean of the last 100 episodes"), "{texts:?}");
+    assert!(texts.iter().any(|text| text.contains("mean of 3 seeds each, bands from lowest to highest")), "{texts:?}");
+    assert_eq!(svg.matches("<polygon ").count(), 2, "a band each");
+    assert!(!svg.contains("NaN") && !svg.contains("inf"), "coordinates are numbers");
+    assert!(svg.starts_with("<svg width=\"800\" height=\"480\""), "{}", &svg[..80]);
+    assert!(svg.len() < 60_000, "{} bytes", svg.len());
+}
+
+#[test]
+fn a_single_point_is_drawn_and_named() {
+    let folder = folder();
+    write_config(folder.path(), "env = \"taxi\"\nagent = \"value-iteration\"\nseed = 0\n");
+    std::fs::write(folder.path().join("metrics.csv"), "step,name,value\n12,plan/value_start,7.93\n").expect("writable");
+    let svg = draw(&[folder.path().to_owned()], "plan/value_start");
+    assert!(
+        svg.contains("a single point: 7.93 at step 12") && svg.contains("<circle ") && svg.contains("sweeps"),
+        "{svg}"
+    );
+}
+
+#[test]
+fn lines_that_leave_the_frame_are_cut_at_its_edge() {
+    let folder = folder();
+    write_config(folder.path(), "env = \"cliff-walking\"\nagent = \"sarsa\"\nseed = 0\n");
+    let value = |step: u32| if step < 3 { -2000 } else { -20 - i64::from(step % 5) };
+    let rows: String = (0..100).map(|step| format!("{step},train/return,{}\n", value(step))).collect();
+    std::fs::write(folder.path().join("metrics.csv"), format!("step,name,value\n{rows}")).expect("writable");
+    let svg = draw(&[folder.path().to_owned()], "train/return");
+    assert!(svg.contains("cut off: values down to \u{2212}2000"), "{svg}");
+    assert!(!texts(&svg).contains(&"\u{2212}1000"), "{svg}");
+}
+
+#[test]
+fn half_a_line_at_the_end_is_left_for_the_next_time() {
+    let folder = folder();
+    write_config(folder.path(), "env = \"taxi\"\nagent = \"sarsa\"\nseed = 0\n");
+    std::fs::write(folder.path().join("metrics.csv"), "step,name,value\n1,train/return,2\n2,train/ret")
+        .expect("writable");
+    let run = Run::read(folder.path(), "train/return").expect("readable");
+    assert_eq!(run.points, [(1.0, 2.0)]);
+}
+
+#[test]
+fn errors_name_what_is_missing() {
+    let folder = folder();
+    let run = run(folder.path(), "run", 0, "lr = 0.1", 1.0);
+    let unknown = error(std::slice::from_ref(&run), "train/retrun");
+    assert!(unknown.contains("did you mean `train/return`? (there is train/loss, train/return)"), "{unknown}");
+    let prefix = error(std::slice::from_ref(&run), "return");
+    assert!(prefix.contains("did you mean `train/return`?"), "{prefix}");
+    let no_run = find_runs(&[folder.path().join("nowhere")]).expect_err("an error").to_string();
+    assert!(no_run.contains("nowhere` is not a run: there is no such folder"), "{no_run}");
+    let file = find_runs(&[run.join("metrics.csv")]).expect_err("an error").to_string();
+    assert!(file.contains("it is a file"), "{file}");
+
+    std::fs::write(run.join("metrics.csv"), "step,name,value\n1,train/return,many\n").expect("writable");
+    let bad = error(std::slice::from_ref(&run), "train/return");
+    assert!(bad.contains("metrics.csv`, line 2: value is `many`, expected a number"), "{bad}");
+    std::fs::write(run.join("metrics.csv"), "step,name,value\n").expect("writable");
+    assert!(error(&[run], "train/return").contains("has no data points yet"));
+}
+
+#[test]
+fn runs_are_found_in_folders_each_once() {
+    let folder = folder();
+    let runs = [run(folder.path(), "a", 0, "", 1.0), run(folder.path(), "sweep/b", 1, "", 1.0)];
+    let found = find_runs(&[folder.path().to_owned(), runs[1].clone()]).expect("runs");
+    assert_eq!(found, runs);
+}
+
+#[test]
+fn only_the_seed_and_how_often_is_logged_may_differ_within_a_group() {
+    let config = |text: &str| {
+        let folder = folder();
+        write_config(folder.path(), text);
+        Run::read(folder.path(), "train/return").expect("readable")
+    };
+    let dqn = |seed: u32, log_every: u32, lr: &str| {
+        let head = format!("agent = \"dqn\"\nenv = \"cartpole\"\nseed = {seed}\nlog_every = {log_every}\n");
+        config(&format!("{head}[agent_settings]\nlr = {lr}\nreplay_capacity = 100000\n"))
+    };
+    let pqn = config("agent = \"pqn\"\nenv = \"cartpole\"\nseed = 0\n[agent_settings]\nlr = 0.5\nlambda = 0.65\n");
+    let groups = groups::group(vec![dqn(0, 100, "0.1"), dqn(1, 250, "0.1"), dqn(0, 100, "0.2"), pqn]);
+    let labels: Vec<_> = groups.iter().map(|group| (group.label.as_str(), group.runs.len())).collect();
+    assert_eq!(labels, [("dqn lr=0.1", 2), ("dqn lr=0.2", 1), ("pqn", 1)]);
+}
+
+#[test]
+fn keys_that_would_read_alike_are_written_in_full() {
+    let config = |max_steps: u32| {
+        let folder = folder();
+        let settings = format!("[env_settings]\nmax_steps = {max_steps}\n[agent_settings]\nmax_steps = {max_steps}\n");
+        write_config(folder.path(), &format!("agent = \"dqn\"\nenv = \"cartpole\"\n{settings}"));
+        Run::read(folder.path(), "train/return").expect("readable")
+    };
+    let groups = groups::group(vec![config(500), config(20_000)]);
+    assert_eq!(groups[0].label, "dqn agent.max_steps=500 env.max_steps=500");
+    assert_eq!(groups[1].label, "dqn agent.max_steps=20k env.max_steps=20k");
+}
+
+#[test]
+fn runs_logged_at_different_steps_meet_on_one_grid() {
+    let points = [(10.0, 1.0), (20.0, 3.0), (30.0, 5.0)];
+    let grid = [0.0, 10.0, 15.0, 20.0, 27.5, 30.0, 40.0, 50.0];
+    let values = [Some(1.0), Some(1.0), Some(2.0), Some(3.0), Some(4.5), Some(5.0), Some(5.0), None];
+    assert_eq!(series::resample(&points, &grid), values);
+    assert_eq!(series::resample(&points, &[15.0, 30.0]), [Some(2.0), Some(5.0)], "the mean of the points of a cell");
+}
+
+#[test]
+fn counts_and_values_have_short_labels() {
+    let counts =
+        [(0.0, "0"), (500.0, "500"), (2_500.0, "2.5k"), (250e3, "250k"), (1e6, "1M"), (1.5e6, "1.5M"), (2e9, "2G")];
+    for (count, label) in counts {
+        assert_eq!(axis::count_label(count), label);
+    }
+    let labels = |lo, hi| axis::value_labels(&axis::ticks(lo, hi, 5)).join(" ");
+    assert_eq!(labels(0.0, 15.0), "0 5 10 15");
+    assert_eq!(labels(-0.5, 0.5), "\u{2212}0.4 \u{2212}0.2 0.0 0.2 0.4");
+    assert_eq!(labels(-2000.0, -13.0), "\u{2212}2000 \u{2212}1500 \u{2212}1000 \u{2212}500");
+    assert_eq!(labels(0.0, 3e-6), "0 1e-6 2e-6 3e-6");
+    assert_eq!(labels(0.0, 90_000.0), "0 20k 40k 60k 80k");
+}
+
+#[test]
+fn ranges_have_air_and_begin_at_zero_where_that_is_near() {
+    let range = |values: &[f64]| {
+        let range = axis::value_range(values.to_vec());
+        (range.lo, range.hi)
+    };
+    assert_eq!(range(&[1.0, 21.0]), (0.0, 22.0));
+    assert_eq!(range(&[-21.0, -1.0]), (-22.0, 0.0));
+    assert_eq!(range(&[100.0, 120.0]), (99.0, 121.0));
+    assert_eq!(range(&[0.0, 0.0]), (-1.0, 1.0));
+    assert_eq!(axis::step_end(99_900.0, 6), 100_000.0);
+    assert_eq!(axis::step_end(90_000.0, 6), 90_000.0);
+}
