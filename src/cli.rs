@@ -1,7 +1,9 @@
 //! The commands, one file each: arguments, what it does, what it prints. Data goes to stdout, talk to stderr.
 
+mod doctor;
 mod eval;
 mod list;
+mod plot;
 mod resume;
 mod trace;
 mod train;
@@ -29,8 +31,10 @@ enum Command {
     Train(train::Arguments),
     Resume(resume::Arguments),
     Eval(eval::Arguments),
+    Plot(plot::Args),
     Trace(trace::Arguments),
     List(list::Arguments),
+    Doctor(doctor::Args),
 }
 
 /// Does what was asked for.
@@ -42,7 +46,9 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Train(arguments) => train::run(arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Eval(arguments) => eval::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Plot(arguments) => plot::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Trace(arguments) => trace::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::List(arguments) => list::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(arguments) => doctor::run(arguments).map(|()| ExitCode::SUCCESS),
     }
 }

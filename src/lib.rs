@@ -1,5 +1,5 @@
-//! The program's parts: what a run is ([`config`]), how it goes ([`train`], [`evaluate`]), what it leaves behind ([`run`]),
-//! and the commands over them ([`cli`]).
+//! The program's parts: what a run is ([`config`]), how it goes ([`train`], [`evaluate`]), what it leaves behind ([`run`]) and
+//! how that looks ([`plot`]), and the commands over them ([`cli`]).
 //!
 //! Environments and agents live in `carom-envs` and `carom-agents`, which know nothing of files or terminals.
 
@@ -10,8 +10,8 @@ pub mod encoder;
 pub mod evaluate;
 pub mod human;
 mod interrupt;
+pub mod plot;
 pub mod presets;
-
 pub mod run;
 pub mod session;
 pub mod train;

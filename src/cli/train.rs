@@ -2,12 +2,14 @@
 
 use crate::config::{Device, Layer, RunConfig};
 use crate::encoder::EncoderMode;
+use crate::evaluate::Evaluation;
 use crate::human::{count, duration, parse_count};
 use crate::run::Run;
 use crate::session::{RECENT, Session};
 use crate::train::{Outcome, train};
-use crate::{interrupt, presets, run};
+use crate::{interrupt, plot, presets, run};
 use anyhow::{Result, ensure};
+use carom_agents::Trainer;
 use clap::Args;
 use std::io::{Write, stdout};
 use std::ops::Range;
@@ -55,7 +57,7 @@ pub(super) struct Arguments {
     /// Configuration file to lay over it; a run's own config.toml is one
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A setting: env.KEY, agent.KEY, or log_every, eval_every, eval_episodes, checkpoint_every; may be repeated
+    /// A setting, may be repeated: env.KEY, agent.KEY, log_every, eval_every, eval_episodes, checkpoint_every, threads
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// The run's own directory; with --seeds, -s<seed> is added [default: runs/<env>-<agent>-s<seed>]
@@ -111,6 +113,7 @@ pub(super) fn finish(session: &mut Session, run: &mut Run) -> Result<Outcome> {
             return Err(error);
         }
     };
+    draw(session, run.dir());
     let (step, dir) = (count(session.progress.step), run.dir().display().to_string());
     if outcome == Outcome::Interrupted {
         run.log(&format!("step {}: interrupted", session.progress.step))?;
@@ -122,20 +125,34 @@ pub(super) fn finish(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn summarise(session: &Session, dir: &Path) -> Result<()> {
+fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
+    let evaluation = Evaluation::of_run(&session.config);
+    let exact = evaluation.exact(session.trainer.agent(), &session.envs);
     let (progress, protocol, dir) = (&session.progress, session.config.protocol(), dir.display());
     let time = duration(Duration::from_secs_f64(progress.wall_s));
+    let unit = if matches!(session.trainer, Trainer::Planner(_)) { "sweeps" } else { "steps" };
     let mut out = stdout().lock();
-    writeln!(out, "{dir}: {} steps in {time}", count(progress.step))?;
+    writeln!(out, "{dir}: {} {unit} in {time}", count(progress.step))?;
     if let Some((episode_return, length)) = progress.recent_means() {
         let n = progress.n_recent();
         let last = if n == RECENT { format!("last {n} episodes") } else { format!("all {n} episodes") };
         writeln!(out, "mean return {episode_return:.2} over the {last} (mean length {length:.1}; {protocol})")?;
     }
-    if progress.converged {
-        writeln!(out, "the plan stands: nothing changes any more ({protocol})")?;
+    if let Some(exact) = exact {
+        writeln!(out, "expected return {exact:.4} of the greedy policy, by the transition table ({protocol})")?;
     }
     Ok(writeln!(out, "next: carom eval {dir} | carom plot {dir}")?)
+}
+
+/// Leaves the learning curve in `plots/return.svg`. A run without one, say too short for an episode, is a run all the same.
+fn draw(session: &Session, dir: &Path) {
+    let metric = match session.trainer {
+        Trainer::Learner(_) => "train/return",
+        Trainer::Planner(_) => "plan/value_start",
+    };
+    if let Err(error) = plot::returns(&[dir], metric, &dir.join("plots/return.svg")) {
+        eprintln!("no plots/return.svg: {error}");
+    }
 }
 
 impl Arguments {

@@ -1,0 +1,30 @@
+use crate::program::Program;
+use serde_json::Value;
+
+#[test]
+fn each_command_explains_itself() {
+    let program = Program::new();
+    let help = program.succeed("--help");
+    for command in ["train", "resume", "eval", "plot", "trace", "list"] {
+        assert!(help.contains(command), "{help}");
+        assert!(program.succeed(&format!("{command} --help")).contains("Usage: carom"));
+    }
+    assert!(program.succeed("train --help").contains("--seeds <A..B>"));
+    assert_eq!(program.run("tarin").status.code(), Some(2));
+}
+
+#[test]
+fn lists_read_well_and_parse() {
+    let program = Program::new();
+    assert!(program.succeed("list envs").lines().any(|line| line.starts_with("taxi ")));
+    for what in ["envs", "agents", "encoders", "presets"] {
+        let text = program.succeed(&format!("list {what}"));
+        let json: Value = serde_json::from_str(&program.succeed(&format!("list {what} --json"))).expect("JSON");
+        let entries = json.as_array().expect("an array");
+        assert_eq!(entries.len(), text.lines().count());
+        assert!(entries.iter().all(|entry| entry["name"].is_string() && entry["summary"].is_string()), "{json}");
+    }
+    let agents: Value = serde_json::from_str(&program.succeed("list agents --json")).expect("JSON");
+    let q_learning = agents.as_array().into_iter().flatten().find(|agent| agent["name"] == "q-learning");
+    assert!(q_learning.expect("q-learning")["settings"]["lr"].is_number());
+}

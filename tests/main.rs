@@ -1,0 +1,16 @@
+//! The program as a person meets it. One binary, so that it links once:
+//!
+//! - [`help`]: what the program says about itself, and `list`
+//! - [`train`]: a short real run, what it leaves behind, the same again from the same seed, settings by layer
+//! - [`resume`]: stopping and going on leaves the same bytes as never stopping; damaged checkpoints
+//! - [`eval`]: scores, and their names in JSON
+//! - [`trace`]: given actions, row by row and as a NumPy array
+//! - [`mistakes`]: each likely mistake, its message, and nothing half-written
+
+mod eval;
+mod help;
+mod mistakes;
+mod program;
+mod resume;
+mod trace;
+mod train;

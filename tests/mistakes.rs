@@ -1,0 +1,98 @@
+//! Each mistake gets a message that names what is wrong and what was expected, and leaves nothing behind.
+
+use crate::program::Program;
+
+/// Fails on `line` with all of `words` in the message, and leaves the folder as it was.
+fn refuses(program: &Program, line: &str, words: &[&str]) {
+    let before = program.names(".");
+    let error = program.fail(line);
+    for word in words {
+        assert!(error.contains(word), "carom {line}: no `{word}` in: {error}");
+    }
+    assert_eq!(program.names("."), before, "carom {line} left something behind");
+}
+
+#[test]
+fn unknown_names_are_told_the_nearest() {
+    let program = Program::new();
+    refuses(&program, "train --env minatar/breakot --agent random", &["`minatar/breakot`", "`minatar/breakout`"]);
+    refuses(&program, "train --env taxi --agent q-lerning", &["`q-lerning`", "`q-learning`"]);
+    refuses(&program, "train --env taxi --agent sarsa --encoder rew", &["`rew`", "`raw`"]);
+    refuses(&program, "train --env taxi --agent sarsa --encoder-mode joint", &["--encoder-mode"]);
+    refuses(&program, "train --preset taxi-q-lerning", &["`taxi-q-lerning`", "`taxi-q-learning`"]);
+    refuses(&program, "train --env taxi --agent sarsa --set agent.gama=1", &["`gama`", "`gamma`"]);
+    refuses(&program, "train --env taxi --agent sarsa --set env.max_step=1", &["`max_step`", "`max_steps`"]);
+    refuses(&program, "train --env taxi --agent sarsa --set stepps=1", &["`stepps`", "`steps`"]);
+    refuses(&program, "train --env taxi", &["which agent?"]);
+    refuses(&program, "train --agent sarsa", &["which environment?"]);
+}
+
+#[test]
+fn bad_values_are_shown_with_what_was_expected() {
+    let program = Program::new();
+    let train = "train --env taxi --agent q-learning";
+    refuses(&program, &format!("{train} --steps 0"), &["steps is 0"]);
+    refuses(&program, &format!("{train} --n-envs 0"), &["n_envs is 0"]);
+    refuses(&program, &format!("{train} --set log_every=0"), &["log_every is 0"]);
+    refuses(&program, &format!("{train} --set agent.gamma=2"), &["agent.gamma is 2"]);
+    refuses(&program, &format!("{train} --set agent.lr=fast"), &["agent.lr", "a number"]);
+    refuses(&program, &format!("{train} --set steps=many"), &["--set steps=many"]);
+    refuses(&program, &format!("{train} --set agent.lr"), &["expected key=value"]);
+    refuses(&program, &format!("{train} --device cuda"), &["cuda"]);
+    for usage in ["--steps ten", "--seeds 5..5", "--seed 1 --seeds 0..2", "--device gpu"] {
+        assert_eq!(program.run(&format!("{train} {usage}")).status.code(), Some(2), "{usage}");
+    }
+    assert!(program.names(".").is_empty());
+}
+
+#[test]
+fn a_bad_configuration_file_is_named() {
+    let program = Program::new();
+    program.write("broken.toml", "env = taxi\n");
+    program.write("unknown.toml", "env = \"taxi\"\nagent = \"sarsa\"\n[agent_settings]\nlamda = 0.9\n");
+    program.write("typed.toml", "env = \"taxi\"\nagent = \"sarsa\"\nsteps = \"many\"\n");
+    refuses(&program, "train --config broken.toml", &["broken.toml is not TOML", "line 1"]);
+    refuses(&program, "train --config unknown.toml", &["in unknown.toml", "`lamda`"]);
+    refuses(&program, "train --config typed.toml", &["in typed.toml", "line 3"]);
+    refuses(&program, "train --config missing.toml", &["missing.toml"]);
+}
+
+#[test]
+fn an_agent_that_cannot_play_an_environment_says_why() {
+    let program = Program::new();
+    refuses(&program, "train --env minatar/breakout --agent q-learning", &["q-learning", "discrete", "dqn"]);
+    refuses(&program, "train --env cartpole --agent value-iteration", &["value-iteration", "cartpole"]);
+}
+
+#[test]
+fn a_folder_that_is_no_run_is_never_replaced() {
+    let program = Program::new();
+    fs_err::create_dir(program.path("photos")).expect("made");
+    program.write("photos/cat.png", "meow");
+    refuses(&program, "train --env taxi --agent sarsa --out photos", &["photos exists"]);
+    refuses(&program, "train --env taxi --agent sarsa --out photos --force", &["photos is not a run"]);
+    assert_eq!(program.read("photos/cat.png"), "meow");
+    refuses(&program, "eval photos", &["photos is not a run"]);
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let program = Program::new();
+    program.write("file", "");
+    refuses(&program, "train --env taxi --agent sarsa --out file/run", &["file/run"]);
+    // Nobody, root included, can make folders there.
+    refuses(&program, "train --env taxi --agent sarsa --out /proc/run", &["cannot make the run directory /proc/run"]);
+}
+
+#[test]
+fn divergence_stops_with_the_name_of_the_loss_and_keeps_the_checkpoint() {
+    let program = Program::new();
+    let error = program.fail(
+        "train --env cartpole --agent dqn --steps 20k --out run --set agent.lr=1e38 --set agent.learning_starts=250 \
+         --set checkpoint_every=100",
+    );
+    assert!(error.contains(" at step ") && error.contains("diverged"), "{error}");
+    let log = program.read("run/log.txt");
+    assert!(log.contains("diverged"), "{log}");
+    assert_eq!(program.names("run/checkpoints"), ["100", "200"]);
+}

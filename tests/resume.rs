@@ -1,0 +1,127 @@
+use crate::program::Program;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Stops a run of `line` by Ctrl-C once it has written rows, and goes on; the same command uninterrupted is `whole`.
+fn interrupt_and_compare(line: &str) {
+    let program = Program::new();
+    program.succeed(&format!("{line} --out whole"));
+    let child = Command::new(assert_cmd::cargo::cargo_bin("carom"))
+        .current_dir(program.path("."))
+        .args(line.split_whitespace())
+        .args(["--out", "cut"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    assert_eq!(stop(&program, child), Some(130), "the run was over before it could be interrupted: give it more steps");
+    assert!(program.read("cut/metrics.csv") != program.read("whole/metrics.csv"));
+    program.succeed("resume cut");
+    program.assert_same("whole", "cut");
+}
+
+fn stop(program: &Program, mut child: Child) -> Option<i32> {
+    let began = Instant::now();
+    while !program.path("cut/checkpoints").exists() || program.names("cut/checkpoints").is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(30), "no checkpoint was written");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill is there").success());
+    child.wait().expect("it ends").code()
+}
+
+#[test]
+fn an_interrupted_table_goes_on_as_if_it_had_never_stopped() {
+    interrupt_and_compare(
+        "train --env taxi --agent q-learning --steps 300k --n-envs 3 --set eval_every=60k --set eval_episodes=5",
+    );
+}
+
+#[test]
+fn an_interrupted_dqn_goes_on_as_if_it_had_never_stopped() {
+    interrupt_and_compare(
+        "train --env cartpole --agent dqn --steps 12k --set agent.buffer_size=5000 --set agent.learning_starts=500 \
+         --set checkpoint_every=1000 --set eval_every=4k --set eval_episodes=5",
+    );
+}
+
+/// A run that lost what it wrote after the last checkpoint but one, as when the power fails, ends as if it had not.
+fn kill_and_compare(line: &str) {
+    let program = Program::new();
+    program.succeed(&format!("{line} --out whole"));
+    program.succeed(&format!("{line} --out cut"));
+    let checkpoints = program.names("cut/checkpoints");
+    let last = checkpoints.iter().max_by_key(|name| name.parse::<u64>().expect("a step")).expect("a checkpoint");
+    fs_err::remove_dir_all(program.path(&format!("cut/checkpoints/{last}"))).expect("removed");
+    fs_err::create_dir(program.path(&format!("cut/checkpoints/{last}.tmp"))).expect("made");
+    let rows = program.read("cut/metrics.csv");
+    program.write("cut/metrics.csv", &rows[..rows.len() - 7]);
+    program.succeed("resume cut");
+    program.assert_same("whole", "cut");
+    assert_eq!(program.names("cut/checkpoints"), checkpoints);
+}
+
+#[test]
+fn a_killed_table_loses_no_more_than_the_steps_after_its_checkpoint() {
+    for agent in ["double-q", "q-lambda", "dyna-q", "random"] {
+        kill_and_compare(&format!("train --env taxi --agent {agent} --steps 4k --set checkpoint_every=1500"));
+    }
+}
+
+#[test]
+fn a_killed_pqn_goes_on_in_the_middle_of_a_rollout() {
+    // 100 vector steps are no multiple of a rollout.
+    kill_and_compare(
+        "train --env cartpole --agent pqn --n-envs 4 --steps 1k --set checkpoint_every=400 --set log_every=40",
+    );
+}
+
+#[test]
+fn a_killed_dqn_goes_on_in_the_middle_of_its_steps_to_sum() {
+    kill_and_compare(
+        "train --env minatar/breakout --agent dqn --steps 1500 --n-envs 2 --set checkpoint_every=610 \
+         --set agent.n_step=3 --set agent.double=true --set agent.learning_starts=300 --set agent.buffer_size=400",
+    );
+}
+
+#[test]
+fn more_steps_make_a_run_longer() {
+    let program = Program::new();
+    let line = "train --env taxi --agent sarsa --set log_every=100 --set checkpoint_every=1000";
+    program.succeed(&format!("{line} --steps 6k --out whole"));
+    program.succeed(&format!("{line} --steps 3k --out longer"));
+    assert!(String::from_utf8_lossy(&program.run("resume longer").stderr).contains("is finished at step 3k"));
+    program.succeed("resume longer --steps 6k");
+    program.assert_same("whole", "longer");
+    assert_eq!(program.read("whole/config.toml"), program.read("longer/config.toml"));
+    assert!(program.fail("resume longer --steps 10").contains("less than the 6000"));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_passed_over_and_two_are_an_error() {
+    let program = Program::new();
+    let line = "train --env taxi --agent q-learning --steps 4k --set checkpoint_every=1000";
+    program.succeed(&format!("{line} --out whole"));
+    program.succeed(&format!("{line} --out run"));
+    let file = |step: u64| format!("run/checkpoints/{step}/agent.safetensors");
+    let truncate = |step| {
+        let bytes = fs_err::read(program.path(&file(step))).expect("readable");
+        fs_err::write(program.path(&file(step)), &bytes[..bytes.len() / 2]).expect("writable");
+    };
+    truncate(4000);
+    let warning = String::from_utf8(program.run("resume run").stderr).expect("UTF-8");
+    assert!(
+        warning.contains(&file(4000)) && warning.contains("going back to the checkpoint of step 3000"),
+        "{warning}"
+    );
+    program.assert_same("whole", "run");
+
+    truncate(3000);
+    truncate(4000);
+    let error = program.fail("resume run");
+    assert!(error.contains(&format!("{} is truncated or damaged", file(4000))), "{error}");
+    fs_err::remove_dir_all(program.path("run/checkpoints")).expect("removed");
+    assert!(program.fail("eval run").contains("run has no checkpoint"));
+    assert!(program.fail("resume nowhere").contains("there is no run nowhere"));
+}
