@@ -6,6 +6,7 @@
 mod bar;
 pub mod cli;
 pub mod config;
+pub mod device;
 pub mod encoder;
 pub mod evaluate;
 pub mod human;
