@@ -1,0 +1,351 @@
+//! `carom doctor`: what was found on this machine, and what keeps it from training.
+
+use crate::config::Device;
+use crate::device;
+use anyhow::{Result, ensure};
+use fs_err as fs;
+use serde::Serialize;
+use serde_json::json;
+use std::io::{IsTerminal, Write, stdout};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, thread};
+
+/// Print what was found (libtorch, CPU, CUDA, data sets, disk) and what is wrong
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// The libtorch that tch 0.24 is generated from.
+const LIBTORCH_VERSION: &str = "2.11.0";
+
+/// A run of the presets with its checkpoints takes less.
+const LITTLE_DISK: u64 = 2 << 30;
+/// Not even the checkpoints of a small network fit.
+const NO_DISK: u64 = 64 << 20;
+
+/// Prints the findings.
+///
+/// # Errors
+/// When something is wrong that stops training.
+pub fn run(args: Args) -> Result<()> {
+    let findings = [
+        Finding::ok("carom", env!("CARGO_PKG_VERSION")),
+        libtorch(),
+        threads(),
+        cpu(),
+        cuda(),
+        data(),
+        disk(Path::new("."), "disk"),
+        runs(),
+    ];
+    let broken = findings.iter().filter(|finding| finding.state == State::Broken).count();
+    let mut out = stdout().lock();
+    if args.json {
+        writeln!(out, "{:#}", json!({ "ok": broken == 0, "findings": findings }))?;
+    } else {
+        let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        write!(out, "{}", table(&findings, out.is_terminal() && !no_colour))?;
+    }
+    ensure!(broken == 0, "{broken} of these stop{} training", if broken == 1 { "s" } else { "" });
+    Ok(())
+}
+
+/// One line of the report.
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: &'static str,
+    state: State,
+    found: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    /// Not there, and not needed for training on the CPU.
+    Absent,
+    Warning,
+    /// Stops training.
+    Broken,
+}
+
+impl Finding {
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self { name, state: State::Ok, found: found.into(), hint: None }
+    }
+
+    fn state(self, state: State) -> Self {
+        Self { state, ..self }
+    }
+
+    fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// One line each: state, name, what was found; hints below, indented.
+fn table(findings: &[Finding], coloured: bool) -> String {
+    let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for Finding { name, state, found, hint } in findings {
+        let (word, colour) = match state {
+            State::Ok => ("ok", "32"),
+            State::Absent => ("-", "2"),
+            State::Warning => ("warn", "33"),
+            State::Broken => ("WRONG", "31"),
+        };
+        let word = format!("{word:<5}");
+        let word = if coloured { format!("\x1b[{colour}m{word}\x1b[0m") } else { word };
+        text += &format!("{word}  {name:<width$}  {found}\n");
+        if let Some(hint) = hint {
+            text += &format!("{:7}{:width$}  -> {hint}\n", "", "");
+        }
+    }
+    text
+}
+
+fn libtorch() -> Finding {
+    let Some(path) = loaded_library("libtorch_cpu.so") else {
+        return Finding::ok("libtorch", "loaded, from where is not known on this system").state(State::Warning);
+    };
+    let version = path.parent().and_then(Path::parent).and_then(version_of);
+    let found = format!("{}, {}", version.as_deref().unwrap_or("of unknown version"), path.display());
+    match version {
+        Some(version) if version == LIBTORCH_VERSION => Finding::ok("libtorch", found),
+        version => {
+            let hint = format!(
+                "version {LIBTORCH_VERSION} is expected; unset LIBTORCH and LD_LIBRARY_PATH and run scripts/setup, which fetches it"
+            );
+            let state = if version.is_some() { State::Broken } else { State::Warning };
+            Finding::ok("libtorch", found).state(state).hint(hint)
+        }
+    }
+}
+
+/// The file that a library of this process was loaded from.
+fn loaded_library(name: &str) -> Option<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let paths = maps.lines().filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])));
+    paths.into_iter().find(|path| path.file_name().is_some_and(|file| file == name)).map(Path::to_owned)
+}
+
+/// The version of the libtorch in `folder`, without the `+cpu` or `+cu130` of its build.
+fn version_of(folder: &Path) -> Option<String> {
+    let full = match std::fs::read_to_string(folder.join("build-version")) {
+        Ok(version) => version,
+        // Python's torch package has no such file.
+        Err(_) => {
+            let header = std::fs::read_to_string(folder.join("include/torch/headeronly/version.h")).ok()?;
+            header.lines().find_map(|line| line.strip_prefix('"')?.split('"').next())?.to_owned()
+        }
+    };
+    full.trim().split('+').next().map(str::to_owned)
+}
+
+fn threads() -> Finding {
+    let omp = env::var("OMP_NUM_THREADS").ok();
+    let omp_text = omp.as_ref().map_or("OMP_NUM_THREADS not set".to_owned(), |n| format!("OMP_NUM_THREADS={n}"));
+    let found = format!(
+        "torch would use {}, a run sets its own: `--set threads=N`, 1 by default; {omp_text}",
+        tch::get_num_threads()
+    );
+    let finding = Finding::ok("threads", found);
+    match omp.and_then(|n| n.parse::<usize>().ok()) {
+        Some(n) if n > cores() => finding.state(State::Warning).hint(format!(
+            "more threads than the {} cores wait for one another and are many times slower; unset OMP_NUM_THREADS",
+            cores()
+        )),
+        _ => finding,
+    }
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn cpu() -> Finding {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let model = model.map_or(env::consts::ARCH, |(_, model)| model.trim());
+    let cores = match cores() {
+        1 => "1 core".to_owned(),
+        n => format!("{n} cores"),
+    };
+    let simd = simd();
+    let finding =
+        Finding::ok("cpu", format!("{model}, {cores}, {}", if simd.is_empty() { "no wide SIMD" } else { &simd }));
+    if cfg!(target_arch = "x86_64") && !simd.contains("AVX2") {
+        return finding
+            .state(State::Warning)
+            .hint("without AVX2 libtorch and the environments run several times slower");
+    }
+    finding
+}
+
+#[cfg(target_arch = "x86_64")]
+fn simd() -> String {
+    let features = [
+        ("AVX2", is_x86_feature_detected!("avx2")),
+        ("FMA", is_x86_feature_detected!("fma")),
+        ("AVX-512", is_x86_feature_detected!("avx512f")),
+    ];
+    features.iter().filter(|(_, found)| *found).map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn simd() -> String {
+    if cfg!(target_arch = "aarch64") { "NEON".to_owned() } else { String::new() }
+}
+
+fn cuda() -> Finding {
+    let Err(error) = device::open(Device::Cuda) else {
+        let n = tch::Cuda::device_count();
+        return Finding::ok(
+            "cuda",
+            format!("{n} {}, reached by --device cuda", if n == 1 { "device" } else { "devices" }),
+        );
+    };
+    let driver = if Path::new("/proc/driver/nvidia/version").exists() { "an NVIDIA" } else { "no NVIDIA" };
+    Finding::ok("cuda", format!("not available, with {driver} driver ({})", error.root_cause())).state(State::Absent)
+}
+
+/// Data sets in `$CAROM_DATA`, else in `~/.cache/carom`.
+fn data() -> Finding {
+    let named = env::var_os("CAROM_DATA").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let Some(folder) = named.clone().or_else(|| Some(env::home_dir()?.join(".cache/carom"))) else {
+        return Finding::ok("data", "no home directory").state(State::Absent).hint("set CAROM_DATA to a folder");
+    };
+    let at = folder.display();
+    let entries = std::fs::read_dir(&folder);
+    if entries.is_err() && named.is_some() {
+        let hint = "CAROM_DATA names a folder that is not there or cannot be read; make it, or unset CAROM_DATA";
+        return Finding::ok("data", format!("none in {at}")).state(State::Warning).hint(hint);
+    }
+    let entries = entries.into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    match names.is_empty() {
+        true => Finding::ok("data", format!("none in {at}; none needed to train agents")).state(State::Absent),
+        false => Finding::ok("data", format!("{} in {at}", names.join(", "))),
+    }
+}
+
+/// The folder that runs go to: it may lie on another disk, or belong to someone else.
+fn runs() -> Finding {
+    let runs = Path::new("runs");
+    if runs.is_dir() {
+        return disk(runs, "runs");
+    }
+    if runs.exists() {
+        let hint = "move it away, or give --out DIR";
+        return Finding::ok("runs", "`runs` is a file, not a folder").state(State::Broken).hint(hint);
+    }
+    Finding::ok("runs", "none here yet; the first run makes the folder").state(State::Absent)
+}
+
+/// Room in `folder`, and whether files can be written there.
+fn disk(folder: &Path, name: &'static str) -> Finding {
+    let place = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let place = place.display();
+    if let Err(error) = try_to_write(folder) {
+        let hint = "runs cannot be written here; go to another folder, or give --out DIR";
+        return Finding::ok(name, format!("{place} cannot be written: {error}")).state(State::Broken).hint(hint);
+    }
+    match free_bytes(folder) {
+        None => Finding::ok(name, format!("{place} can be written, free space unknown")),
+        Some(free) => {
+            let finding = Finding::ok(name, format!("{} free in {place}, can be written", gigabytes(free)));
+            match free {
+                0..NO_DISK => {
+                    finding.state(State::Broken).hint("no checkpoint fits; free some space, or give --out DIR")
+                }
+                NO_DISK..LITTLE_DISK => {
+                    finding.state(State::Warning).hint("checkpoints with a large replay memory take gigabytes")
+                }
+                _ => finding,
+            }
+        }
+    }
+}
+
+fn try_to_write(folder: &Path) -> std::io::Result<()> {
+    let path = folder.join(format!(".carom-doctor-{}.tmp", std::process::id()));
+    let written = std::fs::write(&path, "may be removed").and_then(|()| std::fs::remove_file(&path));
+    if written.is_err() {
+        // What went wrong is already being told.
+        let _ = fs::remove_file(&path);
+    }
+    written
+}
+
+/// Free bytes as POSIX's `df` tells them: the standard library cannot.
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let output = Command::new("df").arg("-Pk").arg(folder).output().ok().filter(|output| output.status.success())?;
+    parse_df(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// The fourth column of the second line, in KiB. The first column may hold blanks, the mount point too: what comes before
+/// the percent sign has neither.
+fn parse_df(text: &str) -> Option<u64> {
+    let line = text.lines().nth(1)?;
+    let before_percent = line.split('%').next()?;
+    let kib: u64 = before_percent.split_whitespace().rev().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_aligned_and_coloured_only_on_demand() {
+        let findings = [
+            Finding::ok("cpu", "two cores"),
+            Finding::ok("libtorch", "2.0.0").state(State::Broken).hint("fetch 2.11.0"),
+        ];
+        let plain = "ok     cpu       two cores\nWRONG  libtorch  2.0.0\n                 -> fetch 2.11.0\n";
+        assert_eq!(table(&findings, false), plain);
+        let coloured = table(&findings, true);
+        assert!(coloured.starts_with("\x1b[32mok   \x1b[0m  cpu"), "{coloured:?}");
+    }
+
+    #[test]
+    fn free_space_is_read_from_df() {
+        let head = "Filesystem 1024-blocks Used Available Capacity Mounted on\n";
+        assert_eq!(parse_df(&format!("{head}/dev/vda 100 40 60 40% /\n")), Some(60 * 1024));
+        assert_eq!(parse_df(&format!("{head}my share 100 40 60 40% /mnt/my share\n")), Some(60 * 1024));
+        assert_eq!(parse_df(head), None);
+        assert!(free_bytes(Path::new("/")).is_some_and(|free| free > 0));
+    }
+
+    #[test]
+    fn the_version_of_a_libtorch_is_read_from_either_place() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert_eq!(version_of(folder.path()), None);
+        let headers = folder.path().join("include/torch/headeronly");
+        std::fs::create_dir_all(&headers).expect("writable");
+        std::fs::write(headers.join("version.h"), "#define V \\\n\"2.11.0+cu130\"\n").expect("writable");
+        assert_eq!(version_of(folder.path()).as_deref(), Some("2.11.0"));
+        std::fs::write(folder.path().join("build-version"), "2.10.0+cpu\n").expect("writable");
+        assert_eq!(version_of(folder.path()).as_deref(), Some("2.10.0"));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_cannot_be_written() {
+        assert_eq!(disk(Path::new("/nowhere/at/all"), "disk").state, State::Broken);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert_ne!(disk(folder.path(), "disk").state, State::Broken);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "nothing is left behind");
+    }
+}
