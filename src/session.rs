@@ -1,7 +1,8 @@
 //! The moving parts of a run: environments, agent, and where training stands.
 
-use crate::config::{Device, RunConfig};
-use anyhow::{Result, ensure};
+use crate::config::RunConfig;
+use crate::device;
+use anyhow::Result;
 use carom_agents::{Task, Trainer, registry as agents};
 use carom_envs::{Episode, Seeds, VecEnv, registry as envs};
 use serde::{Deserialize, Serialize};
@@ -41,7 +42,7 @@ impl Session {
     /// # Errors
     /// When the agent cannot play the environment, a setting is out of range, or the device is not there.
     pub fn new(config: RunConfig) -> Result<Self> {
-        ensure!(config.device == Device::Cpu, "device cuda is not available in this build; leave --device out");
+        let device = device::open(config.device)?;
         tch::set_num_threads(config.threads as i32);
         let seeds = Seeds::new(config.seed);
         let rngs = (0..config.n_envs).map(|env_idx| seeds.stream(&format!("env/{env_idx}"))).collect();
@@ -52,6 +53,7 @@ impl Session {
             n_actions: envs.n_actions(),
             n_envs: config.n_envs,
             total_steps: config.steps,
+            device,
             model: envs.env(0).model(),
         };
         let trainer = agents::make(&config.agent, &config.agent_settings, &task, &seeds)?;

@@ -2,6 +2,7 @@
 
 use crate::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{ObsSpace, TransitionModel, VecEnv};
+use tch::Device;
 
 /// What an agent is told of the task it is made for.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub struct Task<'a> {
     pub n_envs: usize,
     /// Environment steps of the whole training (planners: sweeps), where a schedule spans it.
     pub total_steps: u64,
+    /// Where networks live.
+    pub device: Device,
     /// The transition table, where the environment has one.
     pub model: Option<&'a TransitionModel>,
 }

@@ -89,7 +89,7 @@ impl AgentConfig for DqnConfig {
         if !(self.lr > 0.0 && self.lr.is_finite()) {
             return Err(AgentError::bad_value("lr", self.lr, "a number above 0"));
         }
-        if !(self.max_grad_norm >= 0.0) {
+        if self.max_grad_norm.is_nan() || self.max_grad_norm < 0.0 {
             return Err(AgentError::bad_value(
                 "max_grad_norm",
                 self.max_grad_norm,
@@ -161,7 +161,7 @@ impl Dqn {
             gamma: config.gamma as f32,
         });
         Ok(Self {
-            network: QNetwork::new(spec, OptimConfig::of(config.optimizer), &mut seeds.stream("init")),
+            network: QNetwork::new(spec, OptimConfig::of(config.optimizer), task.device, &mut seeds.stream("init")),
             n_actions: task.n_actions,
             replay,
             explore: seeds.stream("explore"),

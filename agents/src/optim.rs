@@ -7,6 +7,7 @@
 use crate::{Loaded, Snapshot, SnapshotError};
 use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
 
 /// Which rule turns a gradient into a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +83,7 @@ impl Optimizer {
             }
             Rule::Adam | Rule::RAdam => {
                 let (rate, adaptive) = adam_rate(self.config, self.n_steps, lr);
-                let root = 1.0 / (1.0 - beta2.powf(self.n_steps as f64)).sqrt();
+                let root = second_moment_correction(beta2, self.n_steps);
                 // PyTorch's RAdam adds ε before the bias correction, its Adam after it.
                 let epsilon = if rule == Rule::RAdam { epsilon * root } else { epsilon };
                 let constants = AdamStep {
@@ -119,6 +120,84 @@ impl Optimizer {
         from.read("mean", &mut self.mean)?;
         from.read("mean_sq", &mut self.mean_sq)
     }
+}
+
+/// The same rules in tensor operations, for parameters on an accelerator.
+#[derive(Debug)]
+pub struct TensorOptimizer {
+    config: OptimConfig,
+    n_steps: u64,
+    mean: Tensor,
+    mean_sq: Tensor,
+}
+
+impl TensorOptimizer {
+    /// An optimiser of parameters like `params` that has taken no step.
+    pub fn new(config: OptimConfig, params: &Tensor) -> Self {
+        Self { config, n_steps: 0, mean: params.zeros_like(), mean_sq: params.zeros_like() }
+    }
+
+    /// Moves `params` one step against `grads`. Call it where autograd does not watch.
+    pub fn step(&mut self, params: &mut Tensor, grads: &Tensor, lr: f64) {
+        self.n_steps += 1;
+        let OptimConfig { rule, beta1, beta2, epsilon } = self.config;
+        let mean_decay = if rule == Rule::RmsPropCentered { beta2 } else { beta1 };
+        self.mean = &self.mean * mean_decay + grads * (1.0 - mean_decay);
+        self.mean_sq = &self.mean_sq * beta2 + grads * grads * (1.0 - beta2);
+        let step = match rule {
+            Rule::RmsProp => grads / (self.mean_sq.sqrt() + epsilon) * lr,
+            Rule::RmsPropCentered => {
+                let variance = (&self.mean_sq - &self.mean * &self.mean).clamp_min(0.0);
+                grads / (variance.sqrt() + epsilon) * lr
+            }
+            Rule::Adam | Rule::RAdam => {
+                let (rate, adaptive) = adam_rate(self.config, self.n_steps, lr);
+                let root = second_moment_correction(beta2, self.n_steps);
+                let epsilon = if rule == Rule::RAdam { epsilon * root } else { epsilon };
+                match adaptive {
+                    true => &self.mean / (self.mean_sq.sqrt() * root + epsilon) * rate,
+                    false => &self.mean * rate,
+                }
+            }
+        };
+        *params -= step;
+    }
+
+    /// Its moments and step count, as [`Optimizer::save`] gives them.
+    pub fn save(&self) -> Snapshot<'static> {
+        Snapshot::default()
+            .owned_array("mean", &to_vec(&self.mean))
+            .owned_array("mean_sq", &to_vec(&self.mean_sq))
+            .value("n_steps", &self.n_steps)
+    }
+
+    /// Takes up what either optimiser saved.
+    ///
+    /// # Errors
+    /// When it belongs to another number of parameters.
+    pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.n_steps = from.value("n_steps")?;
+        read_tensor(from, "mean", &mut self.mean)?;
+        read_tensor(from, "mean_sq", &mut self.mean_sq)
+    }
+}
+
+/// All elements of a float tensor, on the CPU.
+pub(crate) fn to_vec(tensor: &Tensor) -> Vec<f32> {
+    Vec::try_from(tensor.flatten(0, -1).to_device(Device::Cpu)).expect("a float tensor")
+}
+
+/// Fills `tensor` with array `name`, wherever it lives.
+pub(crate) fn read_tensor(from: &Loaded, name: &str, tensor: &mut Tensor) -> Result<(), SnapshotError> {
+    let mut values = vec![0.0_f32; tensor.numel()];
+    from.read(name, &mut values)?;
+    tch::no_grad(|| tensor.copy_(&Tensor::from_slice(&values).view_as(tensor)));
+    Ok(())
+}
+
+/// One over the root of the second moment's bias correction after `t` steps.
+fn second_moment_correction(beta2: f64, t: u64) -> f64 {
+    1.0 / (1.0 - beta2.powf(t as f64)).sqrt()
 }
 
 /// The bias-corrected learning rate of step `t`, and whether the step is divided by the root of the second moment: RAdam's
@@ -255,16 +334,22 @@ mod tests {
         for case in golden["cases"].as_array().unwrap() {
             let mut params: Vec<f32> = (0..17).map(|i| (0.05 * (f64::from(i) - 8.0)) as f32).collect();
             let mut optimizer = Optimizer::new(config(case), params.len());
+            let mut tensor = Tensor::from_slice(&params);
+            let mut tensor_optimizer = TensorOptimizer::new(config(case), &tensor);
             let scale = case["scale"].as_f64().unwrap() as f32;
             for t in 1..=100 {
                 let gradient =
                     |(i, p): (usize, &f32)| (scale * (i as f64 + 0.1 * f64::from(t)).sin() as f32) * (1.0 + p);
                 let grads: Vec<f32> = params.iter().enumerate().map(gradient).collect();
-                optimizer.step(&mut params, &grads, case["lr"].as_f64().unwrap());
+                let lr = case["lr"].as_f64().unwrap();
+                optimizer.step(&mut params, &grads, lr);
+                tensor_optimizer.step(&mut tensor, &Tensor::from_slice(&grads), lr);
                 let Some(expected) = case["params"][t.to_string()].as_array() else { continue };
-                for (ours, theirs) in params.iter().zip(expected) {
-                    let difference = (f64::from(*ours) - theirs.as_f64().unwrap()).abs();
-                    assert!(difference <= 1e-6, "{} differs by {difference:e} after {t} steps", case["name"]);
+                for ((ours, tensors), theirs) in params.iter().zip(to_vec(&tensor)).zip(expected) {
+                    for ours in [*ours, tensors] {
+                        let difference = (f64::from(ours) - theirs.as_f64().unwrap()).abs();
+                        assert!(difference <= 1e-6, "{} differs by {difference:e} after {t} steps", case["name"]);
+                    }
                 }
             }
         }

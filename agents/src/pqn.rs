@@ -147,7 +147,7 @@ impl Pqn {
     /// When a rollout cannot be cut into equal minibatches.
     pub fn new(config: PqnConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
         let rollout_size = config.rollout_len * task.n_envs;
-        if rollout_size % config.n_minibatches != 0 {
+        if !rollout_size.is_multiple_of(config.n_minibatches) {
             let expected = format!("a divisor of {rollout_size} (rollout_len x n_envs)");
             return Err(AgentError::bad_value("n_minibatches", config.n_minibatches, &expected));
         }
@@ -159,7 +159,7 @@ impl Pqn {
         };
         let (size, obs_bytes) = (rollout_size / config.n_minibatches, task.obs_space.n_bytes());
         Ok(Self {
-            network: QNetwork::new(spec, OptimConfig::of(config.optimizer), &mut seeds.stream("init")),
+            network: QNetwork::new(spec, OptimConfig::of(config.optimizer), task.device, &mut seeds.stream("init")),
             n_envs: task.n_envs,
             n_actions: task.n_actions,
             total_steps: task.total_steps,

@@ -2,11 +2,12 @@
 
 use crate::losses::{Loss, mean_loss};
 use crate::net::native::Network;
-use crate::net::{Matrix, NetSpec};
-use crate::optim::{OptimConfig, Optimizer, clip_norm};
+use crate::net::{Layout, Matrix, NetSpec, autograd};
+use crate::optim::{OptimConfig, Optimizer, TensorOptimizer, clip_norm, read_tensor, to_vec};
 use crate::{LearnError, Loaded, Snapshot, SnapshotError, Stat};
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
 
 /// Which parameters a forward pass uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +20,17 @@ pub enum Weights {
 
 /// A Q-network with everything that training it needs.
 pub struct QNetwork {
-    network: Network,
-    online: Matrix,
-    target: Matrix,
-    grads: Matrix,
-    optimizer: Optimizer,
+    engine: Engine,
     fitted: Fitted,
+    q: Vec<f32>,
     d_q: Vec<f32>,
+}
+
+/// Who computes: plain Rust around matrix products on the CPU, autograd on an accelerator. Both save the same arrays, so that
+/// a run trained on one is read on the other.
+enum Engine {
+    Native(Box<NativeEngine>),
+    Autograd(Box<AutogradEngine>),
 }
 
 /// How [`QNetwork::fit`] makes its step.
@@ -60,31 +65,25 @@ struct Fitted {
 }
 
 impl QNetwork {
-    /// A network of `spec` with first parameters drawn from `rng`; the target starts as a copy.
-    pub fn new(spec: NetSpec, optimizer: OptimConfig, rng: &mut Pcg32) -> Self {
-        let network = Network::new(spec);
-        let params = network.layout().init(rng);
-        let mut online = Matrix::zeros(1, params.len());
-        online.as_mut_slice().copy_from_slice(&params);
-        let optimizer = Optimizer::new(optimizer, params.len());
-        Self {
-            target: online.clone(),
-            grads: Matrix::zeros(1, params.len()),
-            network,
-            online,
-            optimizer,
-            fitted: Fitted::default(),
-            d_q: vec![],
-        }
+    /// A network of `spec` on `device`, with first parameters drawn from `rng`; the target starts as a copy.
+    pub fn new(spec: NetSpec, optimizer: OptimConfig, device: Device, rng: &mut Pcg32) -> Self {
+        let params = Layout::new(&spec).init(rng);
+        let engine = match device {
+            Device::Cpu => Engine::Native(Box::new(NativeEngine::new(spec, optimizer, &params))),
+            device => Engine::Autograd(Box::new(AutogradEngine::new(spec, optimizer, device, &params))),
+        };
+        Self { engine, fitted: Fitted::default(), q: vec![], d_q: vec![] }
     }
 
     /// Q-values `[B, n_actions]` of `obs`, `[B * obs_bytes]`.
     pub fn q(&mut self, weights: Weights, obs: &[u8]) -> &[f32] {
-        let params = match weights {
-            Weights::Online => &self.online,
-            Weights::Target => &self.target,
-        };
-        self.network.forward(params, obs)
+        match &mut self.engine {
+            Engine::Native(engine) => engine.q(weights, obs),
+            Engine::Autograd(engine) => {
+                engine.q(weights, obs, &mut self.q);
+                &self.q
+            }
+        }
     }
 
     /// Moves the online parameters one step towards `targets` of the `actions` taken in `obs`.
@@ -92,21 +91,27 @@ impl QNetwork {
     /// # Errors
     /// When the loss is not finite; the parameters are left as they were.
     pub fn fit(&mut self, obs: &[u8], actions: &[u8], targets: &[f32], how: &Fit) -> Result<(), NonFinite> {
-        let q = self.network.forward(&self.online, obs);
-        self.d_q.resize(q.len(), 0.0);
-        let loss = mean_loss(how.loss, q, actions, targets, &mut self.d_q);
-        if !loss.is_finite() {
-            return Err(NonFinite(loss));
-        }
-        let n_actions = q.len() / actions.len();
-        let taken: f32 = actions.iter().enumerate().map(|(b, a)| q[b * n_actions + usize::from(*a)]).sum();
-        self.network.backward(&self.online, &self.d_q, &mut self.grads);
-        let max_norm = if how.max_grad_norm > 0.0 { how.max_grad_norm as f32 } else { f32::INFINITY };
-        let grad_norm = clip_norm(self.grads.as_mut_slice(), max_norm);
-        self.optimizer.step(self.online.as_mut_slice(), self.grads.as_slice(), how.lr);
-        self.fitted.n_updates += 1;
-        self.fitted.loss += f64::from(loss);
-        self.fitted.q += f64::from(taken) / actions.len() as f64;
+        let Self { engine, fitted, d_q, .. } = self;
+        let mut loss_of = |q: &[f32], d_q: &mut Vec<f32>| {
+            d_q.resize(q.len(), 0.0);
+            let loss = mean_loss(how.loss, q, actions, targets, d_q);
+            if !loss.is_finite() {
+                return Err(NonFinite(loss));
+            }
+            let n_actions = q.len() / actions.len();
+            let taken: f32 = actions.iter().enumerate().map(|(b, a)| q[b * n_actions + usize::from(*a)]).sum();
+            fitted.n_updates += 1;
+            fitted.loss += f64::from(loss);
+            fitted.q += f64::from(taken) / actions.len() as f64;
+            Ok(())
+        };
+        let grad_norm = match engine {
+            Engine::Native(engine) => {
+                loss_of(engine.q(Weights::Online, obs), d_q)?;
+                engine.descend(d_q, how)
+            }
+            Engine::Autograd(engine) => engine.descend(obs, how, |q| loss_of(q, d_q).map(|()| &d_q[..]))?,
+        };
         self.fitted.grad_norm += f64::from(grad_norm);
         Ok(())
     }
@@ -123,16 +128,25 @@ impl QNetwork {
 
     /// Copies the online parameters to the target.
     pub fn sync_target(&mut self) {
-        self.target.as_mut_slice().copy_from_slice(self.online.as_slice());
+        match &mut self.engine {
+            Engine::Native(engine) => engine.target.as_mut_slice().copy_from_slice(engine.online.as_slice()),
+            Engine::Autograd(engine) => engine.sync_target(),
+        }
     }
 
     /// Parameters, target, optimiser and statistics.
     pub fn save(&self) -> Snapshot<'_> {
-        Snapshot::default()
-            .value("fitted", &self.fitted)
-            .array("online", self.online.as_slice())
-            .array("target", self.target.as_slice())
-            .nest("optimizer", self.optimizer.save())
+        let snapshot = Snapshot::default().value("fitted", &self.fitted);
+        match &self.engine {
+            Engine::Native(engine) => snapshot
+                .array("online", engine.online.as_slice())
+                .array("target", engine.target.as_slice())
+                .nest("optimizer", engine.optimizer.save()),
+            Engine::Autograd(engine) => snapshot
+                .owned_array("online", &to_vec(&engine.online))
+                .owned_array("target", &to_vec(&engine.target))
+                .nest("optimizer", engine.optimizer.save()),
+        }
     }
 
     /// Takes up what [`QNetwork::save`] gave.
@@ -141,8 +155,168 @@ impl QNetwork {
     /// When it was saved from another network.
     pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.fitted = from.value("fitted")?;
-        from.read("online", self.online.as_mut_slice())?;
-        from.read("target", self.target.as_mut_slice())?;
-        self.optimizer.load(&from.nested("optimizer")?)
+        let optimizer = from.nested("optimizer")?;
+        match &mut self.engine {
+            Engine::Native(engine) => {
+                from.read("online", engine.online.as_mut_slice())?;
+                from.read("target", engine.target.as_mut_slice())?;
+                engine.optimizer.load(&optimizer)
+            }
+            Engine::Autograd(engine) => {
+                read_tensor(from, "online", &mut engine.online)?;
+                read_tensor(from, "target", &mut engine.target)?;
+                engine.optimizer.load(&optimizer)
+            }
+        }
+    }
+}
+
+/// Passes by hand on the CPU.
+struct NativeEngine {
+    network: Network,
+    online: Matrix,
+    target: Matrix,
+    grads: Matrix,
+    optimizer: Optimizer,
+}
+
+impl NativeEngine {
+    fn new(spec: NetSpec, optimizer: OptimConfig, params: &[f32]) -> Self {
+        let mut online = Matrix::zeros(1, params.len());
+        online.as_mut_slice().copy_from_slice(params);
+        Self {
+            network: Network::new(spec),
+            target: online.clone(),
+            grads: Matrix::zeros(1, params.len()),
+            online,
+            optimizer: Optimizer::new(optimizer, params.len()),
+        }
+    }
+
+    fn q(&mut self, weights: Weights, obs: &[u8]) -> &[f32] {
+        let params = match weights {
+            Weights::Online => &self.online,
+            Weights::Target => &self.target,
+        };
+        self.network.forward(params, obs)
+    }
+
+    /// One step down the gradient, given that of the latest online Q-values; returns the gradient's norm.
+    fn descend(&mut self, d_q: &[f32], how: &Fit) -> f32 {
+        self.network.backward(&self.online, d_q, &mut self.grads);
+        let norm = clip_norm(self.grads.as_mut_slice(), how.max_norm());
+        self.optimizer.step(self.online.as_mut_slice(), self.grads.as_slice(), how.lr);
+        norm
+    }
+}
+
+/// Autograd on any device.
+struct AutogradEngine {
+    spec: NetSpec,
+    layout: Layout,
+    online: Tensor,
+    target: Tensor,
+    optimizer: TensorOptimizer,
+}
+
+impl AutogradEngine {
+    fn new(spec: NetSpec, optimizer: OptimConfig, device: Device, params: &[f32]) -> Self {
+        let target = Tensor::from_slice(params).to_device(device);
+        let online = target.copy().set_requires_grad(true);
+        Self { layout: Layout::new(&spec), spec, optimizer: TensorOptimizer::new(optimizer, &target), online, target }
+    }
+
+    fn forward(&self, weights: Weights, obs: &[u8]) -> Tensor {
+        let params = match weights {
+            Weights::Online => &self.online,
+            Weights::Target => &self.target,
+        };
+        let obs = Tensor::from_slice(obs).view([-1, self.spec.obs_space.n_bytes() as i64]).to_device(params.device());
+        autograd::forward(&self.spec, &self.layout, params, &obs)
+    }
+
+    fn q(&self, weights: Weights, obs: &[u8], out: &mut Vec<f32>) {
+        *out = to_vec(&tch::no_grad(|| self.forward(weights, obs)));
+    }
+
+    /// One step down the gradient of the loss whose derivative by the Q-values `d_q_of` gives; returns the gradient's norm.
+    fn descend<'a>(
+        &mut self,
+        obs: &[u8],
+        how: &Fit,
+        d_q_of: impl FnOnce(&[f32]) -> Result<&'a [f32], NonFinite>,
+    ) -> Result<f32, NonFinite> {
+        self.online.zero_grad();
+        let q = self.forward(Weights::Online, obs);
+        let d_q =
+            Tensor::from_slice(d_q_of(&to_vec(&q))?).view_as(&q.detach().to_device(Device::Cpu)).to_device(q.device());
+        (&q * d_q).sum(Kind::Float).backward();
+        let grads = self.online.grad();
+        let norm = grads.norm().double_value(&[]) as f32;
+        let grads = if norm > how.max_norm() { grads * f64::from(how.max_norm() / norm) } else { grads };
+        tch::no_grad(|| self.optimizer.step(&mut self.online, &grads, how.lr));
+        Ok(norm)
+    }
+
+    fn sync_target(&mut self) {
+        tch::no_grad(|| self.target.copy_(&self.online));
+    }
+}
+
+impl Fit {
+    fn max_norm(&self) -> f32 {
+        if self.max_grad_norm > 0.0 { self.max_grad_norm as f32 } else { f32::INFINITY }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::optim::Rule;
+    use carom_envs::ObsSpace;
+    use rand::{Rng, SeedableRng};
+
+    /// Twenty updates on eight transitions; the accelerator's engine is run on the CPU.
+    fn losses(engine: impl FnOnce(NetSpec, OptimConfig, &[f32]) -> Engine, rule: Rule) -> (Vec<f64>, Vec<f32>) {
+        let obs_space = ObsSpace::Planes { shape: [10, 10, 4] };
+        let spec = NetSpec { obs_space, hidden: vec![32], layer_norm: true, n_actions: 3 };
+        let mut rng = Pcg32::seed_from_u64(5);
+        let params = Layout::new(&spec).init(&mut rng);
+        let engine = engine(spec, OptimConfig::of(rule), &params);
+        let mut network = QNetwork { engine, fitted: Fitted::default(), q: vec![], d_q: vec![] };
+        let obs: Vec<u8> = (0..8 * 400).map(|_| u8::from(rng.gen_bool(0.1))).collect();
+        let (actions, targets) = ([0, 1, 2, 0, 1, 2, 0, 1], [1.0, -1.0, 0.5, 0.0, 2.0, -0.5, 1.5, 0.25]);
+        let how = Fit { loss: Loss::Squared, lr: 1e-2, max_grad_norm: 1.0 };
+        let losses = (0..60).map(|_| {
+            network.fit(&obs, &actions, &targets, &how).expect("finite losses");
+            network.stats()[0].1
+        });
+        (losses.collect(), network.q(Weights::Online, &obs).to_vec())
+    }
+
+    #[test]
+    fn both_engines_overfit_eight_transitions_alike() {
+        for rule in [Rule::Adam, Rule::RAdam, Rule::RmsProp, Rule::RmsPropCentered] {
+            let native =
+                losses(|spec, optim, params| Engine::Native(Box::new(NativeEngine::new(spec, optim, params))), rule);
+            let autograd = losses(
+                |spec, optim, params| Engine::Autograd(Box::new(AutogradEngine::new(spec, optim, Device::Cpu, params))),
+                rule,
+            );
+            assert!((native.0[4] - autograd.0[4]).abs() < 1e-3, "{rule:?}: {} and {}", native.0[4], autograd.0[4]);
+            assert!(native.0[59] < 0.1 * native.0[0], "{rule:?} overfits: {:?}", native.0);
+            assert!(autograd.0[59] < 0.1 * autograd.0[0], "{rule:?} overfits: {:?}", autograd.0);
+        }
+    }
+
+    #[test]
+    fn a_loss_that_is_not_finite_changes_nothing() {
+        let spec = NetSpec { obs_space: ObsSpace::Discrete { n: 2 }, hidden: vec![], layer_norm: false, n_actions: 2 };
+        let mut network = QNetwork::new(spec, OptimConfig::of(Rule::Adam), Device::Cpu, &mut Pcg32::seed_from_u64(0));
+        let obs = 1_u32.to_le_bytes();
+        let before = network.q(Weights::Online, &obs).to_vec();
+        let how = Fit { loss: Loss::Huber, lr: 0.1, max_grad_norm: 0.0 };
+        assert!(network.fit(&obs, &[0], &[f32::NAN], &how).is_err());
+        assert_eq!(network.q(Weights::Online, &obs), before);
     }
 }

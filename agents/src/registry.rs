@@ -267,7 +267,15 @@ mod tests {
     }
 
     fn task(obs_space: ObsSpace) -> Task<'static> {
-        Task { env_id: "minatar/breakout", obs_space, n_actions: 3, n_envs: 1, total_steps: 1, model: None }
+        Task {
+            env_id: "minatar/breakout",
+            obs_space,
+            n_actions: 3,
+            n_envs: 1,
+            total_steps: 1,
+            device: tch::Device::Cpu,
+            model: None,
+        }
     }
 
     fn make_error(name: &str, overrides: Value, obs_space: ObsSpace) -> String {

@@ -52,6 +52,7 @@ impl Run {
             n_actions: envs.n_actions(),
             n_envs: preset.n_envs,
             total_steps: preset.steps,
+            device: tch::Device::Cpu,
             model: Some(&model),
         };
         let settings = registry::resolve(&preset.agent, &preset.agent_settings).expect("valid settings");

@@ -64,6 +64,7 @@ impl Network {
 
     /// Q-values `[batch, n_actions]` of `obs`, `[batch * obs_bytes]`.
     pub fn forward(&mut self, params: &Matrix, obs: &[u8]) -> &[f32] {
+        let _no_grad = tch::no_grad_guard();
         let batch = obs.len() / self.spec.obs_space.n_bytes();
         self.latest = self.scratch_of(batch);
         let Scratch { active, input, hidden, q, .. } = &mut self.scratch[self.latest];
@@ -99,6 +100,7 @@ impl Network {
     /// # Panics
     /// When `d_q` is not of the latest forward pass's size.
     pub fn backward(&mut self, params: &Matrix, d_q: &[f32], grads: &mut Matrix) {
+        let _no_grad = tch::no_grad_guard();
         let Scratch { batch, active, input, hidden, d_q: d_q_matrix, .. } = &mut self.scratch[self.latest];
         d_q_matrix.as_mut_slice().copy_from_slice(d_q);
         for layer in &self.layout.layers {

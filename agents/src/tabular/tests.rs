@@ -87,7 +87,15 @@ fn make(name: &str, settings: Value, model: &TransitionModel, n_envs: usize) -> 
     let overrides: Settings = settings.as_object().expect("a table").clone();
     let settings = registry::resolve(name, &overrides).expect("valid settings");
     let obs_space = ObsSpace::Discrete { n: model.n_states() };
-    let task = Task { env_id: "test", obs_space, n_actions: 2, n_envs, total_steps: 0, model: Some(model) };
+    let task = Task {
+        env_id: "test",
+        obs_space,
+        n_actions: 2,
+        n_envs,
+        total_steps: 0,
+        device: tch::Device::Cpu,
+        model: Some(model),
+    };
     registry::make(name, &settings, &task, &Seeds::new(5)).expect("a valid agent")
 }
 
