@@ -183,7 +183,7 @@ fn value_name(metric: &str) -> String {
         "train/epsilon" => "epsilon",
         "eval/return" => "evaluation return, mean of the episodes",
         "eval/length" => "episode length in steps, evaluation",
-        "plan/value_start" => "expected return from the start",
+        "plan/value_start" => "expected discounted return from the start",
         "plan/residual" => "largest change of a value in a sweep",
         "steps_per_s" => "environment steps per second",
         "wall_s" => "wall-clock time in seconds",

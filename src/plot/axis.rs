@@ -2,7 +2,15 @@
 
 /// Ticks at multiples of 1, 2, 2.5 or 5 times a power of ten within `lo..=hi`, about `most` of them at most.
 pub(super) fn ticks(lo: f64, hi: f64, most: usize) -> Vec<f64> {
-    let step = nice_step(hi - lo, most);
+    multiples(nice_step(hi - lo, most), lo, hi)
+}
+
+/// Ticks of an axis of steps, which come in whole numbers, from 0 to `hi`.
+pub(super) fn step_ticks(hi: f64, most: usize) -> Vec<f64> {
+    multiples(nice_step(hi, most).floor().max(1.0), 0.0, hi)
+}
+
+fn multiples(step: f64, lo: f64, hi: f64) -> Vec<f64> {
     let slack = 1e-9 * (hi - lo) / step;
     let first = (lo / step - slack).ceil() as i64;
     let last = (hi / step + slack).floor() as i64;

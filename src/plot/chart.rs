@@ -133,7 +133,7 @@ impl Chart {
             stroke(canvas, &[(left, height), (right, height)], GRID, 1.0)?;
             write(canvas, label, (left - 8.0, height), TEXT_SIZE, INK, (HPos::Right, VPos::Center))?;
         }
-        for tick in axis::ticks(0.0, x_hi, X_TICKS) {
+        for tick in axis::step_ticks(x_hi, X_TICKS) {
             let x = layout.frame.x_pixel(tick);
             stroke(canvas, &[(x, top), (x, bottom + 5.0)], GRID, 1.0)?;
             write(canvas, &axis::count_label(tick), (x, bottom + 9.0), TEXT_SIZE, INK, (HPos::Center, VPos::Top))?;

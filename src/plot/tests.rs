@@ -180,6 +180,8 @@ fn counts_and_values_have_short_labels() {
     assert_eq!(labels(-2000.0, -13.0), "\u{2212}2000 \u{2212}1500 \u{2212}1000 \u{2212}500");
     assert_eq!(labels(0.0, 3e-6), "0 1e-6 2e-6 3e-6");
     assert_eq!(labels(0.0, 90_000.0), "0 20k 40k 60k 80k");
+    assert_eq!(axis::step_ticks(13.0, 6), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0]);
+    assert_eq!(axis::step_ticks(2.0, 6), [0.0, 1.0, 2.0]);
 }
 
 #[test]
