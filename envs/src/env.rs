@@ -70,7 +70,7 @@ pub trait Env: Send {
     /// Names of the actions, in the order of their indices; their number is the number of actions.
     fn action_names(&self) -> &[&'static str];
 
-    /// Starts a new episode.
+    /// Starts a new episode: a new game, unless the last one [goes on](Env::goes_on).
     fn reset(&mut self, rng: &mut dyn RngCore);
 
     /// Plays `action`, an index into [`Env::action_names`].
@@ -96,6 +96,17 @@ pub trait Env: Send {
     /// # Errors
     /// When `state` was not saved by the same kind of environment.
     fn restore(&mut self, state: &Value) -> Result<(), RestoreError>;
+
+    /// After a step that terminated: whether the next reset goes on with the same game, as where a lost life counts as the end
+    /// of an episode. Returns, lengths and the time limit are of whole games.
+    fn goes_on(&self) -> bool {
+        false
+    }
+
+    /// What a player written for the game would do now, where there is one.
+    fn scripted_action(&self) -> Option<usize> {
+        None
+    }
 
     /// The full transition table, where the environment is small enough to have one.
     fn model(&self) -> Option<&TransitionModel> {

@@ -5,8 +5,10 @@
 //!
 //! Adding an environment touches one file, one line of the registry and one golden test.
 
+pub mod breakout;
 pub mod cartpole;
 mod env;
+mod frames;
 pub mod gym_bridge;
 pub mod minatar;
 pub mod model;

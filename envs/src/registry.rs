@@ -1,9 +1,9 @@
 //! Environments by id: what there is, its settings, and the name of the protocol that a score was reached under.
 
+use crate::breakout::Breakout;
 use crate::cartpole::CartPole;
-use crate::minatar::breakout::Breakout;
 use crate::toy_text::{cliff_walking::CliffWalking, frozen_lake::FrozenLake, gridworld::Gridworld, taxi::Taxi};
-use crate::{Env, VecEnv, gym_bridge};
+use crate::{Env, VecEnv, gym_bridge, minatar};
 use rand_pcg::Pcg32;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -13,7 +13,8 @@ pub type Settings = Map<String, Value>;
 
 /// All environments, in the order of `carom list envs`.
 pub const ENVS: &[EnvEntry] = &[
-    entry::<Breakout>("minatar/breakout", "Breakout on a 10x10 grid, step-exact with MinAtar"),
+    entry::<Breakout>("breakout", "Atari's Breakout in 84x84 gray pixels, frame-exact with the Atari 2600 game in ALE"),
+    entry::<minatar::breakout::Breakout>("minatar/breakout", "Breakout on a 10x10 grid, step-exact with MinAtar"),
     entry::<CartPole>("cartpole", "balance a pole on a cart; Gymnasium's CartPole-v1"),
     entry::<FrozenLake>("frozen-lake", "cross slippery ice between holes; Gymnasium's FrozenLake-v1"),
     entry::<CliffWalking>("cliff-walking", "walk along a cliff; Gymnasium's CliffWalking-v1"),
@@ -32,6 +33,7 @@ pub struct EnvEntry {
     resolve: fn(&Settings) -> Result<Settings, BadSetting>,
     make: fn(&Settings) -> Result<Box<dyn Env>, BadSetting>,
     protocol: fn(&Settings) -> String,
+    training_only: &'static [&'static str],
 }
 
 /// An id or a setting that does not exist or cannot be read.
@@ -97,7 +99,16 @@ pub fn make(id: &str, settings: &Settings) -> Result<Box<dyn Env>, EnvError> {
 pub fn make_vec(id: &str, settings: &Settings, rngs: Vec<Pcg32>) -> Result<VecEnv, EnvError> {
     let settings = resolve(id, settings)?;
     let envs = rngs.iter().map(|_| make(id, &settings)).collect::<Result<_, _>>()?;
-    Ok(VecEnv::new(envs, rngs, time_limit(&settings)))
+    let frame_stack = settings.get("frame_stack").and_then(Value::as_u64).unwrap_or(1) as usize;
+    let reward_clip = settings.get("reward_clip").and_then(Value::as_bool).unwrap_or(false);
+    Ok(VecEnv::new(envs, rngs, time_limit(&settings)).with_frame_stack(frame_stack).with_reward_clip(reward_clip))
+}
+
+/// The settings that switch off what eases training alone (`life_loss_terminal`, `reward_clip`), to be laid over those of a run
+/// that is evaluated, watched or traced. Empty for an environment that has none, or does not exist.
+pub fn evaluation_overrides(id: &str) -> Settings {
+    let keys = find(id).map_or(&[][..], |entry| entry.training_only);
+    keys.iter().map(|&key| (key.to_owned(), Value::Bool(false))).collect()
 }
 
 /// The time limit that resolved settings state, in steps.
@@ -121,6 +132,9 @@ pub(crate) trait Game {
 
 /// The settings of an environment: a small struct that names its keys, types and defaults.
 pub(crate) trait EnvSettings: Serialize + DeserializeOwned + Default {
+    /// Switches that ease training and are off where a policy is judged.
+    const TRAINING_ONLY: &'static [&'static str] = &[];
+
     /// Ranges, which types do not say: the key at fault and what was expected.
     fn check(&self) -> Result<(), (&'static str, &'static str)> {
         Ok(())
@@ -146,6 +160,7 @@ const fn entry<G: Game>(id: &'static str, summary: &'static str) -> EnvEntry {
         resolve: |overrides| Ok(to_map(&read::<G::Settings>(overrides)?)),
         make: |settings| Ok(G::make(read(settings)?)),
         protocol: |settings| G::protocol(&read(settings).unwrap_or_default()),
+        training_only: G::Settings::TRAINING_ONLY,
     }
 }
 

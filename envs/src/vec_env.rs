@@ -1,5 +1,6 @@
 //! Many environments stepped as one.
 
+use crate::frames::Frames;
 use crate::{Env, ObsSpace, RestoreError};
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize, de::Error};
@@ -8,9 +9,9 @@ use serde_json::Value;
 /// What one step did in one environment of a [`VecEnv`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Transition {
-    /// Reward of the step.
+    /// Reward of the step; its sign alone under [`VecEnv::with_reward_clip`].
     pub reward: f32,
-    /// The game ended by its own rules: nothing follows, the value of what comes next is 0.
+    /// The episode ended by the game's own rules: nothing follows, the value of what comes next is 0.
     pub terminated: bool,
     /// The time limit cut the episode off: what would have followed still has its value.
     pub truncated: bool,
@@ -23,12 +24,12 @@ impl Transition {
     }
 }
 
-/// An episode that ended.
+/// An episode that ended. Where a lost life counts as the end of an episode for the learner, this is the whole game still.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Episode {
     /// Which environment played it.
     pub env_idx: usize,
-    /// Undiscounted sum of its rewards.
+    /// Undiscounted sum of its rewards, none of them clipped.
     pub episode_return: f64,
     /// Number of its steps.
     pub length: u64,
@@ -39,14 +40,17 @@ pub struct Episode {
 /// After a step that ends an episode, [`VecEnv::obs`] holds the first observation of the next episode and
 /// [`VecEnv::final_obs`] the last of the one that ended. Each environment draws from its own random stream, so results do
 /// not depend on how many threads step them.
+///
+/// With a [frame stack](VecEnv::with_frame_stack) these stay single frames, which is what a replay stores;
+/// [`VecEnv::stacks`] and its like give the stacks to act on.
 pub struct VecEnv {
     slots: Vec<Slot>,
     max_steps: u64,
+    clips_rewards: bool,
     obs_space: ObsSpace,
     obs_bytes: usize,
     n_actions: usize,
-    obs: Vec<u8>,
-    prev_obs: Vec<u8>,
+    frames: Frames,
     final_obs: Vec<u8>,
     transitions: Vec<Transition>,
     episodes: Vec<Episode>,
@@ -67,6 +71,9 @@ struct SavedSlot {
     rng: Pcg32,
     episode_return: f64,
     length: u64,
+    /// The frames before the present one that its stack shows, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    stack: Vec<String>,
 }
 
 impl VecEnv {
@@ -88,11 +95,11 @@ impl VecEnv {
         let mut vec_env = Self {
             slots: slots.collect(),
             max_steps: max_steps.unwrap_or(u64::MAX),
+            clips_rewards: false,
             obs_space,
             obs_bytes,
             n_actions,
-            obs: vec![0; n_envs * obs_bytes],
-            prev_obs: vec![0; n_envs * obs_bytes],
+            frames: Frames::new(n_envs, obs_bytes, 1),
             final_obs: vec![0; n_envs * obs_bytes],
             transitions: vec![Transition::default(); n_envs],
             episodes: Vec::with_capacity(n_envs),
@@ -101,12 +108,30 @@ impl VecEnv {
         vec_env
     }
 
+    /// The same with observations stacked `frame_stack` deep in [`VecEnv::stacks`], to be called before the first step.
+    ///
+    /// # Panics
+    /// When `frame_stack` is 0.
+    pub fn with_frame_stack(mut self, frame_stack: usize) -> Self {
+        assert_ne!(frame_stack, 0, "a stack has at least one frame");
+        let mut frames = Frames::new(self.n_envs(), self.obs_bytes, frame_stack);
+        frames.now_mut().copy_from_slice(self.obs());
+        self.frames = frames;
+        self
+    }
+
+    /// The same with rewards replaced by their sign (Mnih et al. 2015), except in the returns of episodes.
+    pub fn with_reward_clip(mut self, clips_rewards: bool) -> Self {
+        self.clips_rewards = clips_rewards;
+        self
+    }
+
     /// Number of environments.
     pub fn n_envs(&self) -> usize {
         self.slots.len()
     }
 
-    /// Shape and element type of one observation.
+    /// Shape and element type of one observation, a single frame.
     pub fn obs_space(&self) -> &ObsSpace {
         &self.obs_space
     }
@@ -118,18 +143,18 @@ impl VecEnv {
 
     /// Present observations, `[n_envs * obs_bytes]`.
     pub fn obs(&self) -> &[u8] {
-        &self.obs
+        self.frames.ago(0)
     }
 
     /// Present observation of environment `env_idx`.
     pub fn env_obs(&self, env_idx: usize) -> &[u8] {
-        &self.obs[self.range(env_idx)]
+        &self.obs()[self.range(env_idx)]
     }
 
-    /// Observations that the actions of the latest step were chosen on, `[n_envs * obs_bytes]`: the buffers swap, nothing is
-    /// copied. Meaningless before the first step.
+    /// Observations that the actions of the latest step were chosen on, `[n_envs * obs_bytes]`: the buffers take turns, nothing
+    /// is copied. Meaningless before the first step.
     pub fn prev_obs(&self) -> &[u8] {
-        &self.prev_obs
+        self.frames.ago(1)
     }
 
     /// True successor observation of the latest step in `env_idx`: the final one where the episode ended, else the present
@@ -142,6 +167,47 @@ impl VecEnv {
     /// transition is done.
     pub fn final_obs(&self, env_idx: usize) -> &[u8] {
         &self.final_obs[self.range(env_idx)]
+    }
+
+    /// Frames in a stack.
+    pub fn frame_stack(&self) -> usize {
+        self.frames.depth()
+    }
+
+    /// Present stacks, `[n_envs, frame_stack, obs_bytes]`, oldest frame first; frames before an episode's first are repeats of
+    /// it. Gathered into `scratch`, except that with one frame they are [`VecEnv::obs`] itself.
+    pub fn stacks<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        self.stacks_ago(0, scratch)
+    }
+
+    /// As [`VecEnv::stacks`], for [`VecEnv::prev_obs`].
+    pub fn prev_stacks<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        self.stacks_ago(1, scratch)
+    }
+
+    fn stacks_ago<'a>(&'a self, ago: usize, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        if self.frame_stack() == 1 {
+            return self.frames.ago(ago);
+        }
+        let stack_bytes = self.frame_stack() * self.obs_bytes;
+        scratch.resize(self.n_envs() * stack_bytes, 0);
+        for (env_idx, out) in scratch.chunks_exact_mut(stack_bytes).enumerate() {
+            self.frames.stack(env_idx, ago, out);
+        }
+        scratch
+    }
+
+    /// As [`VecEnv::stacks`], for [`VecEnv::final_obs`] of environment `env_idx`: `[frame_stack, obs_bytes]`.
+    pub fn final_stack<'a>(&'a self, env_idx: usize, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        let final_obs = self.final_obs(env_idx);
+        if self.frame_stack() == 1 {
+            return final_obs;
+        }
+        scratch.resize(self.frame_stack() * self.obs_bytes, 0);
+        let (older, newest) = scratch.split_at_mut((self.frame_stack() - 1) * self.obs_bytes);
+        self.frames.stack(env_idx, 1, older);
+        newest.copy_from_slice(final_obs);
+        scratch
     }
 
     /// What the latest step gave.
@@ -161,9 +227,10 @@ impl VecEnv {
 
     /// Begins a new episode everywhere; the random streams go on.
     pub fn reset(&mut self) {
-        for (slot, obs) in self.slots.iter_mut().zip(self.obs.chunks_exact_mut(self.obs_bytes)) {
+        for (slot, obs) in self.slots.iter_mut().zip(self.frames.now_mut().chunks_exact_mut(self.obs_bytes)) {
             slot.reset(obs);
         }
+        (0..self.slots.len()).for_each(|env_idx| self.frames.begin(env_idx));
         self.transitions.fill(Transition::default());
         self.episodes.clear();
     }
@@ -176,19 +243,25 @@ impl VecEnv {
     /// When there are not as many actions as environments, or one is out of range.
     pub fn step(&mut self, actions: &[usize]) -> &[Transition] {
         assert_eq!(actions.len(), self.slots.len(), "one action for each environment");
-        std::mem::swap(&mut self.obs, &mut self.prev_obs);
+        self.frames.advance();
         self.episodes.clear();
-        let observations = self.obs.chunks_exact_mut(self.obs_bytes);
+        let (frames, begun) = self.frames.now_and_begun();
+        let observations = frames.chunks_exact_mut(self.obs_bytes);
         let outputs = observations.zip(&mut self.transitions);
         for (env_idx, ((slot, &action), (obs, transition))) in
             self.slots.iter_mut().zip(actions).zip(outputs).enumerate()
         {
             *transition = slot.step(action, self.max_steps, obs);
+            if self.clips_rewards {
+                transition.reward = sign(transition.reward);
+            }
             if transition.done() {
-                let Slot { episode_return, length, .. } = *slot;
-                self.episodes.push(Episode { env_idx, episode_return, length });
                 self.final_obs[env_idx * self.obs_bytes..][..self.obs_bytes].copy_from_slice(obs);
-                slot.reset(obs);
+                let Slot { episode_return, length, .. } = *slot;
+                if slot.begin_next(obs) {
+                    self.episodes.push(Episode { env_idx, episode_return, length });
+                }
+                begun[env_idx] = 0;
             }
         }
         &self.transitions
@@ -196,7 +269,8 @@ impl VecEnv {
 
     /// The whole state, random streams and running episodes included.
     pub fn save(&self) -> Value {
-        let slots: Vec<SavedSlot> = self.slots.iter().map(Slot::save).collect();
+        let slots = self.slots.iter().enumerate();
+        let slots: Vec<_> = slots.map(|(env_idx, slot)| slot.save(self.frames.save_older(env_idx))).collect();
         serde_json::to_value(slots).expect("saved environments are JSON")
     }
 
@@ -210,8 +284,10 @@ impl VecEnv {
             let message = format!("it is of {} environments, not {}", saved.len(), self.slots.len());
             return Err(serde_json::Error::custom(message).into());
         }
-        for ((slot, saved), obs) in self.slots.iter_mut().zip(saved).zip(self.obs.chunks_exact_mut(self.obs_bytes)) {
-            slot.restore(saved, obs)?;
+        for (env_idx, (slot, saved)) in self.slots.iter_mut().zip(saved).enumerate() {
+            self.frames.restore_older(env_idx, &saved.stack)?;
+            let at = env_idx * self.obs_bytes;
+            slot.restore(saved, &mut self.frames.now_mut()[at..at + self.obs_bytes])?;
         }
         self.transitions.fill(Transition::default());
         self.episodes.clear();
@@ -230,6 +306,17 @@ impl Slot {
         (self.episode_return, self.length) = (0.0, 0);
     }
 
+    /// Begins the next episode; whether the game that return and length are of is over.
+    fn begin_next(&mut self, obs: &mut [u8]) -> bool {
+        let goes_on = self.env.goes_on();
+        let so_far = (self.episode_return, self.length);
+        self.reset(obs);
+        if goes_on {
+            (self.episode_return, self.length) = so_far;
+        }
+        !goes_on
+    }
+
     fn step(&mut self, action: usize, max_steps: u64, obs: &mut [u8]) -> Transition {
         let step = self.env.step(action, &mut self.rng);
         self.env.observe(obs);
@@ -239,9 +326,9 @@ impl Slot {
         Transition { reward: step.reward, terminated: step.terminated, truncated }
     }
 
-    fn save(&self) -> SavedSlot {
+    fn save(&self, stack: Vec<String>) -> SavedSlot {
         let Self { env, rng, episode_return, length } = self;
-        SavedSlot { env: env.save(), rng: rng.clone(), episode_return: *episode_return, length: *length }
+        SavedSlot { env: env.save(), rng: rng.clone(), episode_return: *episode_return, length: *length, stack }
     }
 
     fn restore(&mut self, saved: SavedSlot, obs: &mut [u8]) -> Result<(), RestoreError> {
@@ -250,4 +337,9 @@ impl Slot {
         (self.rng, self.episode_return, self.length) = (saved.rng, saved.episode_return, saved.length);
         Ok(())
     }
+}
+
+/// −1, 0 or 1; unlike [`f32::signum`], 0 for 0.
+fn sign(reward: f32) -> f32 {
+    if reward == 0.0 { 0.0 } else { reward.signum() }
 }

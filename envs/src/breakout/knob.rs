@@ -1,0 +1,95 @@
+//! Section 1: the paddle's knob, whose travel is not a whole number of steps, so that each stop has a lattice of its own.
+
+use serde::{Deserialize, Serialize};
+
+/// Which way a frame turns the knob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// One step left.
+    Left,
+    /// None.
+    Stay,
+    /// One step right.
+    Right,
+}
+
+/// Where the knob stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Knob {
+    /// Where its steps are counted from.
+    pub from: Stop,
+    /// Steps away from there; to the right from [`Stop::Start`].
+    pub steps: i8,
+}
+
+/// What the knob's steps are counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stop {
+    /// Where it stood at the reset.
+    Start,
+    /// The left stop.
+    Left,
+    /// The right stop.
+    Right,
+}
+
+const FROM_START: i8 = 16;
+const FROM_STOP: i8 = 33;
+
+/// What the machine reads, from 16 steps left of the start to 16 steps right of it.
+const START_READINGS: [u8; 33] = [
+    180, 174, 168, 164, 158, 152, 146, 140, 134, 128, 122, 116, 112, 106, 100, 94, 88, 82, 76, 72, 66, 60, 54, 48, 44,
+    38, 32, 26, 22, 16, 0, 0, 0,
+];
+/// From the right stop leftwards.
+const RIGHT_READINGS: [u8; 34] = [
+    0, 0, 0, 12, 18, 24, 28, 34, 40, 46, 50, 56, 62, 68, 74, 80, 84, 90, 96, 102, 108, 114, 120, 126, 130, 136, 142,
+    148, 154, 160, 166, 172, 178, 182,
+];
+/// From the left stop rightwards.
+const LEFT_READINGS: [u8; 34] = [
+    184, 178, 172, 166, 160, 154, 150, 144, 138, 132, 126, 120, 114, 108, 104, 98, 92, 86, 80, 74, 68, 64, 58, 52, 46,
+    40, 34, 30, 24, 18, 12, 0, 0, 0,
+];
+
+impl Knob {
+    /// Where it stands after a reset.
+    pub const START: Self = Self { from: Stop::Start, steps: 0 };
+
+    /// What the machine reads: large at the left.
+    #[inline]
+    pub const fn reading(self) -> u8 {
+        match self.from {
+            Stop::Start => START_READINGS[(FROM_START + self.steps) as usize],
+            Stop::Left => LEFT_READINGS[self.steps as usize],
+            Stop::Right => RIGHT_READINGS[self.steps as usize],
+        }
+    }
+
+    /// Turns it by one step; one that reaches a stop is counted from there on.
+    #[inline]
+    pub fn turn(&mut self, turn: Turn) {
+        let Self { from, steps } = *self;
+        let (outwards, inwards, other) = match from {
+            Stop::Start => return self.turn_from_start(turn),
+            Stop::Left => (Turn::Left, Turn::Right, Stop::Right),
+            Stop::Right => (Turn::Right, Turn::Left, Stop::Left),
+        };
+        if turn == outwards {
+            self.steps = (steps - 1).max(0);
+        } else if turn == inwards {
+            *self = if steps == FROM_STOP { Self { from: other, steps: 0 } } else { Self { from, steps: steps + 1 } };
+        }
+    }
+
+    fn turn_from_start(&mut self, turn: Turn) {
+        match (turn, self.steps) {
+            (Turn::Right, FROM_START) => *self = Self { from: Stop::Right, steps: 0 },
+            (Turn::Right, _) => self.steps += 1,
+            (Turn::Left, steps) if steps == -FROM_START => *self = Self { from: Stop::Left, steps: 0 },
+            (Turn::Left, _) => self.steps -= 1,
+            (Turn::Stay, _) => {}
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Settings of `breakout`: the preprocessing of the field's papers, and the names of its two usual forms.
+
+use super::knob::Turn;
+use crate::registry::{EnvSettings, cap_suffix};
+use serde::{Deserialize, Serialize};
+
+/// Frames of the longest game: half an hour of play.
+const MAX_FRAMES: u64 = 108_000;
+/// Frames of the longest step: enough for any use, and short enough that the steps a reset plays cannot lose a ball.
+const MAX_SKIP: u64 = 16;
+/// Deepest frame stack.
+const MAX_STACK: u64 = 16;
+
+/// Settings of `breakout`. Those that a protocol determines have its values unless given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where the defaults of `sticky`, `noop_max` and `life_loss_terminal` come from.
+    pub protocol: Protocol,
+    /// Frames of a step, all with the same action; their rewards are summed.
+    pub frame_skip: u64,
+    /// Observations that an agent sees at once, the latest and those before; the vectoriser stacks them.
+    pub frame_stack: u64,
+    /// A game begins with 1 to this many frames of no-op, drawn uniformly; 0 for none.
+    pub noop_max: u64,
+    /// Probability, at every frame, that the machine repeats the action of the frame before.
+    pub sticky: f64,
+    /// A reset plays a step of FIRE and a step of RIGHT, as the baselines' wrapper does.
+    pub fire_reset: bool,
+    /// The loss of a life ends the episode, and the next goes on with the same game. For training only.
+    pub life_loss_terminal: bool,
+    /// Rewards are replaced by their sign; returns of episodes stay true. For training only.
+    pub reward_clip: bool,
+    /// Which actions there are to choose from.
+    pub action_set: ActionSet,
+    /// Time limit of a game in steps, 0 for none; 108,000 frames unless given.
+    pub max_steps: u64,
+}
+
+/// A paper whose way of playing the game is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    /// Mnih et al. 2015: no-op starts, no sticky actions, in training a life is an episode.
+    #[serde(rename = "dqn-2015")]
+    Dqn2015,
+    /// Machado et al. 2018: sticky actions with 0.25, whole games, no no-ops.
+    #[serde(rename = "machado-2018")]
+    Machado2018,
+}
+
+impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Protocol::Dqn2015 => "dqn-2015",
+            Protocol::Machado2018 => "machado-2018",
+        }
+    }
+
+    /// `noop_max`, `sticky` and `life_loss_terminal`.
+    fn values(self) -> (u64, f64, bool) {
+        match self {
+            Protocol::Dqn2015 => (30, 0.0, true),
+            Protocol::Machado2018 => (0, 0.25, false),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let protocol = Protocol::Dqn2015;
+        let (noop_max, sticky, life_loss_terminal) = protocol.values();
+        Self {
+            protocol,
+            frame_skip: 4,
+            frame_stack: 4,
+            noop_max,
+            sticky,
+            fire_reset: false,
+            life_loss_terminal,
+            reward_clip: true,
+            action_set: ActionSet::Minimal,
+            max_steps: MAX_FRAMES / 4,
+        }
+    }
+}
+
+impl EnvSettings for Settings {
+    const TRAINING_ONLY: &'static [&'static str] = &["life_loss_terminal", "reward_clip"];
+
+    fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        if !(1..=MAX_SKIP).contains(&self.frame_skip) {
+            return Err(("frame_skip", "a whole number from 1 to 16"));
+        }
+        if !(1..=MAX_STACK).contains(&self.frame_stack) {
+            return Err(("frame_stack", "a whole number from 1 to 16"));
+        }
+        if self.noop_max >= MAX_FRAMES {
+            return Err(("noop_max", "a whole number below 108000"));
+        }
+        if (0.0..=1.0).contains(&self.sticky) { Ok(()) } else { Err(("sticky", "a probability between 0 and 1")) }
+    }
+
+    fn complete(&mut self, is_given: &dyn Fn(&str) -> bool) {
+        let (noop_max, sticky, life_loss_terminal) = self.protocol.values();
+        if !is_given("noop_max") {
+            self.noop_max = noop_max;
+        }
+        if !is_given("sticky") {
+            self.sticky = sticky;
+        }
+        if !is_given("life_loss_terminal") {
+            self.life_loss_terminal = life_loss_terminal;
+        }
+        if !is_given("max_steps") {
+            self.max_steps = self.usual_max_steps();
+        }
+    }
+}
+
+impl Settings {
+    fn usual_max_steps(&self) -> u64 {
+        MAX_FRAMES.div_ceil(self.frame_skip.max(1))
+    }
+
+    /// The protocol that these settings amount to, and in what they differ from it. What is for training only is named where
+    /// the protocol has none of it: scores are of whole games and true rewards in any case.
+    pub(super) fn protocol_name(&self) -> String {
+        let matches = |protocol: &Protocol| {
+            let (noop_max, sticky, _) = protocol.values();
+            self.noop_max == noop_max && self.sticky == sticky
+        };
+        let protocol = [Protocol::Dqn2015, Protocol::Machado2018].into_iter().find(matches).unwrap_or(self.protocol);
+        let (noop_max, sticky, life_loss_terminal) = protocol.values();
+        let mut name = protocol.name().to_owned();
+        if self.sticky != sticky {
+            name += &format!(", sticky {}", self.sticky);
+        }
+        if self.noop_max != noop_max {
+            name += &format!(", no-ops {}", self.noop_max);
+        }
+        if self.life_loss_terminal && !life_loss_terminal {
+            name += ", life loss";
+        }
+        if self.fire_reset {
+            name += ", FIRE on reset";
+        }
+        if self.frame_skip != 4 {
+            name += &format!(", frame skip {}", self.frame_skip);
+        }
+        if self.action_set == ActionSet::Full {
+            name += ", 18 actions";
+        }
+        name + &cap_suffix(self.max_steps, self.usual_max_steps())
+    }
+}
+
+/// The actions to choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionSet {
+    /// ALE's 18 actions in their order; those that differ by up or down alone do the same.
+    Full,
+    /// noop, fire, right, left: ALE's minimal set for this game.
+    Minimal,
+}
+
+impl ActionSet {
+    /// Names by index.
+    pub(super) fn names(self) -> &'static [&'static str] {
+        match self {
+            ActionSet::Minimal => &["noop", "fire", "right", "left"],
+            ActionSet::Full => &[
+                "noop",
+                "fire",
+                "up",
+                "right",
+                "left",
+                "down",
+                "up-right",
+                "up-left",
+                "down-right",
+                "down-left",
+                "up-fire",
+                "right-fire",
+                "left-fire",
+                "down-fire",
+                "up-right-fire",
+                "up-left-fire",
+                "down-right-fire",
+                "down-left-fire",
+            ],
+        }
+    }
+
+    /// ALE's numbers of the actions, by index.
+    #[inline]
+    pub(super) fn codes(self) -> &'static [u8] {
+        match self {
+            ActionSet::Minimal => &[0, 1, 3, 4],
+            ActionSet::Full => &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17],
+        }
+    }
+}
+
+/// What ALE's action `code` does to the knob and the button.
+#[inline]
+pub(super) fn effect(code: u8) -> (Turn, bool) {
+    const fn set(codes: &[u8]) -> u32 {
+        let (mut bits, mut at) = (0, 0);
+        while at < codes.len() {
+            bits |= 1 << codes[at];
+            at += 1;
+        }
+        bits
+    }
+    const RIGHT: u32 = set(&[3, 6, 8, 11, 14, 16]);
+    const LEFT: u32 = set(&[4, 7, 9, 12, 15, 17]);
+    const FIRE: u32 = set(&[1, 10, 11, 12, 13, 14, 15, 16, 17]);
+    let is_in = |codes: u32| codes >> code & 1 == 1;
+    let turn = if is_in(RIGHT) {
+        Turn::Right
+    } else if is_in(LEFT) {
+        Turn::Left
+    } else {
+        Turn::Stay
+    };
+    (turn, is_in(FIRE))
+}

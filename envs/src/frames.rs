@@ -1,0 +1,131 @@
+//! The latest frames of many environments, each written once and copied only into a stack that is asked for.
+
+use crate::RestoreError;
+use serde::de::Error;
+
+/// A ring of `[n_envs, frame_bytes]` buffers: one for every frame of a stack, and one more for the stack before the last step.
+pub(crate) struct Frames {
+    ring: Vec<Vec<u8>>,
+    /// Which of them holds the present frames.
+    now: usize,
+    depth: usize,
+    frame_bytes: usize,
+    /// Frames of each environment's episode before the present one, counted up to the length of the ring.
+    older: Vec<usize>,
+    /// The same before the latest step.
+    were_older: Vec<usize>,
+}
+
+impl Frames {
+    /// Zeroed frames for stacks of `depth`.
+    pub(crate) fn new(n_envs: usize, frame_bytes: usize, depth: usize) -> Self {
+        let ring = vec![vec![0; n_envs * frame_bytes]; depth + 1];
+        Self { ring, now: 0, depth, frame_bytes, older: vec![0; n_envs], were_older: vec![0; n_envs] }
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The frames of all environments `ago` steps ago.
+    pub(crate) fn ago(&self, ago: usize) -> &[u8] {
+        let len = self.ring.len();
+        &self.ring[(self.now + len - ago) % len]
+    }
+
+    pub(crate) fn now_mut(&mut self) -> &mut [u8] {
+        &mut self.ring[self.now]
+    }
+
+    /// Turns to the next buffer, to be written.
+    pub(crate) fn advance(&mut self) {
+        self.now = (self.now + 1) % self.ring.len();
+        self.were_older.copy_from_slice(&self.older);
+        let most = self.ring.len();
+        self.older.iter_mut().for_each(|older| *older = (*older + 1).min(most));
+    }
+
+    /// The present frames, and for each environment how many older ones its episode has: 0 where one begins.
+    pub(crate) fn now_and_begun(&mut self) -> (&mut [u8], &mut [usize]) {
+        (&mut self.ring[self.now], &mut self.older)
+    }
+
+    /// An episode begins with the present frame of `env_idx`.
+    pub(crate) fn begin(&mut self, env_idx: usize) {
+        self.older[env_idx] = 0;
+    }
+
+    /// Writes as many frames of `env_idx` as `out` holds, up to the one `ago` (0 or 1) steps ago, oldest first; those before
+    /// the episode's first are repeats of it.
+    pub(crate) fn stack(&self, env_idx: usize, ago: usize, out: &mut [u8]) {
+        let older = if ago == 0 { self.older[env_idx] } else { self.were_older[env_idx] };
+        for (age, out) in out.chunks_exact_mut(self.frame_bytes).rev().enumerate() {
+            out.copy_from_slice(self.frame(env_idx, ago + age.min(older)));
+        }
+    }
+
+    fn frame(&self, env_idx: usize, ago: usize) -> &[u8] {
+        &self.ago(ago)[env_idx * self.frame_bytes..][..self.frame_bytes]
+    }
+
+    /// The frames below the present one in the stack of `env_idx`, the latest first, as text.
+    pub(crate) fn save_older(&self, env_idx: usize) -> Vec<String> {
+        let n_older = self.older[env_idx].min(self.depth - 1);
+        (1..=n_older).map(|ago| to_text(self.frame(env_idx, ago))).collect()
+    }
+
+    /// Takes up what [`Frames::save_older`] gave.
+    ///
+    /// # Errors
+    /// When these are not frames of this size.
+    pub(crate) fn restore_older(&mut self, env_idx: usize, saved: &[String]) -> Result<(), RestoreError> {
+        let len = self.ring.len();
+        for (ago, text) in (1..self.depth).zip(saved) {
+            let at = env_idx * self.frame_bytes;
+            let frame = &mut self.ring[(self.now + len - ago) % len][at..at + self.frame_bytes];
+            from_text(text, frame).ok_or_else(|| {
+                serde_json::Error::custom(format!("a frame of {} bytes is not one", self.frame_bytes))
+            })?;
+        }
+        self.older[env_idx] = saved.len();
+        Ok(())
+    }
+}
+
+/// Runs of equal bytes: six hexadecimal digits each, four of them the length.
+fn to_text(frame: &[u8]) -> String {
+    frame
+        .chunk_by(|a, b| a == b)
+        .flat_map(|run| run.chunks(0xFFFF))
+        .map(|run| format!("{:04x}{:02x}", run.len(), run[0]))
+        .collect()
+}
+
+/// Undoes [`to_text`]; none where it does not fill `frame`.
+fn from_text(text: &str, frame: &mut [u8]) -> Option<()> {
+    let mut rest = frame;
+    for at in (0..text.len()).step_by(6) {
+        let length = usize::from_str_radix(text.get(at..at + 4)?, 16).ok()?;
+        let (run, after) = rest.split_at_mut_checked(length)?;
+        run.fill(u8::from_str_radix(text.get(at + 4..at + 6)?, 16).ok()?);
+        rest = after;
+    }
+    rest.is_empty().then_some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_back_from_text() {
+        let mut frame = vec![7; 70_000];
+        frame[3] = 0;
+        let mut back = vec![1; frame.len()];
+        assert_eq!(from_text(&to_text(&frame), &mut back), Some(()));
+        assert!(back == frame);
+        assert_eq!(from_text("000507", &mut [0; 4]), None);
+        assert_eq!(from_text("000307", &mut [0; 4]), None);
+        assert_eq!(from_text("0004", &mut [0; 4]), None);
+    }
+}
