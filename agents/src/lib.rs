@@ -5,6 +5,7 @@
 
 mod agent;
 mod dqn;
+mod encoder;
 pub mod losses;
 pub mod net;
 pub mod optim;
@@ -18,6 +19,7 @@ pub mod tabular;
 
 pub use agent::{Agent, LearnError, Learner, Planner, Stat, Task, Trainer};
 pub use dqn::{Dqn, DqnConfig};
+pub use encoder::{Encoder, Raw};
 pub use pqn::{Pqn, PqnConfig};
 pub use q_network::{QNetwork, Weights};
 pub use schedule::Linear;

@@ -1,6 +1,7 @@
 //! What a network is made of and where each parameter lies in the flat vector.
 
 use super::kernels::{FILTERS, LANES};
+use crate::{Encoder, Raw};
 use carom_envs::ObsSpace;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
@@ -63,9 +64,7 @@ impl Layout {
                 layout.push(9 * channels, FILTERS, spec.layer_norm);
                 (rows - 2) * (cols - 2) * FILTERS
             }
-            ObsSpace::Discrete { n } => n,
-            ObsSpace::Vector { len } => len,
-            ObsSpace::Pixels { shape } => shape.iter().product(),
+            _ => Raw(spec.obs_space.clone()).n_features(),
         };
         for &width in &spec.hidden {
             layout.push(features, width, spec.layer_norm);

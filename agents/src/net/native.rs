@@ -4,13 +4,14 @@ use super::NetSpec;
 use super::kernels::{self, Active, FILTERS, NormGrads, Taps};
 use super::layout::{Layer, Layout};
 use super::matrix::{Matrix, matmul};
+use crate::{Encoder, Raw};
 use carom_envs::ObsSpace;
 
 /// A network without its parameters: what it computes with any vector of them.
 ///
 /// Buffers of a batch size are made when it is first met and kept.
 pub struct Network {
-    spec: NetSpec,
+    raw: Raw,
     layout: Layout,
     taps: Option<Taps>,
     scratch: Vec<Scratch>,
@@ -54,7 +55,7 @@ impl Network {
             ObsSpace::Planes { shape } => Some(Taps::new(shape)),
             _ => None,
         };
-        Self { spec, layout, taps, scratch: vec![], latest: 0 }
+        Self { raw: Raw(spec.obs_space), layout, taps, scratch: vec![], latest: 0 }
     }
 
     /// Where its parameters lie.
@@ -65,18 +66,18 @@ impl Network {
     /// Q-values `[batch, n_actions]` of `obs`, `[batch * obs_bytes]`.
     pub fn forward(&mut self, params: &Matrix, obs: &[u8]) -> &[f32] {
         let _no_grad = tch::no_grad_guard();
-        let batch = obs.len() / self.spec.obs_space.n_bytes();
+        let batch = obs.len() / self.raw.0.n_bytes();
         self.latest = self.scratch_of(batch);
         let Scratch { active, input, hidden, q, .. } = &mut self.scratch[self.latest];
         let p = params.as_slice();
         if self.taps.is_none() {
-            read_features(&self.spec.obs_space, obs, input.as_mut_slice());
+            self.raw.encode(obs, input.as_mut_slice());
         }
         for (i, layer) in self.layout.layers.iter().enumerate() {
             let (below, above) = hidden.split_at_mut(i);
             match (&self.taps, below.last()) {
                 (Some(taps), None) => {
-                    active.scan(obs, self.spec.obs_space.n_bytes());
+                    active.scan(obs, self.raw.0.n_bytes());
                     let weight = &p[layer.weight..layer.weight + layer.fan_in * FILTERS];
                     kernels::conv(taps, active, weight, above[0].z.as_mut_slice());
                 }
@@ -176,28 +177,6 @@ fn rectify_backward(layer: &Layer, p: &[f32], hidden: &mut Hidden, grads: &mut M
                 NormGrads { bias: &mut d_bias[..width], scale: &mut d_scale[..width], shift: &mut d_shift[..width] };
             let scale = &p[scale..scale + width];
             kernels::norm_relu_backward(z.as_slice(), y.as_slice(), inv_std, scale, grad.as_mut_slice(), to);
-        }
-    }
-}
-
-/// Writes observations as `f32` features: vectors as they are, a discrete state one-hot, pixels over 255.
-fn read_features(space: &ObsSpace, obs: &[u8], features: &mut [f32]) {
-    match *space {
-        ObsSpace::Vector { .. } => {
-            for (feature, bytes) in features.iter_mut().zip(obs.as_chunks().0) {
-                *feature = f32::from_le_bytes(*bytes);
-            }
-        }
-        ObsSpace::Discrete { n } => {
-            features.fill(0.0);
-            for (row, bytes) in features.chunks_exact_mut(n).zip(obs.as_chunks().0) {
-                row[u32::from_le_bytes(*bytes) as usize] = 1.0;
-            }
-        }
-        ObsSpace::Planes { .. } | ObsSpace::Pixels { .. } => {
-            for (feature, byte) in features.iter_mut().zip(obs) {
-                *feature = f32::from(*byte) / 255.0;
-            }
         }
     }
 }
