@@ -66,5 +66,43 @@ fn without_observations(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, with_observations, without_observations);
+/// Atari's Breakout: a vector of 32 with 84x84 observations, in steps of four frames; and one game without, in frames.
+fn atari_breakout(c: &mut Criterion) {
+    let mut group = c.benchmark_group("atari_breakout");
+    let mut choices = Seeds::new(0).stream("actions");
+    let rngs = (0..32).map(|i| Seeds::new(0).stream(&format!("env/{i}"))).collect();
+    let mut envs = registry::make_vec("breakout", &registry::Settings::new(), rngs).expect("a registered environment");
+    group.throughput(Throughput::Elements((32 * N_ROUNDS) as u64));
+    group.bench_function("vec32_steps", |b| {
+        b.iter_batched_ref(
+            || random_actions(&mut choices, 4),
+            |rounds| {
+                for actions in rounds {
+                    black_box(envs.step(&actions[..32]));
+                }
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    let mut env = registry::make("breakout", &registry::Settings::new()).expect("a registered environment");
+    let mut rng = Seeds::new(0).stream("env/0");
+    env.reset(&mut rng);
+    group.throughput(Throughput::Elements((4 * N_ENVS * N_ROUNDS) as u64));
+    group.bench_function("frames_without_observations", |b| {
+        b.iter_batched_ref(
+            || random_actions(&mut choices, 4),
+            |rounds| {
+                for &action in rounds.iter().flatten() {
+                    if black_box(env.step(action, &mut rng)).terminated {
+                        env.reset(&mut rng);
+                    }
+                }
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+criterion_group!(benches, with_observations, without_observations, atari_breakout);
 criterion_main!(benches);

@@ -11,6 +11,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 const CASES: &[(&str, usize)] = &[
+    ("breakout", 1),
+    ("breakout", 32),
     ("minatar/breakout", 1),
     ("minatar/breakout", 128),
     ("cartpole", 1),

@@ -3,8 +3,10 @@
 
 use super::area::{self, COLUMN_UNITS, ROW_UNITS, SIDE};
 use super::palette::Ink;
+use super::rules::State;
 use super::screen::{self, Ball, FIELD, FRAME, PADDLE_ROWS, Screen, Still};
 use std::ops::Range;
+use std::sync::LazyLock;
 
 /// Bytes of an observation.
 pub(super) const OBS_BYTES: usize = SIDE * SIDE;
@@ -82,7 +84,7 @@ impl Backdrop {
 
     /// Renews the pixels of the backdrop from the sums.
     fn round(&mut self, rows: Range<usize>, columns: Range<usize>) {
-        let emptied = self.screens.map(|screen| screen.emptied());
+        let emptied = self.screens.map(|screen| screen.with_paddle_alone(0..0));
         for row in rows {
             for column in columns.clone() {
                 let at = row * SIDE + column;
@@ -116,7 +118,7 @@ impl Backdrop {
         if self.is_usual() {
             return self.round(0..SIDE, 0..SIDE);
         }
-        let emptied = self.screens.map(|screen| screen.emptied());
+        let emptied = self.screens.map(|screen| screen.with_paddle_alone(0..0));
         for at in 0..OBS_BYTES {
             self.pixels[at] = area::pixel(at / SIDE, at % SIDE, |row, column| brightest(&emptied, row, column));
         }
@@ -146,12 +148,23 @@ impl Backdrop {
 
     #[inline]
     fn observe_paddles(&self, paddles: &Paddles, out: &mut [u8; OBS_BYTES]) {
-        for column in area::touched(&paddles.both, COLUMN_UNITS) {
-            let units = paddles.units(column);
-            for (row, weight) in Paddles::ROWS {
-                let at = row * SIDE + column;
-                out[at] = self.rounded(i32::from(self.sums[at]) + weight * units, row, column);
+        let columns = area::touched(&paddles.both, COLUMN_UNITS);
+        if paddles.are_apart() {
+            for column in columns {
+                for (row, weight) in Paddles::ROWS {
+                    let at = row * SIDE + column;
+                    out[at] = self.rounded(i32::from(self.sums[at]) + weight * paddles.units(column), row, column);
+                }
             }
+            return;
+        }
+        let edges = &*EDGES;
+        let (left, right) = (edges[0][paddles.both.start as usize], edges[1][paddles.both.end as usize]);
+        for (i, (row, weight)) in Paddles::ROWS.into_iter().enumerate() {
+            let cells = &mut out[row * SIDE..][columns.clone()];
+            cells.fill((weight / ROW_UNITS.1) as u8);
+            cells[0] = left[i];
+            cells[cells.len() - 1] = right[i];
         }
     }
 
@@ -225,6 +238,23 @@ impl Backdrop {
     }
 }
 
+/// The bytes of [`Paddles::ROWS`] in the column of the observation where a paddle begins, by its first column on the screen, and
+/// where it ends, by the column after its last: there the sums often lie half way between two bytes.
+static EDGES: LazyLock<[[[u8; 3]; screen::WIDTH]; 2]> = LazyLock::new(|| {
+    let column = |paddle: &Range<i32>, column: usize| {
+        let screen = Screen::of(&State::START).with_paddle_alone(paddle.clone());
+        Paddles::ROWS.map(|(row, _)| area::pixel(row, column, |row, column| screen.gray(row, column)))
+    };
+    let mut edges = [[[0; 3]; screen::WIDTH]; 2];
+    for at in FIELD {
+        let (from, to) = (at..FIELD.end, FIELD.start..at + 1);
+        let (first, last) = (area::touched(&from, COLUMN_UNITS).start, area::touched(&to, COLUMN_UNITS).end - 1);
+        edges[0][from.start as usize] = column(&from, first);
+        edges[1][to.end as usize] = column(&to, last);
+    }
+    edges
+});
+
 /// Rows and columns of the observation that two balls of successive frames touch at most.
 const MOST_TOUCHED: usize = 7;
 
@@ -262,6 +292,13 @@ impl Paddles {
         let common = a.start.max(b.start)..a.end.min(b.end);
         let [a, b, common] = [a, b, &common].map(|span| area::overlap(span, column, COLUMN_UNITS));
         a + b - common
+    }
+
+    /// Whether there is a gap between the two.
+    #[inline]
+    fn are_apart(&self) -> bool {
+        let [a, b] = &self.each;
+        a.start > b.end || b.start > a.end
     }
 
     #[inline]

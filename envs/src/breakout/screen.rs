@@ -208,9 +208,9 @@ impl Screen {
         self.epochs
     }
 
-    /// The same without paddle and ball.
-    pub(super) fn emptied(&self) -> Self {
-        Self { paddle: (0, 0), ball: None, ..*self }
+    /// The same without ball, and with a paddle in these columns, if any.
+    pub(super) fn with_paddle_alone(&self, columns: Range<i32>) -> Self {
+        Self { paddle: (columns.start, columns.end), ball: None, ..*self }
     }
 
     /// What is drawn at a pixel.
