@@ -1,0 +1,108 @@
+//! What learning costs on `minatar/breakout`: an update of the MinAtar paper's DQN, a rollout of PQN with its updates, and
+//! actions chosen by that network. On the CPU, on as many threads as OMP_NUM_THREADS says (`.cargo/config.toml`: one).
+//!
+//! `cargo bench --profile dev -p carom --bench learner`
+#![allow(missing_docs)] // criterion's macros write public functions
+
+use carom_agents::net::NetSpec;
+use carom_agents::optim::{OptimConfig, Rule};
+use carom_agents::{Dqn, DqnConfig, Learner, Pqn, PqnConfig, QNetwork, Task, Weights};
+use carom_envs::{Seeds, Settings, VecEnv, registry};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use serde_json::json;
+use std::hint::black_box;
+use tch::Device;
+
+const ENV: &str = "minatar/breakout";
+fn seeds() -> Seeds {
+    Seeds::new(0)
+}
+
+fn vector(n_envs: usize, settings: serde_json::Value) -> VecEnv {
+    let settings: Settings = settings.as_object().expect("a table of settings").clone();
+    let rngs = (0..n_envs).map(|i| seeds().stream(&format!("env/{i}"))).collect();
+    registry::make_vec(ENV, &settings, rngs).expect("a registered environment")
+}
+
+fn task(envs: &VecEnv) -> Task<'static> {
+    Task {
+        env_id: ENV,
+        obs_space: envs.obs_space().clone(),
+        n_actions: envs.n_actions(),
+        n_envs: envs.n_envs(),
+        total_steps: 10_000_000,
+        device: Device::Cpu,
+        model: None,
+    }
+}
+
+/// Acts, steps and learns.
+fn advance(learner: &mut dyn Learner, envs: &mut VecEnv, actions: &mut [usize]) {
+    learner.act(envs.obs(), actions);
+    envs.step(actions);
+    learner.observe(envs, actions).expect("finite losses");
+}
+
+/// One frame of the paper's setting: an action, a step, a sample of 32, the target's pass, the gradient, centred RMSProp.
+fn dqn(c: &mut Criterion) {
+    let config = DqnConfig {
+        optimizer: Rule::RmsPropCentered,
+        train_every: 1,
+        learning_starts: 5_000,
+        epsilon_end: 0.1,
+        epsilon_steps: 5_000,
+        ..DqnConfig::default()
+    };
+    let mut envs = vector(1, json!({"sticky": 0.1, "action_set": "full"}));
+    let mut dqn = Dqn::new(config, &task(&envs), &seeds()).expect("valid settings");
+    let mut actions = [0];
+    for _ in 0..5_000 {
+        advance(&mut dqn, &mut envs, &mut actions);
+    }
+    let mut group = c.benchmark_group("learner");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("dqn_frame", |b| b.iter(|| advance(&mut dqn, &mut envs, &mut actions)));
+    group.finish();
+}
+
+/// 32 steps of 128 environments and the 64 updates of 128 transitions that follow; the throughput is in frames.
+fn pqn(c: &mut Criterion) {
+    let mut envs = vector(128, json!({"sticky": 0.0, "action_set": "minimal", "max_steps": 1000}));
+    let config = PqnConfig::default();
+    let rollout_len = config.rollout_len;
+    let mut pqn = Pqn::new(config, &task(&envs), &seeds()).expect("valid settings");
+    let mut actions = [0; 128];
+    let mut group = c.benchmark_group("learner");
+    group.sample_size(20);
+    group.throughput(Throughput::Elements((rollout_len * actions.len()) as u64));
+    group.bench_function("pqn_rollout", |b| {
+        b.iter(|| (0..rollout_len).for_each(|_| advance(&mut pqn, &mut envs, &mut actions)));
+    });
+    group.finish();
+}
+
+/// Q-values of one observation and of 128, by the MinAtar paper's network.
+fn act(c: &mut Criterion) {
+    let mut group = c.benchmark_group("q_values");
+    for batch in [1, 128] {
+        let envs = vector(batch, json!({}));
+        let spec = NetSpec {
+            obs_space: envs.obs_space().clone(),
+            hidden: vec![128],
+            layer_norm: false,
+            n_actions: envs.n_actions(),
+        };
+        let optimizer = OptimConfig::of(Rule::RmsPropCentered);
+        let mut network = QNetwork::new(spec, optimizer, Device::Cpu, &mut seeds().stream("init"));
+        group.throughput(Throughput::Elements(batch as u64));
+        group.bench_function(format!("batch_{batch}"), |b| {
+            b.iter(|| {
+                black_box(network.q(Weights::Online, black_box(envs.obs())));
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, dqn, pqn, act);
+criterion_main!(benches);
