@@ -79,10 +79,10 @@ impl Evaluation {
         let mut explore = seeds.stream("eval/explore");
         let mut left: Vec<u64> =
             (0..n_envs).map(|env_idx| self.episodes / n_envs + u64::from(env_idx < self.episodes % n_envs)).collect();
-        let mut actions = vec![0; envs.n_envs()];
+        let (mut actions, mut stacks) = (vec![0; envs.n_envs()], Vec::new());
         let (mut returns, mut lengths, mut n_truncated) = (Vec::new(), 0, 0);
         while (returns.len() as u64) < self.episodes {
-            self.act(trainer.agent(), &envs, &mut explore, &mut actions);
+            self.act(trainer.agent(), &envs, &mut explore, &mut actions, &mut stacks);
             envs.step(&actions);
             for episode in envs.episodes() {
                 if left[episode.env_idx] > 0 {
@@ -96,8 +96,15 @@ impl Evaluation {
         Ok(scores(returns, lengths, n_truncated, self.exact(trainer.agent(), &envs)))
     }
 
-    fn act(&self, agent: &mut dyn Agent, envs: &VecEnv, explore: &mut Pcg32, actions: &mut [usize]) {
-        agent.greedy(envs.obs(), actions);
+    fn act(
+        &self,
+        agent: &mut dyn Agent,
+        envs: &VecEnv,
+        explore: &mut Pcg32,
+        actions: &mut [usize],
+        stacks: &mut Vec<u8>,
+    ) {
+        agent.greedy(envs.stacks(stacks), actions);
         if self.epsilon > 0.0 {
             for action in actions {
                 if explore.gen_bool(self.epsilon) {

@@ -50,6 +50,7 @@ impl Session {
         let task = Task {
             env_id: &config.env,
             obs_space: envs.obs_space().clone(),
+            frame_stack: envs.frame_stack(),
             n_actions: envs.n_actions(),
             n_envs: config.n_envs,
             total_steps: config.steps,

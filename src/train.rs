@@ -24,10 +24,10 @@ pub enum Outcome {
 /// When a loss is no longer finite (no checkpoint is written then), or a file cannot be.
 pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     let mut watch = Watch::new(session);
-    let mut actions = vec![0; session.config.n_envs];
+    let (mut actions, mut stacks) = (vec![0; session.config.n_envs], Vec::new());
     while session.progress.step < session.config.steps && !session.progress.converged {
         let before = session.progress.step;
-        let trained = advance(session, &mut actions);
+        let trained = advance(session, &mut actions, &mut stacks);
         if trained.is_err() {
             run.metrics.flush()?;
         }
@@ -58,11 +58,11 @@ pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
 }
 
 /// One step of every environment, or one sweep.
-fn advance(session: &mut Session, actions: &mut [usize]) -> Result<()> {
+fn advance(session: &mut Session, actions: &mut [usize], stacks: &mut Vec<u8>) -> Result<()> {
     let Session { envs, trainer, progress, .. } = session;
     match trainer {
         Trainer::Learner(learner) => {
-            learner.act(envs.obs(), actions);
+            learner.act(envs.stacks(stacks), actions);
             envs.step(actions);
             learner.observe(envs, actions)?;
             progress.advance(actions.len(), envs.episodes());

@@ -9,8 +9,10 @@ use tch::Device;
 pub struct Task<'a> {
     /// Environment id, for messages.
     pub env_id: &'a str,
-    /// What it observes.
+    /// What it observes: one frame of it.
     pub obs_space: ObsSpace,
+    /// Frames of an observation, oldest first.
+    pub frame_stack: usize,
     /// Number of actions.
     pub n_actions: usize,
     /// Environments stepped at once.
@@ -43,7 +45,7 @@ pub enum LearnError {
 
 /// Something that has a policy, reports statistics and can be saved.
 pub trait Agent {
-    /// The greedy actions for a batch of observations (`[B * obs_bytes]`, one action each), ties broken by the lowest index.
+    /// The greedy actions for a batch of observations (`[B, frame_stack, obs_bytes]`, one action each), ties broken by the lowest index.
     /// Draws no random number and changes nothing that training depends on.
     fn greedy(&mut self, obs: &[u8], actions: &mut [usize]);
 
@@ -62,7 +64,7 @@ pub trait Agent {
 
 /// An agent that learns from interaction.
 pub trait Learner: Agent {
-    /// Chooses exploring actions for all environments; `obs` is `[n_envs * obs_bytes]`.
+    /// Chooses exploring actions for all environments; `obs` is `[n_envs, frame_stack, obs_bytes]`.
     fn act(&mut self, obs: &[u8], actions: &mut [usize]);
 
     /// Takes note of the step that `envs` has just made with `actions`, and learns when it is time to.

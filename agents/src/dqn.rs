@@ -141,13 +141,14 @@ impl Dqn {
     /// # Errors
     /// When the replay is too small for the number of environments.
     pub fn new(config: DqnConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
-        let shortest = task.n_envs * (config.n_step + 2);
+        let shortest = task.n_envs * (config.n_step + task.frame_stack + 1);
         if config.buffer_size < shortest {
             let expected = format!("at least {shortest} transitions for {} environments", task.n_envs);
             return Err(AgentError::bad_value("buffer_size", config.buffer_size, &expected));
         }
         let spec = NetSpec {
             obs_space: task.obs_space.clone(),
+            frame_stack: task.frame_stack,
             hidden: config.hidden.clone(),
             layer_norm: config.layer_norm,
             n_actions: task.n_actions,
@@ -156,7 +157,7 @@ impl Dqn {
             capacity: config.buffer_size,
             n_lanes: task.n_envs,
             frame_bytes: task.obs_space.n_bytes(),
-            frame_stack: 1,
+            frame_stack: task.frame_stack,
             n_step: config.n_step,
             gamma: config.gamma as f32,
         });

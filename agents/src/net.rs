@@ -22,7 +22,7 @@ mod tests {
     use tch::Tensor;
 
     fn spec(obs_space: ObsSpace, hidden: &[usize], layer_norm: bool) -> NetSpec {
-        NetSpec { obs_space, hidden: hidden.to_vec(), layer_norm, n_actions: 3 }
+        NetSpec { obs_space, frame_stack: 1, hidden: hidden.to_vec(), layer_norm, n_actions: 3 }
     }
 
     /// Observations of `space`: sparse planes, standard normal vectors, any state.
@@ -58,7 +58,6 @@ mod tests {
             spec(ObsSpace::Vector { len: 4 }, &[120, 84], false),
             spec(ObsSpace::Vector { len: 4 }, &[64, 32], true),
             spec(ObsSpace::Discrete { n: 16 }, &[], false),
-            spec(ObsSpace::Pixels { shape: [6, 5] }, &[32], false),
         ];
         let mut rng = Pcg32::seed_from_u64(3);
         for spec in specs {
@@ -83,6 +82,18 @@ mod tests {
                 assert_close("gradient", grads.as_slice(), &flat.grad());
             }
         }
+    }
+
+    #[test]
+    fn the_atari_network_is_that_of_mnih_et_al_2015() {
+        let spec =
+            NetSpec { frame_stack: 4, n_actions: 4, ..spec(ObsSpace::Pixels { shape: [84, 84] }, &[512], false) };
+        let layout = Layout::new(&spec);
+        let sizes: Vec<_> = layout.layers.iter().map(|layer| (layer.fan_in, layer.width)).collect();
+        assert_eq!(sizes, [(8 * 8 * 4, 32), (4 * 4 * 32, 64), (3 * 3 * 64, 64), (7 * 7 * 64, 512), (512, 4)]);
+        let params = Tensor::from_slice(&layout.init(&mut Pcg32::seed_from_u64(1)));
+        let obs = Tensor::zeros([2, 4 * 84 * 84], (tch::Kind::Uint8, tch::Device::Cpu));
+        assert_eq!(autograd::forward(&spec, &layout, &params, &obs).size(), [2, 4]);
     }
 
     #[test]

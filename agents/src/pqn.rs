@@ -113,13 +113,15 @@ pub struct Pqn {
     n_steps: u64,
     rollout: Rollout,
     minibatch: Minibatch,
+    /// Where stacked frames are gathered.
+    scratch: Vec<u8>,
 }
 
 /// What a rollout keeps, `[rollout_len, n_envs]` each unless said otherwise.
 struct Rollout {
     /// Steps taken so far.
     len: usize,
-    /// `[rollout_len, n_envs, obs_bytes]`.
+    /// `[rollout_len, n_envs, frame_stack, obs_bytes]`.
     obs: Vec<u8>,
     actions: Vec<u8>,
     rewards: Vec<f32>,
@@ -153,11 +155,12 @@ impl Pqn {
         }
         let spec = NetSpec {
             obs_space: task.obs_space.clone(),
+            frame_stack: task.frame_stack,
             hidden: config.hidden.clone(),
             layer_norm: config.layer_norm,
             n_actions: task.n_actions,
         };
-        let (size, obs_bytes) = (rollout_size / config.n_minibatches, task.obs_space.n_bytes());
+        let (size, obs_bytes) = (rollout_size / config.n_minibatches, spec.obs_bytes());
         Ok(Self {
             network: QNetwork::new(spec, OptimConfig::of(config.optimizer), task.device, &mut seeds.stream("init")),
             n_envs: task.n_envs,
@@ -168,6 +171,7 @@ impl Pqn {
             n_steps: 0,
             rollout: Rollout::new(rollout_size, obs_bytes),
             minibatch: Minibatch { obs: vec![0; size * obs_bytes], actions: vec![0; size], returns: vec![0.0; size] },
+            scratch: vec![],
             config,
         })
     }
@@ -240,9 +244,9 @@ impl Learner for Pqn {
     }
 
     fn observe(&mut self, envs: &VecEnv, actions: &[usize]) -> Result<(), LearnError> {
-        self.rollout.push(envs, actions, &self.config);
+        self.rollout.push(envs, actions, &self.config, &mut self.scratch);
         for (env_idx, _) in envs.transitions().iter().enumerate().filter(|(_, step)| step.truncated) {
-            let q = self.network.q(Weights::Online, envs.final_obs(env_idx));
+            let q = self.network.q(Weights::Online, envs.final_stack(env_idx, &mut self.scratch));
             let at = self.rollout.len * self.n_envs + env_idx;
             self.rollout.values[at] = q[argmax(q)];
         }
@@ -251,7 +255,11 @@ impl Learner for Pqn {
         if self.rollout.len < self.config.rollout_len {
             return Ok(());
         }
-        let last = self.network.q(Weights::Online, envs.obs()).chunks_exact(self.n_actions).map(|q| q[argmax(q)]);
+        let last = self
+            .network
+            .q(Weights::Online, envs.stacks(&mut self.scratch))
+            .chunks_exact(self.n_actions)
+            .map(|q| q[argmax(q)]);
         let last: Vec<f32> = last.collect();
         self.rollout.fill_values(&last);
         self.learn()?;
@@ -282,8 +290,8 @@ impl Rollout {
     }
 
     /// Notes the step that `envs` has just made.
-    fn push(&mut self, envs: &VecEnv, actions: &[usize], config: &PqnConfig) {
-        let (start, obs) = (self.len * actions.len(), envs.prev_obs());
+    fn push(&mut self, envs: &VecEnv, actions: &[usize], config: &PqnConfig, scratch: &mut Vec<u8>) {
+        let (start, obs) = (self.len * actions.len(), envs.prev_stacks(scratch));
         self.obs[self.len * obs.len()..][..obs.len()].copy_from_slice(obs);
         for (env_idx, (action, step)) in actions.iter().zip(envs.transitions()).enumerate() {
             let at = start + env_idx;

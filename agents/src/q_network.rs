@@ -26,8 +26,8 @@ pub struct QNetwork {
     d_q: Vec<f32>,
 }
 
-/// Who computes: plain Rust around matrix products on the CPU, autograd on an accelerator. Both save the same arrays, so that
-/// a run trained on one is read on the other.
+/// Who computes: plain Rust around matrix products for small networks on the CPU, else autograd. Both save the same arrays, so
+/// that a run trained on one device is read on another.
 enum Engine {
     Native(Box<NativeEngine>),
     Autograd(Box<AutogradEngine>),
@@ -69,7 +69,9 @@ impl QNetwork {
     pub fn new(spec: NetSpec, optimizer: OptimConfig, device: Device, rng: &mut Pcg32) -> Self {
         let params = Layout::new(&spec).init(rng);
         let engine = match device {
-            Device::Cpu => Engine::Native(Box::new(NativeEngine::new(spec, optimizer, &params))),
+            Device::Cpu if Network::covers(&spec) => {
+                Engine::Native(Box::new(NativeEngine::new(spec, optimizer, &params)))
+            }
             device => Engine::Autograd(Box::new(AutogradEngine::new(spec, optimizer, device, &params))),
         };
         Self { engine, fitted: Fitted::default(), q: vec![], d_q: vec![] }
@@ -231,7 +233,7 @@ impl AutogradEngine {
             Weights::Online => &self.online,
             Weights::Target => &self.target,
         };
-        let obs = Tensor::from_slice(obs).view([-1, self.spec.obs_space.n_bytes() as i64]).to_device(params.device());
+        let obs = Tensor::from_slice(obs).view([-1, self.spec.obs_bytes() as i64]).to_device(params.device());
         autograd::forward(&self.spec, &self.layout, params, &obs)
     }
 
@@ -279,7 +281,7 @@ mod tests {
     /// Twenty updates on eight transitions; the accelerator's engine is run on the CPU.
     fn losses(engine: impl FnOnce(NetSpec, OptimConfig, &[f32]) -> Engine, rule: Rule) -> (Vec<f64>, Vec<f32>) {
         let obs_space = ObsSpace::Planes { shape: [10, 10, 4] };
-        let spec = NetSpec { obs_space, hidden: vec![32], layer_norm: true, n_actions: 3 };
+        let spec = NetSpec { obs_space, frame_stack: 1, hidden: vec![32], layer_norm: true, n_actions: 3 };
         let mut rng = Pcg32::seed_from_u64(5);
         let params = Layout::new(&spec).init(&mut rng);
         let engine = engine(spec, OptimConfig::of(rule), &params);
@@ -311,7 +313,13 @@ mod tests {
 
     #[test]
     fn a_loss_that_is_not_finite_changes_nothing() {
-        let spec = NetSpec { obs_space: ObsSpace::Discrete { n: 2 }, hidden: vec![], layer_norm: false, n_actions: 2 };
+        let spec = NetSpec {
+            obs_space: ObsSpace::Discrete { n: 2 },
+            frame_stack: 1,
+            hidden: vec![],
+            layer_norm: false,
+            n_actions: 2,
+        };
         let mut network = QNetwork::new(spec, OptimConfig::of(Rule::Adam), Device::Cpu, &mut Pcg32::seed_from_u64(0));
         let obs = 1_u32.to_le_bytes();
         let before = network.q(Weights::Online, &obs).to_vec();

@@ -270,6 +270,7 @@ mod tests {
         Task {
             env_id: "minatar/breakout",
             obs_space,
+            frame_stack: 1,
             n_actions: 3,
             n_envs: 1,
             total_steps: 1,

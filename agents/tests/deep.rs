@@ -19,6 +19,7 @@ impl Training {
         let task = Task {
             env_id,
             obs_space: envs.obs_space().clone(),
+            frame_stack: envs.frame_stack(),
             n_actions: envs.n_actions(),
             n_envs,
             total_steps,
@@ -35,9 +36,9 @@ impl Training {
     /// Makes `steps` steps and returns the mean return of the last twenty episodes they ended.
     fn train(&mut self, steps: usize) -> f64 {
         let mut actions = vec![0; self.envs.n_envs()];
-        let mut returns = vec![];
+        let (mut returns, mut scratch) = (vec![], vec![]);
         for _ in 0..steps / actions.len() {
-            self.agent.act(self.envs.obs(), &mut actions);
+            self.agent.act(self.envs.stacks(&mut scratch), &mut actions);
             self.envs.step(&actions);
             self.agent.observe(&self.envs, &actions).expect("finite losses");
             returns.extend(self.envs.episodes().iter().map(|episode| episode.episode_return));

@@ -49,6 +49,7 @@ impl Run {
         let task = Task {
             env_id: &preset.env,
             obs_space: envs.obs_space().clone(),
+            frame_stack: envs.frame_stack(),
             n_actions: envs.n_actions(),
             n_envs: preset.n_envs,
             total_steps: preset.steps,

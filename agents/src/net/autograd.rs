@@ -1,26 +1,28 @@
 //! The same networks from torch's own operations, differentiated by autograd, on any device.
 
 use super::NetSpec;
-use super::kernels::{FILTERS, NORM_EPSILON};
-use super::layout::{Layer, Layout};
+use super::kernels::NORM_EPSILON;
+use super::layout::{Conv, Layer, Layout};
 use carom_envs::ObsSpace;
 use tch::{Kind, Tensor};
 
 /// Q-values `[B, n_actions]` of `obs`, a `u8` tensor `[B, obs_bytes]`, as a function of the flat vector `params`.
 pub fn forward(spec: &NetSpec, layout: &Layout, params: &Tensor, obs: &Tensor) -> Tensor {
-    let mut x = features(&spec.obs_space, obs);
+    let mut x = features(spec, obs);
     for layer in &layout.layers {
         let bias = vector(params, layer.bias, layer.width);
-        let z = match spec.obs_space {
-            ObsSpace::Planes { shape: [_, _, channels] } if x.dim() == 4 => {
-                // [ky, kx, channel, filter] -> [filter, channel, ky, kx]
-                let kernel = [3, 3, channels as i64, FILTERS as i64];
-                let weight = weight(params, layer).view(kernel).permute([3, 2, 0, 1]);
-                x.permute([0, 3, 1, 2]).conv2d(&weight, Some(&bias), 1, 0, 1, 1).permute([0, 2, 3, 1])
+        let z = match layer.conv {
+            Some(Conv { kernel, stride, channels }) => {
+                // [row, column, channel, filter] -> [filter, channel, row, column]
+                let shape = [kernel, kernel, channels, layer.width].map(|size| size as i64);
+                let weight = weight(params, layer).view(shape).permute([3, 2, 0, 1]);
+                x.conv2d(&weight, Some(&bias), stride as i64, 0, 1, 1)
             }
-            _ => x.matmul(&weight(params, layer)) + bias,
+            // Cells in order, each with its channels: as the passes by hand have them.
+            None if x.dim() == 4 => x.permute([0, 2, 3, 1]).flatten(1, -1).matmul(&weight(params, layer)) + bias,
+            None => x.matmul(&weight(params, layer)) + bias,
         };
-        x = if layer == layout.head() { z } else { rectify(params, layer, &z).flatten(1, -1) };
+        x = if layer == layout.head() { z } else { rectify(params, layer, &z) };
     }
     x
 }
@@ -28,7 +30,13 @@ pub fn forward(spec: &NetSpec, layout: &Layout, params: &Tensor, obs: &Tensor) -
 fn rectify(params: &Tensor, layer: &Layer, z: &Tensor) -> Tensor {
     let Some((scale, shift)) = layer.norm else { return z.relu() };
     let (scale, shift) = (vector(params, scale, layer.width), vector(params, shift, layer.width));
-    z.layer_norm([layer.width as i64], Some(&scale), Some(&shift), f64::from(NORM_EPSILON), false).relu()
+    let norm = |z: &Tensor| {
+        z.layer_norm([layer.width as i64], Some(&scale), Some(&shift), f64::from(NORM_EPSILON), false).relu()
+    };
+    match layer.conv {
+        Some(_) => norm(&z.permute([0, 2, 3, 1])).permute([0, 3, 1, 2]),
+        None => norm(z),
+    }
 }
 
 fn weight(params: &Tensor, layer: &Layer) -> Tensor {
@@ -39,15 +47,21 @@ fn vector(params: &Tensor, start: usize, len: usize) -> Tensor {
     params.narrow(0, start as i64, len as i64)
 }
 
-fn features(space: &ObsSpace, obs: &Tensor) -> Tensor {
-    match *space {
+/// The input as floats: `[B, channels, rows, columns]` where it is an image, else `[B, n_features]`.
+fn features(spec: &NetSpec, obs: &Tensor) -> Tensor {
+    match spec.obs_space {
         ObsSpace::Vector { .. } => obs.view_dtype(Kind::Float),
         ObsSpace::Discrete { n } => {
             obs.view_dtype(Kind::Int).to_kind(Kind::Int64).squeeze_dim(1).one_hot(n as i64).to_kind(Kind::Float)
         }
         ObsSpace::Planes { shape: [rows, cols, channels] } => {
-            obs.view([-1, rows as i64, cols as i64, channels as i64]).to_kind(Kind::Float)
+            let shape = [spec.frame_stack, rows, cols, channels].map(|size| size as i64);
+            let [frames, rows, cols, channels] = shape;
+            let planes = obs.view([-1, frames, rows, cols, channels]).permute([0, 1, 4, 2, 3]);
+            planes.flatten(1, 2).to_kind(Kind::Float)
         }
-        ObsSpace::Pixels { .. } => obs.to_kind(Kind::Float) / 255.0,
+        ObsSpace::Pixels { shape: [rows, cols] } => {
+            obs.view([-1, spec.frame_stack as i64, rows as i64, cols as i64]).to_kind(Kind::Float) / 255.0
+        }
     }
 }

@@ -6,12 +6,14 @@ use carom_envs::ObsSpace;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-/// A Q-network: for planes a 3×3 convolution of sixteen filters, then dense layers, each rectified; last a linear layer
-/// with one output an action.
+/// A Q-network: convolutions where the observation is planes (one, 3×3, of sixteen filters: Young & Tian 2019) or pixels
+/// (three: Mnih et al. 2015, methods), then dense layers, each rectified; last a linear layer with one output an action.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetSpec {
-    /// What the network sees; a discrete state is one-hot.
+    /// What the network sees: one frame of it. A discrete state is one-hot.
     pub obs_space: ObsSpace,
+    /// Frames of an observation, oldest first.
+    pub frame_stack: usize,
     /// Widths of the hidden dense layers.
     pub hidden: Vec<usize>,
     /// Normalise before every rectifier (Ba et al. 2016): over a cell's filters after the convolution, over the features
@@ -21,10 +23,30 @@ pub struct NetSpec {
     pub n_actions: usize,
 }
 
+impl NetSpec {
+    /// Bytes of one observation.
+    pub fn obs_bytes(&self) -> usize {
+        self.frame_stack * self.obs_space.n_bytes()
+    }
+}
+
+/// A convolution without padding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv {
+    /// Width and height of the kernel.
+    pub kernel: usize,
+    /// Cells from one application to the next.
+    pub stride: usize,
+    /// Channels of its input.
+    pub channels: usize,
+}
+
 /// A layer and the places of its parameters in the flat vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// Inputs of one output element: rows of the weight matrix.
+    /// How it slides over its input; a dense layer does not.
+    pub conv: Option<Conv>,
+    /// Inputs of one output element: rows of the weight matrix, for a convolution by kernel row, column and channel.
     pub fan_in: usize,
     /// Outputs (filters): columns of the weight matrix.
     pub width: usize,
@@ -59,22 +81,23 @@ impl Layout {
     /// When a hidden width is no multiple of sixteen in a normalised network.
     pub fn new(spec: &NetSpec) -> Self {
         let mut layout = Self { layers: vec![], len: 0 };
-        let mut features = match spec.obs_space {
-            ObsSpace::Planes { shape: [rows, cols, channels] } => {
-                layout.push(9 * channels, FILTERS, spec.layer_norm);
-                (rows - 2) * (cols - 2) * FILTERS
-            }
-            _ => Raw(spec.obs_space.clone()).n_features(),
-        };
+        let ([mut channels, mut rows, mut cols], convs) = input(spec);
+        for &(kernel, stride, filters) in convs {
+            let conv = Conv { kernel, stride, channels };
+            layout.push(Some(conv), kernel * kernel * channels, filters, spec.layer_norm);
+            channels = filters;
+            [rows, cols] = [rows, cols].map(|cells| (cells - kernel) / stride + 1);
+        }
+        let mut features = channels * rows * cols;
         for &width in &spec.hidden {
-            layout.push(features, width, spec.layer_norm);
+            layout.push(None, features, width, spec.layer_norm);
             features = width;
         }
-        layout.push(features, spec.n_actions, false);
+        layout.push(None, features, spec.n_actions, false);
         layout
     }
 
-    fn push(&mut self, fan_in: usize, width: usize, norm: bool) {
+    fn push(&mut self, conv: Option<Conv>, fan_in: usize, width: usize, norm: bool) {
         assert!(
             !norm || width.is_multiple_of(LANES),
             "a normalised layer's width is a multiple of {LANES}, not {width}"
@@ -87,7 +110,7 @@ impl Layout {
         };
         let (weight, bias) = (place(fan_in * width), place(width));
         let norm = norm.then(|| (place(width), place(width)));
-        self.layers.push(Layer { fan_in, width, weight, bias, norm });
+        self.layers.push(Layer { conv, fan_in, width, weight, bias, norm });
     }
 
     /// The output layer.
@@ -111,5 +134,18 @@ impl Layout {
             }
         }
         params
+    }
+}
+
+/// Channels, rows and columns of the input (a vector is one cell), and each convolution's kernel, stride and filters.
+fn input(spec: &NetSpec) -> ([usize; 3], &'static [(usize, usize, usize)]) {
+    match spec.obs_space {
+        ObsSpace::Planes { shape: [rows, cols, channels] } => {
+            ([spec.frame_stack * channels, rows, cols], &[(3, 1, FILTERS)])
+        }
+        ObsSpace::Pixels { shape: [rows, cols] } => {
+            ([spec.frame_stack, rows, cols], &[(8, 4, 32), (4, 2, 64), (3, 1, 64)])
+        }
+        ref flat => ([spec.frame_stack * Raw(flat.clone()).n_features(), 1, 1], &[]),
     }
 }

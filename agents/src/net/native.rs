@@ -48,8 +48,17 @@ impl Hidden {
 }
 
 impl Network {
+    /// Whether a network of `spec` has its passes here: all but those of pixels or of stacked frames.
+    pub fn covers(spec: &NetSpec) -> bool {
+        spec.frame_stack == 1 && !matches!(spec.obs_space, ObsSpace::Pixels { .. })
+    }
+
     /// The network of `spec`.
+    ///
+    /// # Panics
+    /// When it is not [covered](Network::covers).
     pub fn new(spec: NetSpec) -> Self {
+        assert!(Self::covers(&spec), "the passes of {spec:?} are autograd's");
         let layout = Layout::new(&spec);
         let taps = match spec.obs_space {
             ObsSpace::Planes { shape } => Some(Taps::new(shape)),

@@ -90,6 +90,7 @@ fn make(name: &str, settings: Value, model: &TransitionModel, n_envs: usize) -> 
     let task = Task {
         env_id: "test",
         obs_space,
+        frame_stack: 1,
         n_actions: 2,
         n_envs,
         total_steps: 0,
