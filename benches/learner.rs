@@ -28,6 +28,7 @@ fn task(envs: &VecEnv) -> Task<'static> {
     Task {
         env_id: ENV,
         obs_space: envs.obs_space().clone(),
+        frame_stack: envs.frame_stack(),
         n_actions: envs.n_actions(),
         n_envs: envs.n_envs(),
         total_steps: 10_000_000,
@@ -88,6 +89,7 @@ fn act(c: &mut Criterion) {
         let envs = vector(batch, json!({}));
         let spec = NetSpec {
             obs_space: envs.obs_space().clone(),
+            frame_stack: envs.frame_stack(),
             hidden: vec![128],
             layer_norm: false,
             n_actions: envs.n_actions(),

@@ -13,6 +13,7 @@ fn main() -> Result<()> {
     let task = Task {
         env_id: "taxi",
         obs_space: envs.obs_space().clone(),
+        frame_stack: envs.frame_stack(),
         n_actions: envs.n_actions(),
         n_envs: envs.n_envs(),
         total_steps: 300_000,
