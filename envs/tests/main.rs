@@ -1,5 +1,6 @@
 //! What holds of the environments, seen from outside.
 
+mod breakout; // Atari's: known scores, factors, restore at any frame
 mod golden; // step for step against MinAtar and Gymnasium
 mod gym_rs; // the bridge, both ways
 mod properties; // what every environment promises

@@ -1,6 +1,6 @@
 //! Settings, their errors, and protocol names.
 
-use carom_envs::registry::{ENVS, Settings, make, protocol, resolve, time_limit};
+use carom_envs::registry::{ENVS, Settings, evaluation_overrides, make, protocol, resolve, time_limit};
 use serde_json::{Value, json};
 
 fn settings(value: Value) -> Settings {
@@ -79,4 +79,48 @@ fn protocols_have_the_names_others_use() {
         "FrozenLake8x8-v1, not slippery"
     );
     assert_eq!(protocol("taxi", &Settings::new()), "Taxi-v3");
+}
+
+#[test]
+fn breakouts_protocols_set_what_is_not_given() {
+    let resolved = |overrides| resolve("breakout", &settings(overrides)).unwrap();
+    let dqn = resolved(json!({}));
+    assert_eq!((&dqn["sticky"], &dqn["noop_max"], &dqn["life_loss_terminal"]), (&json!(0.0), &json!(30), &json!(true)));
+    assert_eq!((&dqn["frame_skip"], &dqn["frame_stack"], &dqn["max_steps"]), (&json!(4), &json!(4), &json!(27_000)));
+    let machado = resolved(json!({"protocol": "machado-2018", "noop_max": 5, "frame_skip": 5}));
+    assert_eq!((&machado["sticky"], &machado["noop_max"]), (&json!(0.25), &json!(5)));
+    assert_eq!((&machado["life_loss_terminal"], &machado["max_steps"]), (&json!(false), &json!(21_600)));
+}
+
+#[test]
+fn breakouts_protocols_are_named_with_what_differs() {
+    let breakout = |overrides| protocol("breakout", &settings(overrides));
+    assert_eq!(breakout(json!({})), "dqn-2015");
+    assert_eq!(breakout(json!({"protocol": "machado-2018"})), "machado-2018");
+    assert_eq!(breakout(json!({"sticky": 0.25, "noop_max": 0, "life_loss_terminal": false})), "machado-2018");
+    assert_eq!(breakout(json!({"sticky": 0.25, "noop_max": 0})), "machado-2018, life loss");
+    assert_eq!(
+        breakout(json!({"sticky": 0.1, "fire_reset": true, "action_set": "full", "max_steps": 100})),
+        "dqn-2015, sticky 0.1, FIRE on reset, 18 actions, cap 100"
+    );
+    let mut evaluated = evaluation_overrides("breakout");
+    assert_eq!(Value::Object(evaluated.clone()), json!({"life_loss_terminal": false, "reward_clip": false}));
+    evaluated.insert("frame_skip".to_owned(), 1.into());
+    assert_eq!(protocol("breakout", &evaluated), "dqn-2015, frame skip 1");
+    assert!(evaluation_overrides("cartpole").is_empty());
+}
+
+#[test]
+fn breakouts_settings_are_checked() {
+    let message = |overrides| error("breakout", overrides);
+    let setting = |key: &str| format!("setting `{key}` of environment `breakout` is ");
+    assert_eq!(message(json!({"frame_skip": 0})), setting("frame_skip") + "0, expected a whole number from 1 to 16");
+    assert_eq!(
+        message(json!({"frame_stack": 99})),
+        setting("frame_stack") + "99, expected a whole number from 1 to 16"
+    );
+    assert_eq!(
+        message(json!({"protocol": "dqn"})),
+        setting("protocol") + "\"dqn\", expected `dqn-2015` or `machado-2018`"
+    );
 }

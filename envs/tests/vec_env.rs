@@ -144,3 +144,101 @@ fn a_vector_of_another_size_is_refused() {
     let error = clocks(&[2, 2], None).restore(&clocks(&[2], None).save()).unwrap_err();
     assert!(error.to_string().ends_with("it is of 1 environments, not 2"), "{error}");
 }
+
+#[test]
+fn stacks_hold_the_latest_frames_and_never_those_of_another_episode() {
+    let mut envs = clocks(&[3, 9], Some(9)).with_frame_stack(3);
+    let (mut scratch, mut prev, mut last) = (Vec::new(), Vec::new(), Vec::new());
+    assert_eq!(envs.frame_stack(), 3);
+    assert_eq!(envs.stacks(&mut scratch), [1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0]);
+    envs.step(&[0, 0]);
+    envs.step(&[0, 0]);
+    assert_eq!(envs.obs(), [1, 2, 1, 2], "the present observations stay single frames");
+    assert_eq!(envs.stacks(&mut scratch)[..6], [1, 0, 1, 1, 1, 2]);
+    assert_eq!(envs.prev_stacks(&mut prev)[..6], [1, 0, 1, 0, 1, 1]);
+    envs.step(&[0, 0]);
+    assert_eq!(envs.final_stack(0, &mut last), [1, 1, 1, 2, 1, 3]);
+    assert_eq!(envs.prev_stacks(&mut prev), [1, 0, 1, 1, 1, 2, 1, 0, 1, 1, 1, 2]);
+    assert_eq!(envs.stacks(&mut scratch), [2, 0, 2, 0, 2, 0, 1, 1, 1, 2, 1, 3]);
+    envs.step(&[0, 0]);
+    assert_eq!(envs.stacks(&mut scratch)[..6], [2, 0, 2, 0, 2, 1]);
+}
+
+#[test]
+fn a_stack_of_one_is_the_observation_itself() {
+    let mut envs = clocks(&[2], None);
+    envs.step(&[0]);
+    envs.step(&[0]);
+    let mut scratch = Vec::new();
+    assert_eq!(envs.stacks(&mut scratch).as_ptr(), envs.obs().as_ptr());
+    assert_eq!(envs.prev_stacks(&mut scratch).as_ptr(), envs.prev_obs().as_ptr());
+    assert_eq!(envs.final_stack(0, &mut scratch).as_ptr(), envs.final_obs(0).as_ptr());
+    assert!(scratch.is_empty());
+}
+
+#[test]
+fn a_restored_vector_has_its_stacks_again() {
+    let vector = || registry::make_vec("breakout", &registry::Settings::new(), streams(3)).unwrap();
+    let mut envs = vector();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for t in 0..150 {
+        envs.step(&[t % 4, 1, t / 9 % 4]);
+        if t % 30 < 3 {
+            let mut restored = vector();
+            restored.restore(&envs.save()).unwrap();
+            assert_eq!(restored.stacks(&mut ours), envs.stacks(&mut theirs), "step {t}");
+            restored.step(&[1, 2, 3]);
+            envs.step(&[1, 2, 3]);
+            assert_eq!(restored.stacks(&mut ours), envs.stacks(&mut theirs), "after step {t}");
+            assert_eq!(restored.prev_stacks(&mut ours), envs.prev_stacks(&mut theirs), "after step {t}");
+        }
+    }
+}
+
+#[test]
+fn a_stack_of_another_size_is_refused() {
+    let saved = |n_steps| {
+        let mut envs = registry::make_vec("breakout", &registry::Settings::new(), streams(1)).unwrap();
+        (0..n_steps).for_each(|_| drop(envs.step(&[0]).to_vec()));
+        envs.save()
+    };
+    let mut state = saved(3);
+    state[0]["stack"][1] = "000100".into();
+    let mut envs = registry::make_vec("breakout", &registry::Settings::new(), streams(1)).unwrap();
+    let error = envs.restore(&state).unwrap_err();
+    assert!(error.to_string().ends_with("a frame of 7056 bytes is not one"), "{error}");
+}
+
+#[test]
+fn clipped_rewards_leave_returns_true() {
+    let mut envs = clocks(&[3], None).with_reward_clip(true);
+    let rewards: Vec<_> = (0..3).map(|_| envs.step(&[0])[0].reward).collect();
+    assert_eq!(rewards, [1.0; 3]);
+    assert_eq!(envs.episodes()[0].episode_return, 1.5);
+}
+
+/// A game of Breakout played by no one but the button: five lives.
+#[test]
+fn a_lost_life_ends_an_episode_for_the_learner_but_not_the_game() {
+    let play = |life_loss_terminal: bool| {
+        let settings = serde_json::json!({"life_loss_terminal": life_loss_terminal, "noop_max": 0});
+        let mut envs = registry::make_vec("breakout", settings.as_object().unwrap(), streams(1)).unwrap();
+        let (mut n_terminated, mut lives) = (0, vec![]);
+        loop {
+            n_terminated += usize::from(envs.step(&[1])[0].terminated);
+            let mut factors = vec![0.0; envs.env(0).factor_names().len()];
+            envs.env(0).factors(&mut factors);
+            lives.push(factors[7]);
+            if let [episode] = *envs.episodes() {
+                assert_eq!(*lives.last().unwrap(), 5.0, "a new game");
+                return (n_terminated, *lives.iter().min_by(|a, b| a.total_cmp(b)).unwrap(), episode.length);
+            }
+        }
+    };
+    let (n_terminated, least_lives, length) = play(true);
+    assert_eq!((n_terminated, least_lives), (5, 1.0));
+    let (n_terminated, least_lives, whole) = play(false);
+    assert_eq!((n_terminated, least_lives), (1, 1.0));
+    // Resets between lives play a step of their own, which no episode counts.
+    assert!(length.abs_diff(whole) <= 8, "{length} and {whole}");
+}
