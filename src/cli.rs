@@ -3,10 +3,12 @@
 mod doctor;
 mod eval;
 mod list;
+mod play;
 mod plot;
 mod resume;
 mod trace;
 mod train;
+mod watch;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -24,6 +26,8 @@ const EXAMPLES: &str = "Examples:
   carom train --preset minatar-breakout-dqn        learn Breakout in a few minutes
   carom train --env taxi --agent q-learning        the preset of this pair is found by itself
   carom eval runs/taxi-q-learning-s0               play the greedy policy and score it
+  carom watch runs/taxi-q-learning-s0              see it play, in the terminal or as a GIF
+  carom play --env breakout                        play yourself
   carom list envs                                  what there is to play";
 
 #[derive(Subcommand)]
@@ -32,6 +36,8 @@ enum Command {
     Resume(resume::Arguments),
     Eval(eval::Arguments),
     Plot(plot::Args),
+    Watch(watch::Arguments),
+    Play(play::Arguments),
     Trace(trace::Arguments),
     List(list::Arguments),
     Doctor(doctor::Args),
@@ -47,6 +53,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Resume(arguments) => resume::run(arguments),
         Command::Eval(arguments) => eval::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Plot(arguments) => plot::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Watch(arguments) => watch::run(arguments),
+        Command::Play(arguments) => play::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Trace(arguments) => trace::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::List(arguments) => list::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Doctor(arguments) => doctor::run(arguments).map(|()| ExitCode::SUCCESS),

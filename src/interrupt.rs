@@ -9,11 +9,18 @@ pub(crate) const EXIT_CODE: u8 = 130;
 
 /// Listens for Ctrl-C, and for the requests to end that a system sends when it shuts down.
 pub(crate) fn listen() -> anyhow::Result<()> {
-    ctrlc::set_handler(|| {
+    listen_saying(Some("interrupted: saving a checkpoint; once more leaves without"))
+}
+
+/// As [`listen`], with what the first Ctrl-C is answered with.
+pub(crate) fn listen_saying(answer: Option<&'static str>) -> anyhow::Result<()> {
+    ctrlc::set_handler(move || {
         if REQUESTED.swap(true, Ordering::Relaxed) {
             std::process::exit(EXIT_CODE.into());
         }
-        eprintln!("\ninterrupted: saving a checkpoint; once more leaves without");
+        if let Some(answer) = answer {
+            eprintln!("\n{answer}");
+        }
     })?;
     Ok(())
 }

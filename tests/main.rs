@@ -5,6 +5,7 @@
 //! - [`resume`]: stopping and going on leaves the same bytes as never stopping; damaged checkpoints
 //! - [`eval`]: scores, and their names in JSON
 //! - [`trace`]: given actions, row by row and as a NumPy array
+//! - [`watch`]: an episode as a GIF; what `watch` and `play` say without a terminal
 //! - [`mistakes`]: each likely mistake, its message, and nothing half-written
 
 mod eval;
@@ -14,3 +15,4 @@ mod program;
 mod resume;
 mod trace;
 mod train;
+mod watch;

@@ -1,0 +1,214 @@
+//! `carom play`: the same games, played by a person.
+
+use super::watch::{ending, env_settings, number, plural};
+use crate::config::Settings;
+use crate::game::Game;
+use crate::interrupt;
+use crate::terminal::{Held, Key, Keys, Lines, Meaning, Pace, Terminal};
+use anyhow::Result;
+use carom_envs::{ObsSpace, Seeds, registry as envs};
+use clap::Args;
+use crossterm::event::KeyCode;
+use serde_json::json;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Play an environment yourself in the terminal
+///
+/// Arrow keys or WASD move, space fires; other actions have the letters shown below the picture. Games of squares wait for your
+/// move, the others begin with your first key. p pauses, r begins again after the end, + and - change the speed, q quits.
+/// Breakout is played frame by frame, 60 a second, without sticky actions; --set changes that.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  carom play --env breakout\n  carom play --env frozen-lake --set env.slippery=false"
+)]
+pub(super) struct Arguments {
+    /// Environment (`carom list envs`)
+    #[arg(long, value_name = "ID")]
+    env: String,
+    /// Seed of the game [default: another one every time]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// A setting of the environment, e.g. env.sticky=0.1; may be repeated
+    #[arg(long, value_name = "env.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// What makes a game harder for agents would only annoy people: laid over the defaults of the environments that have it.
+const FOR_PEOPLE: [(&str, u64); 3] = [("frame_skip", 1), ("sticky", 0), ("noop_max", 0)];
+
+/// How often a game that waits looks whether it is to end.
+const IDLE: Duration = Duration::from_millis(200);
+
+pub(super) fn run(arguments: Arguments) -> Result<()> {
+    let settings = for_people(&arguments.env, env_settings(&arguments.set)?)?;
+    let seed = arguments.seed.unwrap_or_else(any_seed);
+    let game = Game::new(&arguments.env, &settings, Seeds::new(seed).stream("eval/0"))?;
+    let terminal = Terminal::open("`carom watch --gif FILE` writes a GIF of a policy instead")?;
+    interrupt::listen_saying(None)?;
+    let mut table = Table::new(game, &terminal);
+    table.play(terminal)?;
+    table.told.iter().for_each(|line| println!("{line}"));
+    Ok(())
+}
+
+fn for_people(id: &str, given: Settings) -> Result<Settings> {
+    let known = envs::resolve(id, &given)?;
+    let ours = FOR_PEOPLE.iter().filter(|(key, _)| known.contains_key(*key));
+    let mut settings: Settings = ours.map(|&(key, value)| (key.to_owned(), json!(value))).collect();
+    settings.extend(given);
+    Ok(settings)
+}
+
+/// From the clock: people want another game every time.
+fn any_seed() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Waits for the first key, so that nobody is taken by surprise.
+    Ready,
+    Running,
+    Paused,
+    Over,
+}
+
+/// A game with somebody in front of it.
+struct Table {
+    game: Game,
+    keys: Keys,
+    held: Held,
+    /// An action of a key that is not held but struck, for the next step.
+    struck: Option<usize>,
+    pace: Pace,
+    phase: Phase,
+    best: Option<f64>,
+    told: Vec<String>,
+}
+
+impl Table {
+    fn new(game: Game, terminal: &Terminal) -> Self {
+        let keys = Keys::new(game.action_names());
+        let (held, pace) = (Held::new(terminal.tells_releases()), Pace::new(speed(&game)));
+        let phase = if game.is_turn_based() { Phase::Running } else { Phase::Ready };
+        Self { game, keys, held, struck: None, pace, phase, best: None, told: vec![] }
+    }
+
+    fn play(&mut self, mut terminal: Terminal) -> Result<()> {
+        while !interrupt::requested() {
+            let picture = self.game.picture();
+            terminal.show(&picture, Game::pixel_aspect(&picture), &self.lines())?;
+            let is_running = self.phase == Phase::Running && !self.game.is_turn_based();
+            let mut wait = if is_running { self.pace.wait(Instant::now()) } else { IDLE };
+            while let Some(key) = terminal.key(wait)? {
+                if !key.is_release && matches!(key.code, KeyCode::Char('q' | 'Q') | KeyCode::Esc) {
+                    return Ok(());
+                }
+                self.take(key);
+                wait = Duration::ZERO;
+            }
+            if terminal.is_too_small() && is_running {
+                self.phase = Phase::Paused;
+            }
+            self.advance(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Makes the steps that are due.
+    fn advance(&mut self, now: Instant) {
+        if self.phase != Phase::Running || self.game.is_turn_based() {
+            return self.pace.skip(now);
+        }
+        for _ in 0..self.pace.due(now) {
+            let held = self.held.take(now);
+            let action = self.struck.take().unwrap_or_else(|| self.keys.action(&held, self.game.step));
+            self.step(action);
+            if self.phase == Phase::Over {
+                break;
+            }
+        }
+    }
+
+    fn step(&mut self, action: usize) {
+        self.game.play(action);
+        if self.game.end.is_some() {
+            let score = self.game.episode_return;
+            self.best = Some(self.best.map_or(score, |best| best.max(score)));
+            let steps = plural(self.game.step, "step");
+            self.told.push(format!("game {}: score {}, {steps}", self.game.episode, number(score)));
+            self.phase = Phase::Over;
+        }
+    }
+
+    fn take(&mut self, key: Key) {
+        let meaning = self.keys.meaning(key.code);
+        if key.is_release {
+            if let Some(Meaning::Control(control)) = meaning {
+                self.held.release(control);
+            }
+            return;
+        }
+        match (self.phase, meaning, key.code) {
+            (Phase::Ready | Phase::Running, Some(meaning), _) => {
+                self.phase = Phase::Running;
+                self.act(meaning);
+            }
+            (Phase::Over, _, KeyCode::Char('r' | 'R') | KeyCode::Enter) => {
+                self.game.begin();
+                self.held.clear();
+                self.phase = if self.game.is_turn_based() { Phase::Running } else { Phase::Ready };
+            }
+            (Phase::Paused, _, KeyCode::Char('p' | 'P' | ' ') | KeyCode::Enter) => self.phase = Phase::Running,
+            // Without a key to fire, space is free.
+            (Phase::Running, None, KeyCode::Char('p' | 'P' | ' ')) if !self.game.is_turn_based() => {
+                self.held.clear();
+                self.phase = Phase::Paused;
+            }
+            (Phase::Ready, None, KeyCode::Char(' ') | KeyCode::Enter) => self.phase = Phase::Running,
+            (_, _, code) => _ = self.pace.takes(code),
+        }
+    }
+
+    fn act(&mut self, meaning: Meaning) {
+        match (meaning, self.game.is_turn_based()) {
+            (Meaning::Control(control), true) => {
+                if let Some(action) = self.keys.playing(&[control]) {
+                    self.step(action);
+                }
+            }
+            (Meaning::Action(action), true) => self.step(action),
+            (Meaning::Control(control), false) => self.held.press(control, Instant::now()),
+            (Meaning::Action(action), false) => self.struck = Some(action),
+        }
+    }
+
+    fn lines(&self) -> Lines {
+        let game = &self.game;
+        let mut status = vec![game.id.clone(), format!("score {:<4}", number(game.episode_return))];
+        status.extend(game.lives().map(|lives| format!("lives {lives}")));
+        status.push(format!("step {:<4}", game.step));
+        let state = match (self.phase, game.end) {
+            (Phase::Over, Some(end)) => ending(end),
+            (Phase::Paused, _) => "paused",
+            _ => "",
+        };
+        status.push(state.to_owned());
+        status.extend(self.best.map(|best| format!("best {}", number(best))));
+        let is_real_time = !game.is_turn_based();
+        let pause = if is_real_time { "p pause" } else { "" };
+        let speed = if is_real_time { self.pace.help() } else { String::new() };
+        let help = match self.phase {
+            Phase::Ready => vec!["press a key to begin:".to_owned(), self.keys.help(), "q quit".to_owned(), speed],
+            Phase::Running => vec![self.keys.help(), pause.to_owned(), "q quit".to_owned(), speed],
+            Phase::Paused => vec!["p go on".to_owned(), "q quit".to_owned(), speed],
+            Phase::Over => vec!["r play again".to_owned(), "q quit".to_owned()],
+        };
+        Lines { status, help }
+    }
+}
+
+/// Steps a second for a person: half of [`Game::speed`] where a pole falls faster than anybody reacts.
+fn speed(game: &Game) -> f64 {
+    if matches!(game.env().obs_space(), ObsSpace::Vector { .. }) { game.speed() / 2.0 } else { game.speed() }
+}

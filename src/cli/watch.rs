@@ -1,0 +1,318 @@
+//! `carom watch`: a policy at play, in the terminal or as a GIF.
+
+use crate::config::{Layer, Settings};
+use crate::game::{End, Game};
+use crate::human::parse_count;
+use crate::interrupt;
+use crate::movie::Movie;
+use crate::run::{self, checkpoint};
+use crate::session::Session;
+use crate::terminal::{Lines, Pace, Terminal};
+use anyhow::{Context, Result, ensure};
+use carom_envs::{Seeds, registry as envs};
+use clap::{ArgGroup, Args, ValueEnum};
+use crossterm::event::KeyCode;
+use rand::Rng;
+use rand_pcg::Pcg32;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Watch a run's greedy policy, or a random one, in the terminal, or write it as a GIF
+///
+/// Keys: q quits, space pauses, n makes a single step, + and - change the speed. The first episode of a run is the first that
+/// `carom eval` plays with the same seed.
+#[derive(Args)]
+#[command(group = ArgGroup::new("what").required(true), after_help = "Examples:
+  carom watch runs/minatar-breakout-dqn-s0
+  carom watch runs/minatar-breakout-dqn-s0 --gif breakout.gif
+  carom watch --env breakout --agent scripted --fps 60")]
+pub(super) struct Arguments {
+    /// The run's directory
+    #[arg(value_name = "RUN", group = "what")]
+    run: Option<PathBuf>,
+    /// Environment to watch without a run (`carom list envs`)
+    #[arg(long, value_name = "ID", group = "what")]
+    env: Option<String>,
+    /// Who plays the environment
+    #[arg(long, value_name = "NAME", requires = "env", conflicts_with = "run", default_value = "random")]
+    agent: Untrained,
+    /// Write an animated GIF instead of drawing in the terminal
+    #[arg(long, value_name = "FILE")]
+    gif: Option<PathBuf>,
+    /// Episodes to play [default: one in a GIF, else until q is pressed]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    episodes: Option<u64>,
+    /// Time limit of an episode, in place of the environment's own
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    max_steps: Option<u64>,
+    /// Seed of the episodes [default: the run's, else 0]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Probability of a uniformly random action instead of the policy's
+    #[arg(long, value_name = "E", default_value_t = 0.0)]
+    epsilon: f64,
+    /// A setting of the environment, e.g. env.sticky=0; may be repeated
+    #[arg(long, value_name = "env.KEY=VALUE")]
+    set: Vec<String>,
+    /// Steps a second [default: as suits the environment]
+    #[arg(long, value_name = "N")]
+    fps: Option<f64>,
+}
+
+/// Who plays without having been trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Untrained {
+    /// Uniformly random actions
+    Random,
+    /// The player written for the game, where there is one
+    Scripted,
+}
+
+/// How long the end of an episode is to be seen.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How often a paused game looks whether it is to end.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// Steps of the longest episode in a GIF where nothing else limits it: a greedy policy may never end one.
+const LONGEST_IN_GIF: u64 = 10_000;
+
+pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
+    let Arguments { episodes, fps, epsilon, .. } = arguments;
+    ensure!(episodes != Some(0), "--episodes is 0: at least one is needed");
+    ensure!(arguments.max_steps != Some(0), "--max-steps is 0: an episode has at least one step");
+    ensure!((0.0..=1.0).contains(&epsilon), "--epsilon is {epsilon}: expected a number in 0..=1");
+    ensure!(fps.is_none_or(|fps| (0.1..=1000.0).contains(&fps)), "--fps: expected a number in 0.1..=1000");
+    if let Some(path) = &arguments.gif {
+        let is_gif = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif"));
+        ensure!(is_gif, "--gif {}: give a name that ends in .gif", path.display());
+    }
+    let (mut game, mut player) = arguments.prepare()?;
+    let speed = fps.unwrap_or(game.speed());
+    match &arguments.gif {
+        Some(path) => record(&mut game, &mut player, path, episodes.unwrap_or(1), speed),
+        None => {
+            let returns = show(&mut game, &mut player, episodes.unwrap_or(u64::MAX), speed)?;
+            if !returns.is_empty() {
+                let mean = returns.iter().sum::<f64>() / returns.len() as f64;
+                println!("{} watched, mean return {}", plural(returns.len() as u64, "episode"), number(mean));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl Arguments {
+    fn prepare(&self) -> Result<(Game, Player)> {
+        let set = env_settings(&self.set)?;
+        let (id, given, policy, seed) = match (&self.run, &self.env) {
+            (Some(dir), _) => {
+                let config = run::config(dir)?;
+                let checkpoint = checkpoint::newest(dir)?;
+                let (id, settings, seed) = (config.env.clone(), config.env_settings.clone(), config.seed);
+                let mut session = Session::new(config)?;
+                checkpoint.load_agent(&mut session)?;
+                (id, settings, Policy::Trained(Box::new(session)), seed)
+            }
+            (None, id) => (id.clone().unwrap_or_default(), Settings::new(), Policy::Untrained(self.agent), 0),
+        };
+        let seeds = Seeds::new(self.seed.unwrap_or(seed));
+        let settings = self.with_limit(&id, Settings::from_iter(given.into_iter().chain(set)))?;
+        let game = Game::new(&id, &settings, seeds.stream("eval/0"))?;
+        policy.check(&game)?;
+        Ok((game, Player { policy, epsilon: self.epsilon, rng: seeds.stream("eval/explore") }))
+    }
+
+    fn with_limit(&self, id: &str, mut settings: Settings) -> Result<Settings> {
+        let is_endless = envs::time_limit(&envs::resolve(id, &settings)?).is_none();
+        let limit = self.max_steps.or((self.gif.is_some() && is_endless).then_some(LONGEST_IN_GIF));
+        settings.extend(limit.map(|limit| ("max_steps".to_owned(), limit.into())));
+        Ok(settings)
+    }
+}
+
+/// The environment's settings in `--set`, where there is nothing but an environment.
+pub(super) fn env_settings(assignments: &[String]) -> Result<Settings> {
+    for assignment in assignments {
+        ensure!(
+            assignment.trim_start().starts_with("env."),
+            "--set {assignment}: only the environment can be set here, by env.KEY=VALUE"
+        );
+    }
+    Ok(Layer::from_assignments(assignments)?.env_settings)
+}
+
+/// What decides on actions.
+enum Policy {
+    Trained(Box<Session>),
+    Untrained(Untrained),
+}
+
+impl Policy {
+    /// Refuses a game that it cannot play.
+    fn check(&self, game: &Game) -> Result<()> {
+        match self {
+            Policy::Trained(session) => {
+                let (trained, env) = (&session.envs, game.env());
+                let is_same = trained.obs_space() == &env.obs_space()
+                    && trained.frame_stack() == game.frame_stack()
+                    && trained.n_actions() == game.action_names().len();
+                ensure!(is_same, "--set: with these settings the run's policy would see or do something else");
+            }
+            Policy::Untrained(Untrained::Scripted) => {
+                let is_there = game.env().scripted_action().is_some();
+                ensure!(is_there, "nobody has written a player for `{}`; --agent random plays anything", game.id);
+            }
+            Policy::Untrained(Untrained::Random) => {}
+        }
+        Ok(())
+    }
+}
+
+/// A policy with some randomness.
+struct Player {
+    policy: Policy,
+    epsilon: f64,
+    rng: Pcg32,
+}
+
+impl Player {
+    fn play(&mut self, game: &mut Game) {
+        let n_actions = game.action_names().len() as u32;
+        let explores = self.epsilon > 0.0 && self.rng.gen_bool(self.epsilon);
+        let action = match &mut self.policy {
+            Policy::Trained(session) if !explores => {
+                let mut action = [0];
+                session.trainer.agent().greedy(game.stack(), &mut action);
+                action[0]
+            }
+            Policy::Untrained(Untrained::Scripted) if !explores => game.env().scripted_action().unwrap_or(0),
+            _ => self.rng.gen_range(0..n_actions) as usize,
+        };
+        game.play(action);
+    }
+}
+
+/// Draws in the terminal until enough episodes are over or somebody quits; gives the returns of those over.
+fn show(game: &mut Game, player: &mut Player, episodes: u64, speed: f64) -> Result<Vec<f64>> {
+    let mut terminal = Terminal::open("--gif FILE writes a GIF instead")?;
+    interrupt::listen_saying(None)?;
+    let (mut pace, mut is_paused, mut returns) = (Pace::new(speed), false, Vec::new());
+    let mut ended_at = None;
+    while !interrupt::requested() {
+        let picture = game.picture();
+        terminal.show(&picture, Game::pixel_aspect(&picture), &lines(game, &pace, is_paused))?;
+        let is_still = is_paused || terminal.is_too_small();
+        let wait = if is_still || ended_at.is_some() { IDLE } else { pace.wait(Instant::now()) };
+        let mut steps = 0;
+        if let Some(key) = terminal.key(wait)?.filter(|key| !key.is_release) {
+            match key.code {
+                KeyCode::Char('q' | 'Q') | KeyCode::Esc => break,
+                KeyCode::Char(' ') => is_paused = !is_paused,
+                KeyCode::Char('n') => (is_paused, steps) = (true, 1),
+                code => _ = pace.takes(code),
+            }
+        }
+        let now = Instant::now();
+        let is_still = is_paused || terminal.is_too_small();
+        if is_still {
+            pace.skip(now);
+        } else {
+            steps = pace.due(now);
+        }
+        // Where episodes fly past, so do their ends.
+        let linger = LINGER.mul_f64((game.speed() / pace.speed).min(1.0));
+        match ended_at {
+            Some(at) if steps > 0 && (is_still || now.duration_since(at) >= linger) => {
+                if game.episode >= episodes {
+                    break;
+                }
+                game.begin();
+                ended_at = None;
+            }
+            Some(_) => {}
+            None => {
+                for _ in 0..steps {
+                    player.play(game);
+                    if game.end.is_some() {
+                        returns.push(game.episode_return);
+                        ended_at = Some(now);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    Ok(returns)
+}
+
+/// Writes episodes as a GIF.
+fn record(game: &mut Game, player: &mut Player, path: &Path, episodes: u64, speed: f64) -> Result<ExitCode> {
+    interrupt::listen_saying(Some("interrupted: finishing the GIF; once more leaves it unfinished"))?;
+    let mut movie = Movie::create(path, &game.picture())?;
+    loop {
+        movie.show(&game.picture(), 1.0 / speed)?;
+        if interrupt::requested() {
+            break;
+        }
+        player.play(game);
+        if game.end.is_some() {
+            movie.show(&game.picture(), LINGER.as_secs_f64())?;
+            eprintln!("{}", summary(game));
+            if game.episode >= episodes {
+                break;
+            }
+            game.begin();
+        }
+    }
+    let n_frames = movie.finish().with_context(|| format!("cannot finish {}", path.display()))?;
+    eprintln!("{}", plural(n_frames, "frame"));
+    println!("{}", path.display());
+    Ok(if interrupt::requested() { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
+}
+
+fn lines(game: &Game, pace: &Pace, is_paused: bool) -> Lines {
+    let mut status = vec![game.id.clone(), format!("episode {}", game.episode)];
+    status.push(format!("step {:<4}", game.step));
+    status.push(format!("return {:<4}", number(game.episode_return)));
+    let longest = game.action_names().iter().map(|name| name.len()).max().unwrap_or(0);
+    let (name, reward) = match game.last {
+        Some((action, reward)) => (game.action_names()[action], format!("reward {}", number(reward.into()))),
+        None => ("", String::new()),
+    };
+    status.push(format!("{name:longest$}"));
+    status.push(format!("{reward:<9}"));
+    status.extend(game.lives().map(|lives| format!("lives {lives}")));
+    status.extend(game.end.map(|end| ending(end).to_owned()));
+    let space = if is_paused { "space go on" } else { "space pause" };
+    let help = ["q quit", space, "n step"].map(str::to_owned).into_iter();
+    Lines { status, help: help.chain([pace.help()]).collect() }
+}
+
+fn summary(game: &Game) -> String {
+    let note = match game.end {
+        Some(End::Truncated) => ", cut off by the time limit",
+        _ => "",
+    };
+    let steps = plural(game.step, "step");
+    format!("episode {}: return {}, {steps}{note}", game.episode, number(game.episode_return))
+}
+
+/// `1 step`, `2 steps`.
+pub(super) fn plural(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// How an episode ended, in a word or two.
+pub(super) fn ending(end: End) -> &'static str {
+    match end {
+        End::Terminated => "ended",
+        End::Truncated => "time limit",
+    }
+}
+
+/// A reward or return: whole where it is, else with two decimals.
+pub(super) fn number(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value}") } else { format!("{value:.2}") }
+}

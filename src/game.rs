@@ -1,0 +1,195 @@
+//! One environment played step by step before somebody's eyes: as [`carom_envs::VecEnv`] does it, but the end of an episode
+//! stays to be seen until the next is begun.
+
+use crate::config::Settings;
+use anyhow::{Result, anyhow};
+use carom_envs::{Env, ObsSpace, Picture, registry as envs};
+use rand_pcg::Pcg32;
+use serde_json::Value;
+
+/// A game that can draw itself.
+pub(crate) struct Game {
+    /// Its environment's id.
+    pub id: String,
+    /// Episodes begun.
+    pub episode: u64,
+    /// Steps of this one.
+    pub step: u64,
+    /// Sum of its rewards.
+    pub episode_return: f64,
+    /// The latest action and its reward; none before the first.
+    pub last: Option<(usize, f32)>,
+    /// How it ended.
+    pub end: Option<End>,
+    env: Box<dyn Env>,
+    rng: Pcg32,
+    frame_skip: u64,
+    max_steps: Option<u64>,
+    /// The observations that an agent acts on, the oldest first.
+    stack: Vec<u8>,
+    obs_bytes: usize,
+}
+
+/// How an episode ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By the game's rules.
+    Terminated,
+    /// By the time limit.
+    Truncated,
+}
+
+impl Game {
+    /// Begins the first episode. What eases training alone is off.
+    ///
+    /// # Errors
+    /// When the environment or a setting does not exist, or it cannot draw itself.
+    pub fn new(id: &str, settings: &Settings, rng: Pcg32) -> Result<Self> {
+        let mut settings = envs::resolve(id, settings)?;
+        settings.extend(envs::evaluation_overrides(id));
+        let env = envs::make(id, &settings)?;
+        let number = |key: &str| settings.get(key).and_then(Value::as_u64).unwrap_or(1);
+        let obs_bytes = env.obs_space().n_bytes();
+        let mut game = Self {
+            id: id.to_owned(),
+            episode: 0,
+            step: 0,
+            episode_return: 0.0,
+            last: None,
+            end: None,
+            env,
+            rng,
+            frame_skip: number("frame_skip"),
+            max_steps: envs::time_limit(&settings),
+            stack: vec![0; number("frame_stack") as usize * obs_bytes],
+            obs_bytes,
+        };
+        game.begin();
+        game.env.picture().ok_or_else(|| anyhow!("environment `{id}` cannot draw itself: there is nothing to see"))?;
+        Ok(game)
+    }
+
+    /// Begins the next episode.
+    pub fn begin(&mut self) {
+        self.env.reset(&mut self.rng);
+        for frame in self.stack.chunks_exact_mut(self.obs_bytes) {
+            self.env.observe(frame);
+        }
+        self.episode += 1;
+        (self.step, self.episode_return, self.last, self.end) = (0, 0.0, None, None);
+    }
+
+    /// Plays `action`.
+    pub fn play(&mut self, action: usize) {
+        let step = self.env.step(action, &mut self.rng);
+        self.stack.rotate_left(self.obs_bytes);
+        let newest = self.stack.len() - self.obs_bytes;
+        self.env.observe(&mut self.stack[newest..]);
+        self.step += 1;
+        self.episode_return += f64::from(step.reward);
+        self.last = Some((action, step.reward));
+        self.end = if step.terminated {
+            Some(End::Terminated)
+        } else {
+            self.max_steps.is_some_and(|max_steps| self.step >= max_steps).then_some(End::Truncated)
+        };
+    }
+
+    /// The environment.
+    pub fn env(&self) -> &dyn Env {
+        &*self.env
+    }
+
+    /// The stack of observations to act on, the oldest first.
+    pub fn stack(&self) -> &[u8] {
+        &self.stack
+    }
+
+    /// Observations in the stack.
+    pub fn frame_stack(&self) -> usize {
+        self.stack.len() / self.obs_bytes
+    }
+
+    /// The present picture.
+    pub fn picture(&self) -> Picture {
+        self.env.picture().expect("an environment that has a picture always has one")
+    }
+
+    /// Names of the actions.
+    pub fn action_names(&self) -> &[&'static str] {
+        self.env.action_names()
+    }
+
+    /// Lives left, in a game that has lives.
+    pub fn lives(&self) -> Option<u64> {
+        let names = self.env.factor_names();
+        let at = names.iter().position(|&name| name == "lives")?;
+        let mut factors = vec![0.0; names.len()];
+        self.env.factors(&mut factors);
+        Some(factors[at] as u64)
+    }
+
+    /// Whether nothing happens until the player acts.
+    pub fn is_turn_based(&self) -> bool {
+        matches!(self.env.obs_space(), ObsSpace::Discrete { .. })
+    }
+
+    /// Steps a second at which the game is good to watch: 60 frames of an Atari, CartPole's own 50, a few squares of a grid.
+    pub fn speed(&self) -> f64 {
+        match self.env.obs_space() {
+            ObsSpace::Pixels { .. } => 60.0 / self.frame_skip as f64,
+            ObsSpace::Vector { .. } => 50.0,
+            ObsSpace::Planes { .. } => 6.0,
+            ObsSpace::Discrete { .. } => 4.0,
+        }
+    }
+
+    /// How many times as wide as high a pixel of `picture` is: an Atari's fill a screen of 4:3.
+    pub fn pixel_aspect(picture: &Picture) -> f64 {
+        if (picture.width, picture.height) == (160, 210) { 1.75 } else { 1.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carom_envs::Seeds;
+    use serde_json::json;
+
+    fn game(id: &str, settings: Value) -> Game {
+        let settings = settings.as_object().cloned().unwrap_or_default();
+        Game::new(id, &settings, Seeds::new(3).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    #[test]
+    fn episodes_are_those_of_the_vectoriser_and_their_end_stays() {
+        let id = "breakout";
+        let mut settings = envs::evaluation_overrides(id);
+        settings.insert("max_steps".to_owned(), json!(12));
+        let mut envs = envs::make_vec(id, &settings, vec![Seeds::new(3).stream("eval/0")]).expect("valid");
+        let mut game = game(id, Value::Object(settings));
+        let mut scratch = Vec::new();
+        for step in 0..40 {
+            assert_eq!(game.stack(), envs.stacks(&mut scratch), "step {step}");
+            let action = [1, 2, 3, 3][step % 4];
+            game.play(action);
+            envs.step(&[action]);
+            let end = envs.transitions()[0].truncated.then_some(End::Truncated);
+            assert_eq!((game.end, game.last), (end, Some((action, envs.transitions()[0].reward))));
+            if game.end.is_some() {
+                assert_eq!((game.step, game.stack()), (12, envs.final_stack(0, &mut scratch)));
+                game.begin();
+            }
+        }
+        assert_eq!((game.episode, game.frame_stack(), game.lives()), (4, 4, Some(5)));
+    }
+
+    #[test]
+    fn speeds_suit_the_game() {
+        assert_eq!(game("breakout", json!({})).speed(), 15.0);
+        assert_eq!(game("breakout", json!({"frame_skip": 1})).speed(), 60.0);
+        assert_eq!(game("cartpole", json!({})).speed(), 50.0);
+        assert!(game("taxi", json!({})).is_turn_based() && !game("cartpole", json!({})).is_turn_based());
+        assert_eq!(game("cartpole", json!({})).lives(), None);
+    }
+}
