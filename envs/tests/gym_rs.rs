@@ -32,6 +32,8 @@ fn our_games_play_through_gym_rs_as_they_do_here() {
     let settings = json!({"max_steps": 40}).as_object().unwrap().clone();
     for entry in registry::ENVS {
         let mut through_gym = ToGym::new(entry.id, &settings).unwrap();
+        let mut settings = settings.clone();
+        settings.extend(registry::evaluation_overrides(entry.id));
         let mut env = registry::make(entry.id, &settings).unwrap();
         let mut rng = Pcg64::seed_from_u64(11);
         env.reset(&mut rng);

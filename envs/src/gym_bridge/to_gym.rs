@@ -15,7 +15,7 @@ use std::fmt;
 
 /// One of our environments for any program written against gym-rs.
 ///
-/// Observations come as `f64`, whatever the game writes; the time limit of the settings shows as `truncated`. A seed starts a
+/// Settings that ease training alone are off unless given. Observations come as `f64`, whatever the game writes; the time limit of the settings shows as `truncated`. A seed starts a
 /// random stream from which all later resets without a seed go on, as in Gymnasium (gym-rs's own games seed those from the
 /// operating system); before the first seed, the stream is seeded from the operating system. gym-rs draws nothing here:
 /// `render` gives the picture of the game where a picture is asked for.
@@ -38,7 +38,9 @@ impl ToGym {
     /// # Errors
     /// When the id or a setting does not exist.
     pub fn new(id: &str, settings: &Settings) -> Result<Self, EnvError> {
-        let settings = registry::resolve(id, settings)?;
+        let mut wanted = registry::evaluation_overrides(id);
+        wanted.extend(settings.clone());
+        let settings = registry::resolve(id, &wanted)?;
         let env = registry::make(id, &settings)?;
         let (low, high) = bounds(&env.obs_space());
         let (rng, _) = rand_random(None);
@@ -115,8 +117,10 @@ impl GymEnv for ToGym {
         if seed.is_some() {
             (self.rng, _) = rand_random(seed);
         }
+        if !self.env.goes_on() {
+            self.steps = 0;
+        }
         self.env.reset(&mut self.rng);
-        self.steps = 0;
         (self.observation(), return_info.then_some(()))
     }
 
