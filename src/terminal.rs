@@ -190,8 +190,8 @@ fn compose(size: (usize, usize), depth: Depth, picture: &Picture, aspect: f64, l
 
 fn apology((columns, rows): (usize, usize)) -> Canvas {
     let mut canvas = Canvas::new(columns, rows);
-    canvas.text(0, &format!("{columns}x{rows} is too small:"), Colour::Default);
-    canvas.text(1, &format!("{}x{} or more, please", LEAST.0, LEAST.1), Colour::Default);
+    canvas.text(0, &format!("{columns}x{rows}: too small"), Colour::Default);
+    canvas.text(1, &format!("{}x{} is needed", LEAST.0, LEAST.1), Colour::Default);
     canvas
 }
 

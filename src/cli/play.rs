@@ -1,6 +1,6 @@
 //! `carom play`: the same games, played by a person.
 
-use super::watch::{ending, env_settings, number, plural};
+use super::watch::{ending, env_settings, last_step, number, plural};
 use crate::config::Settings;
 use crate::game::Game;
 use crate::interrupt;
@@ -45,7 +45,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     let game = Game::new(&arguments.env, &settings, Seeds::new(seed).stream("eval/0"))?;
     let terminal = Terminal::open("`carom watch --gif FILE` writes a GIF of a policy instead")?;
     interrupt::listen_saying(None)?;
-    let mut table = Table::new(game, &terminal);
+    let mut table = Table::new(game, terminal.tells_releases());
     table.play(terminal)?;
     table.told.iter().for_each(|line| println!("{line}"));
     Ok(())
@@ -87,9 +87,9 @@ struct Table {
 }
 
 impl Table {
-    fn new(game: Game, terminal: &Terminal) -> Self {
+    fn new(game: Game, tells_releases: bool) -> Self {
         let keys = Keys::new(game.action_names());
-        let (held, pace) = (Held::new(terminal.tells_releases()), Pace::new(speed(&game)));
+        let (held, pace) = (Held::new(tells_releases), Pace::new(speed(&game)));
         let phase = if game.is_turn_based() { Phase::Running } else { Phase::Ready };
         Self { game, keys, held, struck: None, pace, phase, best: None, told: vec![] }
     }
@@ -188,6 +188,9 @@ impl Table {
         let mut status = vec![game.id.clone(), format!("score {:<4}", number(game.episode_return))];
         status.extend(game.lives().map(|lives| format!("lives {lives}")));
         status.push(format!("step {:<4}", game.step));
+        if game.is_turn_based() {
+            status.extend(last_step(game));
+        }
         let state = match (self.phase, game.end) {
             (Phase::Over, Some(end)) => ending(end),
             (Phase::Paused, _) => "paused",
@@ -211,4 +214,63 @@ impl Table {
 /// Steps a second for a person: half of [`Game::speed`] where a pole falls faster than anybody reacts.
 fn speed(game: &Game) -> f64 {
     if matches!(game.env().obs_space(), ObsSpace::Vector { .. }) { game.speed() / 2.0 } else { game.speed() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carom_envs::Picture;
+
+    fn table(id: &str) -> Table {
+        let settings = for_people(id, Settings::new()).unwrap_or_else(|e| panic!("{e:#}"));
+        let game = Game::new(id, &settings, Seeds::new(1).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"));
+        Table::new(game, false)
+    }
+
+    fn press(table: &mut Table, codes: &[KeyCode]) {
+        codes.iter().for_each(|&code| table.take(Key { code, is_release: false }));
+    }
+
+    #[test]
+    fn breakout_is_played_frame_by_frame_and_begins_with_the_first_key() {
+        let mut table = table("breakout");
+        assert_eq!((table.phase, table.pace.speed), (Phase::Ready, 60.0));
+        let start = Instant::now();
+        table.advance(start + Duration::from_millis(50));
+        assert_eq!(table.game.step, 0);
+        press(&mut table, &[KeyCode::Char(' ')]);
+        table.advance(start + Duration::from_millis(90));
+        assert_eq!((table.phase, table.game.step), (Phase::Running, 2));
+        assert_eq!(table.game.last, Some((1, 0.0)), "the first key fires already");
+        press(&mut table, &[KeyCode::Char('p')]);
+        assert_eq!(table.phase, Phase::Paused);
+        press(&mut table, &[KeyCode::Left]);
+        table.advance(start + Duration::from_millis(200));
+        assert_eq!((table.phase, table.game.step), (Phase::Paused, 2));
+        press(&mut table, &[KeyCode::Char('p')]);
+        assert_eq!(table.phase, Phase::Running);
+    }
+
+    #[test]
+    fn games_of_squares_move_with_each_key_and_begin_again_when_asked() {
+        let mut table = table("taxi");
+        table.advance(Instant::now() + Duration::from_secs(1));
+        press(&mut table, &[KeyCode::Char('p'), KeyCode::Char('d'), KeyCode::Up, KeyCode::Char('x')]);
+        assert_eq!((table.game.step, table.game.last), (3, Some((1, -1.0))));
+        while table.phase == Phase::Running {
+            press(&mut table, &[KeyCode::Up]);
+        }
+        assert_eq!((table.game.step, table.told.len()), (200, 1));
+        press(&mut table, &[KeyCode::Up, KeyCode::Char('r')]);
+        assert_eq!((table.phase, table.game.step, table.game.episode), (Phase::Running, 0, 2));
+    }
+
+    #[test]
+    fn what_is_given_wins_over_what_suits_people() {
+        let given = Settings::from_iter([("sticky".to_owned(), json!(0.25))]);
+        let settings = for_people("breakout", given).unwrap_or_else(|e| panic!("{e:#}"));
+        assert_eq!((&settings["sticky"], &settings["frame_skip"]), (&json!(0.25), &json!(1)));
+        assert!(for_people("taxi", Settings::new()).unwrap_or_else(|e| panic!("{e:#}")).is_empty());
+        assert_eq!(Game::pixel_aspect(&Picture::filled(160, 210, [0; 3])), 1.75);
+    }
 }

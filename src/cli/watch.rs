@@ -203,8 +203,11 @@ fn show(game: &mut Game, player: &mut Player, episodes: u64, speed: f64) -> Resu
     while !interrupt::requested() {
         let picture = game.picture();
         terminal.show(&picture, Game::pixel_aspect(&picture), &lines(game, &pace, is_paused))?;
+        // Where episodes fly past, so do their ends.
+        let linger = LINGER.mul_f64((game.speed() / pace.speed).min(1.0));
+        let lingers = ended_at.map_or(Duration::ZERO, |at: Instant| linger.saturating_sub(at.elapsed()));
         let is_still = is_paused || terminal.is_too_small();
-        let wait = if is_still || ended_at.is_some() { IDLE } else { pace.wait(Instant::now()) };
+        let wait = if is_still { IDLE } else { pace.wait(Instant::now()).max(lingers).min(IDLE) };
         let mut steps = 0;
         if let Some(key) = terminal.key(wait)?.filter(|key| !key.is_release) {
             match key.code {
@@ -221,8 +224,6 @@ fn show(game: &mut Game, player: &mut Player, episodes: u64, speed: f64) -> Resu
         } else {
             steps = pace.due(now);
         }
-        // Where episodes fly past, so do their ends.
-        let linger = LINGER.mul_f64((game.speed() / pace.speed).min(1.0));
         match ended_at {
             Some(at) if steps > 0 && (is_still || now.duration_since(at) >= linger) => {
                 if game.episode >= episodes {
@@ -276,18 +277,22 @@ fn lines(game: &Game, pace: &Pace, is_paused: bool) -> Lines {
     let mut status = vec![game.id.clone(), format!("episode {}", game.episode)];
     status.push(format!("step {:<4}", game.step));
     status.push(format!("return {:<4}", number(game.episode_return)));
-    let longest = game.action_names().iter().map(|name| name.len()).max().unwrap_or(0);
-    let (name, reward) = match game.last {
-        Some((action, reward)) => (game.action_names()[action], format!("reward {}", number(reward.into()))),
-        None => ("", String::new()),
-    };
-    status.push(format!("{name:longest$}"));
-    status.push(format!("{reward:<9}"));
+    status.extend(last_step(game));
     status.extend(game.lives().map(|lives| format!("lives {lives}")));
     status.extend(game.end.map(|end| ending(end).to_owned()));
     let space = if is_paused { "space go on" } else { "space pause" };
     let help = ["q quit", space, "n step"].map(str::to_owned).into_iter();
     Lines { status, help: help.chain([pace.help()]).collect() }
+}
+
+/// The latest action and its reward, in columns that stay where they are.
+pub(super) fn last_step(game: &Game) -> [String; 2] {
+    let longest = game.action_names().iter().map(|name| name.len()).max().unwrap_or(0);
+    let (name, reward) = match game.last {
+        Some((action, reward)) => (game.action_names()[action], format!("reward {}", number(reward.into()))),
+        None => ("", String::new()),
+    };
+    [format!("{name:longest$}"), format!("{reward:<9}")]
 }
 
 fn summary(game: &Game) -> String {
@@ -315,4 +320,37 @@ pub(super) fn ending(end: End) -> &'static str {
 /// A reward or return: whole where it is, else with two decimals.
 pub(super) fn number(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value}") } else { format!("{value:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn game(id: &str) -> Game {
+        Game::new(id, &Settings::new(), Seeds::new(1).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    #[test]
+    fn the_status_tells_what_happened_last() {
+        let mut game = game("taxi");
+        let status = |game: &Game| lines(game, &Pace::new(4.0), true).status.join("|");
+        assert_eq!(status(&game), "taxi|episode 1|step 0   |return 0   |        |         ");
+        game.play(5);
+        assert_eq!(status(&game), "taxi|episode 1|step 1   |return -10 |drop-off|reward -10");
+        assert_eq!(lines(&game, &Pace::new(4.0), true).help.join("|"), "q quit|space go on|n step|+/- speed (4.0/s)");
+    }
+
+    #[test]
+    fn lives_and_the_end_are_told() {
+        let mut game = game("breakout");
+        let status = |game: &Game| lines(game, &Pace::new(4.0), false).status.join("|");
+        assert!(status(&game).ends_with("|lives 5"), "{}", status(&game));
+        while game.end.is_none() {
+            game.play(1);
+        }
+        assert!(status(&game).ends_with("|lives 0|ended"), "{}", status(&game));
+        let told = summary(&game);
+        assert!(told.starts_with("episode 1: return ") && told.ends_with(" steps"), "{told}");
+        assert_eq!((number(-1.0), number(0.127), plural(1, "step")), ("-1".into(), "0.13".into(), "1 step".into()));
+    }
 }
