@@ -1,26 +1,45 @@
 //! Ctrl-C: the first asks the loop to save and leave, the second leaves at once.
 
+use anyhow::Result;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Exit code of a program ended by Ctrl-C.
 pub(crate) const EXIT_CODE: u8 = 130;
 
+/// How long the loop of a program that has the terminal may take to leave.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Listens for Ctrl-C, and for the requests to end that a system sends when it shuts down.
-pub(crate) fn listen() -> anyhow::Result<()> {
-    listen_saying(Some("interrupted: saving a checkpoint; once more leaves without"))
+pub(crate) fn listen() -> Result<()> {
+    listen_saying("interrupted: saving a checkpoint; once more leaves without")
 }
 
 /// As [`listen`], with what the first Ctrl-C is answered with.
-pub(crate) fn listen_saying(answer: Option<&'static str>) -> anyhow::Result<()> {
+pub(crate) fn listen_saying(answer: &'static str) -> Result<()> {
+    handle(move || eprintln!("\n{answer}"))
+}
+
+/// As [`listen`], for a program that has the terminal and nothing to save: says nothing, and ends it before long whatever it
+/// does, since a read from a terminal that was closed may never return.
+pub(crate) fn listen_in_terminal(restore: fn()) -> Result<()> {
+    handle(move || {
+        thread::sleep(GRACE);
+        restore();
+        std::process::exit(EXIT_CODE.into());
+    })
+}
+
+/// Does `first` on a thread of its own at the first request, and leaves at the second.
+fn handle(first: impl Fn() + Send + 'static) -> Result<()> {
     ctrlc::set_handler(move || {
         if REQUESTED.swap(true, Ordering::Relaxed) {
             std::process::exit(EXIT_CODE.into());
         }
-        if let Some(answer) = answer {
-            eprintln!("\n{answer}");
-        }
+        first();
     })?;
     Ok(())
 }

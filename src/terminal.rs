@@ -7,6 +7,7 @@ mod scale;
 
 pub(crate) use keys::{Held, Keys, Meaning};
 
+use crate::interrupt;
 use anyhow::{Result, ensure};
 use canvas::Canvas;
 use carom_envs::Picture;
@@ -62,7 +63,7 @@ pub(crate) struct Lines {
 }
 
 impl Terminal {
-    /// Takes over the terminal.
+    /// Takes over the terminal; [`interrupt::requested`] tells from then on when to give it back.
     ///
     /// # Errors
     /// When stdout is none; `instead` says what can be done then.
@@ -71,6 +72,7 @@ impl Terminal {
         let term = std::env::var("TERM").unwrap_or_default();
         ensure!(term != "dumb", "the terminal cannot draw pictures (TERM is dumb); {instead}");
         restore_on_panic();
+        interrupt::listen_in_terminal(restore)?;
         enable_raw_mode()?;
         IS_OPEN.store(true, Ordering::Relaxed);
         let colorterm = std::env::var("COLORTERM").ok();

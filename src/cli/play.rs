@@ -44,7 +44,6 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     let seed = arguments.seed.unwrap_or_else(any_seed);
     let game = Game::new(&arguments.env, &settings, Seeds::new(seed).stream("eval/0"))?;
     let terminal = Terminal::open("`carom watch --gif FILE` writes a GIF of a policy instead")?;
-    interrupt::listen_saying(None)?;
     let mut table = Table::new(game, terminal.tells_releases());
     table.play(terminal)?;
     table.told.iter().for_each(|line| println!("{line}"));

@@ -197,7 +197,6 @@ impl Player {
 /// Draws in the terminal until enough episodes are over or somebody quits; gives the returns of those over.
 fn show(game: &mut Game, player: &mut Player, episodes: u64, speed: f64) -> Result<Vec<f64>> {
     let mut terminal = Terminal::open("--gif FILE writes a GIF instead")?;
-    interrupt::listen_saying(None)?;
     let (mut pace, mut is_paused, mut returns) = (Pace::new(speed), false, Vec::new());
     let mut ended_at = None;
     while !interrupt::requested() {
@@ -250,7 +249,7 @@ fn show(game: &mut Game, player: &mut Player, episodes: u64, speed: f64) -> Resu
 
 /// Writes episodes as a GIF.
 fn record(game: &mut Game, player: &mut Player, path: &Path, episodes: u64, speed: f64) -> Result<ExitCode> {
-    interrupt::listen_saying(Some("interrupted: finishing the GIF; once more leaves it unfinished"))?;
+    interrupt::listen_saying("interrupted: finishing the GIF; once more leaves it unfinished")?;
     let mut movie = Movie::create(path, &game.picture())?;
     loop {
         movie.show(&game.picture(), 1.0 / speed)?;
