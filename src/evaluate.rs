@@ -55,11 +55,12 @@ impl Evaluation {
     pub fn of_run(config: &RunConfig) -> Self {
         let (episodes, seed) = (config.eval_episodes, config.seed);
         Self { env: config.env.clone(), env_settings: config.env_settings.clone(), episodes, epsilon: 0.0, seed }
-            .capped()
+            .of_whole_games()
     }
 
-    /// The same with a limit where there was none.
-    pub fn capped(mut self) -> Self {
+    /// The same by whole games and true rewards, and with a limit where there was none.
+    pub fn of_whole_games(mut self) -> Self {
+        self.env_settings.extend(envs::evaluation_overrides(&self.env));
         if envs::time_limit(&self.env_settings).is_none() {
             self.env_settings.insert("max_steps".to_string(), LONGEST.into());
         }

@@ -21,6 +21,6 @@ pub use agent::{Agent, LearnError, Learner, Planner, Stat, Task, Trainer};
 pub use dqn::{Dqn, DqnConfig};
 pub use encoder::{Encoder, Raw};
 pub use pqn::{Pqn, PqnConfig};
-pub use q_network::{QNetwork, Weights};
+pub use q_network::{Fit, NonFinite, QNetwork, Weights};
 pub use schedule::Linear;
 pub use snapshot::{Loaded, Snapshot, SnapshotError};
