@@ -245,10 +245,7 @@ impl Learner for Dqn {
 
 impl Agent for Dqn {
     fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
-        let q = self.network.q(Weights::Online, obs).chunks_exact(self.n_actions);
-        for (action, q) in actions.iter_mut().zip(q) {
-            *action = argmax(q);
-        }
+        self.network.greedy(obs, actions);
     }
 
     fn stats(&mut self) -> Vec<Stat> {

@@ -314,10 +314,7 @@ impl Rollout {
 
 impl Agent for Pqn {
     fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
-        let q = self.network.q(Weights::Online, obs).chunks_exact(self.n_actions);
-        for (action, q) in actions.iter_mut().zip(q) {
-            *action = argmax(q);
-        }
+        self.network.greedy(obs, actions);
     }
 
     fn stats(&mut self) -> Vec<Stat> {

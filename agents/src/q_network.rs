@@ -1,6 +1,6 @@
 //! A trainable Q-network: parameters, a target copy where wanted, gradients and an optimiser, on the CPU or an accelerator.
 
-use crate::losses::{Loss, mean_loss};
+use crate::losses::{Loss, argmax, mean_loss};
 use crate::net::native::Network;
 use crate::net::{Layout, Matrix, NetSpec, autograd};
 use crate::optim::{OptimConfig, Optimizer, TensorOptimizer, clip_norm, read_tensor, to_vec};
@@ -85,6 +85,15 @@ impl QNetwork {
                 engine.q(weights, obs, &mut self.q);
                 &self.q
             }
+        }
+    }
+
+    /// The greedy actions for a batch of observations, ties broken by the lowest index.
+    pub fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
+        let q = self.q(Weights::Online, obs);
+        let rows = q.chunks_exact(q.len() / actions.len());
+        for (action, q) in actions.iter_mut().zip(rows) {
+            *action = argmax(q);
         }
     }
 
