@@ -4,7 +4,7 @@ use super::kernels::{FILTERS, LANES};
 use crate::{Encoder, Raw};
 use carom_envs::ObsSpace;
 use rand::Rng;
-use rand_distr::{Distribution, StandardNormal};
+use rand_distr::{Distribution, StandardNormal, Uniform};
 
 /// A Q-network: convolutions where the observation is planes (one, 3×3, of sixteen filters: Young & Tian 2019) or pixels
 /// (three: Mnih et al. 2015, methods), then dense layers, each rectified; last a linear layer with one output an action.
@@ -118,16 +118,25 @@ impl Layout {
         self.layers.last().expect("a network has an output layer")
     }
 
-    /// First parameters: hidden weights from N(0, 2 / fan_in) (He et al. 2015), the head's from N(0, 1 / fan_in), biases and
-    /// shifts 0, scales 1.
+    /// First parameters. A normalised network's hidden weights are from N(0, 2 / fan_in) (He et al. 2015), its head's from
+    /// N(0, 1 / fan_in), biases and shifts 0, scales 1. Without normalisation weights and biases are uniform in
+    /// ±1 / √fan_in, as PyTorch draws them: the DQN baselines were measured so, and on `minatar/breakout` it learns better
+    /// than He's (by half a point of return from half a million frames on).
     pub fn init(&self, rng: &mut impl Rng) -> Vec<f32> {
         let mut params = vec![0.0; self.len];
+        let normalised = self.layers.iter().any(|layer| layer.norm.is_some());
         for layer in &self.layers {
-            let gain = if layer == self.head() { 1.0 } else { 2.0 };
-            let std = (gain / layer.fan_in as f32).sqrt();
-            for weight in &mut params[layer.weight..layer.weight + layer.fan_in * layer.width] {
-                let normal: f32 = StandardNormal.sample(rng);
-                *weight = std * normal;
+            let fan_in = layer.fan_in as f32;
+            let (weights, biases) =
+                (layer.weight..layer.weight + layer.fan_in * layer.width, layer.bias..layer.bias + layer.width);
+            if normalised {
+                let gain: f32 = if layer == self.head() { 1.0 } else { 2.0 };
+                let std = (gain / fan_in).sqrt();
+                params[weights].fill_with(|| std * rng.sample::<f32, _>(StandardNormal));
+            } else {
+                let uniform = Uniform::new(-fan_in.sqrt().recip(), fan_in.sqrt().recip());
+                params[weights].fill_with(|| uniform.sample(rng));
+                params[biases].fill_with(|| uniform.sample(rng));
             }
             if let Some((scale, _)) = layer.norm {
                 params[scale..scale + layer.width].fill(1.0);
