@@ -7,7 +7,7 @@
 use crate::{Loaded, Snapshot, SnapshotError};
 use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Which rule turns a gradient into a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,31 +74,7 @@ impl Optimizer {
             "lengths of parameters and gradients"
         );
         self.n_steps += 1;
-        let OptimConfig { rule, beta1, beta2, epsilon } = self.config;
-        let (mean, mean_sq) = (&mut self.mean, &mut self.mean_sq);
-        match rule {
-            Rule::RmsProp => rms_prop(params, grads, mean_sq, lr as f32, beta2 as f32, epsilon as f32),
-            Rule::RmsPropCentered => {
-                rms_prop_centered(params, grads, mean, mean_sq, lr as f32, beta2 as f32, epsilon as f32);
-            }
-            Rule::Adam | Rule::RAdam => {
-                let (rate, adaptive) = adam_rate(self.config, self.n_steps, lr);
-                let root = second_moment_correction(beta2, self.n_steps);
-                // PyTorch's RAdam adds ε before the bias correction, its Adam after it.
-                let epsilon = if rule == Rule::RAdam { epsilon * root } else { epsilon };
-                let constants = AdamStep {
-                    beta1: beta1 as f32,
-                    beta2: beta2 as f32,
-                    rate: rate as f32,
-                    root: root as f32,
-                    epsilon: epsilon as f32,
-                };
-                match adaptive {
-                    true => adam(params, grads, mean, mean_sq, constants),
-                    false => momentum(params, grads, mean, mean_sq, constants),
-                }
-            }
-        }
+        apply(self.config, self.n_steps, params, grads, &mut self.mean, &mut self.mean_sq, lr);
     }
 
     /// Its constants.
@@ -122,7 +98,43 @@ impl Optimizer {
     }
 }
 
-/// The same rules in tensor operations, for parameters on an accelerator.
+/// Step `n_steps` of the rule, in one pass over the parameters and their moments.
+fn apply(
+    config: OptimConfig,
+    n_steps: u64,
+    params: &mut [f32],
+    grads: &[f32],
+    mean: &mut [f32],
+    mean_sq: &mut [f32],
+    lr: f64,
+) {
+    let OptimConfig { rule, beta1, beta2, epsilon } = config;
+    match rule {
+        Rule::RmsProp => rms_prop(params, grads, mean_sq, lr as f32, beta2 as f32, epsilon as f32),
+        Rule::RmsPropCentered => {
+            rms_prop_centered(params, grads, mean, mean_sq, lr as f32, beta2 as f32, epsilon as f32);
+        }
+        Rule::Adam | Rule::RAdam => {
+            let (rate, adaptive) = adam_rate(config, n_steps, lr);
+            let root = second_moment_correction(beta2, n_steps);
+            // PyTorch's RAdam adds ε before the bias correction, its Adam after it.
+            let epsilon = if rule == Rule::RAdam { epsilon * root } else { epsilon };
+            let constants = AdamStep {
+                beta1: beta1 as f32,
+                beta2: beta2 as f32,
+                rate: rate as f32,
+                root: root as f32,
+                epsilon: epsilon as f32,
+            };
+            match adaptive {
+                true => adam(params, grads, mean, mean_sq, constants),
+                false => momentum(params, grads, mean, mean_sq, constants),
+            }
+        }
+    }
+}
+
+/// The same rules for parameters in a tensor, on any device.
 #[derive(Debug)]
 pub struct TensorOptimizer {
     config: OptimConfig,
@@ -140,6 +152,17 @@ impl TensorOptimizer {
     /// Moves `params` one step against `grads`. Call it where autograd does not watch.
     pub fn step(&mut self, params: &mut Tensor, grads: &Tensor, lr: f64) {
         self.n_steps += 1;
+        if params.device() == Device::Cpu {
+            // One pass instead of a dozen operations.
+            let grads = grads.contiguous();
+            let (mean, mean_sq) = (slice_mut(&mut self.mean), slice_mut(&mut self.mean_sq));
+            apply(self.config, self.n_steps, slice_mut(params), slice(&grads), mean, mean_sq, lr);
+        } else {
+            self.apply_by_operations(params, grads, lr);
+        }
+    }
+
+    fn apply_by_operations(&mut self, params: &mut Tensor, grads: &Tensor, lr: f64) {
         let OptimConfig { rule, beta1, beta2, epsilon } = self.config;
         let mean_decay = if rule == Rule::RmsPropCentered { beta2 } else { beta1 };
         self.mean = &self.mean * mean_decay + grads * (1.0 - mean_decay);
@@ -182,13 +205,34 @@ impl TensorOptimizer {
     }
 }
 
+/// All elements of a contiguous float tensor on the CPU.
+fn slice(tensor: &Tensor) -> &[f32] {
+    assert!(is_plain(tensor), "a contiguous float tensor on the CPU");
+    // SAFETY: checked above; the storage lives as long as the tensor.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr() as *const f32, tensor.numel()) }
+}
+
+/// As [`slice`], to write to. Other handles on the same storage must not be in use.
+fn slice_mut(tensor: &mut Tensor) -> &mut [f32] {
+    assert!(is_plain(tensor), "a contiguous float tensor on the CPU");
+    // SAFETY: checked above; the callers own the tensor, and use no view of it meanwhile.
+    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr() as *mut f32, tensor.numel()) }
+}
+
+fn is_plain(tensor: &Tensor) -> bool {
+    tensor.is_contiguous() && tensor.kind() == Kind::Float && tensor.device() == Device::Cpu
+}
+
 /// All elements of a float tensor, on the CPU.
-pub(crate) fn to_vec(tensor: &Tensor) -> Vec<f32> {
+pub fn to_vec(tensor: &Tensor) -> Vec<f32> {
     Vec::try_from(tensor.flatten(0, -1).to_device(Device::Cpu)).expect("a float tensor")
 }
 
 /// Fills `tensor` with array `name`, wherever it lives.
-pub(crate) fn read_tensor(from: &Loaded, name: &str, tensor: &mut Tensor) -> Result<(), SnapshotError> {
+///
+/// # Errors
+/// When the array is missing or of another length.
+pub fn read_tensor(from: &Loaded, name: &str, tensor: &mut Tensor) -> Result<(), SnapshotError> {
     let mut values = vec![0.0_f32; tensor.numel()];
     from.read(name, &mut values)?;
     tch::no_grad(|| tensor.copy_(&Tensor::from_slice(&values).view_as(tensor)));
@@ -334,8 +378,9 @@ mod tests {
         for case in golden["cases"].as_array().unwrap() {
             let mut params: Vec<f32> = (0..17).map(|i| (0.05 * (f64::from(i) - 8.0)) as f32).collect();
             let mut optimizer = Optimizer::new(config(case), params.len());
-            let mut tensor = Tensor::from_slice(&params);
+            let (mut tensor, mut by_operations) = (Tensor::from_slice(&params), Tensor::from_slice(&params));
             let mut tensor_optimizer = TensorOptimizer::new(config(case), &tensor);
+            let mut operations = TensorOptimizer::new(config(case), &tensor);
             let scale = case["scale"].as_f64().unwrap() as f32;
             for t in 1..=100 {
                 let gradient =
@@ -343,10 +388,14 @@ mod tests {
                 let grads: Vec<f32> = params.iter().enumerate().map(gradient).collect();
                 let lr = case["lr"].as_f64().unwrap();
                 optimizer.step(&mut params, &grads, lr);
-                tensor_optimizer.step(&mut tensor, &Tensor::from_slice(&grads), lr);
+                let grads = Tensor::from_slice(&grads);
+                tensor_optimizer.step(&mut tensor, &grads, lr);
+                operations.n_steps = t.try_into().unwrap();
+                operations.apply_by_operations(&mut by_operations, &grads, lr);
                 let Some(expected) = case["params"][t.to_string()].as_array() else { continue };
-                for ((ours, tensors), theirs) in params.iter().zip(to_vec(&tensor)).zip(expected) {
-                    for ours in [*ours, tensors] {
+                let all = params.iter().zip(to_vec(&tensor)).zip(to_vec(&by_operations));
+                for (((ours, tensors), operations), theirs) in all.zip(expected) {
+                    for ours in [*ours, tensors, operations] {
                         let difference = (f64::from(ours) - theirs.as_f64().unwrap()).abs();
                         assert!(difference <= 1e-6, "{} differs by {difference:e} after {t} steps", case["name"]);
                     }
