@@ -13,10 +13,11 @@ mod metrics;
 pub use metrics::{Metrics, Table};
 
 use crate::config::{Layer, RunConfig};
-use crate::session::Session;
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use checkpoint::State;
+use carom_agents::Snapshot;
+use checkpoint::{Checkpoint, State};
 use fs_err as fs;
+use serde::Serialize;
 use std::fs::TryLockError;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,11 +35,11 @@ pub struct Run {
 }
 
 impl Run {
-    /// Makes the directory of a new run: whole or not at all.
+    /// Makes the directory of a new run of `config`, a TOML text: whole or not at all.
     ///
     /// # Errors
     /// When `dir` exists (with `force`: when it holds something other than a run), or cannot be written.
-    pub fn create(dir: &Path, config: &RunConfig, force: bool) -> Result<Self> {
+    pub fn create(dir: &Path, config: &str, force: bool) -> Result<Self> {
         check_free(dir, force)?;
         let made = beside(dir, "new")?;
         let filled = fill(&made, config).and_then(|()| replace(dir, &made));
@@ -54,10 +55,10 @@ impl Run {
     ///
     /// # Errors
     /// When another process has the run, or a file is missing or shorter than it was.
-    pub fn reopen(dir: &Path, saved: &State) -> Result<Self> {
+    pub fn reopen<S>(dir: &Path, saved: &Checkpoint<S>) -> Result<Self> {
         let log = lock(dir)?;
-        metrics::cut(dir, &saved.file_lengths)?;
-        Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: Some(saved.progress.step) })
+        metrics::cut(dir, &saved.state.file_lengths)?;
+        Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: Some(saved.step) })
     }
 
     fn attach(dir: &Path) -> Result<Self> {
@@ -78,20 +79,19 @@ impl Run {
         Ok(writeln!(self.log, "{line}")?)
     }
 
-    /// Saves a checkpoint of `session`, unless this very step has one.
+    /// Whether a checkpoint of `step` would be a second one.
+    pub fn is_saved(&self, step: u64) -> bool {
+        self.saved_at == Some(step)
+    }
+
+    /// Saves a checkpoint of `step`: where the run stands, and what has been learned.
     ///
     /// # Errors
     /// When it cannot be written; the one before stays valid.
-    pub fn save(&mut self, session: &mut Session) -> Result<()> {
-        let step = session.progress.step;
-        if self.saved_at == Some(step) {
-            return Ok(());
-        }
+    pub fn save(&mut self, step: u64, standing: impl Serialize, learned: &Snapshot) -> Result<()> {
         let file_lengths = self.metrics.sync()?;
-        let (progress, envs) = (session.progress.clone(), session.envs.save());
-        let snapshot = session.trainer.agent().save();
-        let state = State { progress, envs, agent: snapshot.state().clone(), file_lengths };
-        checkpoint::write(&self.dir, &state, &snapshot)
+        let state = State { standing, learned: learned.state().clone(), file_lengths };
+        checkpoint::write(&self.dir, step, &state, learned)
             .with_context(|| format!("cannot save a checkpoint of step {step}; the one before stays valid"))?;
         self.saved_at = Some(step);
         self.log(&format!("step {step}: checkpoint"))
@@ -101,9 +101,9 @@ impl Run {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn rewrite_config(&self, config: &RunConfig) -> Result<()> {
+    pub fn rewrite_config(&self, config: &str) -> Result<()> {
         let aside = self.dir.join(format!("{CONFIG}.tmp"));
-        fs::write(&aside, config.to_toml())?;
+        fs::write(&aside, config)?;
         Ok(fs::rename(aside, self.dir.join(CONFIG))?)
     }
 }
@@ -146,9 +146,9 @@ fn beside(dir: &Path, what: &str) -> Result<PathBuf> {
     Ok(parent.join(format!(".{}.{what}-{}", name.to_string_lossy(), std::process::id())))
 }
 
-fn fill(dir: &Path, config: &RunConfig) -> Result<()> {
+fn fill(dir: &Path, config: &str) -> Result<()> {
     fs::create_dir(dir)?;
-    fs::write(dir.join(CONFIG), config.to_toml())?;
+    fs::write(dir.join(CONFIG), config)?;
     fs::write(dir.join("meta.json"), meta::describe())?;
     fs::write(dir.join(LOG), "")?;
     fs::create_dir(dir.join(checkpoint::FOLDER))?;

@@ -2,10 +2,13 @@
 
 use crate::config::RunConfig;
 use crate::device;
-use anyhow::Result;
+use crate::run::Run;
+use crate::run::checkpoint::Checkpoint;
+use anyhow::{Context, Result};
 use carom_agents::{Task, Trainer, registry as agents};
 use carom_envs::{Episode, Seeds, VecEnv, registry as envs};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::VecDeque;
 
 /// Episodes that `train/return` and `train/length` are means over.
@@ -60,6 +63,51 @@ impl Session {
         let trainer = agents::make(&config.agent, &config.agent_settings, &task, &seeds)?;
         Ok(Self { config, envs, trainer, progress: Progress::default() })
     }
+}
+
+impl Session {
+    /// Saves a checkpoint in `run`, unless this very step has one.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before stays valid.
+    pub fn save(&mut self, run: &mut Run) -> Result<()> {
+        let step = self.progress.step;
+        if run.is_saved(step) {
+            return Ok(());
+        }
+        let standing = Standing { progress: self.progress.clone(), envs: self.envs.save() };
+        run.save(step, standing, &self.trainer.agent().save())
+    }
+
+    /// Takes up the agent of a checkpoint.
+    ///
+    /// # Errors
+    /// When it is of another agent or of other settings.
+    pub fn load_agent(&mut self, from: &Checkpoint<Standing>) -> Result<()> {
+        from.load(|learned| Ok(self.trainer.agent().load(learned)?))
+    }
+
+    /// Takes up all of a checkpoint.
+    ///
+    /// # Errors
+    /// When it is of another agent, another environment or of other settings.
+    pub fn load(&mut self, from: &Checkpoint<Standing>) -> Result<()> {
+        self.load_agent(from)?;
+        self.envs
+            .restore(&from.state.standing.envs)
+            .with_context(|| format!("in the checkpoint of step {}", from.step))?;
+        self.progress = from.state.standing.progress.clone();
+        Ok(())
+    }
+}
+
+/// What a checkpoint holds beside the agent.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Standing {
+    /// Where training stands.
+    pub progress: Progress,
+    /// The environments with their random streams and running episodes.
+    envs: Value,
 }
 
 impl Progress {

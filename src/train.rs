@@ -46,14 +46,14 @@ pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
         let interrupted = interrupt::requested();
         if is_due(session.config.checkpoint_every) || interrupted {
             watch.stop(session);
-            run.save(session)?;
+            session.save(run)?;
         }
         if interrupted {
             return Ok(Outcome::Interrupted);
         }
     }
     watch.stop(session);
-    run.save(session)?;
+    session.save(run)?;
     Ok(Outcome::Finished)
 }
 

@@ -62,9 +62,9 @@ impl Program {
         let newest = |run: &str| {
             let steps = self.names(&format!("{run}/checkpoints"));
             let step = steps.iter().filter_map(|name| name.parse::<u64>().ok()).max().expect("a checkpoint");
-            fs_err::read(self.path(&format!("{run}/checkpoints/{step}/agent.safetensors"))).expect("readable")
+            fs_err::read(self.path(&format!("{run}/checkpoints/{step}/arrays.safetensors"))).expect("readable")
         };
-        assert!(newest(a) == newest(b), "agent.safetensors differs");
+        assert!(newest(a) == newest(b), "arrays.safetensors differs");
     }
 }
 

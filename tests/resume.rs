@@ -104,7 +104,7 @@ fn a_damaged_checkpoint_is_passed_over_and_two_are_an_error() {
     let line = "train --env taxi --agent q-learning --steps 4k --set checkpoint_every=1000";
     program.succeed(&format!("{line} --out whole"));
     program.succeed(&format!("{line} --out run"));
-    let file = |step: u64| format!("run/checkpoints/{step}/agent.safetensors");
+    let file = |step: u64| format!("run/checkpoints/{step}/arrays.safetensors");
     let truncate = |step| {
         let bytes = fs_err::read(program.path(&file(step))).expect("readable");
         fs_err::write(program.path(&file(step)), &bytes[..bytes.len() / 2]).expect("writable");

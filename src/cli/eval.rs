@@ -57,10 +57,10 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     let evaluation = arguments.evaluation(&config)?;
     let checkpoint = checkpoint::newest(&arguments.run)?;
     let mut session = Session::new(config)?;
-    checkpoint.load_agent(&mut session)?;
+    session.load_agent(&checkpoint)?;
     let scores = evaluation.run(&mut session.trainer)?;
     let protocol = envs::protocol(&evaluation.env, &evaluation.env_settings);
-    let step = checkpoint.state.progress.step;
+    let step = checkpoint.step;
     let Evaluation { env, epsilon, seed, .. } = evaluation;
     let report = Report { env, protocol, scores, epsilon, seed, step };
     let mut out = stdout().lock();

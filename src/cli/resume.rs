@@ -34,7 +34,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     config.steps = arguments.steps.unwrap_or(begun_for);
     let checkpoint = checkpoint::newest(dir)?;
     let mut session = Session::new(config)?;
-    checkpoint.load(&mut session)?;
+    session.load(&checkpoint)?;
     let (step, steps) = (session.progress.step, session.config.steps);
     let name = dir.display();
     ensure!(steps >= begun_for, "--steps {steps} is less than the {begun_for} that {name} was begun for");
@@ -43,9 +43,9 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     interrupt::listen()?;
-    let mut run = Run::reopen(dir, &checkpoint.state)?;
+    let mut run = Run::reopen(dir, &checkpoint)?;
     if steps > begun_for {
-        run.rewrite_config(&session.config)?;
+        run.rewrite_config(&session.config.to_toml())?;
     }
     announce(&session, &mut run, &format!("resuming at step {}:", count(step)))?;
     match finish(&mut session, &mut run)? {

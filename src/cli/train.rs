@@ -85,7 +85,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     for (seed, dir) in runs {
         // All that can be wrong with the settings is found before anything is written.
         let mut session = Session::new(RunConfig { seed, ..first.clone() })?;
-        let mut run = Run::create(&dir, &session.config, arguments.force)?;
+        let mut run = Run::create(&dir, &session.config.to_toml(), arguments.force)?;
         announce(&session, &mut run, "training")?;
         if finish(&mut session, &mut run)? == Outcome::Interrupted {
             return Ok(ExitCode::from(interrupt::EXIT_CODE));

@@ -112,7 +112,7 @@ impl Arguments {
                 let checkpoint = checkpoint::newest(dir)?;
                 let (id, settings, seed) = (config.env.clone(), config.env_settings.clone(), config.seed);
                 let mut session = Session::new(config)?;
-                checkpoint.load_agent(&mut session)?;
+                session.load_agent(&checkpoint)?;
                 (id, settings, Policy::Trained(Box::new(session)), seed)
             }
             (None, id) => (id.clone().unwrap_or_default(), Settings::new(), Policy::Untrained(self.agent), 0),

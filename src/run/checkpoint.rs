@@ -1,14 +1,14 @@
-//! Checkpoints: `checkpoints/<step>/` with `agent.safetensors`, `state.json`, and `SHA256SUMS` over both.
+//! Checkpoints: `checkpoints/<step>/` with `arrays.safetensors`, `state.json`, and `SHA256SUMS` over both.
 //!
 //! Written aside, brought to the disk and renamed, so that a folder with a number for its name is whole, whenever the process
 //! or the machine stops. The newest and the one before are kept; a replay memory makes them large.
 
-use crate::session::{Progress, Session};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use carom_agents::{Loaded, Snapshot};
 use fs_err as fs;
 use memmap2::Mmap;
 use safetensors::SafeTensors;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -18,59 +18,47 @@ use std::path::{Path, PathBuf};
 /// Where the checkpoints lie in a run's directory.
 pub(super) const FOLDER: &str = "checkpoints";
 
-const TENSORS: &str = "agent.safetensors";
+const TENSORS: &str = "arrays.safetensors";
 const STATE: &str = "state.json";
 const SUMS: &str = "SHA256SUMS";
 const KEPT: usize = 2;
 
-/// All of a run but the arrays.
+/// All of a run but the arrays. `S` is where the run stands, apart from what is learned.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct State {
-    /// Where training stands.
-    pub progress: Progress,
-    /// The environments with their random streams and running episodes.
-    pub envs: Value,
-    /// The agent's state values.
-    pub agent: Map<String, Value>,
+pub struct State<S> {
+    /// Where the run stands.
+    pub standing: S,
+    /// State values of what is learned: an agent or a model.
+    pub learned: Map<String, Value>,
     /// Byte length of each CSV file at this step.
     pub file_lengths: BTreeMap<String, u64>,
 }
 
 /// A checkpoint read back, its checksums verified.
-pub struct Checkpoint {
+pub struct Checkpoint<S> {
+    /// The step it was saved at.
+    pub step: u64,
     /// All but the arrays.
-    pub state: State,
+    pub state: State<S>,
     path: PathBuf,
     tensors: Mmap,
 }
 
-impl Checkpoint {
-    /// Puts the agent's part into `session`.
+impl<S> Checkpoint<S> {
+    /// Hands what was learned to `load`.
     ///
     /// # Errors
-    /// When it is of another agent or of other settings.
-    pub fn load_agent(&self, session: &mut Session) -> Result<()> {
+    /// When it is of another agent or model, or of other settings.
+    pub fn load(&self, load: impl FnOnce(&Loaded) -> Result<()>) -> Result<()> {
         let at = || format!("in {}", self.path.display());
         let arrays = SafeTensors::deserialize(&self.tensors).with_context(at)?;
-        session.trainer.agent().load(&Loaded::new(&arrays, &self.state.agent)).with_context(at)
-    }
-
-    /// Puts everything into `session`.
-    ///
-    /// # Errors
-    /// When it is of another agent, another environment or of other settings.
-    pub fn load(&self, session: &mut Session) -> Result<()> {
-        self.load_agent(session)?;
-        session.envs.restore(&self.state.envs).with_context(|| format!("in {}", self.path.display()))?;
-        session.progress = self.state.progress.clone();
-        Ok(())
+        load(&Loaded::new(&arrays, &self.state.learned)).with_context(at)
     }
 }
 
-/// Writes the checkpoint of `state.progress.step`, and removes all but the newest two.
-pub(super) fn write(run: &Path, state: &State, snapshot: &Snapshot) -> Result<()> {
+/// Writes the checkpoint of `step`, and removes all but the newest two.
+pub(super) fn write(run: &Path, step: u64, state: &State<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
     let folder = run.join(FOLDER);
-    let step = state.progress.step;
     let (aside, path) = (folder.join(format!("{step}.tmp")), folder.join(step.to_string()));
     let written = fill(&aside, state, snapshot).and_then(|()| {
         if path.exists() {
@@ -95,11 +83,11 @@ pub(super) fn write(run: &Path, state: &State, snapshot: &Snapshot) -> Result<()
 ///
 /// # Errors
 /// When there is no checkpoint, or none is valid.
-pub fn newest(run: &Path) -> Result<Checkpoint> {
+pub fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
     let mut first_error = None;
     for step in steps(run)? {
         let path = run.join(FOLDER).join(step.to_string());
-        match read(&path) {
+        match read(&path, step) {
             Ok(checkpoint) => {
                 if let Some(error) = first_error {
                     eprintln!("warning: {error:#}; going back to the checkpoint of step {step}");
@@ -124,7 +112,7 @@ fn steps(run: &Path) -> Result<Vec<u64>> {
     Ok(steps)
 }
 
-fn fill(dir: &Path, state: &State, snapshot: &Snapshot) -> Result<()> {
+fn fill(dir: &Path, state: &State<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
     if dir.exists() {
         fs::remove_dir_all(dir)?;
     }
@@ -143,7 +131,7 @@ fn fill(dir: &Path, state: &State, snapshot: &Snapshot) -> Result<()> {
     sync(dir)
 }
 
-fn read(path: &Path) -> Result<Checkpoint> {
+fn read<S: DeserializeOwned>(path: &Path, step: u64) -> Result<Checkpoint<S>> {
     let sums = fs::read_to_string(path.join(SUMS))?;
     for name in [TENSORS, STATE] {
         let file = path.join(name);
@@ -158,7 +146,7 @@ fn read(path: &Path) -> Result<Checkpoint> {
     let file = fs::File::open(path.join(TENSORS))?;
     // SAFETY: a checkpoint is never changed once its folder has its name; only removing it is allowed, which a mapping survives.
     let tensors = unsafe { Mmap::map(file.file()) }.with_context(|| format!("cannot map {}", path.display()))?;
-    Ok(Checkpoint { state, path: path.to_path_buf(), tensors })
+    Ok(Checkpoint { step, state, path: path.to_path_buf(), tensors })
 }
 
 fn sha256(path: &Path) -> Result<String> {
