@@ -1,5 +1,6 @@
 //! The commands, one file each: arguments, what it does, what it prints. Data goes to stdout, talk to stderr.
 
+mod data;
 mod doctor;
 mod eval;
 mod list;
@@ -40,6 +41,7 @@ enum Command {
     Play(play::Arguments),
     Trace(trace::Arguments),
     List(list::Arguments),
+    Data(data::Args),
     Doctor(doctor::Args),
 }
 
@@ -57,6 +59,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Play(arguments) => play::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Trace(arguments) => trace::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::List(arguments) => list::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Data(arguments) => data::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Doctor(arguments) => doctor::run(arguments).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -1,5 +1,5 @@
 //! The program's parts: what a run is ([`config`]), how it goes ([`train`], [`evaluate`]), what it leaves behind ([`run`]) and
-//! how that looks ([`plot`]), and the commands over them ([`cli`]).
+//! how that looks ([`plot`]), what models are fitted to ([`generative`]), and the commands over them ([`cli`]).
 //!
 //! Environments and agents live in `carom-envs` and `carom-agents`, which know nothing of files or terminals.
 
@@ -10,6 +10,7 @@ pub mod device;
 pub mod encoder;
 pub mod evaluate;
 mod game;
+pub mod generative;
 pub mod human;
 mod interrupt;
 mod movie;

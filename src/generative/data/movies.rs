@@ -1,0 +1,27 @@
+//! Six people and which of six films they want to see: the smallest example of a restricted Boltzmann machine's latent
+//! factors.
+//!
+//! Source: E. Chen, "Introduction to Restricted Boltzmann Machines" (2011): Alice, Bob and Carol like fantasy, David, Eric and
+//! Fred films that won Oscars. Two hidden units should find the two tastes.
+
+use super::{Dataset, Split};
+
+/// The films, in the order of the columns.
+pub const TITLES: [&str; 6] = ["Harry Potter", "Avatar", "LOTR 3", "Gladiator", "Titanic", "Glitter"];
+
+/// One row a person: 1 for a film they want to see.
+pub const ROWS: [[u8; 6]; 6] = [
+    [1, 1, 1, 0, 0, 0],
+    [1, 0, 1, 0, 0, 0],
+    [1, 1, 1, 0, 0, 0],
+    [0, 0, 1, 1, 1, 0],
+    [0, 0, 1, 1, 0, 0],
+    [0, 0, 1, 1, 1, 0],
+];
+
+/// The six rows, to fit and to judge by alike: `[1, 1, 6]`, no labels.
+pub fn dataset() -> Dataset {
+    let shape = [1, 1, TITLES.len()];
+    let split = || Split::new(shape, ROWS.concat(), Vec::new());
+    Dataset { name: "movies".to_owned(), shape, max: 1, n_classes: 0, train: split(), test: split() }
+}

