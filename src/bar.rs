@@ -1,7 +1,6 @@
 //! What a person sees while training goes on: a bar on a terminal, a line now and then elsewhere; on stderr.
 
 use crate::human::{count, duration};
-use crate::session::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -32,19 +31,22 @@ impl Bar {
     /// Takes the loss out of the statistics just logged.
     pub(crate) fn note(&mut self, stats: &[(&'static str, f64)]) {
         let find = |name| stats.iter().find(|stat| stat.0 == name).map(|stat| stat.1);
-        self.loss =
-            find("train/loss").or_else(|| find("train/td_error")).or_else(|| find("plan/residual")).or(self.loss);
+        self.loss = find("train/loss")
+            .or_else(|| find("fit/loss"))
+            .or_else(|| find("train/td_error"))
+            .or_else(|| find("plan/residual"))
+            .or(self.loss);
     }
 
-    /// Shows where training stands; cheap enough to call at every log row.
-    pub(crate) fn show(&mut self, progress: &Progress) {
+    /// Shows where a run stands: `place`, the loss, and `score` if there is one. Cheap enough to call at every log row.
+    pub(crate) fn show(&mut self, step: u64, place: String, score: Option<String>) {
         if let Some(bar) = &self.bar {
-            bar.set_position(progress.step.min(self.total));
-            bar.set_message(self.message(progress));
-        } else if progress.step * 10 / self.total >= self.next_tenth || self.last_line.elapsed() >= LINE_AFTER {
-            self.next_tenth = progress.step * 10 / self.total + 1;
+            bar.set_position(step.min(self.total));
+            bar.set_message(self.message(step, place, score));
+        } else if step * 10 / self.total >= self.next_tenth || self.last_line.elapsed() >= LINE_AFTER {
+            self.next_tenth = step * 10 / self.total + 1;
             self.last_line = Instant::now();
-            eprintln!("{:>3}%  {}", progress.step * 100 / self.total, self.message(progress));
+            eprintln!("{:>3}%  {}", step * 100 / self.total, self.message(step, place, score));
         }
     }
 
@@ -55,12 +57,12 @@ impl Bar {
         }
     }
 
-    fn message(&self, progress: &Progress) -> String {
+    fn message(&self, step: u64, place: String, score: Option<String>) -> String {
         let elapsed = self.began.0.elapsed().as_secs_f64().max(1e-9);
-        let speed = (progress.step - self.began.1) as f64 / elapsed;
-        let left = Duration::from_secs_f64(self.total.saturating_sub(progress.step) as f64 / speed.max(1e-3));
-        let mut parts = vec![format!("step {} of {}", count(progress.step), count(self.total))];
-        parts.extend(progress.recent_means().map(|(episode_return, _)| format!("return {episode_return:.2}")));
+        let speed = (step - self.began.1) as f64 / elapsed;
+        let left = Duration::from_secs_f64(self.total.saturating_sub(step) as f64 / speed.max(1e-3));
+        let mut parts = vec![place];
+        parts.extend(score);
         parts.extend(self.loss.map(|loss| format!("loss {loss:.3e}")));
         parts.push(format!("{} steps/s", count(speed as u64)));
         parts.push(format!("{} left", duration(left)));

@@ -3,6 +3,7 @@
 mod data;
 mod doctor;
 mod eval;
+mod fit;
 mod list;
 mod play;
 mod plot;
@@ -34,6 +35,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Subcommand)]
 enum Command {
     Train(train::Arguments),
+    Fit(fit::Arguments),
     Resume(resume::Arguments),
     Eval(eval::Arguments),
     Plot(plot::Args),
@@ -52,6 +54,7 @@ enum Command {
 pub fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Train(arguments) => train::run(arguments),
+        Command::Fit(arguments) => fit::run(arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Eval(arguments) => eval::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Plot(arguments) => plot::run(arguments).map(|()| ExitCode::SUCCESS),

@@ -1,10 +1,12 @@
 //! What a run is: every setting, resolved once from defaults, preset, configuration file and flags.
 
 use crate::encoder::{self, EncoderMode};
+use crate::generative::registry as models;
 use crate::human::{nearest, parse_count, round_down};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use carom_agents::registry as agents;
 use carom_envs::registry as envs;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -204,7 +206,7 @@ impl Layer {
     /// When it is not TOML, or holds an unknown key or a value of the wrong kind.
     pub fn from_toml(text: &str, source: &str) -> Result<Self> {
         let table: toml::Table = toml::from_str(text).with_context(|| format!("{source} is not TOML"))?;
-        check_keys(table.keys()).with_context(|| format!("in {source}"))?;
+        check_keys(table.keys(), &KEYS).with_context(|| format!("in {source}"))?;
         // From the text once more, so that errors show the line.
         let mut layer: Self = toml::from_str(text).with_context(|| format!("in {source}"))?;
         layer.source = Some(source.to_string());
@@ -216,28 +218,7 @@ impl Layer {
     /// # Errors
     /// When there is no `=`, the key does not exist, or a value is of the wrong kind.
     pub fn from_assignments(assignments: &[String]) -> Result<Self> {
-        let mut table = Settings::new();
-        for assignment in assignments {
-            let Some((key, value)) = assignment.split_once('=') else {
-                bail!("--set {assignment}: expected key=value, e.g. agent.lr=0.1 or env.sticky=0");
-            };
-            let (key, value) = (key.trim(), parse_value(value.trim()));
-            let (map, key) = match key.split_once('.') {
-                Some(("env", key)) => (nested(&mut table, "env_settings"), key),
-                Some(("agent", key)) => (nested(&mut table, "agent_settings"), key),
-                Some((other, _)) => {
-                    let near = nearest(other, ["env", "agent"]);
-                    bail!("--set {assignment}: `{other}.` is neither `env.` nor `agent.`; did you mean `{near}.`?");
-                }
-                None => {
-                    check_keys([key]).with_context(|| format!("--set {assignment}"))?;
-                    (&mut table, key)
-                }
-            };
-            map.insert(key.to_string(), value);
-            Self::deserialize(&table).with_context(|| format!("--set {assignment}"))?;
-        }
-        Ok(Self::deserialize(&table)?)
+        parse_assignments(assignments, &[("env", "env_settings"), ("agent", "agent_settings")], &KEYS)
     }
 
     /// This layer laid over `below`. Settings belong to the environment or agent they were written for: where this layer
@@ -284,22 +265,61 @@ impl Layer {
     }
 }
 
-fn check_keys(keys: impl IntoIterator<Item = impl AsRef<str>>) -> Result<()> {
+/// Refuses keys that are not among `known`.
+pub(crate) fn check_keys(keys: impl IntoIterator<Item = impl AsRef<str>>, known: &[&str]) -> Result<()> {
     for key in keys {
         let key = key.as_ref();
-        if !KEYS.contains(&key) {
-            let hint = match agents::AGENTS.iter().any(|entry| {
-                agents::resolve(entry.name, &Settings::new()).is_ok_and(|settings| settings.contains_key(key))
-            }) {
-                true => {
-                    format!("an agent's setting is `agent.{key}` in --set, and goes under [agent_settings] in a file")
-                }
-                false => format!("did you mean `{}`? (there are {})", nearest(key, KEYS), KEYS.join(", ")),
-            };
-            bail!("there is no key `{key}`; {hint}");
+        if !known.contains(&key) {
+            bail!("there is no key `{key}`; {}", hint(key, known));
         }
     }
     Ok(())
+}
+
+fn hint(key: &str, known: &[&str]) -> String {
+    let has_key = |settings: Result<Settings>| settings.is_ok_and(|settings| settings.contains_key(key));
+    let none = Settings::new();
+    let of_agent = agents::AGENTS.iter().any(|entry| has_key(agents::resolve(entry.name, &none).map_err(Into::into)));
+    let of_model = models::MODELS.iter().any(|entry| has_key(models::resolve(entry.name, &none)));
+    for (part, has) in [("agent", of_agent), ("model", of_model)] {
+        if has && known.contains(&format!("{part}_settings").as_str()) {
+            return format!("the setting is `{part}.{key}` in --set, and goes under [{part}_settings] in a file");
+        }
+    }
+    format!("did you mean `{}`? (there are {})", nearest(key, known.iter().copied()), known.join(", "))
+}
+
+/// Reads `key=value` pairs as a layer; `PART.KEY` goes into the table named beside the part, other keys are among `known`.
+pub(crate) fn parse_assignments<L: DeserializeOwned>(
+    assignments: &[String],
+    parts: &[(&str, &str)],
+    known: &[&str],
+) -> Result<L> {
+    let mut table = Settings::new();
+    for assignment in assignments {
+        let Some((key, value)) = assignment.split_once('=') else {
+            bail!("--set {assignment}: expected key=value, e.g. {}.{}", parts[parts.len() - 1].0, "lr=0.1");
+        };
+        let (key, value) = (key.trim(), parse_value(value.trim()));
+        match key.split_once('.') {
+            Some((part, key)) => match parts.iter().find(|(name, _)| *name == part) {
+                Some((_, settings)) => {
+                    nested(&mut table, settings).insert(key.to_string(), value);
+                }
+                None => {
+                    let near = nearest(part, parts.iter().map(|(name, _)| *name));
+                    let all: Vec<String> = parts.iter().map(|(name, _)| format!("`{name}.`")).collect();
+                    bail!("--set {assignment}: `{part}.` is not {}; did you mean `{near}.`?", all.join(" or "));
+                }
+            },
+            None => {
+                check_keys([key], known).with_context(|| format!("--set {assignment}"))?;
+                table.insert(key.to_string(), value);
+            }
+        }
+        L::deserialize(&table).with_context(|| format!("--set {assignment}"))?;
+    }
+    Ok(L::deserialize(&table)?)
 }
 
 fn nested<'a>(table: &'a mut Settings, key: &str) -> &'a mut Settings {

@@ -1,3 +1,15 @@
-//! The generative half: models fitted to images, and the data they are fitted to.
+//! The generative half: autoencoders, VAE, RBM and GAN, fitted to images or to frames of an environment.
+//!
+//! A [`Model`] takes steps on batches, measures itself on the test split, and turns images into codes and codes into images.
+//! One loop ([`fit`]) fits them all, in the run directory that agents have.
 
+mod autoencoder;
+pub mod config;
 pub mod data;
+pub mod fit;
+pub mod images;
+pub mod model;
+pub mod net;
+pub mod registry;
+
+pub use model::{Effort, FitError, Measures, Model};

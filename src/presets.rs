@@ -2,7 +2,7 @@
 
 use crate::config::Layer;
 use crate::human::nearest;
-use anyhow::{Result, anyhow};
+use anyhow::{Result, bail};
 
 include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 
@@ -21,7 +21,15 @@ impl Preset {
         self.text.lines().next().and_then(|line| line.strip_prefix('#')).unwrap_or_default().trim()
     }
 
-    /// Its settings.
+    /// What it configures: a fit names a model.
+    pub fn kind(&self) -> Kind {
+        match self.text.lines().any(|line| line.starts_with("model = ")) {
+            true => Kind::Fit,
+            false => Kind::Training,
+        }
+    }
+
+    /// Its settings, where it is of [`Kind::Training`].
     ///
     /// # Errors
     /// When the file holds an unknown key or a value of the wrong kind.
@@ -30,15 +38,29 @@ impl Preset {
     }
 }
 
-/// The preset called `name`.
+/// What a preset configures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `carom train`
+    Training,
+    /// `carom fit`
+    Fit,
+}
+
+/// The preset called `name`, of this kind.
 ///
 /// # Errors
-/// When there is none of this name; the nearest is told.
-pub fn find(name: &str) -> Result<Preset> {
-    get(name).ok_or_else(|| {
-        let nearest = nearest(name, PRESETS.iter().map(|preset| preset.name));
-        anyhow!("there is no preset `{name}`; the nearest is `{nearest}` (`carom list presets` shows all)")
-    })
+/// When there is none of this name, where the nearest is told, or it is of the other kind.
+pub fn find(name: &str, kind: Kind) -> Result<Preset> {
+    let Some(preset) = get(name) else {
+        let nearest = nearest(name, PRESETS.iter().filter(|preset| preset.kind() == kind).map(|preset| preset.name));
+        bail!("there is no preset `{name}`; the nearest is `{nearest}` (`carom list presets` shows all)");
+    };
+    match preset.kind() {
+        found if found == kind => Ok(preset),
+        Kind::Training => bail!("preset `{name}` trains an agent: carom train --preset {name}"),
+        Kind::Fit => bail!("preset `{name}` fits a model: carom fit --preset {name}"),
+    }
 }
 
 /// The preset of an environment and an agent, where there is one.
@@ -54,13 +76,18 @@ fn get(name: &str) -> Option<Preset> {
 mod tests {
     use super::*;
     use crate::config::RunConfig;
+    use crate::generative::config::{FitConfig, FitLayer};
 
     #[test]
     fn every_preset_is_valid_and_named_after_what_it_runs() {
         for preset in PRESETS {
-            let layer = preset.layer().unwrap_or_else(|e| panic!("{e:#}"));
-            let config = RunConfig::resolve(&[layer]).unwrap_or_else(|e| panic!("{e:#}"));
-            let name = format!("{}-{}", config.env.replace('/', "-"), config.agent);
+            let name = match preset.kind() {
+                Kind::Training => preset.layer().and_then(|layer| RunConfig::resolve(&[layer])).map(|run| run.slug()),
+                Kind::Fit => FitLayer::from_toml(preset.text, preset.name)
+                    .and_then(|layer| FitConfig::resolve(&[layer]))
+                    .map(|fit| fit.slug()),
+            };
+            let name = name.unwrap_or_else(|e| panic!("{}: {e:#}", preset.name));
             assert!(preset.name.starts_with(&name), "{} runs {name}", preset.name);
             assert!(!preset.summary().is_empty(), "{} begins with a comment that says what it is for", preset.name);
         }

@@ -13,6 +13,7 @@ mod metrics;
 pub use metrics::{Metrics, Table};
 
 use crate::config::{Layer, RunConfig};
+use crate::generative::config::{FitConfig, FitLayer};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use carom_agents::Snapshot;
 use checkpoint::{Checkpoint, State};
@@ -108,15 +109,41 @@ impl Run {
     }
 }
 
+/// What a run is of.
+pub enum Config {
+    /// An agent in an environment.
+    Training(RunConfig),
+    /// A generative model on data.
+    Fit(FitConfig),
+}
+
 /// The configuration of the run in `dir`.
 ///
 /// # Errors
 /// When `dir` is not a run, or its configuration is not valid.
-pub fn config(dir: &Path) -> Result<RunConfig> {
+pub fn config(dir: &Path) -> Result<Config> {
     ensure!(dir.exists(), "there is no run {}", dir.display());
     let path = dir.join(CONFIG);
     ensure!(path.exists(), "{} is not a run: it has no {CONFIG}", dir.display());
-    RunConfig::resolve(&[Layer::from_file(&path)?])
+    let text = fs::read_to_string(&path)?;
+    let is_fit = text.lines().any(|line| line.starts_with("model = "));
+    Ok(match is_fit {
+        true => Config::Fit(FitConfig::resolve(&[FitLayer::from_file(&path)?])?),
+        false => Config::Training(RunConfig::resolve(&[Layer::from_file(&path)?])?),
+    })
+}
+
+/// The configuration of the training run in `dir`.
+///
+/// # Errors
+/// As [`config`], and when it is the run of a fitted model, which cannot do what is `wanted`.
+pub fn training_config(dir: &Path, wanted: &str) -> Result<RunConfig> {
+    match config(dir)? {
+        Config::Training(config) => Ok(config),
+        Config::Fit(config) => {
+            bail!("{} is a fitted {}, not an agent: it cannot {wanted}", dir.display(), config.model)
+        }
+    }
 }
 
 /// Refuses a directory that [`Run::create`] would refuse.

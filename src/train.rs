@@ -2,6 +2,7 @@
 
 use crate::bar::Bar;
 use crate::evaluate::Evaluation;
+use crate::human::count;
 use crate::interrupt;
 use crate::run::{Run, Table};
 use crate::session::Session;
@@ -115,7 +116,9 @@ impl Watch {
         run.metrics.row(Table::Timing, step, "steps_per_s", (step - row_step) as f64 / row_s)?;
         run.metrics.flush_if_due()?;
         self.bar.note(&stats);
-        self.bar.show(&session.progress);
+        let place = format!("step {} of {}", count(step), count(session.config.steps));
+        let score = means.map(|[(_, episode_return), _]| format!("return {episode_return:.2}"));
+        self.bar.show(step, place, score);
         Ok(())
     }
 

@@ -2,19 +2,22 @@
 
 use crate::config::RunConfig;
 use crate::evaluate::{Evaluation, Scores};
+use crate::generative::config::FitConfig;
+use crate::generative::{Effort, fit};
 use crate::human::parse_count;
-use crate::run::{self, checkpoint};
+use crate::run::{self, Config, checkpoint};
 use crate::session::Session;
 use anyhow::{Result, ensure};
 use carom_envs::registry as envs;
 use clap::Args;
 use serde::Serialize;
+use serde_json::json;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
-/// Play a run's greedy policy from its newest checkpoint and score it
+/// Score a run: play an agent's greedy policy, or measure a fitted model on its test images
 ///
-/// Each environment plays a fixed number of episodes, so that short ones do not count too often. An episode that the time
+/// The newest checkpoint is what counts. /// Each environment plays a fixed number of episodes, so that short ones do not count too often. An episode that the time
 /// limit cuts off counts with what it had collected; their share is told.
 #[derive(Args)]
 #[command(
@@ -53,7 +56,28 @@ struct Report {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<()> {
-    let config = run::config(&arguments.run)?;
+    match run::config(&arguments.run)? {
+        Config::Training(config) => score(&arguments, config),
+        Config::Fit(config) => measure(&arguments, config),
+    }
+}
+
+/// Measures a fitted model on its test split, in every way there is.
+fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
+    let (session, _) = fit::open(&arguments.run, config)?;
+    let measures = session.evaluate(Effort::Full);
+    let FitConfig { model, data, seed, .. } = &session.config;
+    let mut out = stdout().lock();
+    if arguments.json {
+        let mut report = json!({"model": model, "data": data, "seed": seed, "step": session.progress.step});
+        report.as_object_mut().expect("an object").extend(measures.to_json());
+        return Ok(writeln!(out, "{report}")?);
+    }
+    writeln!(out, "{model} on {data} (seed {seed}, update {})", session.progress.step)?;
+    Ok(out.write_all(super::fit::text(&measures).as_bytes())?)
+}
+
+fn score(arguments: &Arguments, config: RunConfig) -> Result<()> {
     let evaluation = arguments.evaluation(&config)?;
     let checkpoint = checkpoint::newest(&arguments.run)?;
     let mut session = Session::new(config)?;

@@ -2,6 +2,7 @@
 
 use crate::config::Settings;
 use crate::encoder::ENCODERS;
+use crate::generative::registry::{self as models, MODELS};
 use crate::presets::PRESETS;
 use anyhow::Result;
 use carom_agents::registry::{self as agents, AGENTS};
@@ -10,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::io::{Write, stdout};
 
-/// List environments, agents, encoders or presets; --json adds their settings
+/// List environments, agents, encoders, models or presets; --json adds their settings
 #[derive(Args)]
 pub(super) struct Arguments {
     /// What to list
@@ -25,6 +26,7 @@ enum What {
     Envs,
     Agents,
     Encoders,
+    Models,
     Presets,
 }
 
@@ -33,6 +35,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
         What::Envs => environments()?,
         What::Agents => agents()?,
         What::Encoders => ENCODERS.iter().map(|entry| (entry.name, entry.summary, json!({}))).collect(),
+        What::Models => models()?,
         What::Presets => presets()?,
     };
     let mut out = stdout().lock();
@@ -80,6 +83,13 @@ fn agents() -> Result<Vec<Entry>> {
         Ok((entry.name, entry.summary, json!({ "settings": settings })))
     };
     AGENTS.iter().map(entry).collect()
+}
+
+fn models() -> Result<Vec<Entry>> {
+    let entry = |entry: &models::ModelEntry| {
+        Ok((entry.name, entry.summary, json!({ "settings": models::resolve(entry.name, &Settings::new())? })))
+    };
+    MODELS.iter().map(entry).collect()
 }
 
 fn presets() -> Result<Vec<Entry>> {

@@ -1,9 +1,12 @@
 //! `carom resume`: goes on with a run as if it had never stopped.
 
 use super::train::{announce, finish};
+use crate::config::RunConfig;
+use crate::generative::config::FitConfig;
+use crate::generative::fit;
 use crate::human::{count, parse_count};
 use crate::interrupt;
-use crate::run::{self, Run, checkpoint};
+use crate::run::{self, Config, Run, checkpoint};
 use crate::session::Session;
 use crate::train::Outcome;
 use anyhow::{Result, ensure};
@@ -25,11 +28,43 @@ pub(super) struct Arguments {
     /// Steps of the whole run, if it is to be longer than it was begun for
     #[arg(long, value_name = "N", value_parser = parse_count)]
     steps: Option<u64>,
+    /// Epochs of the whole fit, if it is to be longer than it was begun for
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    epochs: Option<u64>,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
+    match run::config(&arguments.run)? {
+        Config::Training(config) => go_on_training(&arguments, config),
+        Config::Fit(config) => go_on_fitting(&arguments, config),
+    }
+}
+
+fn go_on_fitting(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCode> {
+    let (dir, name) = (&arguments.run, arguments.run.display());
+    let begun_for = config.epochs;
+    config.epochs = arguments.epochs.unwrap_or(begun_for);
+    let (epochs, config_text) = (config.epochs, config.to_toml());
+    ensure!(epochs >= begun_for, "--epochs {epochs} is less than the {begun_for} that {name} was begun for");
+    ensure!(arguments.steps.is_none(), "{name} is a fitted model: --epochs N makes it longer");
+    let (mut session, checkpoint) = fit::open(dir, config)?;
+    let step = session.progress.step;
+    if step >= session.total_steps() {
+        eprintln!("{name} is finished at update {}; --epochs N makes it longer", count(step));
+        return Ok(ExitCode::SUCCESS);
+    }
+    interrupt::listen()?;
+    let mut run = Run::reopen(dir, &checkpoint)?;
+    if epochs > begun_for {
+        run.rewrite_config(&config_text)?;
+    }
+    super::fit::announce(&session, &mut run, &format!("resuming at update {}:", count(step)))?;
+    Ok(exit_code(super::fit::finish(&mut session, &mut run)?))
+}
+
+fn go_on_training(arguments: &Arguments, mut config: RunConfig) -> Result<ExitCode> {
     let dir = &arguments.run;
-    let mut config = run::config(dir)?;
+    ensure!(arguments.epochs.is_none(), "{} is an agent's run: --steps N makes it longer", dir.display());
     let begun_for = config.steps;
     config.steps = arguments.steps.unwrap_or(begun_for);
     let checkpoint = checkpoint::newest(dir)?;
@@ -48,8 +83,12 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
         run.rewrite_config(&session.config.to_toml())?;
     }
     announce(&session, &mut run, &format!("resuming at step {}:", count(step)))?;
-    match finish(&mut session, &mut run)? {
-        Outcome::Finished => Ok(ExitCode::SUCCESS),
-        Outcome::Interrupted => Ok(ExitCode::from(interrupt::EXIT_CODE)),
+    Ok(exit_code(finish(&mut session, &mut run)?))
+}
+
+fn exit_code(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Outcome::Finished => ExitCode::SUCCESS,
+        Outcome::Interrupted => ExitCode::from(interrupt::EXIT_CODE),
     }
 }

@@ -4,10 +4,11 @@ use crate::config::{Device, Layer, RunConfig};
 use crate::encoder::EncoderMode;
 use crate::evaluate::Evaluation;
 use crate::human::{count, duration, parse_count};
+use crate::presets::{self, Kind};
 use crate::run::Run;
 use crate::session::{RECENT, Session};
 use crate::train::{Outcome, train};
-use crate::{interrupt, plot, presets, run};
+use crate::{interrupt, plot, run};
 use anyhow::{Result, ensure};
 use carom_agents::Trainer;
 use clap::Args;
@@ -159,7 +160,7 @@ impl Arguments {
     /// What was asked for, from the weakest to the strongest.
     fn layers(&self) -> Result<Vec<Layer>> {
         let preset = match (&self.preset, &self.config, &self.env, &self.agent) {
-            (Some(name), ..) => Some(presets::find(name)?),
+            (Some(name), ..) => Some(presets::find(name, Kind::Training)?),
             (None, None, Some(env), Some(agent)) => presets::of(env, agent),
             _ => None,
         };
@@ -196,7 +197,7 @@ impl Arguments {
     }
 }
 
-fn parse_seeds(text: &str) -> Result<Range<u64>> {
+pub(super) fn parse_seeds(text: &str) -> Result<Range<u64>> {
     let bounds = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
     let range = bounds.filter(|range: &Range<u64>| !range.is_empty());
     ensure!(range.is_some(), "expected A..B with A below B, e.g. 0..5 for the seeds 0, 1, 2, 3, 4");

@@ -108,7 +108,7 @@ impl Arguments {
         let set = env_settings(&self.set)?;
         let (id, given, policy, seed) = match (&self.run, &self.env) {
             (Some(dir), _) => {
-                let config = run::config(dir)?;
+                let config = run::training_config(dir, "play")?;
                 let checkpoint = checkpoint::newest(dir)?;
                 let (id, settings, seed) = (config.env.clone(), config.env_settings.clone(), config.seed);
                 let mut session = Session::new(config)?;

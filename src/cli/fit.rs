@@ -1,0 +1,202 @@
+//! `carom fit`: a new run for each seed, of a generative model.
+
+use super::train::parse_seeds;
+use crate::config::Device;
+use crate::generative::config::{FitConfig, FitLayer, Schedule};
+use crate::generative::fit::{FitSession, fit};
+use crate::generative::{Effort, Measures};
+use crate::human::{count, duration, parse_count};
+use crate::presets::{self, Kind};
+use crate::run::Run;
+use crate::train::Outcome;
+use crate::{interrupt, run};
+use anyhow::Result;
+use clap::Args;
+use serde_json::Value;
+use std::io::{Write, stdout};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Fit a generative model to images or to frames of an environment; leaves a run directory with its numbers and pictures
+///
+/// Settings come from, the later over the earlier: the model's defaults, a preset, the file of --config, flags.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Model (`carom list models`)
+    #[arg(value_name = "MODEL")]
+    model: Option<String>,
+    /// mnist, fashion-mnist, movies, stacked-mnist, env:ID for frames of an environment, or a folder of IDX files
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
+    /// Where the data set's files lie, if you have a copy of your own
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Passes over the training images
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    epochs: Option<u64>,
+    /// Updates after which the fit ends, if before the last epoch
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    steps: Option<u64>,
+    /// Images of an update
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    batch_size: Option<u64>,
+    /// Learning rate
+    #[arg(long, value_name = "R")]
+    lr: Option<f64>,
+    /// How the learning rate changes along the fit [default: constant]
+    #[arg(long, value_name = "NAME")]
+    lr_schedule: Option<Schedule>,
+    /// Width of the code: `model.latent_dim`
+    #[arg(long, value_name = "D", value_parser = parse_count)]
+    latent_dim: Option<u64>,
+    /// Channels of a convolutional code: `model.filters`
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    filters: Option<u64>,
+    /// How a VAE's KL divergence is brought together, `sum` or `mean`: `model.kl`
+    #[arg(long, value_name = "HOW")]
+    kl: Option<String>,
+    /// A setting, may be repeated: model.KEY, eval_every, checkpoint_every, threads
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Master seed of all random streams [default: 0]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// One run for each of these seeds: `0..5` is 0, 1, 2, 3, 4
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds, conflicts_with = "seed")]
+    seeds: Option<Range<u64>>,
+    /// Threads of libtorch [default: 1]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Where tensors live [default: cpu]
+    #[arg(long)]
+    device: Option<Device>,
+    /// Named configuration to begin with (`carom list presets`)
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// Configuration file to lay over it; a run's own config.toml is one
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The run's own directory; with --seeds, -s<seed> is added [default: runs/<data>-<model>-s<seed>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Replace a run that is already there
+    #[arg(long)]
+    force: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  carom fit ae --data mnist                               784-32-784, compression 24.5
+  carom fit ae --data mnist --latent-dim 64 --set model.noise=0.3
+  carom fit cnn-ae --data env:breakout
+  carom fit --preset NAME                                 a figure of the README";
+
+pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
+    let first = FitConfig::resolve(&arguments.layers()?)?;
+    let seeds = arguments.seeds.clone().unwrap_or(first.seed..first.seed + 1);
+    let runs: Vec<_> = seeds.map(|seed| (seed, arguments.directory(&first, seed))).collect();
+    for (_, dir) in &runs {
+        run::check_free(dir, arguments.force)?;
+    }
+    interrupt::listen()?;
+    for (seed, dir) in runs {
+        // All that can be wrong with the settings is found before anything is written.
+        let mut session = FitSession::new(FitConfig { seed, ..first.clone() })?;
+        let mut run = Run::create(&dir, &session.config.to_toml(), arguments.force)?;
+        announce(&session, &mut run, "fitting")?;
+        if finish(&mut session, &mut run)? == Outcome::Interrupted {
+            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells what is about to happen.
+pub(super) fn announce(session: &FitSession, run: &mut Run, doing: &str) -> Result<()> {
+    let FitConfig { model, data, epochs, seed, .. } = &session.config;
+    let updates = count(session.total_steps());
+    let line = format!("{doing} {model} to {data}, {epochs} epochs, {updates} updates, seed {seed}");
+    eprintln!("{line} -> {}", run.dir().display());
+    run.log(&line)
+}
+
+/// Fits to the end, and tells how it went.
+pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
+    let outcome = match fit(session, run) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            // The disk may be what failed.
+            let _ = run.log(&format!("step {}: {error:#}", session.progress.step));
+            return Err(error);
+        }
+    };
+    let (step, dir) = (count(session.progress.step), run.dir().display().to_string());
+    if outcome == Outcome::Interrupted {
+        run.log(&format!("step {}: interrupted", session.progress.step))?;
+        eprintln!("stopped at update {step}; go on with: carom resume {dir}");
+        return Ok(outcome);
+    }
+    run.log(&format!("step {}: finished", session.progress.step))?;
+    session.draw(run.dir())?;
+    let time = duration(Duration::from_secs_f64(session.progress.wall_s));
+    let mut out = stdout().lock();
+    writeln!(out, "{dir}: {step} updates in {time}")?;
+    out.write_all(text(&session.evaluate(Effort::Curve)).as_bytes())?;
+    writeln!(out, "next: carom eval {dir} | carom plot {dir} --metric fit/loss")?;
+    Ok(outcome)
+}
+
+/// The measures, one a line.
+pub(super) fn text(measures: &Measures) -> String {
+    let facts = measures.facts.iter().map(|(name, fact)| (*name, fact.clone()));
+    let values = measures.values.iter().map(|(name, value)| (*name, format!("{value:.5}")));
+    let rows: Vec<_> = values.chain(facts).collect();
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.into_iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+impl Arguments {
+    /// What was asked for, from the weakest to the strongest.
+    fn layers(&self) -> Result<Vec<FitLayer>> {
+        let preset = self.preset.as_deref().map(|name| presets::find(name, Kind::Fit)).transpose()?;
+        let preset =
+            preset.map(|preset| FitLayer::from_toml(preset.text, &format!("preset {}", preset.name))).transpose()?;
+        let file = self.config.as_deref().map(FitLayer::from_file).transpose()?;
+        let shortcuts = [
+            ("latent_dim", self.latent_dim.map(Value::from)),
+            ("filters", self.filters.map(Value::from)),
+            ("kl", self.kl.clone().map(Value::from)),
+        ];
+        let flags = FitLayer {
+            model: self.model.clone(),
+            data: self.data.clone(),
+            data_dir: self.data_dir.clone(),
+            epochs: self.epochs,
+            steps: self.steps,
+            batch_size: self.batch_size,
+            lr: self.lr,
+            lr_schedule: self.lr_schedule,
+            seed: self.seed,
+            device: self.device,
+            threads: self.threads,
+            model_settings: shortcuts.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect(),
+            ..FitLayer::default()
+        };
+        let set = FitLayer::from_assignments(&self.set)?;
+        Ok(preset.into_iter().chain(file).chain([flags, set]).collect())
+    }
+
+    fn directory(&self, config: &FitConfig, seed: u64) -> PathBuf {
+        match (&self.out, &self.seeds) {
+            (Some(dir), None) => dir.clone(),
+            (Some(dir), Some(_)) => PathBuf::from(format!("{}-s{seed}", dir.display())),
+            (None, _) => {
+                // A preset's variants are runs of their own.
+                let preset = self.preset.clone().filter(|name| name.starts_with(&config.slug()));
+                PathBuf::from(format!("runs/{}-s{seed}", preset.unwrap_or_else(|| config.slug())))
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Autoencoders: a code, and what can be made of it again (Hinton & Salakhutdinov 2006).
+//!
+//! `ae` is dense, 784 → 32 → 784 on MNIST: a code of 32 compresses 784 numbers by 24.5. `cnn-ae` has 3×3 convolutions of 16, 8
+//! and 8 filters with 2×2 maxima between them, down to 4×4×8, and the mirror of that with upsampling; with its 128 numbers it
+//! reconstructs digits better. Loss: binary cross-entropy of the reconstruction, which is lowest where the reconstruction is
+//! the image, but is then not 0 unless the image is black and white ([`entropy`]).
+
+use super::images::Data;
+use super::model::{Batch, Effort, FitError, Means, Measures, Model};
+use super::net::{Activation, Layer, Network, bce, descend};
+use super::registry::{ModelConfig, ModelTask, Recipe};
+use anyhow::{Result, ensure};
+use carom_agents::optim::{OptimConfig, Rule};
+use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use rand_pcg::Pcg32;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+/// Settings of `ae`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AeConfig {
+    /// Width of the code.
+    pub latent_dim: i64,
+    /// Widths of the layers between image and code; the decoder has them in reverse.
+    pub hidden: Vec<i64>,
+    /// Activation of the hidden layers and of the code.
+    pub activation: Activation,
+    /// Standard deviation of the Gaussian noise on the input of a denoising autoencoder (Vincent et al. 2008); 0 for none.
+    pub noise: f64,
+    /// Weight of the code's mean absolute value in the loss: a sparse code; 0 for none.
+    pub sparsity: f64,
+}
+
+impl Default for AeConfig {
+    fn default() -> Self {
+        Self { latent_dim: 32, hidden: vec![], activation: Activation::Relu, noise: 0.0, sparsity: 0.0 }
+    }
+}
+
+impl ModelConfig for AeConfig {
+    const RECIPE: Recipe = Recipe { epochs: 50, batch_size: 256, lr: 1e-3 };
+
+    fn check(&self) -> Result<()> {
+        ensure!(self.latent_dim > 0, "model.latent_dim is {}: expected a number above 0", self.latent_dim);
+        ensure!(
+            self.hidden.iter().all(|&width| width > 0),
+            "model.hidden is {:?}: expected widths above 0",
+            self.hidden
+        );
+        ensure!(self.noise >= 0.0, "model.noise is {}: expected a number, 0 or above", self.noise);
+        ensure!(self.sparsity >= 0.0, "model.sparsity is {}: expected a number, 0 or above", self.sparsity);
+        Ok(())
+    }
+}
+
+/// Settings of `cnn-ae`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CnnAeConfig {
+    /// Channels of the code. The lecture this follows prints 4 filters and calls the code (4, 4, 8): 8 is what it means.
+    pub filters: i64,
+    /// Standard deviation of the Gaussian noise on the input; 0 for none.
+    pub noise: f64,
+    /// Weight of the code's mean absolute value in the loss; 0 for none.
+    pub sparsity: f64,
+}
+
+impl Default for CnnAeConfig {
+    fn default() -> Self {
+        Self { filters: 8, noise: 0.0, sparsity: 0.0 }
+    }
+}
+
+impl ModelConfig for CnnAeConfig {
+    const RECIPE: Recipe = Recipe { epochs: 12, batch_size: 128, lr: 1e-3 };
+
+    fn check(&self) -> Result<()> {
+        ensure!(self.filters > 0, "model.filters is {}: expected a number above 0", self.filters);
+        ensure!(self.noise >= 0.0, "model.noise is {}: expected a number, 0 or above", self.noise);
+        ensure!(self.sparsity >= 0.0, "model.sparsity is {}: expected a number, 0 or above", self.sparsity);
+        Ok(())
+    }
+}
+
+/// Filters of the widest convolutions.
+const WIDE: i64 = 16;
+
+/// An encoder and a decoder, dense or convolutional.
+pub struct Autoencoder {
+    encoder: Network,
+    decoder: Network,
+
+    noise: f64,
+    sparsity: f64,
+    means: Means,
+}
+
+impl Autoencoder {
+    /// Layers of matrices.
+    ///
+    /// # Errors
+    /// Never, as yet; a model may be impossible on some data.
+    pub fn dense(config: &AeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        let n_pixels = task.data.n_pixels();
+        if config.latent_dim >= n_pixels {
+            let (d, unless) = (config.latent_dim, "model.noise or model.sparsity keeps it from that");
+            eprintln!("warning: a code of {d} numbers for {n_pixels} can be learned as the identity; {unless}");
+        }
+        let act = Layer::Act(config.activation);
+        let widths: Vec<i64> = [n_pixels].into_iter().chain(config.hidden.clone()).chain([config.latent_dim]).collect();
+        let mut encoder = vec![Layer::Reshape(vec![n_pixels])];
+        for pair in widths.windows(2) {
+            encoder.extend([Layer::Dense { inputs: pair[0], outputs: pair[1] }, act.clone()]);
+        }
+        let mut decoder = vec![];
+        for pair in widths.windows(2).rev() {
+            decoder.extend([Layer::Dense { inputs: pair[1], outputs: pair[0] }, act.clone()]);
+        }
+        decoder.pop();
+        decoder.push(Layer::Reshape(task.data.shape.to_vec()));
+        Ok(Self::new([encoder, decoder], [config.noise, config.sparsity], task, rng))
+    }
+
+    /// Layers of 3×3 convolutions.
+    ///
+    /// # Errors
+    /// When the images are too small to be halved three times.
+    pub fn convolutional(config: &CnnAeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        let [channels, rows, columns] = task.data.shape;
+        ensure!(rows >= 8 && columns >= 8, "images of {rows}x{columns} cannot be halved three times: use ae");
+        let act = || Layer::Act(Activation::Relu);
+        // 28, 14, 7, 4: what each halving leaves of rows and columns.
+        let halved = |times: u32| [rows, columns].map(|side| (0..times).fold(side, |side, _| (side + 1) / 2));
+        let (filters, [code_rows, code_columns]) = (config.filters, halved(3));
+        let encoder = vec![
+            Layer::conv3(channels, WIDE),
+            act(),
+            Layer::MaxPool,
+            Layer::conv3(WIDE, filters),
+            act(),
+            Layer::MaxPool,
+            Layer::conv3(filters, filters),
+            act(),
+            Layer::MaxPool,
+            Layer::Reshape(vec![filters * code_rows * code_columns]),
+        ];
+        let decoder = vec![
+            Layer::Reshape(vec![filters, code_rows, code_columns]),
+            Layer::conv3(filters, filters),
+            act(),
+            Layer::Upsample(halved(2)),
+            Layer::conv3(filters, filters),
+            act(),
+            Layer::Upsample(halved(1)),
+            Layer::conv3(filters, WIDE),
+            act(),
+            Layer::Upsample([rows, columns]),
+            Layer::conv3(WIDE, channels),
+        ];
+        Ok(Self::new([encoder, decoder], [config.noise, config.sparsity], task, rng))
+    }
+
+    fn new(layers: [Vec<Layer>; 2], penalties: [f64; 2], task: &ModelTask, rng: &mut Pcg32) -> Self {
+        let [encoder, decoder] =
+            layers.map(|layers| Network::new(layers, OptimConfig::of(Rule::Adam), task.device, rng));
+        let [noise, sparsity] = penalties;
+        let means = Means::new(&["fit/loss", "fit/bce"]);
+        Self { encoder, decoder, noise, sparsity, means }
+    }
+}
+
+impl Model for Autoencoder {
+    fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError> {
+        let seen = match self.noise {
+            0.0 => batch.x.shallow_clone(),
+            noise => (&batch.x + batch.x.randn_like() * noise).clamp(0.0, 1.0),
+        };
+        let code = self.encoder.forward(&seen);
+        // Means over pixels are what is reported, sums what is descended: the step does not shrink with the image.
+        let bce = bce(&self.decoder.forward(&code), &batch.x).mean(Kind::Float);
+        let loss = match self.sparsity {
+            0.0 => bce.shallow_clone(),
+            weight => &bce + code.abs().mean(Kind::Float) * weight,
+        };
+        self.means.add("fit/bce", bce.double_value(&[]), batch.step)?;
+        self.means.add("fit/loss", loss.double_value(&[]), batch.step)?;
+        descend(&loss, &mut [&mut self.encoder, &mut self.decoder], batch.lr);
+        Ok(())
+    }
+
+    fn stats(&mut self) -> Vec<Stat> {
+        self.means.take()
+    }
+
+    fn evaluate(&self, data: &Data, _effort: Effort) -> Measures {
+        let (mut bce_sum, mut square_sum) = (0.0, 0.0);
+        for x in data.test.chunks(1000) {
+            let logits = self.decoder.forward(&self.encoder.forward(&x));
+            bce_sum += bce(&logits, &x).sum(Kind::Double).double_value(&[]);
+            square_sum += (logits.sigmoid() - &x).square().sum(Kind::Double).double_value(&[]);
+        }
+        let n = (data.test.len() as i64 * data.n_pixels()) as f64;
+        let mut measures = Measures::default();
+        measures.add("test/bce", bce_sum / n);
+        measures.add("test/mse", square_sum / n);
+        measures
+    }
+
+    fn encode(&self, x: &Tensor) -> Tensor {
+        self.encoder.forward(x)
+    }
+
+    fn decode(&self, code: &Tensor) -> Option<Tensor> {
+        Some(self.decoder.forward(code).sigmoid())
+    }
+
+    fn sample(&self, _n: usize) -> Option<Tensor> {
+        None
+    }
+
+    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    fn save(&self) -> Snapshot<'_> {
+        Snapshot::default()
+            .value("means", &self.means.save())
+            .nest("encoder", self.encoder.save())
+            .nest("decoder", self.decoder.save())
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.means.load(from.value("means")?);
+        self.encoder.load(&from.nested("encoder")?)?;
+        self.decoder.load(&from.nested("decoder")?)
+    }
+}

@@ -1,0 +1,269 @@
+//! The fit loop: shuffle, take a batch, update, log, measure, checkpoint.
+
+use super::config::FitConfig;
+use super::data;
+use super::images::Data;
+use super::model::{Batch, Effort, Measures, Model};
+use super::registry::{self, ModelTask};
+use crate::bar::Bar;
+use crate::device;
+use crate::interrupt;
+use crate::plot;
+use crate::run::checkpoint::Checkpoint;
+use crate::run::{Run, Table};
+use crate::train::Outcome;
+use anyhow::{Context, Error, Result, ensure};
+use carom_envs::Seeds;
+use rand::RngCore;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::time::Instant;
+use tch::Tensor;
+
+/// Rows of `metrics.csv` along a fit, about.
+const ROWS: u64 = 500;
+
+/// Data, model, and where the fit stands.
+pub struct FitSession {
+    /// What is being fitted.
+    pub config: FitConfig,
+    /// What it is fitted to.
+    pub data: Data,
+    /// The model.
+    pub model: Box<dyn Model>,
+    /// Where the fit stands.
+    pub progress: FitProgress,
+}
+
+/// Where a fit stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FitProgress {
+    /// Updates made.
+    pub step: u64,
+    /// Seconds spent, over all processes that worked on the fit.
+    pub wall_s: f64,
+}
+
+impl FitSession {
+    /// A fit at its beginning.
+    ///
+    /// # Errors
+    /// When the data cannot be had, the model cannot be fitted to them, or the device is not there.
+    pub fn new(config: FitConfig) -> Result<Self> {
+        let device = device::open(config.device)?;
+        tch::set_num_threads(config.threads as i32);
+        let source = config.data.parse().map_err(Error::msg)?;
+        let dataset = data::open(&source, config.data_dir.as_deref(), config.seed)?;
+        let data = Data::new(&dataset, device);
+        ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.data);
+        let total_steps = total_steps(&config, &data);
+        let task = ModelTask { data: &data, total_steps, device };
+        let mut rng = Seeds::new(config.seed).stream("init");
+        tch::manual_seed(rng.next_u32().into());
+        let model = registry::make(&config.model, &config.model_settings, &task, &mut rng)?;
+        Ok(Self { config, data, model, progress: FitProgress::default() })
+    }
+
+    /// Updates of the whole fit.
+    pub fn total_steps(&self) -> u64 {
+        total_steps(&self.config, &self.data)
+    }
+
+    /// Updates of one pass over the training split.
+    pub fn steps_per_epoch(&self) -> u64 {
+        steps_per_epoch(&self.config, &self.data)
+    }
+
+    /// Measures the model on the test split. What is drawn for it depends on the seed and the step alone.
+    pub fn evaluate(&self, effort: Effort) -> Measures {
+        self.seed_torch("eval", self.progress.step);
+        tch::no_grad(|| self.model.evaluate(&self.data, effort))
+    }
+
+    /// Saves a checkpoint in `run`, unless this very step has one.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before stays valid.
+    pub fn save(&self, run: &mut Run) -> Result<()> {
+        if run.is_saved(self.progress.step) {
+            return Ok(());
+        }
+        run.save(self.progress.step, &self.progress, &self.model.save())
+    }
+
+    /// Takes up a checkpoint.
+    ///
+    /// # Errors
+    /// When it is of another model or of other settings.
+    pub fn load(&mut self, from: &Checkpoint<FitProgress>) -> Result<()> {
+        from.load(|learned| Ok(self.model.load(learned)?))?;
+        self.progress = from.state.standing.clone();
+        Ok(())
+    }
+
+    /// Writes the model's pictures and its learning curve to the run's `plots/`.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub fn draw(&self, run_dir: &Path) -> Result<()> {
+        let dir = run_dir.join("plots");
+        fs_err::create_dir_all(&dir)?;
+        self.seed_torch("draw", self.progress.step);
+        tch::no_grad(|| self.model.draw(&self.data, &dir))?;
+        if let Err(error) = plot::returns(&[run_dir], "fit/loss", &dir.join("fit-loss.svg")) {
+            // A fit too short for a row is a fit all the same.
+            eprintln!("no plots/fit-loss.svg: {error}");
+        }
+        Ok(())
+    }
+
+    /// Sets torch's generator for what is drawn at `step` for `purpose`.
+    pub fn seed_torch(&self, purpose: &str, step: u64) {
+        let mut stream = Seeds::new(self.config.seed).stream(&format!("{purpose}/{step}"));
+        tch::manual_seed((stream.next_u64() >> 1) as i64);
+    }
+
+    /// The order of the training images in pass `epoch`.
+    fn order(&self, epoch: u64) -> Tensor {
+        let mut order: Vec<i64> = (0..self.data.train.len() as i64).collect();
+        order.shuffle(&mut Seeds::new(self.config.seed).stream(&format!("shuffle/{epoch}")));
+        Tensor::from_slice(&order)
+    }
+}
+
+fn steps_per_epoch(config: &FitConfig, data: &Data) -> u64 {
+    (data.train.len() as u64).div_ceil(config.batch_size)
+}
+
+fn total_steps(config: &FitConfig, data: &Data) -> u64 {
+    let whole = config.epochs * steps_per_epoch(config, data);
+    config.steps.map_or(whole, |steps| steps.min(whole))
+}
+
+/// Fits from where `session` stands to its last step.
+///
+/// # Errors
+/// When a loss is no longer finite (no checkpoint is written then), or a file cannot be.
+pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
+    let (total, per_epoch) = (session.total_steps(), session.steps_per_epoch());
+    let log_every = (total / ROWS).max(1);
+    let mut watch = Watch::new(session);
+    let mut order = session.order(session.progress.step / per_epoch);
+    while session.progress.step < total {
+        let step = session.progress.step;
+        if step.is_multiple_of(per_epoch) {
+            order = session.order(step / per_epoch);
+        }
+        let updated = update(session, &order);
+        if updated.is_err() {
+            run.metrics.flush()?;
+        }
+        updated?;
+
+        let step = session.progress.step;
+        if step.is_multiple_of(log_every) {
+            watch.log(session, run)?;
+        }
+        let epoch = step / per_epoch;
+        let ends_epoch = step.is_multiple_of(per_epoch);
+        let is_due = |every: u64| step == total || (ends_epoch && every > 0 && epoch.is_multiple_of(every));
+        if is_due(session.config.eval_every) {
+            watch.measure(session, run)?;
+        }
+        let interrupted = interrupt::requested();
+        if is_due(session.config.checkpoint_every) || interrupted {
+            watch.stop(session);
+            session.save(run)?;
+        }
+        if interrupted {
+            return Ok(Outcome::Interrupted);
+        }
+    }
+    Ok(Outcome::Finished)
+}
+
+/// One update on the next batch of `order`.
+fn update(session: &mut FitSession, order: &Tensor) -> Result<()> {
+    let (step, n) = (session.progress.step, session.data.train.len() as u64);
+    let config = &session.config;
+    let start = step % session.steps_per_epoch() * config.batch_size;
+    let indices = order.narrow(0, start as i64, config.batch_size.min(n - start) as i64);
+    let train = &session.data.train;
+    let done = step as f64 / session.total_steps() as f64;
+    let lr = config.lr * config.lr_schedule.factor(done);
+    let batch = Batch { x: train.gather(&indices), labels: train.gather_labels(&indices), step, lr };
+    session.seed_torch("fit", step);
+    session.model.fit_batch(&batch)?;
+    session.progress.step += 1;
+    Ok(())
+}
+
+/// Rows, the bar, and the clock.
+struct Watch {
+    bar: Bar,
+    /// When the process took the fit up, and how many seconds had been spent before.
+    began: (Instant, f64),
+    /// When the last row was written, and at which step.
+    last_row: (Instant, u64),
+    /// The latest of the measures' headline.
+    measured: Option<String>,
+}
+
+impl Watch {
+    fn new(session: &FitSession) -> Self {
+        let (step, now) = (session.progress.step, Instant::now());
+        let bar = Bar::new(session.total_steps(), step);
+        Self { bar, began: (now, session.progress.wall_s), last_row: (now, step), measured: None }
+    }
+
+    fn log(&mut self, session: &mut FitSession, run: &mut Run) -> Result<()> {
+        let step = session.progress.step;
+        let stats = session.model.stats();
+        for &(name, value) in &stats {
+            run.metrics.row(Table::Metrics, step, name, value)?;
+        }
+        let (row_began, row_step) = std::mem::replace(&mut self.last_row, (Instant::now(), step));
+        let row_s = row_began.elapsed().as_secs_f64().max(1e-9);
+        self.stop(session);
+        run.metrics.row(Table::Timing, step, "wall_s", session.progress.wall_s)?;
+        run.metrics.row(Table::Timing, step, "steps_per_s", (step - row_step) as f64 / row_s)?;
+        run.metrics.flush_if_due()?;
+        self.bar.note(&stats);
+        let epoch = step as f64 / session.steps_per_epoch() as f64;
+        let place = format!("epoch {epoch:.1} of {}", session.config.epochs);
+        self.bar.show(step, place, self.measured.clone());
+        Ok(())
+    }
+
+    fn measure(&mut self, session: &FitSession, run: &mut Run) -> Result<()> {
+        let measures = session.evaluate(Effort::Curve);
+        for &(name, value) in &measures.values {
+            run.metrics.row(Table::Metrics, session.progress.step, name, value)?;
+        }
+        self.measured = measures.values.first().map(|(name, value)| format!("{name} {value:.4}"));
+        Ok(())
+    }
+
+    /// Brings the time spent up to date.
+    fn stop(&self, session: &mut FitSession) {
+        session.progress.wall_s = self.began.1 + self.began.0.elapsed().as_secs_f64();
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.bar.clear();
+    }
+}
+
+/// What stands in the run of a fit: its configuration and newest checkpoint, put together.
+///
+/// # Errors
+/// When there is no valid checkpoint, or the data cannot be had.
+pub fn open(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
+    let checkpoint = crate::run::checkpoint::newest(dir)?;
+    let mut session = FitSession::new(config)?;
+    session.load(&checkpoint).with_context(|| format!("in {}", dir.display()))?;
+    Ok((session, checkpoint))
+}

@@ -1,0 +1,94 @@
+//! Data sets as tensors.
+
+use super::data::{Dataset, Split};
+use tch::{Device, Kind, Tensor};
+
+/// A data set ready to be fitted.
+#[derive(Debug)]
+pub struct Data {
+    /// What it is called.
+    pub name: String,
+    /// `[channels, rows, columns]`
+    pub shape: [i64; 3],
+    /// Number of classes; 0 without labels.
+    pub n_classes: i64,
+    /// What is fitted.
+    pub train: Images,
+    /// What the fit is measured on.
+    pub test: Images,
+}
+
+/// Images of one split, as bytes until they are asked for.
+#[derive(Debug)]
+pub struct Images {
+    /// `u8 [n, channels, rows, columns]`
+    pixels: Tensor,
+    /// `i64 [n]`
+    labels: Option<Tensor>,
+    max: f64,
+}
+
+impl Data {
+    /// Brings `dataset` to `device`.
+    pub fn new(dataset: &Dataset, device: Device) -> Self {
+        let shape = dataset.shape.map(|size| size as i64);
+        let images = |split: &Split| {
+            let pixels = Tensor::from_slice(&split.pixels).view([-1, shape[0], shape[1], shape[2]]).to_device(device);
+            let labels = Tensor::from_slice(&split.labels).to_kind(Kind::Int64).to_device(device);
+            let labels = (!split.labels.is_empty()).then_some(labels);
+            Images { pixels, labels, max: f64::from(dataset.max) }
+        };
+        let (train, test) = (images(&dataset.train), images(&dataset.test));
+        Self { name: dataset.name.clone(), shape, n_classes: dataset.n_classes as i64, train, test }
+    }
+
+    /// Numbers in one image.
+    pub fn n_pixels(&self) -> i64 {
+        self.shape.iter().product()
+    }
+}
+
+impl Images {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.pixels.size()[0] as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Images `indices` (`i64 [B]`) as floats in 0..=1.
+    pub fn gather(&self, indices: &Tensor) -> Tensor {
+        self.scaled(&self.pixels.index_select(0, indices))
+    }
+
+    /// Labels of images `indices` (`i64 [B]`); nothing where there are none.
+    pub fn gather_labels(&self, indices: &Tensor) -> Option<Tensor> {
+        self.labels.as_ref().map(|labels| labels.index_select(0, indices))
+    }
+
+    /// The first `n` images (or all there are) as floats in 0..=1.
+    pub fn first(&self, n: usize) -> Tensor {
+        self.scaled(&self.pixels.narrow(0, 0, n.min(self.len()) as i64))
+    }
+
+    /// The labels of the first `n` images (or of all there are).
+    pub fn first_labels(&self, n: usize) -> Option<Tensor> {
+        self.labels.as_ref().map(|labels| labels.narrow(0, 0, n.min(self.len()) as i64))
+    }
+
+    /// All images in order, `size` at a time (the last fewer), as floats in 0..=1.
+    pub fn chunks(&self, size: usize) -> impl Iterator<Item = Tensor> {
+        (0..self.len()).step_by(size).map(move |start| {
+            let n = size.min(self.len() - start);
+            self.scaled(&self.pixels.narrow(0, start as i64, n as i64))
+        })
+    }
+
+    fn scaled(&self, pixels: &Tensor) -> Tensor {
+        let values = pixels.to_kind(Kind::Float);
+        if self.max == 1.0 { values } else { values / self.max }
+    }
+}

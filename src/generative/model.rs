@@ -1,0 +1,171 @@
+//! What every generative model is: [`Model`].
+
+use super::images::Data;
+use anyhow::Result;
+use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use serde_json::{Map, Value};
+use std::path::Path;
+use tch::Tensor;
+
+/// Images to learn from.
+#[derive(Debug)]
+pub struct Batch {
+    /// `[B, channels, rows, columns]` in 0..=1.
+    pub x: Tensor,
+    /// `i64 [B]`, where the data have labels.
+    pub labels: Option<Tensor>,
+    /// Updates made before this one.
+    pub step: u64,
+    /// Learning rate.
+    pub lr: f64,
+}
+
+/// How much a measurement may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// A point of the learning curve: seconds.
+    Curve,
+    /// All that is known how to measure: minutes.
+    Full,
+}
+
+/// Fitting cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum FitError {
+    /// A loss became NaN or infinite.
+    #[error("{what} is {value} at step {step}: the fit diverged; lower lr")]
+    NonFinite {
+        /// Name of the loss, as in `metrics.csv`.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The update it was seen at.
+        step: u64,
+    },
+}
+
+/// Named numbers that a model was found to have, and what must be said beside them.
+#[derive(Debug, Default)]
+pub struct Measures {
+    /// Name as in `metrics.csv`, and value.
+    pub values: Vec<(&'static str, f64)>,
+    /// Facts without a number, such as the binarisation, by name.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+impl Measures {
+    /// Adds a number.
+    pub fn add(&mut self, name: &'static str, value: f64) {
+        self.values.push((name, value));
+    }
+
+    /// Adds a fact.
+    pub fn note(&mut self, name: &'static str, fact: impl Into<String>) {
+        self.facts.push((name, fact.into()));
+    }
+
+    /// The number called `name`.
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// All as one JSON object.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let facts = self.facts.iter().map(|(name, fact)| ((*name).to_string(), fact.clone().into()));
+        let values = self.values.iter().map(|(name, value)| ((*name).to_string(), (*value).into()));
+        facts.chain(values).collect()
+    }
+}
+
+/// A model of images that is fitted batch by batch.
+///
+/// Torch's generator has been seeded for the step when [`Model::fit_batch`] is called, and for the whole when the other methods
+/// are: what they draw from it depends on the run's seed and the step alone.
+pub trait Model {
+    /// One update.
+    ///
+    /// # Errors
+    /// When a loss is no longer finite; the parameters are left as they were.
+    fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError>;
+
+    /// Means since the last call, by their names in `metrics.csv`.
+    fn stats(&mut self) -> Vec<Stat>;
+
+    /// Measures on the test split.
+    fn evaluate(&self, data: &Data, effort: Effort) -> Measures;
+
+    /// Codes `[B, latent_dim]` of images `[B, channels, rows, columns]`: what an agent would see.
+    fn encode(&self, x: &Tensor) -> Tensor;
+
+    /// Images of codes; nothing where the model cannot turn a code into an image.
+    fn decode(&self, code: &Tensor) -> Option<Tensor>;
+
+    /// `n` new images `[n, channels, rows, columns]` in 0..=1; nothing where the model has no distribution to draw from.
+    fn sample(&self, n: usize) -> Option<Tensor>;
+
+    /// Writes the pictures that belong to this model to folder `dir`.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    fn draw(&self, data: &Data, dir: &Path) -> Result<()>;
+
+    /// All that is needed to go on exactly as if fitting had never stopped.
+    fn save(&self) -> Snapshot<'_>;
+
+    /// Takes up what [`Model::save`] gave.
+    ///
+    /// # Errors
+    /// When a part is missing or has another shape than this model's.
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError>;
+}
+
+/// Running means of named quantities.
+#[derive(Debug)]
+pub struct Means {
+    names: &'static [&'static str],
+    /// Sum and number of values, by name.
+    sums: Vec<(f64, u64)>,
+}
+
+impl Means {
+    /// No values yet of `names`, which are those in `metrics.csv`.
+    pub fn new(names: &'static [&'static str]) -> Self {
+        Self { names, sums: vec![(0.0, 0); names.len()] }
+    }
+
+    /// Adds one value of `name`, seen at `step`.
+    ///
+    /// # Errors
+    /// When it is not finite.
+    ///
+    /// # Panics
+    /// When there is no such name.
+    pub fn add(&mut self, name: &'static str, value: f64, step: u64) -> Result<(), FitError> {
+        if !value.is_finite() {
+            return Err(FitError::NonFinite { what: name, value, step });
+        }
+        let slot = self.names.iter().position(|known| *known == name).expect("a name given at the start");
+        let (sum, n) = self.sums[slot];
+        self.sums[slot] = (sum + value, n + 1);
+        Ok(())
+    }
+
+    /// The means since the last call.
+    pub fn take(&mut self) -> Vec<Stat> {
+        let means = self.names.iter().zip(&self.sums).filter(|(_, sum)| sum.1 > 0);
+        let means = means.map(|(&name, &(sum, n))| (name, sum / n as f64)).collect();
+        self.sums.fill((0.0, 0));
+        means
+    }
+
+    /// The sums, for a checkpoint between two rows.
+    pub fn save(&self) -> &[(f64, u64)] {
+        &self.sums
+    }
+
+    /// Takes up what [`Means::save`] gave.
+    pub fn load(&mut self, sums: Vec<(f64, u64)>) {
+        assert_eq!(sums.len(), self.names.len(), "one sum a name");
+        self.sums = sums;
+    }
+}
