@@ -17,6 +17,7 @@ pub mod registry;
 mod seeds;
 pub mod toy_text;
 mod vec_env;
+mod view;
 
 pub use env::{Env, ObsSpace, RestoreError, Step};
 pub use model::TransitionModel;
@@ -24,3 +25,4 @@ pub use picture::Picture;
 pub use registry::{EnvError, Settings};
 pub use seeds::Seeds;
 pub use vec_env::{Episode, Transition, VecEnv};
+pub use view::{FactorsEnv, View};

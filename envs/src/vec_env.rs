@@ -1,7 +1,7 @@
 //! Many environments stepped as one.
 
 use crate::frames::Frames;
-use crate::{Env, ObsSpace, RestoreError};
+use crate::{Env, ObsSpace, RestoreError, View};
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize, de::Error};
 use serde_json::Value;
@@ -52,8 +52,17 @@ pub struct VecEnv {
     n_actions: usize,
     frames: Frames,
     final_obs: Vec<u8>,
+    viewed: Option<Viewed>,
     transitions: Vec<Transition>,
     episodes: Vec<Episode>,
+}
+
+/// A view, and the environments' own observations that it turns into others.
+struct Viewed {
+    view: Box<dyn View>,
+    frame_bytes: usize,
+    /// `[n_envs * frame_bytes]`
+    frames: Vec<u8>,
 }
 
 /// One environment, its random stream and what its running episode has come to.
@@ -101,6 +110,7 @@ impl VecEnv {
             n_actions,
             frames: Frames::new(n_envs, obs_bytes, 1),
             final_obs: vec![0; n_envs * obs_bytes],
+            viewed: None,
             transitions: vec![Transition::default(); n_envs],
             episodes: Vec::with_capacity(n_envs),
         };
@@ -117,6 +127,20 @@ impl VecEnv {
         let mut frames = Frames::new(self.n_envs(), self.obs_bytes, frame_stack);
         frames.now_mut().copy_from_slice(self.obs());
         self.frames = frames;
+        self
+    }
+
+    /// The same seen through `view`: [`VecEnv::obs`] and all that follows from it are what it makes of the environments' own
+    /// observations. To be called before the first step.
+    pub fn with_view(mut self, view: Box<dyn View>) -> Self {
+        let (frame_bytes, frames) = (self.obs_bytes, self.obs().to_vec());
+        let mut viewed = Viewed { view, frame_bytes, frames };
+        self.obs_space = viewed.view.obs_space();
+        self.obs_bytes = self.obs_space.n_bytes();
+        self.frames = Frames::new(self.n_envs(), self.obs_bytes, self.frame_stack());
+        self.final_obs = vec![0; self.n_envs() * self.obs_bytes];
+        viewed.view.look(&viewed.frames, self.frames.now_mut());
+        self.viewed = Some(viewed);
         self
     }
 
@@ -227,8 +251,16 @@ impl VecEnv {
 
     /// Begins a new episode everywhere; the random streams go on.
     pub fn reset(&mut self) {
-        for (slot, obs) in self.slots.iter_mut().zip(self.frames.now_mut().chunks_exact_mut(self.obs_bytes)) {
-            slot.reset(obs);
+        match &mut self.viewed {
+            None => {
+                let observations = self.frames.now_mut().chunks_exact_mut(self.obs_bytes);
+                self.slots.iter_mut().zip(observations).for_each(|(slot, obs)| slot.reset(obs));
+            }
+            Some(Viewed { view, frame_bytes, frames }) => {
+                let observations = frames.chunks_exact_mut(*frame_bytes);
+                self.slots.iter_mut().zip(observations).for_each(|(slot, obs)| slot.reset(obs));
+                view.look(frames, self.frames.now_mut());
+            }
         }
         (0..self.slots.len()).for_each(|env_idx| self.frames.begin(env_idx));
         self.transitions.fill(Transition::default());
@@ -245,8 +277,12 @@ impl VecEnv {
         assert_eq!(actions.len(), self.slots.len(), "one action for each environment");
         self.frames.advance();
         self.episodes.clear();
-        let (frames, begun) = self.frames.now_and_begun();
-        let observations = frames.chunks_exact_mut(self.obs_bytes);
+        let (seen, begun) = self.frames.now_and_begun();
+        let (mut view, frames, frame_bytes) = match &mut self.viewed {
+            None => (None, &mut *seen, self.obs_bytes),
+            Some(Viewed { view, frame_bytes, frames }) => (Some(view), &mut frames[..], *frame_bytes),
+        };
+        let observations = frames.chunks_exact_mut(frame_bytes);
         let outputs = observations.zip(&mut self.transitions);
         for (env_idx, ((slot, &action), (obs, transition))) in
             self.slots.iter_mut().zip(actions).zip(outputs).enumerate()
@@ -256,13 +292,20 @@ impl VecEnv {
                 transition.reward = sign(transition.reward);
             }
             if transition.done() {
-                self.final_obs[env_idx * self.obs_bytes..][..self.obs_bytes].copy_from_slice(obs);
+                let final_obs = &mut self.final_obs[env_idx * self.obs_bytes..][..self.obs_bytes];
+                match &mut view {
+                    None => final_obs.copy_from_slice(obs),
+                    Some(view) => view.look(obs, final_obs),
+                }
                 let Slot { episode_return, length, .. } = *slot;
                 if slot.begin_next(obs) {
                     self.episodes.push(Episode { env_idx, episode_return, length });
                 }
                 begun[env_idx] = 0;
             }
+        }
+        if let Some(Viewed { view, frames, .. }) = &mut self.viewed {
+            view.look(frames, self.frames.now_mut());
         }
         &self.transitions
     }
@@ -286,8 +329,14 @@ impl VecEnv {
         }
         for (env_idx, (slot, saved)) in self.slots.iter_mut().zip(saved).enumerate() {
             self.frames.restore_older(env_idx, &saved.stack)?;
-            let at = env_idx * self.obs_bytes;
-            slot.restore(saved, &mut self.frames.now_mut()[at..at + self.obs_bytes])?;
+            let (frames, frame_bytes) = match &mut self.viewed {
+                None => (self.frames.now_mut(), self.obs_bytes),
+                Some(viewed) => (&mut viewed.frames[..], viewed.frame_bytes),
+            };
+            slot.restore(saved, &mut frames[env_idx * frame_bytes..][..frame_bytes])?;
+        }
+        if let Some(Viewed { view, frames, .. }) = &mut self.viewed {
+            view.look(frames, self.frames.now_mut());
         }
         self.transitions.fill(Transition::default());
         self.episodes.clear();
