@@ -5,7 +5,7 @@ use serde_json::Value;
 fn each_command_explains_itself() {
     let program = Program::new();
     let help = program.succeed("--help");
-    for command in ["train", "resume", "eval", "plot", "watch", "play", "trace", "list", "doctor"] {
+    for command in ["train", "resume", "eval", "plot", "watch", "play", "trace", "list", "data", "doctor"] {
         assert!(help.contains(command), "{help}");
         assert!(program.succeed(&format!("{command} --help")).contains("Usage: carom"));
     }

@@ -5,9 +5,11 @@
 //! - [`resume`]: stopping and going on leaves the same bytes as never stopping; damaged checkpoints
 //! - [`eval`]: scores, and their names in JSON
 //! - [`trace`]: given actions, row by row and as a NumPy array
+//! - [`data`]: what a data set is, and own copies that are not what they should be
 //! - [`watch`]: an episode as a GIF; what `watch` and `play` say without a terminal
 //! - [`mistakes`]: each likely mistake, its message, and nothing half-written
 
+mod data;
 mod eval;
 mod help;
 mod mistakes;

