@@ -97,8 +97,21 @@ pub fn make(id: &str, settings: &Settings) -> Result<Box<dyn Env>, EnvError> {
 /// # Errors
 /// When the id, a key or a value does not exist.
 pub fn make_vec(id: &str, settings: &Settings, rngs: Vec<Pcg32>) -> Result<VecEnv, EnvError> {
+    make_vec_of(id, settings, rngs, |env| env)
+}
+
+/// As [`make_vec`], of what `wrap` makes of each environment.
+///
+/// # Errors
+/// When the id, a key or a value does not exist.
+pub fn make_vec_of(
+    id: &str,
+    settings: &Settings,
+    rngs: Vec<Pcg32>,
+    wrap: impl Fn(Box<dyn Env>) -> Box<dyn Env>,
+) -> Result<VecEnv, EnvError> {
     let settings = resolve(id, settings)?;
-    let envs = rngs.iter().map(|_| make(id, &settings)).collect::<Result<_, _>>()?;
+    let envs = rngs.iter().map(|_| make(id, &settings).map(&wrap)).collect::<Result<_, _>>()?;
     let frame_stack = settings.get("frame_stack").and_then(Value::as_u64).unwrap_or(1) as usize;
     let reward_clip = settings.get("reward_clip").and_then(Value::as_bool).unwrap_or(false);
     Ok(VecEnv::new(envs, rngs, time_limit(&settings)).with_frame_stack(frame_stack).with_reward_clip(reward_clip))

@@ -1,9 +1,11 @@
 //! What a fit is: every setting, resolved once from defaults, preset, configuration file and flags.
 
 use super::data::Source;
+use super::data::frames::default_n_frames;
 use super::registry::{self, Settings};
 use crate::config::{Device, check_keys, parse_assignments};
-use anyhow::{Context, Error, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use carom_envs::registry as envs;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,12 @@ pub struct FitConfig {
     /// Where the data set's files lie, if not in the cache.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
+    /// All settings of the environment, where frames of one are fitted.
+    #[serde(skip_serializing_if = "Settings::is_empty")]
+    pub env_settings: Settings,
+    /// How many frames are taken of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub n_frames: Option<usize>,
     /// Passes over the training split.
     pub epochs: u64,
     /// Updates after which the fit ends, if before the last epoch.
@@ -73,6 +81,10 @@ pub struct FitLayer {
     pub data: Option<String>,
     /// See [`FitConfig::data_dir`].
     pub data_dir: Option<PathBuf>,
+    /// Settings of the environment that this source names.
+    pub env_settings: Settings,
+    /// See [`FitConfig::n_frames`].
+    pub n_frames: Option<usize>,
     /// See [`FitConfig::epochs`].
     pub epochs: Option<u64>,
     /// See [`FitConfig::steps`].
@@ -98,10 +110,12 @@ pub struct FitLayer {
 }
 
 /// Keys of a fit's configuration file.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "model",
     "data",
     "data_dir",
+    "env_settings",
+    "n_frames",
     "epochs",
     "steps",
     "batch_size",
@@ -126,10 +140,14 @@ impl FitConfig {
         let data =
             merged.data.ok_or_else(|| anyhow!("which data? e.g. --data mnist (`carom fit --help` tells more)"))?;
         let recipe = registry::find(&model)?.recipe;
+        let source: Source = data.parse()?;
+        let (env_settings, n_frames) = of_env(&source, merged.env_settings, merged.n_frames)?;
         let config = Self {
             model_settings: registry::resolve(&model, &merged.model_settings)?,
             model,
-            data: data.parse::<Source>().map_err(Error::msg)?.to_string(),
+            data: source.to_string(),
+            env_settings,
+            n_frames,
             data_dir: merged.data_dir,
             epochs: merged.epochs.unwrap_or(recipe.epochs),
             steps: merged.steps,
@@ -144,6 +162,11 @@ impl FitConfig {
         };
         config.check()?;
         Ok(config)
+    }
+
+    /// What it is fitted to.
+    pub fn source(&self) -> Source {
+        self.data.parse().expect("a resolved source can be read again")
     }
 
     fn check(&self) -> Result<()> {
@@ -167,6 +190,24 @@ impl FitConfig {
         let data = self.data.trim_start_matches("env:").trim_matches(['/', '.']);
         format!("{}-{}", data.replace(['/', ':', ' '], "-"), self.model)
     }
+}
+
+/// The environment's whole settings and the number of frames, where `source` is one. Single frames, unless a stack is asked
+/// for: an agent stacks their codes.
+fn of_env(source: &Source, given: Settings, n_frames: Option<usize>) -> Result<(Settings, Option<usize>)> {
+    let Source::Env(env_id) = source else {
+        ensure!(
+            given.is_empty(),
+            "{source} is no environment and has no settings; give env.KEY with --data env:ID alone"
+        );
+        ensure!(n_frames.is_none(), "n_frames is of environments; {source} has as many images as it has");
+        return Ok((given, n_frames));
+    };
+    let mut settings = envs::resolve(env_id, &given)?;
+    if !given.contains_key("frame_stack") && settings.contains_key("frame_stack") {
+        settings.insert("frame_stack".to_string(), 1.into());
+    }
+    Ok((settings, Some(n_frames.map_or_else(|| default_n_frames(env_id), Ok)?)))
 }
 
 impl FitLayer {
@@ -193,7 +234,7 @@ impl FitLayer {
     /// # Errors
     /// When there is no `=`, the key does not exist, or a value is of the wrong kind.
     pub fn from_assignments(assignments: &[String]) -> Result<Self> {
-        parse_assignments(assignments, &[("model", "model_settings")], &KEYS)
+        parse_assignments(assignments, &[("env", "env_settings"), ("model", "model_settings")], &KEYS)
     }
 
     /// This layer laid over `below`. Settings belong to the model they were written for: where this layer names another, those
@@ -202,10 +243,15 @@ impl FitLayer {
         let keeps_model = self.model.is_none() || below.model.is_none() || self.model == below.model;
         let mut model_settings = if keeps_model { below.model_settings } else { Settings::new() };
         model_settings.extend(self.model_settings);
+        let keeps_data = self.data.is_none() || below.data.is_none() || self.data == below.data;
+        let mut env_settings = if keeps_data { below.env_settings } else { Settings::new() };
+        env_settings.extend(self.env_settings);
         Self {
             model: self.model.or(below.model),
             data: self.data.or(below.data),
             data_dir: self.data_dir.or(below.data_dir),
+            env_settings,
+            n_frames: self.n_frames.or(below.n_frames),
             epochs: self.epochs.or(below.epochs),
             steps: self.steps.or(below.steps),
             batch_size: self.batch_size.or(below.batch_size),

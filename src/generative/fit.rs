@@ -1,7 +1,7 @@
 //! The fit loop: shuffle, take a batch, update, log, measure, checkpoint.
 
 use super::config::FitConfig;
-use super::data;
+use super::data::{self, Dataset, Source, frames};
 use super::images::Data;
 use super::model::{Batch, Effort, Measures, Model};
 use super::registry::{self, ModelTask};
@@ -12,7 +12,7 @@ use crate::plot;
 use crate::run::checkpoint::Checkpoint;
 use crate::run::{Run, Table};
 use crate::train::Outcome;
-use anyhow::{Context, Error, Result, ensure};
+use anyhow::{Context, Result, ensure};
 use carom_envs::Seeds;
 use rand::RngCore;
 use rand::seq::SliceRandom;
@@ -53,9 +53,7 @@ impl FitSession {
     pub fn new(config: FitConfig) -> Result<Self> {
         let device = device::open(config.device)?;
         tch::set_num_threads(config.threads as i32);
-        let source = config.data.parse().map_err(Error::msg)?;
-        let dataset = data::open(&source, config.data_dir.as_deref(), config.seed)?;
-        let data = Data::new(&dataset, device);
+        let data = Data::new(&dataset(&config)?, device);
         ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.data);
         let total_steps = total_steps(&config, &data);
         let task = ModelTask { data: &data, total_steps, device };
@@ -129,6 +127,15 @@ impl FitSession {
         let mut order: Vec<i64> = (0..self.data.train.len() as i64).collect();
         order.shuffle(&mut Seeds::new(self.config.seed).stream(&format!("shuffle/{epoch}")));
         Tensor::from_slice(&order)
+    }
+}
+
+fn dataset(config: &FitConfig) -> Result<Dataset> {
+    match (config.source(), config.n_frames) {
+        (Source::Env(env_id), Some(n_frames)) => {
+            Ok(frames::to_dataset(&frames::collect(&env_id, &config.env_settings, n_frames, config.seed)?))
+        }
+        (source, _) => data::open(&source, config.data_dir.as_deref(), config.seed),
     }
 }
 
