@@ -1,6 +1,7 @@
 //! How good a policy is: scores of the greedy policy over whole episodes, apart from training.
 
 use crate::config::{RunConfig, Settings};
+use crate::encoder::Sight;
 use anyhow::Result;
 use carom_agents::tabular::exact::{expected_return, greedy_policy};
 use carom_agents::{Agent, Trainer};
@@ -67,16 +68,16 @@ impl Evaluation {
         self
     }
 
-    /// Plays the episodes. Each environment's share of them is fixed beforehand: counting whichever end first would count
+    /// Plays the episodes, seen through `sight`. Each environment's share of them is fixed beforehand: counting whichever end first would count
     /// short episodes too often.
     ///
     /// # Errors
     /// When the environment or a setting does not exist.
-    pub fn run(&self, trainer: &mut Trainer) -> Result<Scores> {
+    pub fn run(&self, trainer: &mut Trainer, sight: &Sight) -> Result<Scores> {
         let seeds = Seeds::new(self.seed);
         let n_envs = self.episodes.min(N_ENVS);
         let rngs = (0..n_envs).map(|env_idx| seeds.stream(&format!("eval/{env_idx}"))).collect();
-        let mut envs = envs::make_vec(&self.env, &self.env_settings, rngs)?;
+        let mut envs = sight.envs(&self.env, &self.env_settings, rngs)?;
         let mut explore = seeds.stream("eval/explore");
         let mut left: Vec<u64> =
             (0..n_envs).map(|env_idx| self.episodes / n_envs + u64::from(env_idx < self.episodes % n_envs)).collect();

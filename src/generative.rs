@@ -10,6 +10,8 @@ pub mod fit;
 pub mod images;
 pub mod model;
 pub mod net;
+mod pca;
+mod random;
 pub mod registry;
 
 pub use model::{Effort, FitError, Measures, Model};

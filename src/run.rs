@@ -146,6 +146,22 @@ pub fn training_config(dir: &Path, wanted: &str) -> Result<RunConfig> {
     }
 }
 
+/// Copies what is needed to use the run in `from`, its configuration and its newest checkpoint, to a new folder `to`.
+///
+/// # Errors
+/// When there is no valid checkpoint, or a file cannot be copied.
+pub fn copy_newest(from: &Path, to: &Path) -> Result<()> {
+    let step = checkpoint::newest::<serde_json::Value>(from)?.step.to_string();
+    let (from_step, to_step) = (from.join(checkpoint::FOLDER).join(&step), to.join(checkpoint::FOLDER).join(&step));
+    fs::create_dir_all(&to_step)?;
+    fs::copy(from.join(CONFIG), to.join(CONFIG))?;
+    for entry in fs::read_dir(from_step)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to_step.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
 /// Refuses a directory that [`Run::create`] would refuse.
 ///
 /// # Errors

@@ -2,11 +2,12 @@
 
 use crate::config::RunConfig;
 use crate::device;
+use crate::encoder::Sight;
 use crate::run::Run;
 use crate::run::checkpoint::Checkpoint;
 use anyhow::{Context, Result};
 use carom_agents::{Task, Trainer, registry as agents};
-use carom_envs::{Episode, Seeds, VecEnv, registry as envs};
+use carom_envs::{Episode, Seeds, VecEnv};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -18,6 +19,8 @@ pub const RECENT: usize = 100;
 pub struct Session {
     /// What is being run.
     pub config: RunConfig,
+    /// What the environments are seen through.
+    pub sight: Sight,
     /// The environments that are trained on.
     pub envs: VecEnv,
     /// The agent.
@@ -40,16 +43,16 @@ pub struct Progress {
 }
 
 impl Session {
-    /// A run at its beginning.
+    /// A run at its beginning, through `sight`.
     ///
     /// # Errors
     /// When the agent cannot play the environment, a setting is out of range, or the device is not there.
-    pub fn new(config: RunConfig) -> Result<Self> {
+    pub fn new(config: RunConfig, sight: Sight) -> Result<Self> {
         let device = device::open(config.device)?;
         tch::set_num_threads(config.threads as i32);
         let seeds = Seeds::new(config.seed);
         let rngs = (0..config.n_envs).map(|env_idx| seeds.stream(&format!("env/{env_idx}"))).collect();
-        let envs = envs::make_vec(&config.env, &config.env_settings, rngs)?;
+        let envs = sight.envs(&config.env, &config.env_settings, rngs)?;
         let task = Task {
             env_id: &config.env,
             obs_space: envs.obs_space().clone(),
@@ -61,7 +64,7 @@ impl Session {
             model: envs.env(0).model(),
         };
         let trainer = agents::make(&config.agent, &config.agent_settings, &task, &seeds)?;
-        Ok(Self { config, envs, trainer, progress: Progress::default() })
+        Ok(Self { config, sight, envs, trainer, progress: Progress::default() })
     }
 }
 

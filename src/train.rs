@@ -77,7 +77,7 @@ fn advance(session: &mut Session, actions: &mut [usize], stacks: &mut Vec<u8>) -
 }
 
 fn evaluate(session: &mut Session, run: &mut Run) -> Result<()> {
-    let scores = Evaluation::of_run(&session.config).run(&mut session.trainer)?;
+    let scores = Evaluation::of_run(&session.config).run(&mut session.trainer, &session.sight)?;
     let rows = [("eval/return", scores.return_mean), ("eval/return_std", scores.return_std)];
     let rows = rows.into_iter().chain([("eval/return_iqm", scores.return_iqm), ("eval/length", scores.length_mean)]);
     for (name, value) in rows.chain(scores.return_exact.map(|exact| ("eval/return_exact", exact))) {

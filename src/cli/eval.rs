@@ -1,6 +1,7 @@
 //! `carom eval`: scores of a run's greedy policy.
 
 use crate::config::RunConfig;
+use crate::encoder::Sight;
 use crate::evaluate::{Evaluation, Scores};
 use crate::generative::config::FitConfig;
 use crate::generative::{Effort, fit};
@@ -80,9 +81,10 @@ fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
 fn score(arguments: &Arguments, config: RunConfig) -> Result<()> {
     let evaluation = arguments.evaluation(&config)?;
     let checkpoint = checkpoint::newest(&arguments.run)?;
-    let mut session = Session::new(config)?;
+    let sight = Sight::open(&config, &arguments.run)?;
+    let mut session = Session::new(config, sight)?;
     session.load_agent(&checkpoint)?;
-    let scores = evaluation.run(&mut session.trainer)?;
+    let scores = evaluation.run(&mut session.trainer, &session.sight)?;
     let protocol = envs::protocol(&evaluation.env, &evaluation.env_settings);
     let step = checkpoint.step;
     let Evaluation { env, epsilon, seed, .. } = evaluation;

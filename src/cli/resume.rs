@@ -2,6 +2,7 @@
 
 use super::train::{announce, finish};
 use crate::config::RunConfig;
+use crate::encoder::Sight;
 use crate::generative::config::FitConfig;
 use crate::generative::fit;
 use crate::human::{count, parse_count};
@@ -68,7 +69,8 @@ fn go_on_training(arguments: &Arguments, mut config: RunConfig) -> Result<ExitCo
     let begun_for = config.steps;
     config.steps = arguments.steps.unwrap_or(begun_for);
     let checkpoint = checkpoint::newest(dir)?;
-    let mut session = Session::new(config)?;
+    let sight = Sight::open(&config, dir)?;
+    let mut session = Session::new(config, sight)?;
     session.load(&checkpoint)?;
     let (step, steps) = (session.progress.step, session.config.steps);
     let name = dir.display();

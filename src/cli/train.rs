@@ -1,7 +1,7 @@
 //! `carom train`: a new run for each seed.
 
 use crate::config::{Device, Layer, RunConfig};
-use crate::encoder::EncoderMode;
+use crate::encoder::{EncoderMode, Sight};
 use crate::evaluate::Evaluation;
 use crate::human::{count, duration, parse_count};
 use crate::presets::{self, Kind};
@@ -85,8 +85,11 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     interrupt::listen()?;
     for (seed, dir) in runs {
         // All that can be wrong with the settings is found before anything is written.
-        let mut session = Session::new(RunConfig { seed, ..first.clone() })?;
+        let config = RunConfig { seed, ..first.clone() };
+        let sight = Sight::prepare(&config)?;
+        let mut session = Session::new(config, sight)?;
         let mut run = Run::create(&dir, &session.config.to_toml(), arguments.force)?;
+        session.sight.save(&dir)?;
         announce(&session, &mut run, "training")?;
         if finish(&mut session, &mut run)? == Outcome::Interrupted {
             return Ok(ExitCode::from(interrupt::EXIT_CODE));

@@ -1,6 +1,7 @@
 //! `carom watch`: a policy at play, in the terminal or as a GIF.
 
 use crate::config::{Layer, Settings};
+use crate::encoder::Sight;
 use crate::game::{End, Game};
 use crate::human::parse_count;
 use crate::interrupt;
@@ -111,7 +112,8 @@ impl Arguments {
                 let config = run::training_config(dir, "play")?;
                 let checkpoint = checkpoint::newest(dir)?;
                 let (id, settings, seed) = (config.env.clone(), config.env_settings.clone(), config.seed);
-                let mut session = Session::new(config)?;
+                let sight = Sight::open(&config, dir)?;
+                let mut session = Session::new(config, sight)?;
                 session.load_agent(&checkpoint)?;
                 (id, settings, Policy::Trained(Box::new(session)), seed)
             }

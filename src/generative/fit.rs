@@ -34,6 +34,8 @@ pub struct FitSession {
     pub model: Box<dyn Model>,
     /// Where the fit stands.
     pub progress: FitProgress,
+    /// Environment steps that the data cost.
+    pub n_env_steps: u64,
 }
 
 /// Where a fit stands.
@@ -53,14 +55,15 @@ impl FitSession {
     pub fn new(config: FitConfig) -> Result<Self> {
         let device = device::open(config.device)?;
         tch::set_num_threads(config.threads as i32);
-        let data = Data::new(&dataset(&config)?, device);
+        let (dataset, n_env_steps) = dataset(&config)?;
+        let data = Data::new(&dataset, device);
         ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.data);
         let total_steps = total_steps(&config, &data);
         let task = ModelTask { data: &data, total_steps, device };
         let mut rng = Seeds::new(config.seed).stream("init");
         tch::manual_seed(rng.next_u32().into());
         let model = registry::make(&config.model, &config.model_settings, &task, &mut rng)?;
-        Ok(Self { config, data, model, progress: FitProgress::default() })
+        Ok(Self { config, data, model, progress: FitProgress::default(), n_env_steps })
     }
 
     /// Updates of the whole fit.
@@ -130,12 +133,14 @@ impl FitSession {
     }
 }
 
-fn dataset(config: &FitConfig) -> Result<Dataset> {
+/// The data, and the environment steps they cost.
+fn dataset(config: &FitConfig) -> Result<(Dataset, u64)> {
     match (config.source(), config.n_frames) {
         (Source::Env(env_id), Some(n_frames)) => {
-            Ok(frames::to_dataset(&frames::collect(&env_id, &config.env_settings, n_frames, config.seed)?))
+            let frames = frames::collect(&env_id, &config.env_settings, n_frames, config.seed)?;
+            Ok((frames::to_dataset(&frames), frames.n_steps))
         }
-        (source, _) => data::open(&source, config.data_dir.as_deref(), config.seed),
+        (source, _) => Ok((data::open(&source, config.data_dir.as_deref(), config.seed)?, 0)),
     }
 }
 
@@ -273,4 +278,15 @@ pub fn open(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<Fit
     let mut session = FitSession::new(config)?;
     session.load(&checkpoint).with_context(|| format!("in {}", dir.display()))?;
     Ok((session, checkpoint))
+}
+
+/// As [`open`], for a model that is used and neither fitted nor measured: of an environment only so many frames are taken as
+/// tell what images are like.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_for_use(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
+    const FEW: usize = 40;
+    let n_frames = config.n_frames.map(|n_frames| n_frames.min(FEW));
+    open(dir, FitConfig { n_frames, ..config })
 }

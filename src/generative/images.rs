@@ -42,6 +42,11 @@ impl Data {
         Self { name: dataset.name.clone(), shape, n_classes: dataset.n_classes as i64, train, test }
     }
 
+    /// Where it lives.
+    pub fn device(&self) -> Device {
+        self.train.pixels.device()
+    }
+
     /// Numbers in one image.
     pub fn n_pixels(&self) -> i64 {
         self.shape.iter().product()

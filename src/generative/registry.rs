@@ -5,6 +5,8 @@
 use super::autoencoder::{AeConfig, Autoencoder, CnnAeConfig};
 use super::images::Data;
 use super::model::Model;
+use super::pca::{Pca, PcaConfig};
+use super::random::{Random, RandomConfig};
 use crate::human::nearest;
 use anyhow::{Context, Result, anyhow, bail};
 use rand_pcg::Pcg32;
@@ -69,6 +71,12 @@ pub const MODELS: &[ModelEntry] = &[
     }),
     entry::<CnnAeConfig>("cnn-ae", "convolutional autoencoder with a 4×4×8 code", |settings, task, rng| {
         Ok(Box::new(Autoencoder::convolutional(&parse(settings)?, task, rng)?))
+    }),
+    entry::<PcaConfig>("pca", "principal components: the best linear code", |settings, task, _| {
+        Ok(Box::new(Pca::new(&parse(settings)?, task)?))
+    }),
+    entry::<RandomConfig>("random", "features of a random network: learns nothing", |settings, task, rng| {
+        Ok(Box::new(Random::new(&parse(settings)?, task, rng)?))
     }),
 ];
 

@@ -1,0 +1,268 @@
+//! Generative models as encoders: fitted once, kept in a cache, and copied into every run that sees through them.
+
+use super::recipes;
+use crate::config::{RunConfig, Settings};
+use crate::generative::Model;
+use crate::generative::config::{FitConfig, FitLayer};
+use crate::generative::data::{frames, published};
+use crate::generative::fit::{self, FitSession};
+use crate::human::count;
+
+use crate::run::{self, Config, Run, checkpoint};
+use crate::train::Outcome;
+use anyhow::{Context, Result, bail, ensure};
+use carom_envs::{ObsSpace, Seeds, registry as envs};
+use fs_err as fs;
+use rand::Rng;
+use rand_distr::StandardNormal;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+use tch::{Kind, Tensor};
+
+/// Where a run keeps its encoder.
+const FOLDER: &str = "encoder";
+const FACTS: &str = "encoder.json";
+
+/// Bits of a state's number: a table of 65,536 states.
+const STATE_BITS: usize = 16;
+
+/// Frames that means and widths of features are taken over, at most.
+const SCALE_FRAMES: usize = 5_000;
+
+/// Narrower features than this part of the widest say nothing: they stay near 0.
+const LEAST_WIDTH: f64 = 1e-3;
+
+/// The width of features that say nothing.
+const IDLE_WIDTH: f32 = 1e30;
+
+/// A fitted model, and what brings its code to a comparable size.
+pub struct Fitted {
+    model: Box<dyn Model>,
+    obs_space: ObsSpace,
+    device: tch::Device,
+    /// Where the model's run lies.
+    source: PathBuf,
+    facts: Facts,
+    mean: Tensor,
+    width: Tensor,
+    /// `[n_features, STATE_BITS]`: random directions, where there are more features than bits.
+    directions: Option<Tensor>,
+}
+
+/// What is known of an encoder beside its weights.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Facts {
+    /// Offset and width of each feature.
+    scales: Vec<(f32, f32)>,
+    /// Environment steps that the frames it was fitted to cost.
+    n_env_steps: u64,
+}
+
+/// The encoder that `config` asks for: the fitted model at a path, or the model of a name, fitted to frames of the environment.
+/// Such a fit is kept in the cache under a hash of all its settings, and found there the next time.
+///
+/// # Errors
+/// When the model cannot be fitted, was interrupted, or is of other frames than the environment's.
+pub fn prepare(config: &RunConfig) -> Result<Fitted> {
+    let source = match super::is_model(&config.encoder) {
+        true => find_or_fit(&fit_config(config)?)?,
+        false => PathBuf::from(&config.encoder),
+    };
+    let fit_config = match run::config(&source)? {
+        Config::Fit(fit_config) => fit_config,
+        Config::Training(_) => bail!("{} is an agent's run, not a fitted model's", source.display()),
+    };
+    let (session, _) = fit::open(&source, fit_config)?;
+    let codes = tch::no_grad(|| session.model.encode(&session.data.train.first(SCALE_FRAMES))).to_kind(Kind::Double);
+    let (mean, std) = (codes.mean_dim(0, false, Kind::Double), codes.std_dim(0, false, false));
+    let least = (std.max().double_value(&[]) * LEAST_WIDTH).max(f64::MIN_POSITIVE);
+    let rows = |tensor: &Tensor| Vec::<f64>::try_from(tensor).expect("a vector of doubles");
+    let widths = rows(&std).into_iter().map(|std| if std < least { IDLE_WIDTH } else { std as f32 });
+    let scales = rows(&mean).into_iter().map(|mean| mean as f32).zip(widths).collect();
+    let facts = Facts { scales, n_env_steps: session.n_env_steps };
+    Fitted::new(session, source, facts, &config.env, &config.env_settings)
+}
+
+/// The fit of model `config.encoder` to frames of the run's environment under the run's settings.
+fn fit_config(config: &RunConfig) -> Result<FitConfig> {
+    let mut env_settings = config.env_settings.clone();
+    env_settings.extend(envs::evaluation_overrides(&config.env));
+    env_settings.remove("frame_stack");
+    let named = FitLayer {
+        model: Some(config.encoder.clone()),
+        data: Some(format!("env:{}", config.env)),
+        env_settings,
+        device: Some(config.device),
+        threads: Some(config.threads),
+        ..FitLayer::default()
+    };
+    let obs_space = envs::make(&config.env, &Settings::new())?.obs_space();
+    FitConfig::resolve(&[named, recipes::of(&config.encoder, &obs_space)?])
+}
+
+/// The run of `config` in the cache, fitted to its end.
+fn find_or_fit(config: &FitConfig) -> Result<PathBuf> {
+    let text = config.to_toml();
+    let hash = Sha256::digest(format!("carom {}\n{text}", env!("CARGO_PKG_VERSION")));
+    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let dir = published::cache()?.join("encoders").join(format!("{}-{hash}", config.slug()));
+    let is_begun = dir.exists() && checkpoint::newest::<fit::FitProgress>(&dir).is_ok();
+    let (mut session, mut run) = if is_begun {
+        let (session, saved) = fit::open(&dir, config.clone())?;
+        if session.progress.step == session.total_steps() {
+            eprintln!("encoder {}: {}", config.model, dir.display());
+            return Ok(dir);
+        }
+        (session, Run::reopen(&dir, &saved)?)
+    } else {
+        (FitSession::new(config.clone())?, Run::create(&dir, &text, dir.exists())?)
+    };
+    let (frames, steps) = (count(session.data.train.len() as u64), count(session.n_env_steps));
+    eprintln!("fitting encoder {} to {frames} frames ({steps} environment steps) -> {}", config.model, dir.display());
+    match fit::fit(&mut session, &mut run)? {
+        Outcome::Finished => session.draw(&dir)?,
+        Outcome::Interrupted => {
+            bail!("interrupted while encoder {} was fitted; the same command goes on", config.model)
+        }
+    }
+    Ok(dir)
+}
+
+impl Fitted {
+    /// The encoder that the run in `dir` keeps.
+    ///
+    /// # Errors
+    /// When it is not there or damaged.
+    pub fn open(config: &RunConfig, dir: &Path) -> Result<Self> {
+        let source = dir.join(FOLDER);
+        let Config::Fit(fit_config) = run::config(&source)? else { bail!("{} is no fitted model", source.display()) };
+        let facts = fs::read_to_string(source.join(FACTS))?;
+        let facts = serde_json::from_str(&facts).with_context(|| format!("in {}", source.join(FACTS).display()))?;
+        // The weights alone are wanted: a few frames tell the model what images are like.
+        let (session, _) = fit::open_for_use(&source, fit_config)?;
+        Self::new(session, source, facts, &config.env, &config.env_settings)
+    }
+
+    fn new(session: FitSession, source: PathBuf, facts: Facts, env: &str, settings: &Settings) -> Result<Self> {
+        let obs_space = envs::make(env, settings)?.obs_space();
+        let ([channels, rows, columns], name) = (session.data.shape.map(|size| size as usize), source.display());
+        let fits = match obs_space {
+            ObsSpace::Planes { shape } => shape == [rows, columns, channels],
+            ObsSpace::Pixels { shape } => shape == [rows, columns] && channels == 1,
+            _ => false,
+        };
+        ensure!(fits, "{name} was fitted to images of {channels}x{rows}x{columns}, and {env} observes {obs_space:?}");
+        let device = session.data.device();
+        let column = |values: Vec<f32>| Tensor::from_slice(&values).to_device(device);
+        let (means, widths) = facts.scales.iter().copied().unzip();
+        let n_features = facts.scales.len();
+        let directions = (n_features > STATE_BITS).then(|| {
+            let mut rng = Seeds::new(session.config.seed).stream("state-bits");
+            let values: Vec<f32> = (0..n_features * STATE_BITS).map(|_| rng.sample(StandardNormal)).collect();
+            column(values).view([n_features as i64, STATE_BITS as i64])
+        });
+        let (mean, width) = (column(means), column(widths));
+        Ok(Self { model: session.model, obs_space, device, source, facts, mean, width, directions })
+    }
+
+    /// Copies it into the run in `dir`.
+    pub(super) fn save(&self, dir: &Path) -> Result<()> {
+        let to = dir.join(FOLDER);
+        run::copy_newest(&self.source, &to)?;
+        Ok(fs::write(to.join(FACTS), serde_json::to_vec(&self.facts)?)?)
+    }
+
+    /// The model.
+    pub fn model(&self) -> &dyn Model {
+        &*self.model
+    }
+
+    /// Width of a code.
+    pub fn n_features(&self) -> usize {
+        self.facts.scales.len()
+    }
+
+    /// Number of states that codes are told apart as.
+    pub fn n_states(&self) -> usize {
+        1 << self.n_features().min(STATE_BITS)
+    }
+
+    /// Environment steps that the frames it was fitted to cost.
+    pub fn n_env_steps(&self) -> u64 {
+        self.facts.n_env_steps
+    }
+
+    /// Frames as the model takes them: `[n, channels, rows, columns]` in 0..=1.
+    pub fn images(&self, frames: &[u8]) -> Tensor {
+        let frames = Tensor::from_slice(frames).to_device(self.device);
+        match self.obs_space {
+            ObsSpace::Planes { shape } => {
+                let [rows, columns, channels] = shape.map(|size| size as i64);
+                frames.view([-1, rows, columns, channels]).permute([0, 3, 1, 2]).to_kind(Kind::Float).contiguous()
+            }
+            ObsSpace::Pixels { shape: [rows, columns] } => {
+                frames.view([-1, 1, rows as i64, columns as i64]).to_kind(Kind::Float) / 255.0
+            }
+            _ => unreachable!("encoders see planes or pixels"),
+        }
+    }
+
+    fn codes(&self, frames: &[u8]) -> Tensor {
+        tch::no_grad(|| (self.model.encode(&self.images(frames)) - &self.mean) / &self.width)
+    }
+
+    /// Codes of `frames`, `[n, n_features]`: each feature with mean 0 and variance 1 over the frames it was fitted to.
+    pub fn features(&self, frames: &[u8]) -> Vec<f32> {
+        carom_agents::optim::to_vec(&self.codes(frames))
+    }
+
+    /// Each frame's state: a bit a feature, whether it is above its mean; of a code wider than that, a bit for the sign of its
+    /// projection on each of [`STATE_BITS`] random directions (Charikar 2002).
+    pub fn states(&self, frames: &[u8]) -> Vec<u32> {
+        let codes = self.codes(frames);
+        let signs = match &self.directions {
+            Some(directions) => codes.matmul(directions).gt(0.0),
+            None => codes.gt(0.0),
+        };
+        let n_bits = signs.size()[1];
+        let places =
+            Tensor::from_slice(&(0..n_bits).map(|bit| 1_i64 << bit).collect::<Vec<_>>()).to_device(self.device);
+        let states = (signs.to_kind(Kind::Int64) * places).sum_dim_intlist(1, false, Kind::Int64);
+        let states = Vec::<i64>::try_from(states.to_device(tch::Device::Cpu)).expect("a vector of integers");
+        states.into_iter().map(|state| state as u32).collect()
+    }
+}
+
+/// Offset and width of each factor of the run's environment, over frames of play.
+pub(super) fn factor_scales(config: &RunConfig) -> Result<Vec<(f32, f32)>> {
+    const N_FRAMES: usize = 2_000;
+    let mut settings = config.env_settings.clone();
+    settings.extend(envs::evaluation_overrides(&config.env));
+    let frames = frames::collect(&config.env, &settings, N_FRAMES, 0)?;
+    let (n, n_factors) = (frames.len() as f64, frames.factor_names.len());
+    let moments = |i: usize| {
+        let values = || frames.factors.iter().skip(i).step_by(n_factors).map(|&value| f64::from(value));
+        let mean = values().sum::<f64>() / n;
+        let std = (values().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
+        // A factor that never varied is shown as it is.
+        (mean as f32, if std > 0.0 { std as f32 } else { 1.0 })
+    };
+    Ok((0..n_factors).map(moments).collect())
+}
+
+/// Writes the oracle's scales to the run in `dir`.
+pub(super) fn write_scales(dir: &Path, scales: &[(f32, f32)]) -> Result<()> {
+    let to = dir.join(FOLDER);
+    fs::create_dir_all(&to)?;
+    let facts = Facts { scales: scales.to_vec(), n_env_steps: 0 };
+    Ok(fs::write(to.join(FACTS), serde_json::to_vec(&facts)?)?)
+}
+
+/// Reads what [`write_scales`] wrote.
+pub(super) fn read_scales(dir: &Path) -> Result<Vec<(f32, f32)>> {
+    let path = dir.join(FOLDER).join(FACTS);
+    let facts: Facts =
+        serde_json::from_str(&fs::read_to_string(&path)?).with_context(|| format!("in {}", path.display()))?;
+    Ok(facts.scales)
+}

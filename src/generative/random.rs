@@ -1,0 +1,104 @@
+//! A convolutional network with its first, random weights: the control that says how much of a code's worth was learned.
+
+use super::images::Data;
+use super::model::{Batch, Effort, FitError, Measures, Model};
+use super::net::{Activation, Layer, Network};
+use super::registry::{ModelConfig, ModelTask, Recipe};
+use anyhow::{Result, ensure};
+use carom_agents::optim::{OptimConfig, Rule};
+use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use rand_pcg::Pcg32;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use tch::Tensor;
+
+/// Settings of `random`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RandomConfig {
+    /// Width of the code.
+    pub latent_dim: i64,
+}
+
+impl Default for RandomConfig {
+    fn default() -> Self {
+        Self { latent_dim: 256 }
+    }
+}
+
+impl ModelConfig for RandomConfig {
+    const RECIPE: Recipe = Recipe { epochs: 1, batch_size: 4096, lr: 1.0 };
+
+    fn check(&self) -> Result<()> {
+        ensure!(self.latent_dim > 0, "model.latent_dim is {}: expected a number above 0", self.latent_dim);
+        Ok(())
+    }
+}
+
+/// The network.
+pub struct Random {
+    network: Network,
+}
+
+impl Random {
+    /// The agents' own first layers: one convolution for small images, those of Mnih et al. (2015) for large ones; then a dense
+    /// layer.
+    ///
+    /// # Errors
+    /// When the images are smaller than a filter.
+    pub fn new(config: &RandomConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        let [mut channels, mut rows, mut columns] = task.data.shape;
+        let convolutions: &[(i64, i64, i64)] =
+            if rows.min(columns) >= 64 { &[(8, 4, 32), (4, 2, 64), (3, 1, 64)] } else { &[(3, 1, 16)] };
+        let mut layers = vec![];
+        for &(kernel, stride, filters) in convolutions {
+            ensure!(rows >= kernel && columns >= kernel, "images of {rows}x{columns} are smaller than a filter");
+            layers.push(Layer::Conv { inputs: channels, outputs: filters, kernel, stride, padding: 0 });
+            layers.push(Layer::Act(Activation::Relu));
+            channels = filters;
+            [rows, columns] = [rows, columns].map(|side| (side - kernel) / stride + 1);
+        }
+        let width = channels * rows * columns;
+        layers.push(Layer::Reshape(vec![width]));
+        layers.push(Layer::Dense { inputs: width, outputs: config.latent_dim });
+        layers.push(Layer::Act(Activation::Relu));
+        Ok(Self { network: Network::new(layers, OptimConfig::of(Rule::Adam), task.device, rng) })
+    }
+}
+
+impl Model for Random {
+    fn fit_batch(&mut self, _batch: &Batch) -> Result<(), FitError> {
+        Ok(())
+    }
+
+    fn stats(&mut self) -> Vec<Stat> {
+        vec![]
+    }
+
+    fn evaluate(&self, _data: &Data, _effort: Effort) -> Measures {
+        Measures::default()
+    }
+
+    fn encode(&self, x: &Tensor) -> Tensor {
+        self.network.forward(x)
+    }
+
+    fn decode(&self, _code: &Tensor) -> Option<Tensor> {
+        None
+    }
+
+    fn sample(&self, _n: usize) -> Option<Tensor> {
+        None
+    }
+
+    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    fn save(&self) -> Snapshot<'_> {
+        self.network.save()
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.network.load(from)
+    }
+}
