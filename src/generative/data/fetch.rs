@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use flate2::read::GzDecoder;
 use fs_err as fs;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::fs::TryLockError;
 use std::io::{ErrorKind, IsTerminal, Read, Write, stderr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -63,14 +64,15 @@ pub(super) fn into(folder: &Path, set: &Published) -> Result<()> {
     })
 }
 
-/// Holds back another process that fetches the same.
+/// Holds back another process that fetches the same, or waits for it.
 fn lock(folder: &Path) -> Result<fs::File> {
     let lock = fs::File::create(folder.join(".lock"))?;
-    match lock.file().lock() {
-        // A file system without locks is no reason not to fetch: the rename keeps files whole.
-        Err(error) if error.kind() != ErrorKind::Unsupported => Err(error).context("cannot lock the cache"),
-        _ => Ok(lock),
+    if matches!(lock.file().try_lock(), Err(TryLockError::WouldBlock)) {
+        eprintln!("another process is fetching into {}; waiting for it", folder.display());
+        lock.file().lock()?;
     }
+    // A file system without locks is no reason not to fetch: the renames keep files whole.
+    Ok(lock)
 }
 
 fn download(mirror: &str, file: &File, folder: &Path) -> Result<()> {
@@ -97,10 +99,11 @@ fn progress(url: &str, n_bytes: Option<u64>) -> ProgressBar {
         eprintln!("fetching {url}{}", n_bytes.map_or_else(String::new, |n| format!(" ({} bytes)", count(n))));
         return ProgressBar::hidden();
     }
-    let template = "{bar:24} {percent:>3}%  {bytes} of {total_bytes}  {binary_bytes_per_sec}  {msg}";
+    let template = "{bar:16} {percent:>3}%  {bytes} of {total_bytes}  {msg}";
     let style = ProgressStyle::with_template(template).expect("a valid template").progress_chars("=> ");
     let bar = n_bytes.map_or_else(ProgressBar::new_spinner, |n| ProgressBar::new(n).with_style(style));
-    bar.with_message(url.to_owned()).with_finish(indicatif::ProgressFinish::AndClear)
+    let file = url.rsplit('/').next().unwrap_or(url);
+    bar.with_message(file.to_owned()).with_finish(indicatif::ProgressFinish::AndClear)
 }
 
 /// Takes one file in: unpacked, checked, written aside, renamed. `origin` is what messages call it.
@@ -261,5 +264,15 @@ mod tests {
         let other = File { name: "other", ..FILE };
         let message = take(&[&other], folder.path(), &archive[..], "package.tgz").expect_err("not there").to_string();
         assert_eq!(message, "package.tgz holds no other");
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_told_from_one_that_fails() {
+        assert!(is_not_found(&run(&mut Command::new("carom-no-such-program")).expect_err("not there")));
+        let failed = run(Command::new("sh").args(["-c", "echo; echo no network >&2; exit 3"])).expect_err("it fails");
+        assert!(
+            !is_not_found(&failed) && failed.to_string().contains("sh failed (exit status: 3): no network"),
+            "{failed}"
+        );
     }
 }
