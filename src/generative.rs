@@ -8,6 +8,7 @@ pub mod config;
 pub mod data;
 pub mod fit;
 pub mod images;
+pub mod measures;
 pub mod model;
 pub mod net;
 mod pca;

@@ -3,9 +3,10 @@
 //! `ae` is dense, 784 → 32 → 784 on MNIST: a code of 32 compresses 784 numbers by 24.5. `cnn-ae` has 3×3 convolutions of 16, 8
 //! and 8 filters with 2×2 maxima between them, down to 4×4×8, and the mirror of that with upsampling; with its 128 numbers it
 //! reconstructs digits better. Loss: binary cross-entropy of the reconstruction, which is lowest where the reconstruction is
-//! the image, but is then not 0 unless the image is black and white ([`entropy`]).
+//! the image, but is then not 0 unless the image is black and white ([`pixels::entropy_floor`]).
 
 use super::images::Data;
+use super::measures::{pca, pixels};
 use super::model::{Batch, Effort, FitError, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, bce, descend};
 use super::registry::{ModelConfig, ModelTask, Recipe};
@@ -192,10 +193,12 @@ impl Model for Autoencoder {
         self.means.take()
     }
 
-    fn evaluate(&self, data: &Data, _effort: Effort) -> Measures {
-        let (mut bce_sum, mut square_sum) = (0.0, 0.0);
+    fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
+        let (mut bce_sum, mut square_sum, mut code_width) = (0.0, 0.0, 0);
         for x in data.test.chunks(1000) {
-            let logits = self.decoder.forward(&self.encoder.forward(&x));
+            let code = self.encoder.forward(&x);
+            code_width = code.size()[1];
+            let logits = self.decoder.forward(&code);
             bce_sum += bce(&logits, &x).sum(Kind::Double).double_value(&[]);
             square_sum += (logits.sigmoid() - &x).square().sum(Kind::Double).double_value(&[]);
         }
@@ -203,6 +206,14 @@ impl Model for Autoencoder {
         let mut measures = Measures::default();
         measures.add("test/bce", bce_sum / n);
         measures.add("test/mse", square_sum / n);
+        if effort == Effort::Full {
+            measures.add("test/bce_floor", pixels::entropy_floor(&data.test));
+            measures.add("test/psnr", pixels::psnr(square_sum / n));
+            match pca::test_mse(data, code_width) {
+                Some(mse) => measures.add("test/pca_mse", mse),
+                None => measures.note("pca", format!("left out: more than {} pixels", pca::MAX_PIXELS)),
+            }
+        }
         measures
     }
 

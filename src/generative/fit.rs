@@ -3,6 +3,7 @@
 use super::config::FitConfig;
 use super::data::{self, Dataset, Source, frames};
 use super::images::Data;
+use super::measures::probe;
 use super::model::{Batch, Effort, Measures, Model};
 use super::registry::{self, ModelTask};
 use crate::bar::Bar;
@@ -76,10 +77,17 @@ impl FitSession {
         steps_per_epoch(&self.config, &self.data)
     }
 
-    /// Measures the model on the test split. What is drawn for it depends on the seed and the step alone.
+    /// Measures the model on the test split, and with [`Effort::Full`] its code by probes too. What is drawn for it depends on
+    /// the seed and the step alone.
     pub fn evaluate(&self, effort: Effort) -> Measures {
         self.seed_torch("eval", self.progress.step);
-        tch::no_grad(|| self.model.evaluate(&self.data, effort))
+        tch::no_grad(|| {
+            let mut measures = self.model.evaluate(&self.data, effort);
+            if effort == Effort::Full {
+                probe::measure(&*self.model, &self.data, &mut measures);
+            }
+            measures
+        })
     }
 
     /// Saves a checkpoint in `run`, unless this very step has one.
