@@ -7,7 +7,9 @@ mod fit;
 mod list;
 mod play;
 mod plot;
+mod reconstruct;
 mod resume;
+mod sample;
 mod trace;
 mod train;
 mod watch;
@@ -38,6 +40,8 @@ enum Command {
     Fit(fit::Arguments),
     Resume(resume::Arguments),
     Eval(eval::Arguments),
+    Sample(sample::Arguments),
+    Reconstruct(reconstruct::Arguments),
     Plot(plot::Args),
     Watch(watch::Arguments),
     Play(play::Arguments),
@@ -57,6 +61,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Fit(arguments) => fit::run(arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Eval(arguments) => eval::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Sample(arguments) => sample::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Plot(arguments) => plot::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Watch(arguments) => watch::run(arguments),
         Command::Play(arguments) => play::run(arguments).map(|()| ExitCode::SUCCESS),

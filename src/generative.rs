@@ -7,6 +7,7 @@ mod autoencoder;
 pub mod config;
 pub mod data;
 pub mod fit;
+pub mod gallery;
 pub mod images;
 pub mod measures;
 pub mod model;

@@ -1,4 +1,5 @@
-//! Learning curves as SVG: a metric against environment steps, one line per configuration and a band over its seeds.
+//! Learning curves as SVG: a metric against environment steps or, of fits, epochs; one line per configuration and a band over
+//! its seeds.
 //!
 //! Runs whose `config.toml` differ only in the seed are one configuration. They may have been logged at different steps:
 //! their values are brought onto one grid by interpolation.
@@ -7,6 +8,7 @@ mod axis;
 mod chart;
 mod groups;
 mod runs;
+pub mod scatter;
 mod series;
 
 pub use runs::find_runs;
@@ -22,13 +24,51 @@ use std::path::{Path, PathBuf};
 /// When a folder is not a run, its files cannot be read, no run has the metric, or `out` cannot be written.
 pub fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Result<Vec<PathBuf>, PlotError> {
     let runs = run_dirs.iter().map(|dir| Run::read(dir.as_ref(), metric)).collect::<Result<Vec<_>, _>>()?;
-    let (drawn, left_out): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| !run.points.is_empty());
+    let (mut drawn, left_out): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| !run.points.is_empty());
     if drawn.is_empty() {
         return Err(nothing_to_draw(&left_out, metric));
     }
-    let svg = figure(&groups::group(drawn), metric).svg()?;
+    let x_name = count_steps(&mut drawn, metric);
+    let svg = figure(&groups::group(drawn), metric, x_name).svg()?;
     write_whole(out, &svg)?;
     Ok(left_out.into_iter().map(|run| run.dir).collect())
+}
+
+/// Draws the loss of the fit in `run_dir` to the SVG file `out`: a loss known by the same name on training and on test images,
+/// such as `fit/bce` and `test/bce`, as two lines, else `fit/loss`.
+///
+/// # Errors
+/// As [`returns`].
+pub fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
+    let metrics = Run::read(run_dir, "")?.metrics;
+    let both = metrics.iter().filter_map(|name| name.strip_prefix("fit/"));
+    let Some(loss) = both.map(|tail| format!("test/{tail}")).find(|name| metrics.contains(name)) else {
+        return returns(&[run_dir], "fit/loss", out).map(drop);
+    };
+    let train = Run::read(run_dir, &loss.replacen("test/", "fit/", 1))?;
+    let mut runs = vec![train, Run::read(run_dir, &loss)?];
+    let x_name = count_steps(&mut runs, &loss);
+    let curves = [("training", &runs[..1]), ("test", &runs[1..])];
+    let curves = curves.map(|(label, run)| Curve { label: label.to_owned(), ..series::curve(run) });
+    let notes = runs[0].seed.iter().map(|seed| format!("seed {seed}")).chain(curve_note(&curves, x_name)).collect();
+    let y_name = value_name(&loss);
+    let y_name = y_name.strip_prefix("test ").unwrap_or(&y_name).to_owned();
+    let group = Group { label: String::new(), runs };
+    let title = title(&[group], &loss);
+    write_whole(out, &Chart { title, notes, x_name, y_name, curves: curves.into() }.svg()?)
+}
+
+/// What steps are counted in: epochs, where all of `runs` know how many steps those have.
+fn count_steps(runs: &mut [Run], metric: &str) -> &'static str {
+    if runs.iter().all(|run| run.steps_per_epoch.is_some()) {
+        runs.iter_mut().for_each(Run::count_epochs);
+        return "epochs";
+    }
+    match runs.iter().all(Run::is_fit) {
+        true => "updates",
+        false if metric.starts_with("plan/") => "sweeps",
+        false => "environment steps",
+    }
 }
 
 /// File name of a metric's plot: `train/return` is `return.svg`, `eval/return` is `eval-return.svg`.
@@ -106,7 +146,7 @@ fn nothing_to_draw(runs: &[Run], metric: &str) -> PlotError {
     }
 }
 
-fn figure(groups: &[Group], metric: &str) -> Chart {
+fn figure(groups: &[Group], metric: &str, x_name: &'static str) -> Chart {
     let most_seeds = groups.iter().map(|group| group.runs.len()).max().unwrap_or(0);
     let same_count = groups.iter().all(|group| group.runs.len() == most_seeds);
     let curves = groups.iter().map(|group| {
@@ -120,22 +160,16 @@ fn figure(groups: &[Group], metric: &str) -> Chart {
     });
     let curves: Vec<Curve> = curves.collect();
     let mut notes = notes(groups, same_count.then_some(most_seeds));
-    notes.extend(curve_note(&curves));
-    Chart {
-        title: title(groups, metric),
-        notes,
-        x_name: if metric.starts_with("plan/") { "sweeps" } else { "environment steps" },
-        y_name: value_name(metric),
-        curves,
-    }
+    notes.extend(curve_note(&curves, x_name));
+    Chart { title: title(groups, metric), notes, x_name, y_name: value_name(metric), curves }
 }
 
-/// `dqn on minatar/breakout`, as far as the groups have an agent and an environment in common.
+/// `dqn on minatar/breakout` or `ae on mnist`, as far as the groups have that in common.
 fn title(groups: &[Group], metric: &str) -> String {
-    match (groups::shared(groups, "agent"), groups::shared(groups, "env")) {
-        (Some(agent), Some(env)) => format!("{agent} on {env}"),
-        (None, Some(env)) => env.to_owned(),
-        (Some(agent), None) => agent.to_owned(),
+    match (groups::shared(groups, Run::actor), groups::shared(groups, Run::task)) {
+        (Some(actor), Some(task)) => format!("{actor} on {task}"),
+        (None, Some(task)) => task.to_owned(),
+        (Some(actor), None) => actor.to_owned(),
         (None, None) => metric.to_owned(),
     }
 }
@@ -161,11 +195,12 @@ fn notes(groups: &[Group], count: Option<usize>) -> Vec<String> {
 }
 
 /// What must be said of a line that is averaged, or of one that is a single point.
-fn curve_note(curves: &[Curve]) -> Option<String> {
+fn curve_note(curves: &[Curve], x_name: &str) -> Option<String> {
     match curves {
         [Curve { line, .. }] if line.len() == 1 => {
             let (step, value) = line[0];
-            Some(format!("a single point: {} at step {step}", axis::short_value(value)))
+            let place = if x_name == "epochs" { "epoch" } else { "step" };
+            Some(format!("a single point: {} at {place} {step}", axis::short_value(value)))
         }
         [Curve { points_per_mean: n @ 2.., .. }] => Some(format!("mean and range of every {n} points")),
         _ if curves.iter().any(|curve| curve.points_per_mean > 1) => Some("long runs averaged in stretches".to_owned()),
@@ -185,6 +220,13 @@ fn value_name(metric: &str) -> String {
         "eval/length" => "episode length in steps, evaluation",
         "plan/value_start" => "expected discounted return from the start",
         "plan/residual" => "largest change of a value in a sweep",
+        "fit/loss" => "training loss",
+        "fit/bce" => "training BCE per pixel, nats",
+        "test/bce" => "test BCE per pixel, nats",
+        "test/mse" => "test squared error per pixel",
+        "test/elbo" => "test ELBO per image, nats",
+        "test/kl" => "test KL divergence per image, nats",
+        "test/iwae" => "test importance-weighted bound per image, nats",
         "steps_per_s" => "environment steps per second",
         "wall_s" => "wall-clock time in seconds",
         other => other,

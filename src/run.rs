@@ -162,6 +162,19 @@ pub fn copy_newest(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The configuration of the fit in `dir`.
+///
+/// # Errors
+/// As [`config`], and when it is the run of an agent, which cannot do what is `wanted`.
+pub fn fit_config(dir: &Path, wanted: &str) -> Result<FitConfig> {
+    match config(dir)? {
+        Config::Fit(config) => Ok(config),
+        Config::Training(config) => {
+            bail!("{} is an agent ({}), not a fitted model: it cannot {wanted}", dir.display(), config.agent)
+        }
+    }
+}
+
 /// Refuses a directory that [`Run::create`] would refuse.
 ///
 /// # Errors

@@ -4,13 +4,14 @@ use crate::plot::{self, PlotError};
 use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
 
-/// Draw a metric against environment steps, grouped by configuration, with a band over seeds
+/// Draw a metric against environment steps or epochs, grouped by configuration, with a band over seeds
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Run directories, or folders that hold some
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// What to draw: a name from metrics.csv, eval.csv or timing.csv [default: train/return, of planners plan/value_start]
+    /// What to draw: a name from metrics.csv, eval.csv or timing.csv [default: train/return, of planners
+    /// plan/value_start, of fits fit/loss]
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
     /// File to write [default: plots/ of the run if there is one, else here, named after the metric]
@@ -28,17 +29,24 @@ pub fn run(args: Args) -> Result<()> {
         ensure!(is_svg, "-o {}: plots are SVG files; give a name that ends in .svg", out.display());
     }
     let runs = plot::find_runs(&args.runs)?;
-    let drawn = draw(&runs, args.metric.as_deref().unwrap_or(LEARNERS), args.output.as_deref());
-    // Planners have no episodes.
-    let retry = args.metric.is_none() && matches!(drawn, Err(PlotError::UnknownMetric { .. }));
-    match retry.then(|| draw(&runs, PLANNERS, args.output.as_deref())) {
-        Some(Ok(())) => Ok(()),
-        _ => Ok(drawn?),
-    }
+    let out = args.output.as_deref();
+    let Some(metric) = args.metric else { return Ok(draw_usual(&runs, out)?) };
+    Ok(draw(&runs, &metric, out)?)
 }
 
-const LEARNERS: &str = "train/return";
-const PLANNERS: &str = "plan/value_start";
+/// What is drawn where nothing else is asked for, the first that there is: returns of agents, a planner's value, a fit's loss.
+const USUAL: [&str; 3] = ["train/return", "plan/value_start", "fit/loss"];
+
+fn draw_usual(runs: &[PathBuf], output: Option<&Path>) -> Result<(), PlotError> {
+    let mut first_error = None;
+    for metric in USUAL {
+        match draw(runs, metric, output) {
+            Err(error @ PlotError::UnknownMetric { .. }) => first_error = first_error.or(Some(error)),
+            drawn => return drawn,
+        }
+    }
+    first_error.map_or(Ok(()), Err)
+}
 
 fn draw(runs: &[PathBuf], metric: &str, output: Option<&Path>) -> Result<(), PlotError> {
     let out = output.map_or_else(|| default_output(runs, metric), Path::to_owned);

@@ -2,6 +2,7 @@
 
 use super::config::FitConfig;
 use super::data::{self, Dataset, Source, frames};
+use super::gallery;
 use super::images::Data;
 use super::measures::probe;
 use super::model::{Batch, Effort, Measures, Model};
@@ -111,7 +112,7 @@ impl FitSession {
         Ok(())
     }
 
-    /// Writes the model's pictures and its learning curve to the run's `plots/`.
+    /// Writes the pictures that any model has, those of its own and the learning curve to the run's `plots/`.
     ///
     /// # Errors
     /// When one cannot be written.
@@ -119,18 +120,20 @@ impl FitSession {
         let dir = run_dir.join("plots");
         fs_err::create_dir_all(&dir)?;
         self.seed_torch("draw", self.progress.step);
-        tch::no_grad(|| self.model.draw(&self.data, &dir))?;
-        if let Err(error) = plot::returns(&[run_dir], "fit/loss", &dir.join("fit-loss.svg")) {
-            // A fit too short for a row is a fit all the same.
-            eprintln!("no plots/fit-loss.svg: {error}");
+        tch::no_grad(|| {
+            gallery::draw(&*self.model, &self.data, &dir)?;
+            self.model.draw(&self.data, &dir)
+        })?;
+        if let Err(error) = plot::losses(run_dir, &dir.join("loss.svg")) {
+            // A model without a loss is fitted all the same.
+            eprintln!("no plots/loss.svg: {error}");
         }
         Ok(())
     }
 
     /// Sets torch's generator for what is drawn at `step` for `purpose`.
     pub fn seed_torch(&self, purpose: &str, step: u64) {
-        let mut stream = Seeds::new(self.config.seed).stream(&format!("{purpose}/{step}"));
-        tch::manual_seed((stream.next_u64() >> 1) as i64);
+        seed_torch(self.config.seed, purpose, step);
     }
 
     /// The order of the training images in pass `epoch`.
@@ -150,6 +153,12 @@ fn dataset(config: &FitConfig) -> Result<(Dataset, u64)> {
         }
         (source, _) => Ok((data::open(&source, config.data_dir.as_deref(), config.seed)?, 0)),
     }
+}
+
+/// Sets torch's generator by master seed `seed` for what is drawn at `step` for `purpose`.
+pub fn seed_torch(seed: u64, purpose: &str, step: u64) {
+    let mut stream = Seeds::new(seed).stream(&format!("{purpose}/{step}"));
+    tch::manual_seed((stream.next_u64() >> 1) as i64);
 }
 
 fn steps_per_epoch(config: &FitConfig, data: &Data) -> u64 {
@@ -243,6 +252,8 @@ impl Watch {
         for &(name, value) in &stats {
             run.metrics.row(Table::Metrics, step, name, value)?;
         }
+        let epoch = step as f64 / session.steps_per_epoch() as f64;
+        run.metrics.row(Table::Metrics, step, "fit/epoch", epoch)?;
         let (row_began, row_step) = std::mem::replace(&mut self.last_row, (Instant::now(), step));
         let row_s = row_began.elapsed().as_secs_f64().max(1e-9);
         self.stop(session);
@@ -250,7 +261,6 @@ impl Watch {
         run.metrics.row(Table::Timing, step, "steps_per_s", (step - row_step) as f64 / row_s)?;
         run.metrics.flush_if_due()?;
         self.bar.note(&stats);
-        let epoch = step as f64 / session.steps_per_epoch() as f64;
         let place = format!("epoch {epoch:.1} of {}", session.config.epochs);
         self.bar.show(step, place, self.measured.clone());
         Ok(())

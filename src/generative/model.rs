@@ -103,6 +103,11 @@ pub trait Model {
     /// `n` new images `[n, channels, rows, columns]` in 0..=1; nothing where the model has no distribution to draw from.
     fn sample(&self, n: usize) -> Option<Tensor>;
 
+    /// Whether codes have the standard normal distribution as their prior; pictures of the code then span its quantiles.
+    fn has_normal_prior(&self) -> bool {
+        false
+    }
+
     /// Writes the pictures that belong to this model to folder `dir`.
     ///
     /// # Errors

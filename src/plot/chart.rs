@@ -37,7 +37,7 @@ const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 480.0;
 
 /// The back end rounds to whole units. A unit is an eighth of a pixel, so that curves do not climb in stairs.
-const UNITS_PER_PIXEL: f64 = 8.0;
+pub(super) const UNITS_PER_PIXEL: f64 = 8.0;
 
 /// Okabe and Ito's colours, which the colour-blind can tell apart, but for their yellow: too pale on white.
 const COLOURS: [RGBColor; 7] = [
@@ -53,16 +53,16 @@ const COLOURS: [RGBColor; 7] = [
 /// Length of dash and gap in pixels when the colours come round again.
 const DASHES: [Option<(i32, i32)>; 3] = [None, Some((10, 6)), Some((3, 7))];
 
-const INK: RGBColor = RGBColor(34, 34, 34);
-const NOTE: RGBColor = RGBColor(85, 85, 85);
-const GRID: RGBColor = RGBColor(226, 226, 226);
-const AXIS: RGBColor = RGBColor(120, 120, 120);
+pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
+pub(super) const NOTE: RGBColor = RGBColor(85, 85, 85);
+pub(super) const GRID: RGBColor = RGBColor(226, 226, 226);
+pub(super) const AXIS: RGBColor = RGBColor(120, 120, 120);
 
-const TITLE_SIZE: f64 = 17.0;
-const TEXT_SIZE: f64 = 13.0;
-const NOTE_SIZE: f64 = 12.0;
-const LINE_HEIGHT: f64 = 18.0;
-const MARGIN: f64 = 16.0;
+pub(super) const TITLE_SIZE: f64 = 17.0;
+pub(super) const TEXT_SIZE: f64 = 13.0;
+pub(super) const NOTE_SIZE: f64 = 12.0;
+pub(super) const LINE_HEIGHT: f64 = 18.0;
+pub(super) const MARGIN: f64 = 16.0;
 /// A legend entry's stroke, with the gap to its text.
 const SWATCH: f64 = 30.0;
 const ENTRY_GAP: f64 = 22.0;
@@ -74,24 +74,14 @@ const Y_TICKS: usize = 7;
 /// Lines of at most this many points show each as a dot.
 const DOTTED_UP_TO: usize = 40;
 
-type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), PlotError>;
+pub(super) type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn = Result<(), PlotError>;
 
 impl Chart {
     /// The figure as the text of an SVG file, 800 pixels wide.
     pub(super) fn svg(&self) -> Result<String, PlotError> {
         let layout = Layout::of(self);
-        let mut text = String::new();
-        let size = ((WIDTH * UNITS_PER_PIXEL) as u32, (layout.height * UNITS_PER_PIXEL) as u32);
-        {
-            let canvas = SVGBackend::with_string(&mut text, size).into_drawing_area();
-            canvas.fill(&WHITE).map_err(failed)?;
-            self.draw(&canvas, &layout)?;
-            canvas.present().map_err(failed)?;
-        }
-        let in_units = format!("<svg width=\"{}\" height=\"{}\"", size.0, size.1);
-        let in_pixels = format!("<svg width=\"{WIDTH}\" height=\"{}\" stroke-linejoin=\"round\"", layout.height);
-        Ok(text.replacen(&in_units, &in_pixels, 1))
+        svg(WIDTH, layout.height, |canvas| self.draw(canvas, &layout))
     }
 
     fn draw(&self, canvas: &Canvas, layout: &Layout) -> Drawn {
@@ -149,6 +139,21 @@ impl Chart {
         let beside = (units(MARGIN - 4.0), units(f64::midpoint(top, bottom)));
         canvas.draw(&Text::new(self.y_name.clone(), beside, style)).map_err(failed)
     }
+}
+
+/// The text of an SVG file of `width` by `height` pixels that `draw` fills.
+pub(super) fn svg(width: f64, height: f64, draw: impl FnOnce(&Canvas) -> Drawn) -> Result<String, PlotError> {
+    let mut text = String::new();
+    let size = ((width * UNITS_PER_PIXEL) as u32, (height * UNITS_PER_PIXEL) as u32);
+    {
+        let canvas = SVGBackend::with_string(&mut text, size).into_drawing_area();
+        canvas.fill(&WHITE).map_err(failed)?;
+        draw(&canvas)?;
+        canvas.present().map_err(failed)?;
+    }
+    let in_units = format!("<svg width=\"{}\" height=\"{}\"", size.0, size.1);
+    let in_pixels = format!("<svg width=\"{width}\" height=\"{height}\" stroke-linejoin=\"round\"");
+    Ok(text.replacen(&in_units, &in_pixels, 1))
 }
 
 /// Where everything goes, in pixels.
@@ -297,7 +302,7 @@ fn wrap(parts: &[String], joint: &str, size: f64, width: f64) -> Vec<String> {
 }
 
 /// Width in pixels of `text` in a sans-serif font, estimated after DejaVu Sans, one of the widest.
-fn text_width(text: &str, size: f64) -> f64 {
+pub(super) fn text_width(text: &str, size: f64) -> f64 {
     let em = |c: char| match c {
         'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | 'I' | ' ' => 0.33,
         'f' | 't' | 'r' | '(' | ')' | '/' | '-' => 0.41,
@@ -334,26 +339,33 @@ fn colour(curve: usize) -> RGBColor {
     COLOURS[curve % COLOURS.len()]
 }
 
-fn stroke(canvas: &Canvas, pixels: &[(f64, f64)], colour: RGBColor, width: f64) -> Drawn {
+pub(super) fn stroke(canvas: &Canvas, pixels: &[(f64, f64)], colour: RGBColor, width: f64) -> Drawn {
     let points: Vec<_> = pixels.iter().map(|&(x, y)| (units(x), units(y))).collect();
     canvas.draw(&PathElement::new(points, colour.stroke_width(units(width) as u32))).map_err(failed)
 }
 
-fn write(canvas: &Canvas, text: &str, at: (f64, f64), size: f64, colour: RGBColor, anchor: (HPos, VPos)) -> Drawn {
+pub(super) fn write(
+    canvas: &Canvas,
+    text: &str,
+    at: (f64, f64),
+    size: f64,
+    colour: RGBColor,
+    anchor: (HPos, VPos),
+) -> Drawn {
     let at = (units(at.0), units(at.1));
     canvas.draw(&Text::new(text.to_owned(), at, text_style(size, colour, anchor))).map_err(failed)
 }
 
-fn text_style(size: f64, colour: RGBColor, (h_pos, v_pos): (HPos, VPos)) -> TextStyle<'static> {
+pub(super) fn text_style(size: f64, colour: RGBColor, (h_pos, v_pos): (HPos, VPos)) -> TextStyle<'static> {
     // The back end divides font sizes by 1.24.
     let font = FontDesc::new(FontFamily::SansSerif, size * UNITS_PER_PIXEL * 1.24, FontStyle::Normal);
     TextStyle { font, color: colour.to_backend_color(), pos: Pos::new(h_pos, v_pos) }
 }
 
-fn units(pixels: f64) -> i32 {
+pub(super) fn units(pixels: f64) -> i32 {
     (pixels * UNITS_PER_PIXEL).round() as i32
 }
 
-fn failed(error: impl std::fmt::Display) -> PlotError {
+pub(super) fn failed(error: impl std::fmt::Display) -> PlotError {
     PlotError::Draw(error.to_string())
 }

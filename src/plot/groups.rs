@@ -5,7 +5,7 @@ use super::runs::Run;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often a run reports says nothing about how it learns.
-const NOT_COMPARED: &[&str] = &["log_every", "checkpoint_every", "eval_every", "eval_episodes"];
+const NOT_COMPARED: &[&str] = &["log_every", "checkpoint_every", "eval_every", "eval_episodes", "data_dir"];
 
 /// Runs that differ only in their seed.
 #[derive(Debug)]
@@ -43,10 +43,10 @@ pub(super) fn group(runs: Vec<Run>) -> Vec<Group> {
     groups
 }
 
-/// The value of `key` that all groups have in common.
-pub(super) fn shared<'a>(groups: &'a [Group], key: &str) -> Option<&'a str> {
-    let value = groups.first()?.setting(key)?;
-    groups.iter().all(|group| group.setting(key) == Some(value)).then_some(value)
+/// What `name` finds all groups to have in common, such as [`Run::actor`].
+pub(super) fn shared<'a>(groups: &'a [Group], name: fn(&Run) -> Option<&str>) -> Option<&'a str> {
+    let value = name(&groups.first()?.runs[0])?;
+    groups.iter().all(|group| name(&group.runs[0]) == Some(value)).then_some(value)
 }
 
 fn compared(run: &Run) -> BTreeMap<&str, &str> {
@@ -55,21 +55,20 @@ fn compared(run: &Run) -> BTreeMap<&str, &str> {
 }
 
 /// The environment if several are shown, the agent, and the settings in which groups of this environment and agent
-/// differ: other agents have other settings, and to name those would tell nothing.
+/// differ: other agents have other settings, and to name those would tell nothing. Of fits, data and model.
 fn label(group: &Group, groups: &[Group]) -> String {
-    let kin: Vec<&Group> = groups
-        .iter()
-        .filter(|other| ["env", "agent"].iter().all(|key| other.setting(key) == group.setting(key)))
-        .collect();
+    let (actor, task) = (group.runs[0].actor(), group.runs[0].task());
+    let is_kin = |other: &&Group| (other.runs[0].actor(), other.runs[0].task()) == (actor, task);
+    let kin: Vec<&Group> = groups.iter().filter(is_kin).collect();
     let differing: Vec<&str> = compared(&group.runs[0])
         .into_keys()
         .filter(|key| kin.iter().any(|other| other.setting(key) != group.setting(key)))
         .collect();
     let mut words = Vec::new();
-    if shared(groups, "env").is_none() {
-        words.extend(group.setting("env").map(str::to_owned));
+    if shared(groups, Run::task).is_none() {
+        words.extend(task.map(str::to_owned));
     }
-    words.extend(group.setting("agent").map(str::to_owned));
+    words.extend(actor.map(str::to_owned));
     for key in &differing {
         words.extend(group.setting(key).map(|value| format!("{}={}", short_key(key, &differing), short_value(value))));
     }

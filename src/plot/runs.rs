@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 /// Files of a run that hold `step,name,value` rows.
 const FILES: &[&str] = &["metrics.csv", "eval.csv", "timing.csv"];
 
+/// A fit tells by it where it stands, and with that how many updates an epoch has.
+const EPOCH: &str = "fit/epoch";
+
 /// How far below a given folder runs are looked for: `runs/`, then `runs/<sweep>/<run>`.
 const DEPTH: usize = 2;
 
@@ -22,6 +25,8 @@ pub(super) struct Run {
     pub points: Vec<(f64, f64)>,
     /// Names of all the metrics there are.
     pub metrics: BTreeSet<String>,
+    /// Updates of a pass over the data, where it is a fit that has told of one.
+    pub steps_per_epoch: Option<f64>,
     env_settings: registry::Settings,
 }
 
@@ -45,6 +50,34 @@ impl Run {
         Ok(run)
     }
 
+    /// The agent or model that is seen at work.
+    pub(super) fn actor(&self) -> Option<&str> {
+        self.setting(["agent", "model"])
+    }
+
+    /// The environment or data that it is at work on.
+    pub(super) fn task(&self) -> Option<&str> {
+        self.setting(["env", "data"])
+    }
+
+    /// Whether it is of a model and not of an agent.
+    pub(super) fn is_fit(&self) -> bool {
+        self.settings.contains_key("model")
+    }
+
+    /// Counts steps in epochs.
+    ///
+    /// # Panics
+    /// When it is not known how many steps an epoch has.
+    pub(super) fn count_epochs(&mut self) {
+        let steps_per_epoch = self.steps_per_epoch.expect("a fit that has told of an epoch");
+        self.points.iter_mut().for_each(|(step, _)| *step /= steps_per_epoch);
+    }
+
+    fn setting(&self, either: [&str; 2]) -> Option<&str> {
+        either.iter().find_map(|key| self.settings.get(*key)).map(String::as_str)
+    }
+
     /// The protocol that its environment was played under, if that says more than the environment's id.
     pub(super) fn protocol(&self) -> Option<String> {
         let env = self.settings.get("env")?;
@@ -58,6 +91,7 @@ impl Run {
             seed: None,
             points: Vec::new(),
             metrics: BTreeSet::new(),
+            steps_per_epoch: None,
             env_settings: registry::Settings::new(),
         }
     }
@@ -75,14 +109,17 @@ impl Run {
             if !self.metrics.contains(name) {
                 self.metrics.insert(name.to_owned());
             }
-            if name != metric {
+            if name != metric && name != EPOCH {
                 continue;
             }
             let number = |field: &str, text: &str| {
                 text.parse::<f64>().map_err(|_| bad(line, format!("{field} is `{text}`, expected a number")))
             };
             let point = (number("step", step)?, number("value", value)?);
-            if point.0.is_finite() && point.1.is_finite() {
+            if name == EPOCH && point.1 > 0.0 {
+                self.steps_per_epoch = Some((point.0 / point.1).round());
+            }
+            if name == metric && point.0.is_finite() && point.1.is_finite() {
                 self.points.push(point);
             }
         }

@@ -1,0 +1,49 @@
+//! `carom sample`: new images out of a fitted model.
+
+use super::reconstruct::{open, picture_path};
+use crate::generative::{fit, gallery};
+use crate::human::parse_count;
+use anyhow::{Result, bail, ensure};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Draw new images from a fitted model as a PNG; prints its path
+///
+/// The newest checkpoint is what counts. The same seed draws the same images.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  carom sample runs/mnist-vae-s0\n  carom sample runs/mnist-vae-s0 -n 64 -o digits.png"
+)]
+pub(super) struct Arguments {
+    /// The run's directory
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Images to draw
+    #[arg(short, value_name = "N", default_value = "256", value_parser = parse_count)]
+    n: u64,
+    /// File to write [default: plots/samples.png of the run]
+    #[arg(short, long, value_name = "FILE.png")]
+    output: Option<PathBuf>,
+    /// Seed of the images [default: the run's]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let dir = &arguments.run;
+    let path = picture_path(dir, arguments.n, arguments.output.as_deref(), "samples.png")?;
+    let session = open(dir, "draw images")?;
+    let seed = arguments.seed.unwrap_or(session.config.seed);
+    ensure!(seed <= i64::MAX as u64, "--seed is {seed}: seeds go up to {}", i64::MAX);
+    fit::seed_torch(seed, "sample", session.progress.step);
+    let Some(picture) = tch::no_grad(|| gallery::samples(&*session.model, arguments.n as usize)) else {
+        let (name, model) = (dir.display(), &session.config.model);
+        bail!(
+            "{name} is of model `{model}`, which has no distribution to draw from: use vae, rbm or gan; `carom reconstruct \
+             {name}` shows what this one makes of test images"
+        )
+    };
+    gallery::grid::write_png(&path, &picture)?;
+    println!("{}", path.display());
+    Ok(())
+}

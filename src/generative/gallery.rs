@@ -1,0 +1,62 @@
+//! What can be seen of any model: reconstructions, samples, its code in the plane or along its dimensions.
+//!
+//! All is drawn through [`Model::encode`], [`Model::decode`] and [`Model::sample`]; a model without one of them lacks those
+//! pictures. What only one kind of model has to show is drawn by [`Model::draw`].
+
+pub mod grid;
+mod latent;
+
+use super::images::{Data, Images};
+use super::model::Model;
+use anyhow::Result;
+use carom_envs::Picture;
+use grid::{GAP, grid, stack};
+use std::path::Path;
+use tch::Tensor;
+
+/// Images in a row of reconstructions and samples.
+const COLUMNS: usize = 16;
+/// Pairs of rows of reconstructions that a fit leaves.
+const DOUBLE_ROWS: usize = 4;
+/// Samples that a fit leaves.
+const SAMPLES: usize = 256;
+
+/// Writes to folder `dir` all pictures that `model` can have: `reconstructions.png`, `samples.png`, of a code of two numbers
+/// `latent.svg` and `manifold.png`, of another width `traversals.png` and `interpolations.png`.
+///
+/// # Errors
+/// When one cannot be written.
+pub fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
+    if let Some(picture) = reconstructions(model, &data.test, COLUMNS * DOUBLE_ROWS) {
+        grid::write_png(&dir.join("reconstructions.png"), &picture)?;
+    }
+    if let Some(picture) = samples(model, SAMPLES) {
+        grid::write_png(&dir.join("samples.png"), &picture)?;
+    }
+    latent::draw(model, data, dir)
+}
+
+/// Double rows: `n` test images (or as many as there are), taken evenly, over what the model makes of their codes. Nothing
+/// where the model cannot turn a code into an image.
+pub fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Picture> {
+    let inputs = test.gather(&spread(test.len(), n));
+    let outputs = model.decode(&model.encode(&inputs))?;
+    let double_rows = inputs.split(COLUMNS as i64, 0).into_iter().zip(outputs.split(COLUMNS as i64, 0));
+    let pictures: Vec<Picture> = double_rows
+        .map(|(above, below)| grid(&Tensor::cat(&[&above, &below], 0), above.size()[0] as usize, GAP))
+        .collect();
+    Some(stack(&pictures, 4 * GAP))
+}
+
+/// `n` images that the model draws; nothing where it has no distribution to draw from.
+pub fn samples(model: &dyn Model, n: usize) -> Option<Picture> {
+    // As many columns as rows, where that is not too narrow.
+    let columns = ((n as f64).sqrt().ceil() as usize).clamp(n.min(COLUMNS / 2), COLUMNS.max(n / 32));
+    Some(grid(&model.sample(n)?, columns, GAP))
+}
+
+/// `n` of the numbers below `len` (or all, if fewer), evenly from first to last: neighbours may be frames of one moment.
+fn spread(len: usize, n: usize) -> Tensor {
+    let n = n.min(len);
+    Tensor::from_slice(&(0..n).map(|i| (i * len / n) as i64).collect::<Vec<_>>())
+}

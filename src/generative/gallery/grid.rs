@@ -1,0 +1,186 @@
+//! Images as pictures, pictures in grids, grids as PNG files.
+
+use anyhow::{Context, Result};
+use carom_agents::optim::to_vec;
+use carom_envs::Picture;
+use fs_err as fs;
+use std::io::BufWriter;
+use std::path::Path;
+use tch::Tensor;
+
+/// Pixels between two images.
+pub const GAP: usize = 2;
+
+/// Images that are narrower and lower are enlarged by a whole factor until they are not.
+const LEAST_SIDE: usize = 48;
+
+/// Between images, and where a last row is not full.
+const BETWEEN: [u8; 3] = [64, 64, 64];
+
+/// Below all planes.
+const GROUND: [u8; 3] = [24, 26, 34];
+
+/// Colours of planes: those of MinAtar Breakout's paddle, ball, trail and bricks as `carom watch` shows them, then others.
+const PLANES: [[u8; 3]; 8] = [
+    [96, 164, 226],
+    [244, 244, 240],
+    [92, 98, 116],
+    [214, 84, 72],
+    [226, 148, 62],
+    [126, 190, 120],
+    [186, 130, 214],
+    [224, 196, 84],
+];
+
+/// `images`, `[n, channels, rows, columns]` in 0..=1, row by row in `columns` columns (fewer if there are fewer images), `gap`
+/// pixels apart and small ones enlarged.
+///
+/// One channel is gray, three are red, green and blue. Any other number are planes, each of a colour of its own with its value
+/// as opacity, the first on top.
+///
+/// # Panics
+/// When there are no images, or no columns.
+pub fn grid(images: &Tensor, columns: usize, gap: usize) -> Picture {
+    let size = images.size();
+    let [n, channels, rows, width] = [0, 1, 2, 3].map(|dim| size[dim] as usize);
+    assert!(n > 0 && columns > 0, "{n} images in {columns} columns");
+    let columns = columns.min(n);
+    let factor = LEAST_SIDE.div_ceil(rows.max(width)).max(1);
+    let (cell_width, cell_height) = (width * factor + gap, rows * factor + gap);
+    let (across, down) = (columns * cell_width + gap, n.div_ceil(columns) * cell_height + gap);
+    let mut picture = Picture::filled(across, down, BETWEEN);
+    for (idx, image) in to_vec(&images.contiguous()).chunks_exact(channels * rows * width).enumerate() {
+        let (left, top) = (gap + idx % columns * cell_width, gap + idx / columns * cell_height);
+        for pixel in 0..rows * width {
+            let colour = colour(image.iter().skip(pixel).step_by(rows * width).copied());
+            let (x, y) = (left + pixel % width * factor, top + pixel / width * factor);
+            picture.fill_rect(x, y, factor, factor, colour);
+        }
+    }
+    picture
+}
+
+/// What the channels of one pixel look like.
+fn colour(channels: impl DoubleEndedIterator<Item = f32> + ExactSizeIterator + Clone) -> [u8; 3] {
+    let byte = |value: f32| (255.0 * value.clamp(0.0, 1.0)).round() as u8;
+    let n = channels.len();
+    if n == 1 || n == 3 {
+        let mut bytes = channels.map(byte).cycle();
+        return std::array::from_fn(|_| bytes.next().expect("it goes round"));
+    }
+    let planes = channels.zip((0..n).map(|plane| PLANES[plane % PLANES.len()]));
+    planes.rev().fold(GROUND, |below, (value, plane)| {
+        let opacity = value.clamp(0.0, 1.0);
+        let mix = |below: u8, above: u8| (f32::from(below) * (1.0 - opacity) + f32::from(above) * opacity).round();
+        std::array::from_fn(|i| mix(below[i], plane[i]) as u8)
+    })
+}
+
+/// `pictures` one below the other, `gap` pixels apart.
+pub fn stack(pictures: &[Picture], gap: usize) -> Picture {
+    let width = pictures.iter().map(|picture| picture.width).max().unwrap_or(0);
+    let height = pictures.iter().map(|picture| picture.height + gap).sum::<usize>().saturating_sub(gap);
+    let mut stacked = Picture::filled(width, height, BETWEEN);
+    let mut top = 0;
+    for picture in pictures {
+        let rows = stacked.rgb[3 * width * top..].chunks_exact_mut(3 * width);
+        for (to, from) in rows.zip(picture.rgb.chunks_exact(3 * picture.width)) {
+            to[..from.len()].copy_from_slice(from);
+        }
+        top += picture.height + gap;
+    }
+    stacked
+}
+
+/// Writes `picture` beside `path` and renames, so that a viewer never meets half a file. Gray alone is written as gray.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_png(path: &Path, picture: &Picture) -> Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        fs::create_dir_all(folder)?;
+    }
+    let aside = path.with_extension("png.tmp");
+    let written =
+        encode(picture, fs::File::create(&aside)?).with_context(|| format!("cannot write {}", path.display()));
+    if written.is_err() {
+        // What went wrong is already being told.
+        let _ = fs::remove_file(&aside);
+    }
+    written?;
+    Ok(fs::rename(aside, path)?)
+}
+
+fn encode(picture: &Picture, file: fs::File) -> Result<()> {
+    let mut encoder = png::Encoder::new(BufWriter::new(file), picture.width as u32, picture.height as u32);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::High);
+    let is_gray = picture.rgb.chunks_exact(3).all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2]);
+    encoder.set_color(if is_gray { png::ColorType::Grayscale } else { png::ColorType::Rgb });
+    let mut writer = encoder.write_header()?;
+    match is_gray {
+        true => writer.write_image_data(&picture.rgb.iter().step_by(3).copied().collect::<Vec<_>>())?,
+        false => writer.write_image_data(&picture.rgb)?,
+    }
+    Ok(writer.finish()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pixel(picture: &Picture, x: usize, y: usize) -> [u8; 3] {
+        std::array::from_fn(|i| picture.rgb[3 * (y * picture.width + x) + i])
+    }
+
+    #[test]
+    fn images_stand_row_by_row_a_gap_apart() {
+        let images = Tensor::from_slice(&[0.0_f32, 0.5, 1.0]).view([3, 1, 1, 1]);
+        let picture = grid(&images, 2, 3);
+        let cell = LEAST_SIDE + 3;
+        assert_eq!((picture.width, picture.height), (2 * cell + 3, 2 * cell + 3));
+        assert_eq!(pixel(&picture, 2, 2), BETWEEN);
+        assert_eq!(pixel(&picture, 3, 3), [0; 3]);
+        assert_eq!(pixel(&picture, 3 + cell, 3), [128; 3]);
+        assert_eq!(pixel(&picture, 3 + LEAST_SIDE - 1, 3 + cell), [255; 3]);
+        assert_eq!(pixel(&picture, 3 + cell, 3 + cell), BETWEEN);
+    }
+
+    #[test]
+    fn channels_are_gray_or_colours_or_planes() {
+        let of = |channels: &[f32]| colour(channels.iter().copied());
+        assert_eq!(of(&[1.0]), [255; 3]);
+        assert_eq!(of(&[1.0, 0.0, 2.0]), [255, 0, 255]);
+        assert_eq!(of(&[0.0; 4]), GROUND);
+        assert_eq!(of(&[0.0, 1.0, 1.0, 0.0]), PLANES[1], "the ball hides its trail");
+        assert_eq!(of(&[0.0, 0.5]), [134, 135, 137]);
+        assert_eq!(of(&[0.0; 9]), GROUND);
+    }
+
+    #[test]
+    fn a_png_reads_back() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("plots/a.png");
+        let gray = stack(&[Picture::filled(5, 2, [9; 3]), Picture::filled(3, 1, [7; 3])], 1);
+        let coloured = Picture::filled(4, 4, [1, 2, 3]);
+        for (picture, expected) in [(&gray, png::ColorType::Grayscale), (&coloured, png::ColorType::Rgb)] {
+            write_png(&path, picture).expect("written");
+            let file = BufReader::new(fs::File::open(&path).expect("there"));
+            let mut reader = png::Decoder::new(file).read_info().expect("a PNG");
+            let mut bytes = vec![0; reader.output_buffer_size().expect("small")];
+            let info = reader.next_frame(&mut bytes).expect("an image");
+            assert_eq!(info.color_type, expected);
+            assert_eq!((info.width as usize, info.height as usize), (picture.width, picture.height));
+            let step = picture.rgb.len() / info.buffer_size();
+            assert!(bytes[..info.buffer_size()].iter().eq(picture.rgb.iter().step_by(step)));
+        }
+        assert_eq!(
+            fs::read_dir(folder.path().join("plots")).expect("readable").count(),
+            1,
+            "nothing is left beside it"
+        );
+        assert_eq!(gray.rgb[3 * 5 * 2], BETWEEN[0]);
+    }
+
+    use std::io::BufReader;
+}

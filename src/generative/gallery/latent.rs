@@ -1,0 +1,144 @@
+//! Pictures of the code: the plane of a code of two numbers, sweeps and ways through one of more.
+
+use super::grid::{GAP, grid, write_png};
+use super::spread;
+use crate::generative::images::Data;
+use crate::generative::model::Model;
+use crate::plot::scatter::{self, Scatter};
+use anyhow::Result;
+use carom_agents::optim::to_vec;
+use std::path::Path;
+use tch::{Kind, Tensor};
+
+/// Points of the scatter, at most.
+const POINTS: usize = 5000;
+/// Rows and columns of the manifold.
+const MANIFOLD_SIDE: i64 = 20;
+/// Images that quantiles and activity of the code's dimensions are taken from, at most.
+const ENCODED: usize = 2000;
+/// Dimensions that are swept, at most.
+const SWEPT: i64 = 10;
+/// Images along a sweep or between two test images.
+const ALONG: i64 = 11;
+/// Pairs of test images.
+const PAIRS: usize = 10;
+
+/// Writes those pictures of the code that suit its width.
+///
+/// # Errors
+/// When one cannot be written.
+pub(super) fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
+    let codes = model.encode(&data.test.gather(&spread(data.test.len(), ENCODED))).flatten(1, -1);
+    if codes.size()[1] == 2 {
+        scatter(model, data, dir)?;
+    }
+    // Whether the model decodes is known by trying.
+    if model.decode(&codes.narrow(0, 0, 1)).is_none() {
+        return Ok(());
+    }
+    if codes.size()[1] == 2 {
+        write_grid(model, &plane(model, &codes), MANIFOLD_SIDE, 0, &dir.join("manifold.png"))
+    } else {
+        write_grid(model, &sweeps(model, &codes), ALONG, GAP, &dir.join("traversals.png"))?;
+        interpolations(model, data, &dir.join("interpolations.png"))
+    }
+}
+
+fn write_grid(model: &dyn Model, codes: &Tensor, columns: i64, gap: usize, path: &Path) -> Result<()> {
+    let Some(images) = model.decode(codes) else { return Ok(()) };
+    write_png(path, &grid(&images, columns as usize, gap))
+}
+
+/// Test codes in the plane, coloured by label where there are some.
+fn scatter(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
+    let n = data.test.len().min(POINTS);
+    let chunks: Vec<Tensor> =
+        data.test.chunks(1000).take(n.div_ceil(1000)).map(|x| model.encode(&x).flatten(1, -1)).collect();
+    let values = to_vec(&Tensor::cat(&chunks, 0).narrow(0, 0, n as i64).contiguous());
+    let points = values.chunks_exact(2).map(|pair| (f64::from(pair[0]), f64::from(pair[1]))).collect();
+    let labels = data.test.first_labels(n).map_or_else(Vec::new, |labels| integers(&labels));
+    let classes = labels.into_iter().map(|label| label as usize).collect();
+    let title = format!("codes of {n} test images of {}", data.name);
+    Ok(scatter::write_file(&Scatter { title, points, classes }, &dir.join("latent.svg"))?)
+}
+
+/// `n` levels of each column of `codes`, `[n, columns]`: quantiles from `lowest` to `1 - lowest`, of the standard normal
+/// distribution where the model has it as its prior, else of the column.
+fn quantiles(model: &dyn Model, codes: &Tensor, n: i64, lowest: f64) -> Tensor {
+    let shares = Tensor::linspace(lowest, 1.0 - lowest, n, (Kind::Float, codes.device()));
+    match model.has_normal_prior() {
+        true => shares.special_ndtri().unsqueeze(1).repeat([1, codes.size()[1]]),
+        false => codes.quantile(&shares, 0, false, "linear"),
+    }
+}
+
+/// Codes on a grid over the plane, `[side², 2]`: the first number rises from left to right, the second from bottom to top.
+fn plane(model: &dyn Model, codes: &Tensor) -> Tensor {
+    let side = MANIFOLD_SIDE;
+    let levels = quantiles(model, codes, side, 0.5 / side as f64);
+    let first = levels.select(1, 0).repeat([side]);
+    let second = levels.select(1, 1).flip([0]).repeat_interleave_self_int(side, 0, None);
+    Tensor::stack(&[first, second], 1)
+}
+
+/// For each of the dimensions that vary most, the code of one test image with this dimension swept: `[n_swept * ALONG, d]`.
+fn sweeps(model: &dyn Model, codes: &Tensor) -> Tensor {
+    let activity = codes.var_dim(0, false, false);
+    let (_, dims) = activity.topk(SWEPT.min(activity.size()[0]), 0, true, true);
+    let levels = quantiles(model, &codes.index_select(1, &dims), ALONG, 0.02);
+    let rows = dims.iter::<i64>().expect("a vector of integers").enumerate().map(|(row, dim)| {
+        let swept = codes.narrow(0, 0, 1).repeat([ALONG, 1]);
+        swept.select(1, dim).copy_(&levels.select(1, row as i64));
+        swept
+    });
+    Tensor::cat(&rows.collect::<Vec<_>>(), 0)
+}
+
+/// Rows from one test image to another, of another class where there are some: the image, what is decoded along the straight
+/// line between their codes, the other image.
+fn interpolations(model: &dyn Model, data: &Data, path: &Path) -> Result<()> {
+    let indices = spread(data.test.len(), 4 * PAIRS);
+    let labels = data.test.gather_labels(&indices).map(|labels| integers(&labels));
+    let shares = Tensor::linspace(0.0, 1.0, ALONG, (Kind::Float, indices.device())).unsqueeze(1);
+    let mut rows = Vec::new();
+    for (from, to) in pairs(&integers(&indices), labels.as_deref()) {
+        let ends = data.test.gather(&Tensor::from_slice(&[from, to]));
+        let codes = model.encode(&ends).flatten(1, -1);
+        let Some(decoded) = model.decode(&codes.get(0).lerp_tensor(&codes.get(1), &shares)) else { return Ok(()) };
+        rows.extend([ends.narrow(0, 0, 1), decoded, ends.narrow(0, 1, 1)]);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    write_png(path, &grid(&Tensor::cat(&rows, 0), ALONG as usize + 2, GAP))
+}
+
+/// At most [`PAIRS`] pairs of `indices`, none of one class as far as others are left.
+fn pairs(indices: &[i64], labels: Option<&[i64]>) -> Vec<(i64, i64)> {
+    let label = |at: usize| labels.map(|labels| labels[at]);
+    let mut left: Vec<usize> = (0..indices.len()).collect();
+    let mut pairs = Vec::new();
+    while left.len() > 1 && pairs.len() < PAIRS {
+        let from = left.remove(0);
+        let other = left.iter().position(|&to| label(to) != label(from)).unwrap_or(0);
+        pairs.push((indices[from], indices[left.remove(other)]));
+    }
+    pairs
+}
+
+fn integers(tensor: &Tensor) -> Vec<i64> {
+    Vec::try_from(tensor).expect("a vector of integers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_are_of_two_classes_while_there_are_two() {
+        assert_eq!(pairs(&[10, 11, 12, 13, 14], Some(&[1, 1, 1, 2, 1])), [(10, 13), (11, 12)]);
+        assert_eq!(pairs(&[10, 11, 12], None), [(10, 11)]);
+        assert!(pairs(&[10], None).is_empty());
+        assert_eq!(pairs(&(0..100).collect::<Vec<_>>(), None).len(), PAIRS);
+    }
+}
