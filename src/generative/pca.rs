@@ -2,6 +2,7 @@
 //! control that an autoencoder should beat.
 
 use super::images::Data;
+use super::measures::pca::Pca;
 use super::model::{Batch, Effort, FitError, Measures, Model};
 use super::registry::{ModelConfig, ModelTask, Recipe};
 use anyhow::{Result, ensure};
@@ -9,7 +10,7 @@ use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// Settings of `pca`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,20 +34,13 @@ impl ModelConfig for PcaConfig {
     }
 }
 
-/// Images that components are found from, at most, where images have more pixels than that: the matrix to be decomposed has
-/// as many rows.
-const WIDE_SAMPLE: usize = 2_000;
-
-/// A mean image and directions from it.
-pub struct Pca {
+/// Components as a model.
+pub struct PcaModel {
     shape: [i64; 3],
-    /// `[n_pixels]`
-    mean: Tensor,
-    /// `[n_pixels, latent_dim]`, orthonormal, the widest first.
-    components: Tensor,
+    pca: Pca,
 }
 
-impl Pca {
+impl PcaModel {
     /// The components of the training images, found at once: there is nothing to iterate.
     ///
     /// # Errors
@@ -54,32 +48,11 @@ impl Pca {
     pub fn new(config: &PcaConfig, task: &ModelTask) -> Result<Self> {
         let (d, n_pixels) = (config.latent_dim, task.data.n_pixels());
         ensure!(d <= n_pixels, "model.latent_dim is {d}: images of {n_pixels} pixels have no more components");
-        let wide = n_pixels as usize > WIDE_SAMPLE;
-        let n = if wide { WIDE_SAMPLE } else { 5 * WIDE_SAMPLE };
-        // Frames of one episode lie together: every so-many-th stands for all.
-        let stride = task.data.train.len().div_ceil(n) as i64;
-        let indices = Tensor::arange_start_step(0, task.data.train.len() as i64, stride, (Kind::Int64, task.device));
-        let x = task.data.train.gather(&indices).flatten(1, -1).to_kind(Kind::Double);
-        let mean = x.mean_dim(0, false, Kind::Double);
-        let x = x - &mean;
-        let (rows, mut components) = (x.size()[0], Tensor::zeros([n_pixels, d], (Kind::Double, task.device)));
-        if wide {
-            // The eigenvectors of x xᵀ, which is smaller, are those of xᵀ x seen from the images.
-            let (values, vectors) = x.matmul(&x.transpose(0, 1)).linalg_eigh("L");
-            let kept = d.min(rows - 1).max(0);
-            let (values, vectors) = (values.narrow(0, rows - kept, kept), vectors.narrow(1, rows - kept, kept));
-            let directions = x.transpose(0, 1).matmul(&vectors) / values.clamp_min(1e-12).sqrt();
-            components.narrow(1, 0, kept).copy_(&directions.flip([1]));
-        } else {
-            let (_, vectors) = x.transpose(0, 1).matmul(&x).linalg_eigh("L");
-            components.copy_(&vectors.narrow(1, n_pixels - d, d).flip([1]));
-        }
-        let single = |tensor: Tensor| tensor.to_kind(Kind::Float).contiguous();
-        Ok(Self { shape: task.data.shape, mean: single(mean), components: single(components) })
+        Ok(Self { shape: task.data.shape, pca: Pca::fit(&task.data.train, d) })
     }
 }
 
-impl Model for Pca {
+impl Model for PcaModel {
     fn fit_batch(&mut self, _batch: &Batch) -> Result<(), FitError> {
         Ok(())
     }
@@ -89,25 +62,18 @@ impl Model for Pca {
     }
 
     fn evaluate(&self, data: &Data, _effort: Effort) -> Measures {
-        let squares = data.test.chunks(1000).map(|x| {
-            let again = self.components.transpose(0, 1);
-            let again = (self.encode(&x).matmul(&again) + &self.mean).view_as(&x);
-            (again - x).square().sum(Kind::Double).double_value(&[])
-        });
-        let n = data.test.len() as f64 * data.n_pixels() as f64;
         let mut measures = Measures::default();
-        measures.add("test/mse", squares.sum::<f64>() / n);
+        measures.add("test/mse", self.pca.mse(&data.test));
         measures
     }
 
     fn encode(&self, x: &Tensor) -> Tensor {
-        (x.flatten(1, -1) - &self.mean).matmul(&self.components)
+        self.pca.encode(x)
     }
 
     fn decode(&self, code: &Tensor) -> Option<Tensor> {
         let [channels, rows, columns] = self.shape;
-        let pixels = code.matmul(&self.components.transpose(0, 1)) + &self.mean;
-        Some(pixels.clamp(0.0, 1.0).view([-1, channels, rows, columns]))
+        Some(self.pca.decode(code).clamp(0.0, 1.0).view([-1, channels, rows, columns]))
     }
 
     fn sample(&self, _n: usize) -> Option<Tensor> {
@@ -119,14 +85,13 @@ impl Model for Pca {
     }
 
     fn save(&self) -> Snapshot<'_> {
-        Snapshot::default()
-            .owned_array("mean", &to_vec(&self.mean))
-            .owned_array("components", &to_vec(&self.components))
+        let Pca { mean, components } = &self.pca;
+        Snapshot::default().owned_array("mean", &to_vec(mean)).owned_array("components", &to_vec(components))
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        read_tensor(from, "mean", &mut self.mean)?;
-        read_tensor(from, "components", &mut self.components)
+        read_tensor(from, "mean", &mut self.pca.mean)?;
+        read_tensor(from, "components", &mut self.pca.components)
     }
 }
 
@@ -157,7 +122,7 @@ mod tests {
             let data = two_patterns(side);
             let task = ModelTask { data: &data, total_steps: 1, device: tch::Device::Cpu };
             let mse = |latent_dim| {
-                let pca = Pca::new(&PcaConfig { latent_dim }, &task).expect("components");
+                let pca = PcaModel::new(&PcaConfig { latent_dim }, &task).expect("components");
                 pca.evaluate(&data, Effort::Curve).get("test/mse").expect("a measure")
             };
             assert!(mse(2) < 1e-9, "{}", mse(2));

@@ -5,7 +5,7 @@
 use super::autoencoder::{AeConfig, Autoencoder, CnnAeConfig};
 use super::images::Data;
 use super::model::Model;
-use super::pca::{Pca, PcaConfig};
+use super::pca::{PcaConfig, PcaModel};
 use super::random::{Random, RandomConfig};
 use crate::human::nearest;
 use anyhow::{Context, Result, anyhow, bail};
@@ -73,7 +73,7 @@ pub const MODELS: &[ModelEntry] = &[
         Ok(Box::new(Autoencoder::convolutional(&parse(settings)?, task, rng)?))
     }),
     entry::<PcaConfig>("pca", "principal components: the best linear code", |settings, task, _| {
-        Ok(Box::new(Pca::new(&parse(settings)?, task)?))
+        Ok(Box::new(PcaModel::new(&parse(settings)?, task)?))
     }),
     entry::<RandomConfig>("random", "features of a random network: learns nothing", |settings, task, rng| {
         Ok(Box::new(Random::new(&parse(settings)?, task, rng)?))

@@ -4,59 +4,88 @@
 use crate::generative::images::{Data, Images};
 use tch::{Kind, Tensor};
 
-/// Covariances of more pixels take too long to be decomposed (seconds go with the cube), and too much memory.
-pub const MAX_PIXELS: i64 = 4096;
+/// The covariance of more pixels than this is not decomposed (seconds go with the cube): the products of so many images with
+/// each other are, which hold the same directions.
+const WIDE: i64 = 2_000;
 
 /// The affine map to the directions of largest variance.
 #[derive(Debug)]
 pub struct Pca {
     /// `[n_pixels]`
-    mean: Tensor,
+    pub mean: Tensor,
     /// `[n_pixels, n_components]`, orthonormal columns, the largest variance first.
-    components: Tensor,
+    pub components: Tensor,
 }
 
 impl Pca {
     /// The first `n_components` principal components of `images` (as many as there are pixels, at most), by the eigenvectors of
-    /// the covariance, which is summed up in double precision.
+    /// the covariance, which is summed up in double precision. Of images of more than 2,000 pixels as many are taken as have the
+    /// same rank; components that these do not have are 0.
     ///
     /// # Panics
-    /// When there are more than [`MAX_PIXELS`] pixels, or no images.
+    /// When there are no images.
     pub fn fit(images: &Images, n_components: i64) -> Self {
         let n = images.len() as f64;
         let flat = || images.chunks(1000).map(|x| x.flatten(1, -1));
         let mean = flat().map(|x| x.sum_dim_intlist(0, false, Kind::Double)).reduce(|a, b| a + b);
         let mean = (mean.expect("at least one image") / n).to_kind(Kind::Float);
         let n_pixels = mean.size()[0];
-        assert!(n_pixels <= MAX_PIXELS, "{n_pixels} pixels, more than {MAX_PIXELS}");
-        let scatter = flat().map(|x| {
-            let centred = x - &mean;
-            centred.tr().matmul(&centred).to_kind(Kind::Double)
-        });
-        let covariance = scatter.reduce(|a, b| a + b).expect("at least one image") / n;
-        let (_, vectors) = covariance.linalg_eigh("L");
         let kept = n_components.min(n_pixels);
-        let components = vectors.narrow(1, n_pixels - kept, kept).flip([1]).to_kind(Kind::Float);
-        Self { mean, components }
+        let components = if n_pixels > WIDE {
+            // Frames of one episode lie together: every so-many-th stands for all.
+            let stride = (images.len() as i64 + WIDE - 1) / WIDE;
+            let indices = Tensor::arange_start_step(0, images.len() as i64, stride, (Kind::Int64, mean.device()));
+            of_few((images.gather(&indices).flatten(1, -1) - &mean).to_kind(Kind::Double), kept)
+        } else {
+            let scatter = flat().map(|x| {
+                let centred = x - &mean;
+                centred.tr().matmul(&centred).to_kind(Kind::Double)
+            });
+            let covariance = scatter.reduce(|a, b| a + b).expect("at least one image") / n;
+            let (_, vectors) = covariance.linalg_eigh("L");
+            vectors.narrow(1, n_pixels - kept, kept).flip([1])
+        };
+        Self { mean, components: components.to_kind(Kind::Float).contiguous() }
+    }
+
+    /// Where `x`, `[B, ...]`, lies along the components: `[B, n_components]`.
+    pub fn encode(&self, x: &Tensor) -> Tensor {
+        (x.flatten(1, -1) - &self.mean).matmul(&self.components)
+    }
+
+    /// The images at `code`, `[B, n_components]`, flat: `[B, n_pixels]`.
+    pub fn decode(&self, code: &Tensor) -> Tensor {
+        code.matmul(&self.components.tr()) + &self.mean
     }
 
     /// Squared error per pixel of `images` projected to the components: what is left of their distance from the mean.
     pub fn mse(&self, images: &Images) -> f64 {
         let (mut sum, mut n) = (0.0, 0);
         for x in images.chunks(1000) {
-            let centred = x.flatten(1, -1) - &self.mean;
-            let projected = centred.matmul(&self.components).matmul(&self.components.tr());
-            sum += (&centred - projected).square().sum(Kind::Double).double_value(&[]);
-            n += centred.numel();
+            let off = self.decode(&self.encode(&x)) - x.flatten(1, -1);
+            sum += off.square().sum(Kind::Double).double_value(&[]);
+            n += off.numel();
         }
         sum / n as f64
     }
 }
 
-/// Squared error per test pixel of the `n_components` principal components of the training split; nothing for images of more
-/// than [`MAX_PIXELS`] pixels.
-pub fn test_mse(data: &Data, n_components: i64) -> Option<f64> {
-    (data.n_pixels() <= MAX_PIXELS).then(|| Pca::fit(&data.train, n_components).mse(&data.test))
+/// The first `kept` principal components, `[n_pixels, kept]`, of fewer images than pixels, `x` less their mean. The eigenvectors
+/// of x xᵀ are those of xᵀ x seen from the images.
+fn of_few(x: Tensor, kept: i64) -> Tensor {
+    let (rows, n_pixels) = (x.size()[0], x.size()[1]);
+    let (values, vectors) = x.matmul(&x.tr()).linalg_eigh("L");
+    let found = kept.min((rows - 1).max(0));
+    let (values, vectors) = (values.narrow(0, rows - found, found), vectors.narrow(1, rows - found, found));
+    let components = Tensor::zeros([n_pixels, kept], (Kind::Double, x.device()));
+    let directions = x.tr().matmul(&vectors) / values.clamp_min(1e-12).sqrt();
+    components.narrow(1, 0, found).copy_(&directions.flip([1]));
+    components
+}
+
+/// Squared error per test pixel of the `n_components` principal components of the training split.
+pub fn test_mse(data: &Data, n_components: i64) -> f64 {
+    Pca::fit(&data.train, n_components).mse(&data.test)
 }
 
 #[cfg(test)]
@@ -78,10 +107,10 @@ mod tests {
     #[test]
     fn what_is_off_the_first_component_is_the_error() {
         let data = data();
-        let (none, one) = (test_mse(&data, 0).expect("few pixels"), test_mse(&data, 1).expect("few pixels"));
+        let (none, one) = (test_mse(&data, 0), test_mse(&data, 1));
         // Squared distances from the mean 10² and 10², over two images of two pixels; from the line 0 and 10².
         assert!((none - 50.0).abs() < 1e-4 && (one - 25.0).abs() < 1e-4, "{none} {one}");
-        assert!(test_mse(&data, 5).expect("few pixels") < 1e-6);
+        assert!(test_mse(&data, 5) < 1e-6);
         let first = Pca::fit(&data.train, 1).components.abs();
         assert!((first.double_value(&[0, 0]) - 0.6).abs() < 1e-6 && (first.double_value(&[1, 0]) - 0.8).abs() < 1e-6);
     }
