@@ -34,6 +34,7 @@ fn task(envs: &VecEnv) -> Task<'static> {
         total_steps: 10_000_000,
         device: Device::Cpu,
         model: None,
+        has_script: false,
     }
 }
 

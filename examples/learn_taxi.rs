@@ -19,6 +19,7 @@ fn main() -> Result<()> {
         total_steps: 300_000,
         device: tch::Device::Cpu,
         model: None,
+        has_script: false,
     };
     let overrides = json!({"lr": 0.1, "epsilon_start": 0.1});
     let settings = agents::resolve("q-learning", overrides.as_object().expect("a table"))?;

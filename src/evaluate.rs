@@ -3,8 +3,8 @@
 use crate::config::{RunConfig, Settings};
 use crate::encoder::Sight;
 use anyhow::Result;
+use carom_agents::Trainer;
 use carom_agents::tabular::exact::{expected_return, greedy_policy};
-use carom_agents::{Agent, Trainer};
 use carom_envs::{ObsSpace, Seeds, VecEnv, registry as envs};
 use rand::Rng;
 use rand_pcg::Pcg32;
@@ -84,7 +84,8 @@ impl Evaluation {
         let (mut actions, mut stacks) = (vec![0; envs.n_envs()], Vec::new());
         let (mut returns, mut lengths, mut n_truncated) = (Vec::new(), 0, 0);
         while (returns.len() as u64) < self.episodes {
-            self.act(trainer.agent(), &envs, &mut explore, &mut actions, &mut stacks);
+            trainer.greedy(&envs, &mut stacks, &mut actions);
+            self.explore(envs.n_actions(), &mut explore, &mut actions);
             envs.step(&actions);
             for episode in envs.episodes() {
                 if left[episode.env_idx] > 0 {
@@ -95,30 +96,24 @@ impl Evaluation {
                 }
             }
         }
-        Ok(scores(returns, lengths, n_truncated, self.exact(trainer.agent(), &envs)))
+        Ok(scores(returns, lengths, n_truncated, self.exact(trainer, &envs)))
     }
 
-    fn act(
-        &self,
-        agent: &mut dyn Agent,
-        envs: &VecEnv,
-        explore: &mut Pcg32,
-        actions: &mut [usize],
-        stacks: &mut Vec<u8>,
-    ) {
-        agent.greedy(envs.stacks(stacks), actions);
+    /// Puts a uniformly random action in the place of each with probability `epsilon`.
+    fn explore(&self, n_actions: usize, explore: &mut Pcg32, actions: &mut [usize]) {
         if self.epsilon > 0.0 {
             for action in actions {
                 if explore.gen_bool(self.epsilon) {
-                    *action = explore.gen_range(0..envs.n_actions() as u32) as usize;
+                    *action = explore.gen_range(0..n_actions as u32) as usize;
                 }
             }
         }
     }
 
     /// Expected return of the policy by the transition table of `envs`; none where there is no table, or no fixed policy.
-    pub fn exact(&self, agent: &mut dyn Agent, envs: &VecEnv) -> Option<f64> {
+    pub fn exact(&self, trainer: &mut Trainer, envs: &VecEnv) -> Option<f64> {
         let (model, &ObsSpace::Discrete { n }) = (envs.env(0).model()?, envs.obs_space()) else { return None };
+        let agent = trainer.agent()?;
         let policy = greedy_policy(agent, n);
         // A policy that answers differently when asked again, as `random` does, is none that a table can judge.
         let is_fixed = greedy_policy(agent, n) == policy;

@@ -62,6 +62,7 @@ impl Session {
             total_steps: config.steps,
             device,
             model: envs.env(0).model(),
+            has_script: envs.env(0).scripted_action().is_some(),
         };
         let trainer = agents::make(&config.agent, &config.agent_settings, &task, &seeds)?;
         Ok(Self { config, sight, envs, trainer, progress: Progress::default() })
@@ -79,7 +80,8 @@ impl Session {
             return Ok(());
         }
         let standing = Standing { progress: self.progress.clone(), envs: self.envs.save() };
-        run.save(step, standing, &self.trainer.agent().save())
+        let learned = self.trainer.agent().map(|agent| agent.save()).unwrap_or_default();
+        run.save(step, standing, &learned)
     }
 
     /// Takes up the agent of a checkpoint.
@@ -87,7 +89,10 @@ impl Session {
     /// # Errors
     /// When it is of another agent or of other settings.
     pub fn load_agent(&mut self, from: &Checkpoint<Standing>) -> Result<()> {
-        from.load(|learned| Ok(self.trainer.agent().load(learned)?))
+        match self.trainer.agent() {
+            Some(agent) => from.load(|learned| Ok(agent.load(learned)?)),
+            None => Ok(()),
+        }
     }
 
     /// Takes up all of a checkpoint.

@@ -72,6 +72,11 @@ fn advance(session: &mut Session, actions: &mut [usize], stacks: &mut Vec<u8>) -
             progress.converged = planner.sweep();
             progress.advance(1, &[]);
         }
+        Trainer::Scripted => {
+            envs.scripted_actions(actions);
+            envs.step(actions);
+            progress.advance(actions.len(), envs.episodes());
+        }
     }
     Ok(())
 }
@@ -105,7 +110,7 @@ impl Watch {
         let step = session.progress.step;
         let means = session.progress.recent_means();
         let means = means.map(|(episode_return, length)| [("train/return", episode_return), ("train/length", length)]);
-        let stats = session.trainer.agent().stats();
+        let stats = session.trainer.agent().map(|agent| agent.stats()).unwrap_or_default();
         for &(name, value) in means.iter().flatten().chain(&stats) {
             run.metrics.row(Table::Metrics, step, name, value)?;
         }

@@ -33,3 +33,24 @@ fn episodes_cut_off_by_the_limit_are_told_of() {
     let text = program.succeed("eval plan --max-steps 2");
     assert!(text.contains("100.0 % of the episodes were cut off") && text.contains("return_mean"), "{text}");
 }
+
+#[test]
+fn the_player_written_for_a_game_trains_and_is_scored_like_any_agent() {
+    let program = Program::new();
+    program.succeed("train --env breakout --agent scripted --steps 3000 --set env.max_steps=1500 --out run");
+    let metrics = program.read("run/metrics.csv");
+    let last = metrics.lines().rfind(|row| row.contains("train/return")).and_then(|row| row.rsplit(',').next());
+    assert!(last.and_then(|value| value.parse::<f64>().ok()) > Some(200.0), "{last:?}");
+    let score = |options: &str| {
+        let scores = json(&program, &format!("eval run --episodes 3 --max-steps 3000 --json {options}"));
+        scores["return_mean"].as_f64().expect("a number")
+    };
+    let exact = score("");
+    assert!(exact > 350.0, "{exact}");
+    let random = score("--epsilon 1");
+    assert!(random < 10.0, "{random}");
+
+    program.succeed("resume run --steps 4000");
+    program.succeed("train --env breakout --agent scripted --steps 4000 --set env.max_steps=1500 --out whole");
+    assert_eq!(program.read("run/episodes.csv"), program.read("whole/episodes.csv"));
+}

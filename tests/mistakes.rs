@@ -62,6 +62,7 @@ fn an_agent_that_cannot_play_an_environment_says_why() {
     let program = Program::new();
     refuses(&program, "train --env minatar/breakout --agent q-learning", &["q-learning", "discrete", "dqn"]);
     refuses(&program, "train --env cartpole --agent value-iteration", &["value-iteration", "cartpole"]);
+    refuses(&program, "train --env taxi --agent scripted", &["taxi has no scripted player"]);
 }
 
 #[test]

@@ -23,6 +23,8 @@ pub struct Task<'a> {
     pub device: Device,
     /// The transition table, where the environment has one.
     pub model: Option<&'a TransitionModel>,
+    /// Somebody has written a player for the environment.
+    pub has_script: bool,
 }
 
 /// A number an agent reports: its name in `metrics.csv` and its value.
@@ -86,14 +88,26 @@ pub enum Trainer {
     Learner(Box<dyn Learner>),
     /// Plans on the transition table.
     Planner(Box<dyn Planner>),
+    /// The player written for the game. It knows the state itself, so it is a part of the environment: nothing observes,
+    /// learns or is saved.
+    Scripted,
 }
 
 impl Trainer {
-    /// The agent, whichever way it is trained.
-    pub fn agent(&mut self) -> &mut dyn Agent {
+    /// The agent, whichever way it is trained; none where the environment plays by itself.
+    pub fn agent(&mut self) -> Option<&mut dyn Agent> {
         match self {
-            Trainer::Learner(learner) => &mut **learner,
-            Trainer::Planner(planner) => &mut **planner,
+            Trainer::Learner(learner) => Some(&mut **learner),
+            Trainer::Planner(planner) => Some(&mut **planner),
+            Trainer::Scripted => None,
+        }
+    }
+
+    /// The greedy actions in the present states of `envs`; their stacks are gathered into `scratch`.
+    pub fn greedy(&mut self, envs: &VecEnv, scratch: &mut Vec<u8>, actions: &mut [usize]) {
+        match self.agent() {
+            Some(agent) => agent.greedy(envs.stacks(scratch), actions),
+            None => envs.scripted_actions(actions),
         }
     }
 }

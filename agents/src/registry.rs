@@ -4,12 +4,12 @@
 
 use crate::tabular::{
     DoubleQ, DynaQ, DynaQConfig, ExpectedSarsa, PolicyIteration, PolicyIterationConfig, QLambda, QLambdaConfig,
-    QLearning, Random, RandomConfig, Sarsa, TdConfig, ValueIteration, ValueIterationConfig,
+    QLearning, Random, Sarsa, TdConfig, ValueIteration, ValueIterationConfig,
 };
 use crate::{Dqn, DqnConfig, Learner, Planner, Pqn, PqnConfig, Task, Trainer};
 use carom_envs::Seeds;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt::Display;
 
@@ -70,6 +70,12 @@ pub enum AgentError {
     NoModel {
         /// The agent.
         agent: &'static str,
+        /// The environment.
+        env_id: String,
+    },
+    /// A scripted player where nobody has written one.
+    #[error("{env_id} has no scripted player: use an agent that learns, or random")]
+    NoScript {
         /// The environment.
         env_id: String,
     },
@@ -179,8 +185,15 @@ pub const AGENTS: &[AgentEntry] = &[
         name: "random",
         summary: "every action equally often, on any environment; learns nothing",
         keeps_table: false,
-        resolve: resolve_as::<RandomConfig>,
-        make: |settings, task, seeds| learner(Random::new(parse(settings)?, task, seeds)?),
+        resolve: resolve_as::<NoSettings>,
+        make: |_, task, seeds| learner(Random::new(task, seeds)),
+    },
+    AgentEntry {
+        name: "scripted",
+        summary: "the player written for the game, which knows its state and rules; learns nothing",
+        keeps_table: false,
+        resolve: resolve_as::<NoSettings>,
+        make: |_, task, _| scripted(task),
     },
 ];
 
@@ -214,6 +227,21 @@ fn learner(learner: impl Learner + 'static) -> Result<Trainer, AgentError> {
 
 fn planner(planner: impl Planner + 'static) -> Result<Trainer, AgentError> {
     Ok(Trainer::Planner(Box::new(planner)))
+}
+
+fn scripted(task: &Task) -> Result<Trainer, AgentError> {
+    let no_script = || AgentError::NoScript { env_id: task.env_id.to_string() };
+    task.has_script.then_some(Trainer::Scripted).ok_or_else(no_script)
+}
+
+/// The settings of an agent that has none.
+#[derive(Default, Serialize, Deserialize)]
+struct NoSettings {}
+
+impl AgentConfig for NoSettings {
+    fn check(&self) -> Result<(), AgentError> {
+        Ok(())
+    }
 }
 
 /// The defaults of settings type `C`, overridden one by one, so that an error names its key.
@@ -289,6 +317,7 @@ mod tests {
             total_steps: 1,
             device: tch::Device::Cpu,
             model: None,
+            has_script: false,
         }
     }
 
@@ -328,7 +357,8 @@ mod tests {
         let discrete = ObsSpace::Discrete { n: 4 };
         assert!(make_error("value-iteration", json!({}), discrete).contains("minatar/breakout does not have"));
         let planes = ObsSpace::Planes { shape: [10, 10, 4] };
-        assert!(make_error("q-learning", json!({}), planes).contains("observes [10, 10, 4] planes: use dqn"));
+        assert!(make_error("q-learning", json!({}), planes.clone()).contains("observes [10, 10, 4] planes: use dqn"));
+        assert!(make_error("scripted", json!({}), planes).starts_with("minatar/breakout has no scripted player"));
     }
 
     #[test]
@@ -336,7 +366,7 @@ mod tests {
         let task = task(ObsSpace::Pixels { shape: [84, 84] });
         let mut random = make("random", &Settings::new(), &task, &Seeds::new(0)).expect("random plays anything");
         let mut actions = [9; 2];
-        random.agent().greedy(&[0; 2 * 84 * 84], &mut actions);
+        random.agent().expect("a learner").greedy(&[0; 2 * 84 * 84], &mut actions);
         assert!(actions.iter().all(|&action| action < 3));
     }
 }

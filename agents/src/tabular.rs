@@ -31,7 +31,7 @@ pub use expected_sarsa::{ExpectedSarsa, expected_sarsa};
 pub use policy_iteration::{PolicyIteration, PolicyIterationConfig};
 pub use q_lambda::{QLambda, QLambdaConfig};
 pub use q_learning::{QLearning, q_learning};
-pub use random::{Random, RandomConfig};
+pub use random::Random;
 pub use sarsa::{Sarsa, sarsa};
 pub use table::{QTable, epsilon_greedy, expected_value, greedy_action};
 pub use value_iteration::{ValueIteration, ValueIterationConfig};

@@ -25,11 +25,12 @@ impl Training {
             total_steps,
             device: tch::Device::Cpu,
             model: None,
+            has_script: false,
         };
         let settings = registry::resolve(agent, settings.as_object().expect("settings")).expect("known settings");
         match registry::make(agent, &settings, &task, &seeds).expect("a playable environment") {
             Trainer::Learner(agent) => Self { envs, agent },
-            Trainer::Planner(_) => panic!("{agent} plans"),
+            _ => panic!("{agent} does not learn from interaction"),
         }
     }
 

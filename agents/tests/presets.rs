@@ -55,6 +55,7 @@ impl Run {
             total_steps: preset.steps,
             device: tch::Device::Cpu,
             model: Some(&model),
+            has_script: false,
         };
         let settings = registry::resolve(&preset.agent, &preset.agent_settings).expect("valid settings");
         let agent = registry::make(&preset.agent, &settings, &task, &seeds).expect("a valid agent");
@@ -69,12 +70,17 @@ impl Run {
                 assert!((0..steps).any(|_| planner.sweep()), "{steps} sweeps were not enough");
                 0
             }
+            Trainer::Scripted => panic!("no preset for tables is scripted"),
         }
+    }
+
+    fn greedy_policy(&mut self) -> Vec<usize> {
+        exact::greedy_policy(self.agent.agent().expect("an agent"), self.model.n_states())
     }
 
     /// Expected return of the greedy policy within `max_steps`.
     fn expected_return(&mut self, max_steps: Option<u64>) -> f64 {
-        let actions = exact::greedy_policy(self.agent.agent(), self.model.n_states());
+        let actions = self.greedy_policy();
         exact::expected_return(&self.model, &actions, 0.0, max_steps)
     }
 }
@@ -166,10 +172,10 @@ fn the_cliff_is_walked_along_off_policy_and_kept_away_from_on_policy() {
         let preset = preset(&name);
         let mut run = Run::new(&preset, 0);
         run.train(preset.steps);
-        let (on_policy, max_steps) = (exact::greedy_policy(run.agent.agent(), run.model.n_states()), run.max_steps);
+        let (on_policy, max_steps) = (run.greedy_policy(), run.max_steps);
         let mut off_policy = Run::new(&self::preset("cliff-walking-q-learning"), 0);
         off_policy.train(50_000);
-        let along = exact::greedy_policy(off_policy.agent.agent(), run.model.n_states());
+        let along = off_policy.greedy_policy();
         // What it is for: with the ε it learned under, the detour pays.
         let exploring = |actions: &[usize]| exact::expected_return(&run.model, actions, 0.1, max_steps);
         assert!(exploring(&on_policy) > exploring(&along) + 10.0, "{agent}");

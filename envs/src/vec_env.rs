@@ -249,6 +249,16 @@ impl VecEnv {
         &*self.slots[env_idx].env
     }
 
+    /// Writes what the player written for the game would do in each environment to `actions`.
+    ///
+    /// # Panics
+    /// When nobody has written one: [`Env::scripted_action`] is none.
+    pub fn scripted_actions(&self, actions: &mut [usize]) {
+        for (action, slot) in actions.iter_mut().zip(&self.slots) {
+            *action = slot.env.scripted_action().expect("the game has a scripted player");
+        }
+    }
+
     /// Begins a new episode everywhere; the random streams go on.
     pub fn reset(&mut self) {
         match &mut self.viewed {

@@ -131,7 +131,7 @@ pub(super) fn finish(session: &mut Session, run: &mut Run) -> Result<Outcome> {
 
 fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     let evaluation = Evaluation::of_run(&session.config);
-    let exact = evaluation.exact(session.trainer.agent(), &session.envs);
+    let exact = evaluation.exact(&mut session.trainer, &session.envs);
     let (progress, protocol, dir) = (&session.progress, session.config.protocol(), dir.display());
     let time = duration(Duration::from_secs_f64(progress.wall_s));
     let unit = if matches!(session.trainer, Trainer::Planner(_)) { "sweeps" } else { "steps" };
@@ -139,8 +139,12 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     writeln!(out, "{dir}: {} {unit} in {time}", count(progress.step))?;
     if let Some((episode_return, length)) = progress.recent_means() {
         let n = progress.n_recent();
-        let last = if n == RECENT { format!("last {n} episodes") } else { format!("all {n} episodes") };
-        writeln!(out, "mean return {episode_return:.2} over the {last} (mean length {length:.1}; {protocol})")?;
+        let which = match n {
+            1 => "the only episode".to_owned(),
+            RECENT => format!("the last {n} episodes"),
+            _ => format!("all {n} episodes"),
+        };
+        writeln!(out, "mean return {episode_return:.2} over {which} (mean length {length:.1}; {protocol})")?;
     }
     if let Some(exact) = exact {
         writeln!(out, "expected return {exact:.4} of the greedy policy, by the transition table ({protocol})")?;
@@ -151,7 +155,7 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
 /// Leaves the learning curve in `plots/return.svg`. A run without one, say too short for an episode, is a run all the same.
 fn draw(session: &Session, dir: &Path) {
     let metric = match session.trainer {
-        Trainer::Learner(_) => "train/return",
+        Trainer::Learner(_) | Trainer::Scripted => "train/return",
         Trainer::Planner(_) => "plan/value_start",
     };
     if let Err(error) = plot::returns(&[dir], metric, &dir.join("plots/return.svg")) {

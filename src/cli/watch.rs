@@ -170,6 +170,22 @@ impl Policy {
         }
         Ok(())
     }
+
+    /// What it does now; none where any action will do.
+    fn action(&mut self, game: &Game) -> Option<usize> {
+        match self {
+            Policy::Untrained(Untrained::Random) => None,
+            Policy::Untrained(Untrained::Scripted) => game.env().scripted_action(),
+            Policy::Trained(session) => match session.trainer.agent() {
+                None => game.env().scripted_action(),
+                Some(agent) => {
+                    let mut action = [0];
+                    agent.greedy(game.stack(), &mut action);
+                    Some(action[0])
+                }
+            },
+        }
+    }
 }
 
 /// A policy with some randomness.
@@ -183,16 +199,8 @@ impl Player {
     fn play(&mut self, game: &mut Game) {
         let n_actions = game.action_names().len() as u32;
         let explores = self.epsilon > 0.0 && self.rng.gen_bool(self.epsilon);
-        let action = match &mut self.policy {
-            Policy::Trained(session) if !explores => {
-                let mut action = [0];
-                session.trainer.agent().greedy(game.stack(), &mut action);
-                action[0]
-            }
-            Policy::Untrained(Untrained::Scripted) if !explores => game.env().scripted_action().unwrap_or(0),
-            _ => self.rng.gen_range(0..n_actions) as usize,
-        };
-        game.play(action);
+        let action = if explores { None } else { self.policy.action(game) };
+        game.play(action.unwrap_or_else(|| self.rng.gen_range(0..n_actions) as usize));
     }
 }
 

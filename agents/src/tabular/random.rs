@@ -1,22 +1,9 @@
 //! The uniformly random policy: the floor that every score is read against.
 
-use crate::registry::{AgentConfig, AgentError};
 use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
 use carom_envs::{Seeds, VecEnv};
 use rand::Rng;
 use rand_pcg::Pcg32;
-use serde::{Deserialize, Serialize};
-
-/// Settings of [`Random`]: none.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RandomConfig {}
-
-impl AgentConfig for RandomConfig {
-    fn check(&self) -> Result<(), AgentError> {
-        Ok(())
-    }
-}
 
 /// Plays every action equally often, on any observation space, and learns nothing.
 ///
@@ -32,16 +19,13 @@ pub struct Random {
 
 impl Random {
     /// A random agent for `task`.
-    ///
-    /// # Errors
-    /// Never; the type is that of every agent's constructor.
-    pub fn new(_config: RandomConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
-        Ok(Self {
+    pub fn new(task: &Task, seeds: &Seeds) -> Self {
+        Self {
             n_actions: task.n_actions as u32,
             obs_bytes: task.obs_space.n_bytes(),
             explore: seeds.stream("explore"),
             evaluate: seeds.stream("evaluate"),
-        })
+        }
     }
 }
 

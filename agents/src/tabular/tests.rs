@@ -96,6 +96,7 @@ fn make(name: &str, settings: Value, model: &TransitionModel, n_envs: usize) -> 
         total_steps: 0,
         device: tch::Device::Cpu,
         model: Some(model),
+        has_script: false,
     };
     registry::make(name, &settings, &task, &Seeds::new(5)).expect("a valid agent")
 }
@@ -103,7 +104,7 @@ fn make(name: &str, settings: Value, model: &TransitionModel, n_envs: usize) -> 
 fn learner(name: &str, settings: Value, model: &TransitionModel, n_envs: usize) -> Box<dyn Learner> {
     match make(name, settings, model, n_envs) {
         Trainer::Learner(learner) => learner,
-        Trainer::Planner(_) => panic!("{name} is a planner"),
+        _ => panic!("{name} does not learn from interaction"),
     }
 }
 
@@ -243,18 +244,20 @@ fn a_resumed_agent_goes_on_bit_for_bit() {
             // An odd number, so that episodes, pending transitions and traces are in the middle of something.
             Trainer::Learner(learner) => train(&mut **learner, envs, 101),
             Trainer::Planner(planner) => (0..3).for_each(|_| _ = planner.sweep()),
+            Trainer::Scripted => panic!("{name} is no agent"),
         };
         let (mut whole, mut envs) = (agent(), vec_env(&model, 3, Some(7)));
         run(&mut whole, &mut envs);
-        let (saved, saved_envs) = (to_disk(whole.agent()), envs.save());
+        let (saved, saved_envs) = (to_disk(whole.agent().expect("an agent")), envs.save());
         run(&mut whole, &mut envs);
 
         let (mut resumed, mut envs) = (agent(), vec_env(&model, 3, Some(7)));
-        from_disk(resumed.agent(), &saved);
+        from_disk(resumed.agent().expect("an agent"), &saved);
         envs.restore(&saved_envs).expect("its own state");
         run(&mut resumed, &mut envs);
-        assert_eq!(to_disk(resumed.agent()), to_disk(whole.agent()), "{name}");
-        assert_eq!(resumed.agent().stats(), whole.agent().stats(), "{name}");
+        let (whole, resumed) = (whole.agent().expect("an agent"), resumed.agent().expect("an agent"));
+        assert_eq!(to_disk(resumed), to_disk(whole), "{name}");
+        assert_eq!(resumed.stats(), whole.stats(), "{name}");
     }
 }
 

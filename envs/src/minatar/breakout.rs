@@ -10,6 +10,8 @@
 //! the reference: observations are bytes instead of booleans, and the random stream is the caller's. Driven with numpy's
 //! MT19937 words the two agree on every observation, reward and ending, which a golden test holds.
 
+mod player;
+
 use crate::registry::{EnvSettings, Game, cap_suffix};
 use crate::{Env, ObsSpace, Picture, RestoreError, Step};
 use rand::RngCore;
@@ -25,6 +27,8 @@ const FIRST_BRICK_ROW: i8 = 1;
 const N_BRICKS: usize = 30;
 const ALL_BRICKS: u32 = (1 << N_BRICKS) - 1;
 
+/// MinAtar's numbers of the actions that do anything, and of one that does not.
+const NOOP: u8 = 0;
 const LEFT: u8 = 1;
 const RIGHT: u8 = 3;
 
@@ -74,7 +78,7 @@ impl ActionSet {
     fn codes(self) -> &'static [u8] {
         match self {
             ActionSet::Full => &[0, 1, 2, 3, 4, 5],
-            ActionSet::Minimal => &[0, LEFT, RIGHT],
+            ActionSet::Minimal => &[NOOP, LEFT, RIGHT],
         }
     }
 }
@@ -257,6 +261,11 @@ impl Env for Breakout {
     fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
         self.state = State::deserialize(state)?;
         Ok(())
+    }
+
+    fn scripted_action(&self) -> Option<usize> {
+        let code = player::action(&self.state);
+        self.action_set.codes().iter().position(|&known| known == code)
     }
 
     fn picture(&self) -> Option<Picture> {

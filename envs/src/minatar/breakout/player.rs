@@ -1,0 +1,84 @@
+//! A player that knows the rules: it goes where the ball lands, and of the ways to return it takes the one that brings bricks
+//! soonest.
+
+use super::{LEFT, NOOP, RIGHT, SIZE, State};
+
+/// Returns to look ahead: up to two ways each.
+const RETURNS: u32 = 6;
+/// What a brick counts less for each step that it comes later.
+const DISCOUNT: f64 = 0.98;
+/// Steps in which a ball has come down, whatever its way: the field has 100 cells.
+const LONGEST_FLIGHT: i32 = 100;
+
+/// MinAtar's number of the action to play now.
+pub(super) fn action(state: &State) -> u8 {
+    let target = best_return(state, RETURNS).1;
+    match target.map_or(0, |column| (column - state.paddle).signum()) {
+        1 => RIGHT,
+        -1 => LEFT,
+        _ => NOOP,
+    }
+}
+
+/// The discounted bricks to come up to the last of `returns` returns, and the column where the paddle should meet the ball; none
+/// where it cannot.
+fn best_return(state: &State, returns: u32) -> (f64, Option<i8>) {
+    let Some((landing, steps, flight_value)) = land(*state) else { return (0.0, None) };
+    // The column that the ball comes from returns it onwards, the one that it goes to sends it back.
+    let ways = [landing.x, (landing.x + landing.dx).clamp(0, SIZE - 1)];
+    let (mut best, mut target) = (0.0, None);
+    for column in ways.into_iter().filter(|column| i32::from((column - state.paddle).abs()) <= steps) {
+        let mut hit = State { paddle: column, ..landing };
+        hit.move_ball();
+        let value = if returns > 1 { best_return(&hit, returns - 1).0 } else { 0.0 };
+        if target.is_none() || value > best {
+            (best, target) = (value, Some(column));
+        }
+    }
+    (flight_value + DISCOUNT.powi(steps) * best, target)
+}
+
+/// The state before the step in which the ball lands, the steps from now to the end of that one, and the discounted bricks on
+/// the way.
+fn land(mut state: State) -> Option<(State, i32, f64)> {
+    let mut value = 0.0;
+    // Nobody is there to return it.
+    let paddle = std::mem::replace(&mut state.paddle, -1);
+    for step in 0..LONGEST_FLIGHT {
+        let before = State { paddle, ..state };
+        value += DISCOUNT.powi(step) * f64::from(state.move_ball());
+        if state.terminal {
+            return Some((before, step + 1, value));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{ActionSet, Breakout, Settings};
+    use crate::{Env, Seeds};
+
+    /// A player that goes to where the ball lands and no more scores 84.
+    #[test]
+    fn a_hundred_bricks_in_a_thousand_steps_from_either_beginning() {
+        for action_set in [ActionSet::Full, ActionSet::Minimal] {
+            let mut game = Breakout::new(&Settings { sticky: 0.0, action_set, max_steps: 0 });
+            let mut rng = Seeds::new(0).stream("env/0");
+            let mut beginnings = Vec::new();
+            for _ in 0..8 {
+                game.reset(&mut rng);
+                beginnings.push(game.state.x);
+                let steps = (0..1000).map(|_| {
+                    let action = game.scripted_action().expect("a player");
+                    game.step(action, &mut rng)
+                });
+                let steps: Vec<_> = steps.collect();
+                assert!(!steps.iter().any(|step| step.terminated));
+                let score: f32 = steps.iter().map(|step| step.reward).sum();
+                assert!(score >= 100.0, "{score}");
+            }
+            assert!(beginnings.contains(&0) && beginnings.contains(&9), "{beginnings:?}");
+        }
+    }
+}
