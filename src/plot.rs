@@ -2,11 +2,12 @@
 //! its seeds.
 //!
 //! Runs whose `config.toml` differ only in the seed are one configuration. They may have been logged at different steps:
-//! their values are brought onto one grid by interpolation.
+//! their values are brought onto one grid by interpolation. Beside curves, players that do not learn are dashed levels.
 
 mod axis;
 mod chart;
 mod groups;
+mod reference;
 mod runs;
 pub mod scatter;
 mod series;
@@ -15,6 +16,7 @@ pub use runs::find_runs;
 
 use chart::{Chart, Curve};
 use groups::Group;
+use reference::Reference;
 use runs::Run;
 use std::path::{Path, PathBuf};
 
@@ -29,7 +31,8 @@ pub fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Resul
         return Err(nothing_to_draw(&left_out, metric));
     }
     let x_name = count_steps(&mut drawn, metric);
-    let svg = figure(&groups::group(drawn), metric, x_name).svg()?;
+    let (curves, levels) = reference::split(groups::group(drawn));
+    let svg = figure(&curves, &levels, metric, x_name)?.svg()?;
     write_whole(out, &svg)?;
     Ok(left_out.into_iter().map(|run| run.dir).collect())
 }
@@ -55,7 +58,7 @@ pub fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
     let y_name = y_name.strip_prefix("test ").unwrap_or(&y_name).to_owned();
     let group = Group { label: String::new(), runs };
     let title = title(&[group], &loss);
-    write_whole(out, &Chart { title, notes, x_name, y_name, curves: curves.into() }.svg()?)
+    write_whole(out, &Chart { title, notes, x_name, y_name, curves: curves.into(), references: vec![] }.svg()?)
 }
 
 /// What steps are counted in: epochs, where all of `runs` know how many steps those have.
@@ -146,7 +149,7 @@ fn nothing_to_draw(runs: &[Run], metric: &str) -> PlotError {
     }
 }
 
-fn figure(groups: &[Group], metric: &str, x_name: &'static str) -> Chart {
+fn figure(groups: &[Group], levels: &[Group], metric: &str, x_name: &'static str) -> Result<Chart, PlotError> {
     let most_seeds = groups.iter().map(|group| group.runs.len()).max().unwrap_or(0);
     let same_count = groups.iter().all(|group| group.runs.len() == most_seeds);
     let curves = groups.iter().map(|group| {
@@ -159,9 +162,17 @@ fn figure(groups: &[Group], metric: &str, x_name: &'static str) -> Chart {
         curve
     });
     let curves: Vec<Curve> = curves.collect();
-    let mut notes = notes(groups, same_count.then_some(most_seeds));
+    let mut notes = protocol_note(groups.iter().chain(levels)).into_iter().collect::<Vec<_>>();
+    notes.extend(repeats_note(groups, same_count.then_some(most_seeds)));
     notes.extend(curve_note(&curves, x_name));
-    Chart { title: title(groups, metric), notes, x_name, y_name: value_name(metric), curves }
+    Ok(Chart {
+        title: title(groups, metric),
+        notes,
+        x_name,
+        y_name: value_name(metric),
+        curves,
+        references: levels.iter().map(|group| Reference::of(group, metric)).collect::<Result<_, _>>()?,
+    })
 }
 
 /// `dqn on minatar/breakout` or `ae on mnist`, as far as the groups have that in common.
@@ -174,24 +185,27 @@ fn title(groups: &[Group], metric: &str) -> String {
     }
 }
 
-/// What stands below the title: the protocol, if it is the same for all, and what line and band are.
-fn notes(groups: &[Group], count: Option<usize>) -> Vec<String> {
-    let mut notes = Vec::new();
-    let mut protocols: Vec<_> = groups.iter().flat_map(|group| &group.runs).map(Run::protocol).collect();
+/// The protocol, or how they differ: levels reached under different ones cannot be compared.
+fn protocol_note<'a>(groups: impl Iterator<Item = &'a Group>) -> Option<String> {
+    let mut protocols: Vec<_> = groups.flat_map(|group| &group.runs).map(Run::protocol).collect();
     protocols.sort_unstable();
     protocols.dedup();
-    if let [Some(protocol)] = protocols.as_slice() {
-        notes.push(protocol.clone());
+    match protocols.into_iter().collect::<Option<Vec<_>>>()?.as_slice() {
+        [protocol] => Some(protocol.clone()),
+        protocols => Some(format!("different protocols: {}", protocols.join(" / "))),
     }
+}
+
+/// What line and band are.
+fn repeats_note(groups: &[Group], count: Option<usize>) -> Option<String> {
     let repeats = if groups.iter().all(|group| group.repeats() == "seeds") { "seeds" } else { "runs" };
     match (count, groups) {
-        (Some(1), [group]) => notes.extend(group.runs[0].seed.as_ref().map(|seed| format!("seed {seed}"))),
-        (Some(1), _) => notes.push("one run each".to_owned()),
-        (Some(n), [_]) => notes.push(format!("mean of {n} {repeats}, band from lowest to highest")),
-        (Some(n), _) => notes.push(format!("mean of {n} {repeats} each, bands from lowest to highest")),
-        (None, _) => notes.push(format!("mean over {repeats}, bands from lowest to highest")),
+        (Some(1), [group]) => group.runs[0].seed.as_ref().map(|seed| format!("seed {seed}")),
+        (Some(1), _) => Some("one run each".to_owned()),
+        (Some(n), [_]) => Some(format!("mean of {n} {repeats}, band from lowest to highest")),
+        (Some(n), _) => Some(format!("mean of {n} {repeats} each, bands from lowest to highest")),
+        (None, _) => Some(format!("mean over {repeats}, bands from lowest to highest")),
     }
-    notes
 }
 
 /// What must be said of a line that is averaged, or of one that is a single point.

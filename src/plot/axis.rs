@@ -90,11 +90,11 @@ pub(super) struct ValueRange {
     pub cut_above: Option<f64>,
 }
 
-/// A range that shows `values`, with a little air and with 0 where that is near.
+/// A range that shows `values` and `levels`, with a little air and with 0 where that is near.
 ///
 /// A few extreme values (the first episodes of cliff walking, a spike of a loss) would flatten all the others: where a
-/// twentieth of the values takes up more than three quarters of the height, that twentieth is cut off.
-pub(super) fn value_range(mut values: Vec<f64>) -> ValueRange {
+/// twentieth of the values takes up more than three quarters of the height, that twentieth is cut off. Levels never are.
+pub(super) fn value_range(mut values: Vec<f64>, levels: &[f64]) -> ValueRange {
     values.sort_by(f64::total_cmp);
     let at = |fraction: f64| values[((values.len() - 1) as f64 * fraction).round() as usize];
     let (lowest, highest) = (at(0.0), at(1.0));
@@ -105,6 +105,8 @@ pub(super) fn value_range(mut values: Vec<f64>) -> ValueRange {
     if at(0.95) - lo < 0.25 * (hi - lo) {
         hi = at(0.95);
     }
+    let lo = levels.iter().copied().fold(lo, f64::min);
+    let hi = levels.iter().copied().fold(hi, f64::max);
     let flat = hi - lo <= 1e-9 * lo.abs().max(hi.abs());
     let air = match flat {
         false => 0.05 * (hi - lo),

@@ -5,6 +5,7 @@
 
 use super::PlotError;
 use super::axis::{self, ValueRange};
+use super::reference::Reference;
 use plotters::coord::Shift;
 use plotters::element::DashedPathElement;
 use plotters::prelude::*;
@@ -19,6 +20,7 @@ pub(super) struct Chart {
     pub x_name: &'static str,
     pub y_name: String,
     pub curves: Vec<Curve>,
+    pub references: Vec<Reference>,
 }
 
 /// One line with its band.
@@ -52,6 +54,9 @@ const COLOURS: [RGBColor; 7] = [
 
 /// Length of dash and gap in pixels when the colours come round again.
 const DASHES: [Option<(i32, i32)>; 3] = [None, Some((10, 6)), Some((3, 7))];
+
+/// Dash and gap of references, which are gray.
+const REFERENCE_DASHES: [(i32, i32); 3] = [(8, 5), (2, 4), (14, 5)];
 
 pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
 pub(super) const NOTE: RGBColor = RGBColor(85, 85, 85);
@@ -103,6 +108,10 @@ impl Chart {
                 canvas.draw(&Polygon::new(outline, colour(i).mix(0.18).filled())).map_err(failed)?;
             }
         }
+        for (i, reference) in self.references.iter().enumerate() {
+            let ends = [0.0, frame.x_hi].map(|step| frame.at(step, reference.value));
+            draw_line(canvas, ends.to_vec(), Stroke::Reference(i))?;
+        }
         for (i, curve) in self.curves.iter().enumerate() {
             if curve.line.len() <= DOTTED_UP_TO {
                 for &(step, value) in curve.line.iter().filter(|point| frame.shows(point.1)) {
@@ -110,7 +119,7 @@ impl Chart {
                 }
             }
             for piece in frame.visible(&curve.line) {
-                draw_line(canvas, piece, i)?;
+                draw_line(canvas, piece, Stroke::Curve(i))?;
             }
         }
         Ok(())
@@ -170,7 +179,14 @@ struct Entry {
     lines: Vec<String>,
     left: f64,
     top: f64,
-    curve: usize,
+    stroke: Stroke,
+}
+
+/// Which curve or reference a line is of.
+#[derive(Clone, Copy)]
+enum Stroke {
+    Curve(usize),
+    Reference(usize),
 }
 
 /// The rectangle that the curves are drawn in, and what its edges stand for.
@@ -188,7 +204,8 @@ impl Layout {
     fn of(chart: &Chart) -> Self {
         let lines = chart.curves.iter().flat_map(|curve| curve.line.iter().map(|point| point.1));
         let bands = chart.curves.iter().flat_map(|curve| curve.band.iter().flat_map(|&(_, lo, hi)| [lo, hi]));
-        let y = axis::value_range(lines.chain(bands).collect());
+        let levels: Vec<f64> = chart.references.iter().map(|reference| reference.value).collect();
+        let y = axis::value_range(lines.chain(bands).collect(), &levels);
         let y_ticks = axis::ticks(y.lo, y.hi, Y_TICKS);
         let y_labels = axis::value_labels(&y_ticks);
         let widest = y_labels.iter().map(|label| text_width(label, TEXT_SIZE)).fold(0.0, f64::max);
@@ -198,7 +215,7 @@ impl Layout {
         notes.extend(cut_note(&y));
         let notes = wrap(&notes, " \u{b7} ", NOTE_SIZE, right - left);
         let legend_top = MARGIN + TITLE_SIZE + 12.0 + notes.len() as f64 * LINE_HEIGHT;
-        let (legend, legend_height) = legend(&chart.curves, left, right, legend_top);
+        let (legend, legend_height) = legend(chart, left, right, legend_top);
         let top = legend_top + legend_height + 6.0;
         // A long legend makes the figure taller, not the curves flatter.
         let height = HEIGHT.max(top + 330.0);
@@ -266,13 +283,16 @@ fn cut_note(y: &ValueRange) -> Option<String> {
 }
 
 /// Entries in rows between `left` and `right`, and the height of them all. A lone curve needs none: the title names it.
-fn legend(curves: &[Curve], left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
-    if curves.len() < 2 {
+fn legend(chart: &Chart, left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
+    let curves = chart.curves.iter().enumerate().map(|(i, curve)| (Stroke::Curve(i), &curve.label));
+    let references = chart.references.iter().enumerate().map(|(i, reference)| (Stroke::Reference(i), &reference.label));
+    let labels: Vec<_> = curves.chain(references).collect();
+    if labels.len() < 2 {
         return (Vec::new(), 0.0);
     }
     let mut entries = Vec::new();
     let (mut x, mut y, mut row_lines) = (left, top, 1);
-    for (curve, Curve { label, .. }) in curves.iter().enumerate() {
+    for (stroke, label) in labels {
         let words: Vec<String> = label.split(' ').map(str::to_owned).collect();
         let lines = wrap(&words, " ", TEXT_SIZE, right - left - SWATCH);
         let width = SWATCH + lines.iter().map(|line| text_width(line, TEXT_SIZE)).fold(0.0, f64::max);
@@ -280,7 +300,7 @@ fn legend(curves: &[Curve], left: f64, right: f64, top: f64) -> (Vec<Entry>, f64
             (x, y, row_lines) = (left, y + row_lines as f64 * LINE_HEIGHT, 1);
         }
         row_lines = row_lines.max(lines.len());
-        entries.push(Entry { lines, left: x, top: y, curve });
+        entries.push(Entry { lines, left: x, top: y, stroke });
         x += width + ENTRY_GAP;
     }
     (entries, y + row_lines as f64 * LINE_HEIGHT - top)
@@ -316,7 +336,7 @@ pub(super) fn text_width(text: &str, size: f64) -> f64 {
 fn draw_entry(canvas: &Canvas, entry: &Entry) -> Drawn {
     let middle = entry.top + LINE_HEIGHT / 2.0;
     let ends = [(entry.left, middle), (entry.left + SWATCH - 8.0, middle)];
-    draw_line(canvas, ends.map(|(x, y)| (units(x), units(y))).to_vec(), entry.curve)?;
+    draw_line(canvas, ends.map(|(x, y)| (units(x), units(y))).to_vec(), entry.stroke)?;
     for (i, line) in entry.lines.iter().enumerate() {
         let at = (entry.left + SWATCH, middle + i as f64 * LINE_HEIGHT);
         write(canvas, line, at, TEXT_SIZE, INK, (HPos::Left, VPos::Center))?;
@@ -324,9 +344,13 @@ fn draw_entry(canvas: &Canvas, entry: &Entry) -> Drawn {
     Ok(())
 }
 
-fn draw_line(canvas: &Canvas, pixels: Vec<(i32, i32)>, curve: usize) -> Drawn {
-    let style = colour(curve).stroke_width(units(1.8) as u32);
-    match DASHES[curve / COLOURS.len() % DASHES.len()] {
+fn draw_line(canvas: &Canvas, pixels: Vec<(i32, i32)>, stroke: Stroke) -> Drawn {
+    let (colour, width, dashes) = match stroke {
+        Stroke::Curve(i) => (colour(i), 1.8, DASHES[i / COLOURS.len() % DASHES.len()]),
+        Stroke::Reference(i) => (NOTE, 1.4, Some(REFERENCE_DASHES[i % REFERENCE_DASHES.len()])),
+    };
+    let style = colour.stroke_width(units(width) as u32);
+    match dashes {
         None => canvas.draw(&PathElement::new(pixels, style)).map_err(failed),
         Some((dash, gap)) => {
             let (dash, gap) = (units(f64::from(dash)), units(f64::from(gap)));

@@ -22,7 +22,8 @@ impl Group {
         if seeds.len() == self.runs.len() { "seeds" } else { "runs" }
     }
 
-    fn setting(&self, key: &str) -> Option<&str> {
+    /// The value of a setting that all its runs share.
+    pub(super) fn setting(&self, key: &str) -> Option<&str> {
         self.runs[0].settings.get(key).map(String::as_str)
     }
 }

@@ -11,6 +11,9 @@ const FILES: &[&str] = &["metrics.csv", "eval.csv", "timing.csv"];
 /// A fit tells by it where it stands, and with that how many updates an epoch has.
 const EPOCH: &str = "fit/epoch";
 
+/// Metrics that are means of episodes, in the order of their columns in `episodes.csv`, after the step and the environment.
+const EPISODE_METRICS: [&str; 2] = ["train/return", "train/length"];
+
 /// How far below a given folder runs are looked for: `runs/`, then `runs/<sweep>/<run>`.
 const DEPTH: usize = 2;
 
@@ -84,6 +87,24 @@ impl Run {
         Some(registry::protocol(env, &self.env_settings)).filter(|protocol| protocol != env)
     }
 
+    /// What `metric` is the mean of, one value an episode; none where it is not a metric of training episodes, or no episode has
+    /// ended.
+    pub(super) fn episodes(&self, metric: &str) -> Result<Vec<f64>, PlotError> {
+        let path = self.dir.join("episodes.csv");
+        let Some(column) = EPISODE_METRICS.iter().position(|&known| known == metric) else { return Ok(Vec::new()) };
+        if !path.is_file() {
+            return Ok(Vec::new());
+        }
+        let text = fs_err::read_to_string(&path)?;
+        let value = |row: csv::Result<csv::StringRecord>| {
+            let bad = |line| PlotError::BadFile { path: path.clone(), line, reason: "not four numbers".to_owned() };
+            let row = row.map_err(|error| bad(error.position().map(csv::Position::line)))?;
+            let value = row.get(2 + column).and_then(|field| field.parse().ok());
+            value.ok_or_else(|| bad(row.position().map(csv::Position::line)))
+        };
+        csv::Reader::from_reader(whole_lines(&text).as_bytes()).records().map(value).collect()
+    }
+
     fn empty() -> Self {
         Self {
             dir: PathBuf::new(),
@@ -98,9 +119,7 @@ impl Run {
 
     fn add_points(&mut self, path: &Path, metric: &str) -> Result<(), PlotError> {
         let text = fs_err::read_to_string(path)?;
-        // A run that is still going may have written half of its last line.
-        let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
-        for record in csv::Reader::from_reader(whole.as_bytes()).records() {
+        for record in csv::Reader::from_reader(whole_lines(&text).as_bytes()).records() {
             let bad = |line, reason| PlotError::BadFile { path: path.to_owned(), line, reason };
             let record = record
                 .map_err(|error| bad(error.position().map(csv::Position::line), "not three fields".to_owned()))?;
@@ -125,6 +144,11 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// `text` without the half of a last line that a run which is still going may have written.
+fn whole_lines(text: &str) -> &str {
+    &text[..text.rfind('\n').map_or(0, |end| end + 1)]
 }
 
 /// The runs among and below `paths`, each once: a path is a run, or a folder that holds some.

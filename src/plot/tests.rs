@@ -67,6 +67,44 @@ fn a_plot_of_six_runs_says_what_it_shows() {
 }
 
 #[test]
+fn players_that_do_not_learn_are_levels_beside_a_curve() {
+    let folder = folder();
+    let unlearned = |agent: &str, returns: [u32; 2]| {
+        let dir = folder.path().join(agent);
+        write_config(
+            &dir,
+            &format!("env = \"cartpole\"\nagent = \"{agent}\"\nseed = 0\n[env_settings]\nmax_steps = 500\n"),
+        );
+        // The first episode stands twice in what was logged, and once in the mean.
+        std::fs::write(
+            dir.join("metrics.csv"),
+            format!("step,name,value\n5,train/return,{0}\n6,train/return,{0}\n", returns[0]),
+        )
+        .expect("writable");
+        let [first, second] = returns;
+        std::fs::write(
+            dir.join("episodes.csv"),
+            format!("step,env_idx,return,length\n4,0,{first},4\n9,0,{second},5\n7,"),
+        )
+        .expect("writable");
+        dir
+    };
+    let runs = [
+        unlearned("random", [20, 23]),
+        run(folder.path(), "dqn", 0, "lr = 0.1", 50.0),
+        unlearned("scripted", [400, 500]),
+    ];
+    let svg = draw(&runs, "train/return");
+    let texts = texts(&svg);
+    for text in ["dqn on cartpole", "dqn", "random (mean 21.5)", "scripted (mean 450)", "400"] {
+        assert!(texts.contains(&text), "{text} in {texts:?}");
+    }
+    assert!(texts.iter().any(|text| text.ends_with("seed 0")), "{texts:?}");
+    let alone = draw(&[runs[0].clone()], "train/return");
+    assert!(alone.contains("random on cartpole") && !alone.contains("(mean "), "{alone}");
+}
+
+#[test]
 fn a_single_point_is_drawn_and_named() {
     let folder = folder();
     write_config(folder.path(), "env = \"taxi\"\nagent = \"value-iteration\"\nseed = 0\n");
@@ -187,13 +225,19 @@ fn counts_and_values_have_short_labels() {
 #[test]
 fn ranges_have_air_and_begin_at_zero_where_that_is_near() {
     let range = |values: &[f64]| {
-        let range = axis::value_range(values.to_vec());
+        let range = axis::value_range(values.to_vec(), &[]);
         (range.lo, range.hi)
     };
     assert_eq!(range(&[1.0, 21.0]), (0.0, 22.0));
     assert_eq!(range(&[-21.0, -1.0]), (-22.0, 0.0));
     assert_eq!(range(&[100.0, 120.0]), (99.0, 121.0));
     assert_eq!(range(&[0.0, 0.0]), (-1.0, 1.0));
+    // A twentieth is cut off, a level is not.
+    let mut spiked = vec![1.0; 99];
+    spiked.push(1000.0);
+    assert_eq!(axis::value_range(spiked.clone(), &[]).cut_above, Some(1000.0));
+    let with_level = axis::value_range(spiked, &[50.0]);
+    assert_eq!((with_level.lo, with_level.hi.round(), with_level.cut_above), (0.0, 52.0, Some(1000.0)));
     assert_eq!(axis::step_end(99_900.0, 6), 100_000.0);
     assert_eq!(axis::step_end(90_000.0, 6), 90_000.0);
 }
