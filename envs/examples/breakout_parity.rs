@@ -3,7 +3,8 @@
 //! Reads one JSON object a line and answers with one. `{"actions": [...], "frame_skip": 4, "full": false}` is played from the
 //! reset up to the end of the game: the answer has, a step, reward, lives, whether the game is over, and the CRC-32 of the
 //! observation, the first one's in front. With `"player": N` instead of actions, the scripted player plays up to N steps, one
-//! in 1/`epsilon` of them at random, and its actions are in the answer.
+//! in 1/`epsilon` of them at random, and its actions are in the answer. With `"picture": true` the last frame's colours are too,
+//! `[210, 160, 3]` flat.
 
 use carom_envs::breakout::{ActionSet, Breakout, Settings, scripted_action};
 use carom_envs::{Env, Seeds};
@@ -25,6 +26,8 @@ struct Task {
     frame_skip: u64,
     #[serde(default)]
     full: bool,
+    #[serde(default)]
+    picture: bool,
 }
 
 #[derive(Default, Serialize)]
@@ -34,6 +37,7 @@ struct Answer {
     lives: Vec<u8>,
     over: Vec<bool>,
     obs: Vec<u32>,
+    picture: Vec<u8>,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -75,6 +79,9 @@ fn play(task: &Task) -> Answer {
         if step.terminated {
             break;
         }
+    }
+    if task.picture {
+        answer.picture = game.picture().map(|picture| picture.rgb).unwrap_or_default();
     }
     answer
 }

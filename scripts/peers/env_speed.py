@@ -7,16 +7,15 @@ one compiled loop, with its observation kept in the loop's state so that it is c
 are drawn beforehand. Prints one JSON object, {"peer environment count": steps per second}.
 """
 
-import argparse
-import json
 import os
-import time
 from collections.abc import Callable
 
+import speed
 from peer_env import enter
+from speed import CHUNK
 
 enter("env", "numpy", "gymnasium", "minatar", "jax", "gymnax")
-os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # before JAX starts its threads
+speed.stay_on_one_core()
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import gymnasium as gym  # noqa: E402
@@ -24,8 +23,6 @@ import gymnax  # noqa: E402
 import jax  # noqa: E402
 import minatar  # noqa: E402
 import numpy as np  # noqa: E402
-
-CHUNK = 4096  # steps between two looks at the clock
 
 
 def minatar_breakout() -> Callable[[], int]:
@@ -97,23 +94,5 @@ CASES = {
 }
 
 
-def steps_per_s(run: Callable[[], int], seconds: float) -> float:
-    """Runs once to warm up (and compile), then until `seconds` are over."""
-    run()
-    steps, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds:
-        steps += run()
-    return steps / elapsed
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=2.0, help="time for each environment")
-    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="only those whose name contains one of these")
-    args = parser.parse_args()
-    chosen = {name: make for name, make in CASES.items() if any(only in name for only in args.only)}
-    print(json.dumps({name: round(steps_per_s(make(), args.seconds)) for name, make in chosen.items()}))
-
-
 if __name__ == "__main__":
-    main()
+    speed.report(CASES, __doc__)
