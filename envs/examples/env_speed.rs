@@ -1,4 +1,5 @@
-//! Steps per second of the environments under a random policy, observations written, on one thread.
+//! Steps per second of the environments under a random policy, observations written, on one thread; of Atari's Breakout the
+//! frames without observations too. Seconds are of processor time, which a busy machine does not stretch.
 //!
 //! `cargo run -p carom-envs --example env_speed [-- NAME...]` prints `{"minatar/breakout 128": 2.1e7, ...}`; with NAMEs, only
 //! those whose name contains one of them. The peers' side is `scripts/peers/env_speed.py`, and `scripts/compare-speed` runs both by turns.
@@ -8,7 +9,7 @@ use rand::Rng;
 use serde_json::{Map, Value};
 use std::error::Error;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const CASES: &[(&str, usize)] = &[
     ("breakout", 1),
@@ -33,6 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             speeds.insert(name, Value::from(steps_per_s(id, n_envs)?.round()));
         }
     }
+    let name = "breakout frames";
+    if only.is_empty() || only.iter().any(|part| name.contains(part)) {
+        speeds.insert(name.to_owned(), Value::from(breakout_frames_per_s()?.round()));
+    }
     println!("{}", Value::Object(speeds));
     Ok(())
 }
@@ -45,13 +50,42 @@ fn steps_per_s(id: &str, n_envs: usize) -> Result<f64, Box<dyn Error>> {
     let mut explore = seeds.stream("explore");
     let actions: Vec<usize> = (0..N_ACTIONS).map(|_| explore.gen_range(0..n_actions)).collect();
 
-    play(&mut vec_env, &actions);
-    let (start, mut steps) = (Instant::now(), 0);
-    while start.elapsed() < TIME {
-        play(&mut vec_env, &actions);
-        steps += actions.len();
+    per_s(actions.len(), || play(&mut vec_env, &actions))
+}
+
+fn breakout_frames_per_s() -> Result<f64, Box<dyn Error>> {
+    let mut game = registry::make("breakout", &Settings::new())?;
+    let (mut rng, mut explore) = (Seeds::new(0).stream("env/0"), Seeds::new(0).stream("explore"));
+    let actions: Vec<usize> = (0..N_ACTIONS).map(|_| explore.gen_range(0..4)).collect();
+    game.reset(&mut rng);
+    per_s(4 * N_ACTIONS, || {
+        for &action in &actions {
+            if black_box(game.step(action, &mut rng)).terminated {
+                game.reset(&mut rng);
+            }
+        }
+    })
+}
+
+/// How many a second, where `play` does `n`.
+fn per_s(n: usize, mut play: impl FnMut()) -> Result<f64, Box<dyn Error>> {
+    play();
+    let (start, mut count) = (processor_time()?, 0);
+    loop {
+        play();
+        count += n;
+        let spent = processor_time()? - start;
+        if spent >= TIME {
+            return Ok(count as f64 / spent.as_secs_f64());
+        }
     }
-    Ok(steps as f64 / start.elapsed().as_secs_f64())
+}
+
+/// Time that this process has had a processor (Linux).
+fn processor_time() -> Result<Duration, Box<dyn Error>> {
+    let text = std::fs::read_to_string("/proc/self/schedstat")?;
+    let nanoseconds = text.split_whitespace().next().ok_or("/proc/self/schedstat is empty")?;
+    Ok(Duration::from_nanos(nanoseconds.parse()?))
 }
 
 fn play(vec_env: &mut VecEnv, actions: &[usize]) {
