@@ -8,7 +8,7 @@
 use super::images::Data;
 use super::measures::{pca, pixels};
 use super::model::{Batch, Effort, FitError, Means, Measures, Model};
-use super::net::{Activation, Layer, Network, bce, descend};
+use super::net::{Activation, Layer, Network, bce, bce_with_gradient};
 use super::registry::{ModelConfig, ModelTask, Recipe};
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule};
@@ -176,16 +176,21 @@ impl Model for Autoencoder {
             0.0 => batch.x.shallow_clone(),
             noise => (&batch.x + batch.x.randn_like() * noise).clamp(0.0, 1.0),
         };
-        let code = self.encoder.forward(&seen);
-        // Means over pixels are what is reported, sums what is descended: the step does not shrink with the image.
-        let bce = bce(&self.decoder.forward(&code), &batch.x).mean(Kind::Float);
-        let loss = match self.sparsity {
-            0.0 => bce.shallow_clone(),
-            weight => &bce + code.abs().mean(Kind::Float) * weight,
+        let code = self.encoder.pass(&seen);
+        let (bce, d_logits) = bce_with_gradient(&self.decoder.pass(&code), &batch.x);
+        let penalty = match self.sparsity {
+            0.0 => 0.0,
+            weight => weight * code.abs().mean(Kind::Double).double_value(&[]),
         };
-        self.means.add("fit/bce", bce.double_value(&[]), batch.step)?;
-        self.means.add("fit/loss", loss.double_value(&[]), batch.step)?;
-        descend(&loss, &mut [&mut self.encoder, &mut self.decoder], batch.lr);
+        self.means.add("fit/bce", bce, batch.step)?;
+        self.means.add("fit/loss", bce + penalty, batch.step)?;
+        let mut d_code = self.decoder.back(&d_logits).expect("a code requires a gradient");
+        if self.sparsity > 0.0 {
+            d_code += tch::no_grad(|| code.sign() * (self.sparsity / code.numel() as f64));
+        }
+        self.encoder.back(&d_code);
+        self.encoder.step(batch.lr);
+        self.decoder.step(batch.lr);
         Ok(())
     }
 

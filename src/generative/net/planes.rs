@@ -1,0 +1,142 @@
+//! Sixteen images side by side: each channel a plane of cells, each cell sixteen numbers, one an image.
+//!
+//! However few the channels or columns, an operation then fills the vector unit. A rim of zero cells around each plane is the
+//! convolutions' padding.
+
+/// Images side by side: a register of AVX-512.
+pub const LANES: usize = 16;
+
+/// One pixel of one channel, of sixteen images.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C, align(64))]
+pub struct Cell(pub [f32; LANES]);
+
+/// Sixteen images: `[channels, rows + 2, cols + 2]` cells, of which the rim is 0.
+#[derive(Debug, Default)]
+pub struct Planes {
+    /// Planes of an image.
+    pub channels: usize,
+    /// Rows, without the rim.
+    pub rows: usize,
+    /// Columns, without the rim.
+    pub cols: usize,
+    cells: Vec<Cell>,
+}
+
+impl Planes {
+    /// Takes another shape. The rim is 0 afterwards; what is inside is whatever was there, and must be overwritten.
+    pub fn reshape(&mut self, [channels, rows, cols]: [usize; 3]) {
+        if self.shape() == [channels, rows, cols] {
+            return;
+        }
+        (self.channels, self.rows, self.cols) = (channels, rows, cols);
+        let (stride, area) = (self.stride(), self.area());
+        // Never shorter: growing again would write zeros all over.
+        self.cells.resize(self.cells.len().max(channels * area), Cell::default());
+        for plane in self.cells_mut().chunks_exact_mut(area) {
+            plane[..stride].fill(Cell::default());
+            plane[area - stride..].fill(Cell::default());
+            for row in plane.chunks_exact_mut(stride) {
+                (row[0], row[stride - 1]) = (Cell::default(), Cell::default());
+            }
+        }
+    }
+
+    /// `[channels, rows, cols]`
+    pub fn shape(&self) -> [usize; 3] {
+        [self.channels, self.rows, self.cols]
+    }
+
+    /// Cells of a row, with the rim.
+    #[inline(always)]
+    pub fn stride(&self) -> usize {
+        self.cols + 2
+    }
+
+    /// Cells of a plane, with the rim.
+    #[inline(always)]
+    pub fn area(&self) -> usize {
+        (self.rows + 2) * (self.cols + 2)
+    }
+
+    /// All cells, rims included, plane by plane.
+    #[inline(always)]
+    pub fn cells(&self) -> &[Cell] {
+        &self.cells[..self.channels * self.area()]
+    }
+
+    /// All cells, rims included, plane by plane. Whoever writes to a rim writes 0.
+    #[inline(always)]
+    pub fn cells_mut(&mut self) -> &mut [Cell] {
+        let len = self.channels * self.area();
+        &mut self.cells[..len]
+    }
+
+    /// One plane, its rim included.
+    #[inline(always)]
+    pub fn plane(&self, channel: usize) -> &[Cell] {
+        &self.cells[channel * self.area()..][..self.area()]
+    }
+
+    /// One plane, its rim included.
+    #[inline(always)]
+    pub fn plane_mut(&mut self, channel: usize) -> &mut [Cell] {
+        let area = self.area();
+        &mut self.cells[channel * area..][..area]
+    }
+
+    /// Takes up to sixteen images `[n, channels, rows, cols]` of the shape last given; lanes without an image become 0.
+    pub fn load(&mut self, images: &[f32]) {
+        let [channels, rows, cols] = self.shape();
+        let (size, stride, area) = (channels * rows * cols, self.stride(), self.area());
+        let n_images = images.len() / size;
+        for line in 0..channels * rows {
+            let at = line / rows * area + (line % rows + 1) * stride + 1;
+            let cells = &mut self.cells[at..at + cols];
+            if n_images < LANES {
+                cells.fill(Cell::default());
+            }
+            for (lane, image) in images.chunks_exact(size).enumerate() {
+                for (cell, value) in cells.iter_mut().zip(&image[line * cols..][..cols]) {
+                    cell.0[lane] = *value;
+                }
+            }
+        }
+    }
+
+    /// Writes up to sixteen images `[n, channels, rows, cols]`: the inverse of [`Planes::load`].
+    pub fn store(&self, images: &mut [f32]) {
+        let [channels, rows, cols] = self.shape();
+        let (size, stride, area) = (channels * rows * cols, self.stride(), self.area());
+        for line in 0..channels * rows {
+            let at = line / rows * area + (line % rows + 1) * stride + 1;
+            let cells = &self.cells[at..at + cols];
+            for (lane, image) in images.chunks_exact_mut(size).enumerate() {
+                for (value, cell) in image[line * cols..][..cols].iter_mut().zip(cells) {
+                    *value = cell.0[lane];
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_come_back_as_they_went_in_and_rims_stay_zero() {
+        let mut planes = Planes::default();
+        for (n, shape) in [(16, [2, 3, 4]), (5, [3, 2, 2])] {
+            let images: Vec<f32> = (1..=n * shape.iter().product::<usize>()).map(|i| i as f32).collect();
+            planes.reshape(shape);
+            planes.load(&images);
+            let sum: f32 = planes.cells().iter().flat_map(|cell| cell.0).sum();
+            assert_eq!(sum, images.iter().sum::<f32>(), "nothing but the images");
+            assert!(planes.plane(1)[..planes.stride()].iter().all(|cell| *cell == Cell::default()));
+            let mut back = vec![0.0; images.len()];
+            planes.store(&mut back);
+            assert_eq!(back, images);
+        }
+    }
+}
