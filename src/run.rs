@@ -4,6 +4,7 @@
 //! runs/<name>/  config.toml (resolved)  meta.json (versions, CPU, command, git)  log.txt
 //!               metrics.csv  eval.csv (step,name,value)   episodes.csv (step,env_idx,return,length)
 //!               timing.csv (the only wall-clock numbers)  checkpoints/<step>/ (see [`checkpoint`])
+//!               plots/*.svg, of fitted models *.png too
 //! ```
 
 pub mod checkpoint;

@@ -2,6 +2,7 @@
 //!
 //! - [`help`]: what the program says about itself, and `list`
 //! - [`train`]: a short real run, what it leaves behind, the same again from the same seed, settings by layer
+//! - [`fit`]: the same of a generative model, its measures, and what can be seen of it
 //! - [`resume`]: stopping and going on leaves the same bytes as never stopping; damaged checkpoints
 //! - [`eval`]: scores, and their names in JSON
 //! - [`trace`]: given actions, row by row and as a NumPy array
@@ -11,6 +12,7 @@
 
 mod data;
 mod eval;
+mod fit;
 mod help;
 mod mistakes;
 mod program;

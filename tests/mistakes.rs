@@ -28,6 +28,24 @@ fn unknown_names_are_told_the_nearest() {
 }
 
 #[test]
+fn mistakes_about_fits_are_told_the_nearest() {
+    let program = Program::new();
+    refuses(&program, "fit ea --data movies", &["`ea`", "`ae`"]);
+    refuses(&program, "fit ae --data moveis", &["`moveis`", "`movies`"]);
+    refuses(&program, "fit ae --data movies --set model.latent_dm=3", &["`latent_dm`", "`latent_dim`"]);
+    refuses(&program, "fit ae --data movies --set epoch=3", &["`epoch`", "`epochs`"]);
+    refuses(&program, "fit ae --data movies --set modl.noise=1", &["`modl.`", "`model.`"]);
+    refuses(&program, "fit ae --data movies --set model.activation=rellu", &["model.activation", "rellu"]);
+    refuses(&program, "fit ae --data movies --data-dir here", &["--data-dir here"]);
+    refuses(&program, "fit ae", &["which data?"]);
+    refuses(&program, "fit --data movies", &["which model?"]);
+    refuses(&program, "fit ae --data movies --epochs 0", &["epochs is 0"]);
+    refuses(&program, "fit ae --data movies --latent-dim 0", &["model.latent_dim is 0"]);
+    refuses(&program, "fit ae --data movies --lr 0", &["lr is 0"]);
+    refuses(&program, "fit cnn-ae --data movies", &["1x6", "use ae"]);
+}
+
+#[test]
 fn bad_values_are_shown_with_what_was_expected() {
     let program = Program::new();
     let train = "train --env taxi --agent q-learning";

@@ -86,6 +86,23 @@ fn a_killed_dqn_goes_on_in_the_middle_of_its_steps_to_sum() {
 }
 
 #[test]
+fn an_interrupted_fit_goes_on_as_if_it_had_never_stopped() {
+    interrupt_and_compare(
+        "fit ae --data movies --epochs 4k --batch-size 4 --set model.noise=0.3 --set checkpoint_every=100 \
+         --set eval_every=100",
+    );
+}
+
+#[test]
+fn a_killed_fit_goes_on_between_two_rows() {
+    // Six updates an epoch; a row every fourth of 2,400; the last checkpoint but one is of update 2,250.
+    kill_and_compare(
+        "fit ae --data movies --epochs 400 --batch-size 1 --lr-schedule cosine --set model.noise=0.3 \
+         --set checkpoint_every=75 --set eval_every=50",
+    );
+}
+
+#[test]
 fn more_steps_make_a_run_longer() {
     let program = Program::new();
     let line = "train --env taxi --agent sarsa --set log_every=100 --set checkpoint_every=1000";

@@ -66,6 +66,85 @@ fn a_plot_of_six_runs_says_what_it_shows() {
     assert!(svg.len() < 60_000, "{} bytes", svg.len());
 }
 
+/// A fit of 3 epochs of 100 updates with a loss that falls from 3.
+fn fitted(root: &Path, name: &str, lr: &str, test_loss: &str) -> PathBuf {
+    let dir = root.join(name);
+    write_config(&dir, &format!("model = \"ae\"\ndata = \"mnist\"\nlr = {lr}\nseed = 0\ndata_dir = \"/{name}\"\n"));
+    let row = |step: u32| {
+        let loss = 3.0 - f64::from(step) / 100.0;
+        format!(
+            "{step},fit/loss,{loss}\n{step},fit/bce,{loss}\n{step},{test_loss},1\n{step},fit/epoch,{}\n",
+            3.0 - loss
+        )
+    };
+    let rows: String = (10..=300).step_by(10).map(row).collect();
+    std::fs::write(dir.join("metrics.csv"), format!("step,name,value\n{rows}")).expect("writable");
+    dir
+}
+
+#[test]
+fn fits_are_compared_over_epochs() {
+    let folder = folder();
+    let runs = [("a", "0.1"), ("b", "0.2")].map(|(name, lr)| fitted(folder.path(), name, lr, "test/bce"));
+    let svg = draw(&runs, "test/bce");
+    let texts = texts(&svg);
+    for text in ["ae on mnist", "ae lr=0.1", "ae lr=0.2", "epochs", "3", "test BCE per pixel, nats"] {
+        assert!(texts.contains(&text), "{text} in {texts:?}");
+    }
+    assert!(!texts.contains(&"300"), "{texts:?}");
+}
+
+#[test]
+fn a_fit_without_epochs_counts_updates() {
+    let folder = folder();
+    write_config(folder.path(), "model = \"ae\"\ndata = \"mnist\"\nseed = 0\n");
+    std::fs::write(folder.path().join("metrics.csv"), "step,name,value\n1,fit/loss,3\n2,fit/loss,2\n")
+        .expect("writable");
+    assert!(texts(&draw(&[folder.path().to_owned()], "fit/loss")).contains(&"updates"));
+}
+
+#[test]
+fn a_loss_known_on_both_splits_is_two_lines() {
+    let folder = folder();
+    let texts_of = |test_loss: &str| {
+        let out = folder.path().join("loss.svg");
+        losses(&fitted(folder.path(), "a", "0.1", test_loss), &out).unwrap_or_else(|error| panic!("{error}"));
+        let svg = std::fs::read_to_string(out).expect("the plot");
+        texts(&svg).join("|")
+    };
+    let both = texts_of("test/bce");
+    for text in ["ae on mnist", "training|test|", "epochs", "BCE per pixel, nats"] {
+        assert!(both.contains(text), "{text} in {both}");
+    }
+    let one = texts_of("test/elbo");
+    assert!(!one.contains("test") && one.contains("|training loss"), "{one}");
+}
+
+#[test]
+fn five_thousand_points_have_a_legend_and_stay_a_small_file() {
+    let folder = folder();
+    let point = |i: usize| ((i as f64 * 2.4).cos() * i as f64, (i as f64 * 2.4).sin() * 1e3);
+    let mut scatter = scatter::Scatter {
+        title: "codes".to_owned(),
+        points: (0..5000).map(point).collect(),
+        classes: (0..5000).map(|i| i % 10).collect(),
+    };
+    let mut svg = || {
+        let out = folder.path().join("latent.svg");
+        scatter::write_file(&scatter, &out).unwrap_or_else(|error| panic!("{error}"));
+        scatter.classes.clear();
+        scatter.points[0] = (f64::NAN, 0.0);
+        std::fs::read_to_string(out).expect("the plot")
+    };
+    let labelled = svg();
+    assert_eq!(labelled.matches("<circle ").count(), 5010);
+    assert!(labelled.len() < 700_000, "{} bytes", labelled.len());
+    assert_eq!(texts(&labelled)[..11], ["codes", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
+    let plain = svg();
+    assert_eq!(plain.matches("<circle ").count(), 4999, "no legend, and no point at NaN");
+    assert!(!plain.contains("NaN"));
+}
+
 #[test]
 fn players_that_do_not_learn_are_levels_beside_a_curve() {
     let folder = folder();

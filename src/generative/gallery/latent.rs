@@ -51,12 +51,12 @@ fn write_grid(model: &dyn Model, codes: &Tensor, columns: i64, gap: usize, path:
 
 /// Test codes in the plane, coloured by label where there are some.
 fn scatter(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
-    let n = data.test.len().min(POINTS);
-    let chunks: Vec<Tensor> =
-        data.test.chunks(1000).take(n.div_ceil(1000)).map(|x| model.encode(&x).flatten(1, -1)).collect();
-    let values = to_vec(&Tensor::cat(&chunks, 0).narrow(0, 0, n as i64).contiguous());
+    let indices = spread(data.test.len(), POINTS);
+    let n = indices.size()[0];
+    let chunks = indices.split(1000, 0).into_iter().map(|chunk| model.encode(&data.test.gather(&chunk)).flatten(1, -1));
+    let values = to_vec(&Tensor::cat(&chunks.collect::<Vec<_>>(), 0));
     let points = values.chunks_exact(2).map(|pair| (f64::from(pair[0]), f64::from(pair[1]))).collect();
-    let labels = data.test.first_labels(n).map_or_else(Vec::new, |labels| integers(&labels));
+    let labels = data.test.gather_labels(&indices).map_or_else(Vec::new, |labels| integers(&labels));
     let classes = labels.into_iter().map(|label| label as usize).collect();
     let title = format!("codes of {n} test images of {}", data.name);
     Ok(scatter::write_file(&Scatter { title, points, classes }, &dir.join("latent.svg"))?)
