@@ -45,7 +45,7 @@ pub(super) fn group(runs: Vec<Run>) -> Vec<Group> {
 }
 
 /// What `name` finds all groups to have in common, such as [`Run::actor`].
-pub(super) fn shared<'a>(groups: &'a [Group], name: fn(&Run) -> Option<&str>) -> Option<&'a str> {
+pub(super) fn shared(groups: &[Group], name: fn(&Run) -> Option<&str>) -> Option<&str> {
     let value = name(&groups.first()?.runs[0])?;
     groups.iter().all(|group| name(&group.runs[0]) == Some(value)).then_some(value)
 }
