@@ -17,6 +17,9 @@ const LEAST_SIDE: usize = 48;
 /// Between images, and where a last row is not full.
 const BETWEEN: [u8; 3] = [64, 64, 64];
 
+/// Images with a longer side are pictures, and so many channels of theirs as are neither 1 nor 3 a stack of frames.
+const LARGEST_PLANES: usize = 32;
+
 /// Below all planes.
 const GROUND: [u8; 3] = [24, 26, 34];
 
@@ -35,8 +38,9 @@ const PLANES: [[u8; 3]; 8] = [
 /// `images`, `[n, channels, rows, columns]` in 0..=1, row by row in `columns` columns (fewer if there are fewer images), `gap`
 /// pixels apart and small ones enlarged.
 ///
-/// One channel is gray, three are red, green and blue. Any other number are planes, each of a colour of its own with its value
-/// as opacity, the first on top.
+/// One channel is gray, three are red, green and blue. Any other number are planes, if the images are small: each of a colour of
+/// its own with its value as opacity, the first on top. Large images are stacks of frames then, the newest three shown as red,
+/// green and blue: what rests is gray, and what moves is coloured.
 ///
 /// # Panics
 /// When there are no images, or no columns.
@@ -49,10 +53,11 @@ pub fn grid(images: &Tensor, columns: usize, gap: usize) -> Picture {
     let (cell_width, cell_height) = (width * factor + gap, rows * factor + gap);
     let (across, down) = (columns * cell_width + gap, n.div_ceil(columns) * cell_height + gap);
     let mut picture = Picture::filled(across, down, BETWEEN);
+    let are_planes = channels != 1 && channels != 3 && rows.max(width) <= LARGEST_PLANES;
     for (idx, image) in to_vec(&images.contiguous()).chunks_exact(channels * rows * width).enumerate() {
         let (left, top) = (gap + idx % columns * cell_width, gap + idx / columns * cell_height);
         for pixel in 0..rows * width {
-            let colour = colour(image.iter().skip(pixel).step_by(rows * width).copied());
+            let colour = colour(image.iter().skip(pixel).step_by(rows * width).copied(), are_planes);
             let (x, y) = (left + pixel % width * factor, top + pixel / width * factor);
             picture.fill_rect(x, y, factor, factor, colour);
         }
@@ -61,12 +66,12 @@ pub fn grid(images: &Tensor, columns: usize, gap: usize) -> Picture {
 }
 
 /// What the channels of one pixel look like.
-fn colour(channels: impl DoubleEndedIterator<Item = f32> + ExactSizeIterator + Clone) -> [u8; 3] {
-    let byte = |value: f32| (255.0 * value.clamp(0.0, 1.0)).round() as u8;
+fn colour(channels: impl DoubleEndedIterator<Item = f32> + ExactSizeIterator + Clone, are_planes: bool) -> [u8; 3] {
     let n = channels.len();
-    if n == 1 || n == 3 {
-        let mut bytes = channels.map(byte).cycle();
-        return std::array::from_fn(|_| bytes.next().expect("it goes round"));
+    if !are_planes {
+        let byte = |value: f32| (255.0 * value.clamp(0.0, 1.0)).round() as u8;
+        let mut newest = channels.skip(n.saturating_sub(3)).map(byte).cycle();
+        return std::array::from_fn(|_| newest.next().expect("it goes round"));
     }
     let planes = channels.zip((0..n).map(|plane| PLANES[plane % PLANES.len()]));
     planes.rev().fold(GROUND, |below, (value, plane)| {
@@ -147,10 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn channels_are_gray_or_colours_or_planes() {
-        let of = |channels: &[f32]| colour(channels.iter().copied());
-        assert_eq!(of(&[1.0]), [255; 3]);
-        assert_eq!(of(&[1.0, 0.0, 2.0]), [255, 0, 255]);
+    fn channels_are_gray_or_colours_or_frames_or_planes() {
+        let picture = |channels: &[f32]| colour(channels.iter().copied(), false);
+        assert_eq!(picture(&[1.0]), [255; 3]);
+        assert_eq!(picture(&[1.0, 0.0, 2.0]), [255, 0, 255]);
+        assert_eq!(picture(&[1.0, 0.0, 0.0, 1.0]), [0, 0, 255], "a frame stack's newest is blue");
+        let of = |channels: &[f32]| colour(channels.iter().copied(), true);
         assert_eq!(of(&[0.0; 4]), GROUND);
         assert_eq!(of(&[0.0, 1.0, 1.0, 0.0]), PLANES[1], "the ball hides its trail");
         assert_eq!(of(&[0.0, 0.5]), [134, 135, 137]);
