@@ -10,7 +10,7 @@ use super::registry::{self, ModelTask};
 use crate::bar::Bar;
 use crate::device;
 use crate::interrupt;
-use crate::plot;
+use crate::plot::{self, PlotError};
 use crate::run::checkpoint::Checkpoint;
 use crate::run::{Run, Table};
 use crate::train::Outcome;
@@ -124,9 +124,10 @@ impl FitSession {
             gallery::draw(&*self.model, &self.data, &dir)?;
             self.model.draw(&self.data, &dir)
         })?;
-        if let Err(error) = plot::losses(run_dir, &dir.join("loss.svg")) {
-            // A model without a loss is fitted all the same.
-            eprintln!("no plots/loss.svg: {error}");
+        match plot::losses(run_dir, &dir.join("loss.svg")) {
+            // What is found at once has no loss.
+            Ok(()) | Err(PlotError::UnknownMetric { .. } | PlotError::NoData { .. }) => {}
+            Err(error) => eprintln!("no plots/loss.svg: {error}"),
         }
         Ok(())
     }
