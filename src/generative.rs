@@ -15,5 +15,6 @@ pub mod net;
 mod pca;
 mod random;
 pub mod registry;
+pub mod vae;
 
 pub use model::{Effort, FitError, Measures, Model};

@@ -281,8 +281,13 @@ impl Network {
             grads = if grads.defined() { grads + by_hand } else { by_hand };
             self.grads.clear();
         }
-        tch::no_grad(|| self.optimizer.step(&mut self.params, &grads, lr));
+        self.step_along(&grads, lr);
         self.params.zero_grad();
+    }
+
+    /// Moves the parameters one step down `grads`, as long as they are.
+    pub fn step_along(&mut self, grads: &Tensor, lr: f64) {
+        tch::no_grad(|| self.optimizer.step(&mut self.params, grads, lr));
     }
 
     /// Parameters and optimiser.
@@ -311,9 +316,11 @@ fn run_by_hand(passes: &mut Convolutions, params: &Tensor, x: &Tensor, keep: boo
 
 /// Goes down the gradient of `loss`, a scalar, in all of `networks`.
 pub fn descend(loss: &Tensor, networks: &mut [&mut Network], lr: f64) {
-    loss.backward();
-    for network in networks {
-        network.step(lr);
+    // Straight into the optimiser: gradients that tensors keep would be cleared and added up, two more passes over them.
+    let params: Vec<&Tensor> = networks.iter().map(|network| network.params()).collect();
+    let grads = Tensor::run_backward(&[loss], &params, false, false);
+    for (network, grads) in networks.iter_mut().zip(grads) {
+        network.step_along(&grads, lr);
     }
 }
 

@@ -7,6 +7,7 @@ use super::images::Data;
 use super::model::Model;
 use super::pca::{PcaConfig, PcaModel};
 use super::random::{Random, RandomConfig};
+use super::vae::{Vae, VaeConfig};
 use crate::human::nearest;
 use anyhow::{Context, Result, anyhow, bail};
 use rand_pcg::Pcg32;
@@ -78,6 +79,11 @@ pub const MODELS: &[ModelEntry] = &[
     entry::<RandomConfig>("random", "features of a random network: learns nothing", |settings, task, rng| {
         Ok(Box::new(Random::new(&parse(settings)?, task, rng)?))
     }),
+    entry::<VaeConfig>(
+        "vae",
+        "variational autoencoder, by its ELBO or the importance-weighted bound",
+        |settings, task, rng| Ok(Box::new(Vae::new(parse(settings)?, task, rng))),
+    ),
 ];
 
 const fn entry<C: ModelConfig>(

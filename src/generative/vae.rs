@@ -1,0 +1,429 @@
+//! Variational autoencoder (Kingma & Welling 2014) and importance-weighted autoencoder (Burda, Grosse & Salakhutdinov 2016).
+//!
+//! A decoder p(x|z) makes images of codes z drawn from a standard Gaussian, and an encoder q(z|x) = N(μ(x), diag σ²(x)) guesses
+//! the codes an image may have come from. Fitting raises a lower bound of ln p(x), in nats per image, summed over its pixels:
+//! - `k = 1`: ELBO = E_q[ln p(x|z)] − KL(q(z|x) ‖ p(z)), one reparameterised sample z = μ + σ ε and the KL in closed form;
+//! - `k > 1`: ln (1/k) Σ p(x|z_i) p(z_i) / q(z_i|x), whose expectation grows with k towards ln p(x).
+//!
+//! A bound on gray pixels and one on black and white pixels are different quantities: the binarisation stands beside each.
+//! Agents and probes see μ(x).
+
+#[cfg(test)]
+mod tests;
+
+use super::images::Data;
+use super::model::{Batch, Effort, FitError, Means, Measures, Model};
+use super::net::{Activation, Layer, Network, descend};
+use super::registry::{ModelConfig, ModelTask, Recipe};
+use anyhow::{Result, ensure};
+use carom_agents::optim::{OptimConfig, Rule};
+use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg32;
+use serde::{Deserialize, Serialize};
+use std::f64::consts::PI;
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// Settings of `vae`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct VaeConfig {
+    /// Width of the code. With 2, the digits can be laid out on a map.
+    pub latent_dim: i64,
+    /// `dense`, or `conv` for strided convolutions between image and hidden layers.
+    pub architecture: Architecture,
+    /// Widths of the dense layers between image (or convolutions) and code; the decoder has them in reverse.
+    pub hidden: Vec<i64>,
+    /// Filters of the convolutions of `conv`, each of which halves rows and columns; the decoder has them in reverse.
+    pub channels: Vec<i64>,
+    /// Activation of the hidden layers.
+    pub activation: Activation,
+    /// p(x|z): `bernoulli` for pixels in 0..=1, `gaussian` for pixels with noise of deviation `sigma`.
+    pub likelihood: Likelihood,
+    /// Standard deviation of a pixel under `gaussian`.
+    pub sigma: f64,
+    /// Weight of the KL divergence in what is fitted (Higgins et al. 2017). What is measured has the weight 1.
+    pub beta: f64,
+    /// `sum` over the code's dimensions, or `mean`, which is no bound but the same as a `beta` of 1 / `latent_dim`.
+    pub kl: KlReduction,
+    /// Samples of the importance-weighted bound that is fitted; 1 for the ELBO.
+    pub k: i64,
+    /// `none` leaves pixels gray; `dynamic` draws each black or white with its gray level as the probability, anew in each batch.
+    pub binarisation: Binarisation,
+    /// Samples of the importance-weighted bound that `carom eval` measures.
+    pub iwae_k: i64,
+    /// Test images that it is measured on, at most; evenly spaced.
+    pub iwae_images: usize,
+}
+
+/// What lies between image and hidden layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// Nothing.
+    Dense,
+    /// Convolutions of stride 2.
+    Conv,
+}
+
+/// Distribution of a pixel given the decoder's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Likelihood {
+    /// 1 with probability σ(output). On gray levels it is the cross-entropy, not a probability.
+    Bernoulli,
+    /// N(output, `sigma`²)
+    Gaussian,
+}
+
+/// How the KL divergences of the code's dimensions become one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KlReduction {
+    /// Their sum, which makes the ELBO a bound.
+    Sum,
+    /// Their mean, as in lectures that average where they should sum.
+    Mean,
+}
+
+/// What becomes of gray pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Binarisation {
+    /// They stay gray.
+    None,
+    /// Each batch draws black or white anew; the test split is drawn once, the same for all runs.
+    Dynamic,
+}
+
+impl Default for VaeConfig {
+    fn default() -> Self {
+        Self {
+            latent_dim: 2,
+            architecture: Architecture::Dense,
+            hidden: vec![256],
+            channels: vec![16, 32, 64],
+            activation: Activation::Relu,
+            likelihood: Likelihood::Bernoulli,
+            sigma: 0.1,
+            beta: 1.0,
+            kl: KlReduction::Sum,
+            k: 1,
+            binarisation: Binarisation::None,
+            iwae_k: 5000,
+            iwae_images: 500,
+        }
+    }
+}
+
+impl ModelConfig for VaeConfig {
+    const RECIPE: Recipe = Recipe { epochs: 20, batch_size: 128, lr: 1e-3 };
+
+    fn check(&self) -> Result<()> {
+        ensure!(self.latent_dim > 0, "model.latent_dim is {}: expected a number above 0", self.latent_dim);
+        for (key, widths) in [("hidden", &self.hidden), ("channels", &self.channels)] {
+            ensure!(widths.iter().all(|&width| width > 0), "model.{key} is {widths:?}: expected numbers above 0");
+        }
+        ensure!(self.sigma > 0.0 && self.sigma.is_finite(), "model.sigma is {}: expected a number above 0", self.sigma);
+        ensure!(self.beta >= 0.0 && self.beta.is_finite(), "model.beta is {}: expected 0 or above", self.beta);
+        ensure!(self.k > 0, "model.k is {}: expected a number of samples, 1 or above", self.k);
+        ensure!(
+            self.k == 1 || self.kl_weight() == 1.0,
+            "model.k is {}, but the importance-weighted bound has no KL to weigh: set model.beta=1 and model.kl=sum",
+            self.k
+        );
+        ensure!(self.iwae_k > 0, "model.iwae_k is {}: expected a number of samples, 1 or above", self.iwae_k);
+        ensure!(self.iwae_images > 0, "model.iwae_images is 0: expected a number above 0");
+        Ok(())
+    }
+}
+
+impl VaeConfig {
+    /// The weight of the summed KL divergence in what is fitted.
+    fn kl_weight(&self) -> f64 {
+        match self.kl {
+            KlReduction::Sum => self.beta,
+            KlReduction::Mean => self.beta / self.latent_dim as f64,
+        }
+    }
+}
+
+/// KL(N(μ, diag σ²) ‖ N(0, 1)) = ½ Σ (μ² + σ² − 1 − ln σ²) of `mean` and `log_var`, both `[B, d]`: `[B]` nats. Kingma & Welling
+/// 2014, appendix B.
+pub fn gaussian_kl(mean: &Tensor, log_var: &Tensor) -> Tensor {
+    (mean.square() + log_var.exp() - 1.0 - log_var).sum_dim_intlist(-1, false, Kind::Float) * 0.5
+}
+
+/// ln p(x|z) = Σ x l − ln(1 + eˡ) over the last dimension, of Bernoulli pixels with `logits` l; `x` in 0..=1.
+pub fn log_bernoulli(logits: &Tensor, x: &Tensor) -> Tensor {
+    (x * logits - logits.softplus()).sum_dim_intlist(-1, false, Kind::Float)
+}
+
+/// ln p(x|z) = −½ Σ ((x − m) / σ)² + ln 2πσ² over the last dimension, of Gaussian pixels with `mean` m.
+pub fn log_gaussian(mean: &Tensor, x: &Tensor, sigma: f64) -> Tensor {
+    let n_pixels = x.size()[x.dim() - 1] as f64;
+    let squares = (x - mean).square().sum_dim_intlist(-1, false, Kind::Float);
+    squares * (-0.5 / (sigma * sigma)) - 0.5 * n_pixels * (2.0 * PI * sigma * sigma).ln()
+}
+
+/// The importance-weighted bound ln (1/k) Σ wᵢ of `log_w`, `[k, B]`: `[B]`. Burda et al. 2016, equation 8.
+pub fn iwae_bound(log_w: &Tensor) -> Tensor {
+    log_w.logsumexp(0, false) - (log_w.size()[0] as f64).ln()
+}
+
+/// Rows that the decoder is given at once by measurements: enough for a matrix product, few enough for the cache.
+const ROWS: i64 = 1000;
+/// Variance of a code's mean over the data above which its dimension counts as active (Burda et al. 2016, section 5.3).
+const ACTIVE: f64 = 0.01;
+/// Seed of the test images' binarisation: one test set for all runs.
+const BINARISATION_SEED: u64 = 0x6d6e_6973_74;
+
+/// An encoder, a decoder, and what they are fitted by.
+pub struct Vae {
+    /// Images to `[B, 2 latent_dim]`: μ, then ln σ².
+    encoder: Network,
+    /// Codes to the images' logits or means, of at least the images' rows and columns.
+    decoder: Network,
+    config: VaeConfig,
+    /// `[channels, rows, columns]`
+    shape: [i64; 3],
+    device: Device,
+    means: Means,
+}
+
+impl Vae {
+    /// With fresh weights.
+    pub fn new(config: VaeConfig, task: &ModelTask, rng: &mut Pcg32) -> Self {
+        let (shape, device) = (task.data.shape, task.device);
+        let [encoder, decoder] =
+            layers(&config, shape).map(|layers| Network::new(layers, OptimConfig::of(Rule::Adam), device, rng));
+        let means = Means::new(&["fit/loss", "fit/recon", "fit/kl"]);
+        Self { encoder, decoder, config, shape, device, means }
+    }
+
+    /// μ and ln σ² of q(z|x), each `[B, latent_dim]`.
+    fn posterior(&self, x: &Tensor) -> [Tensor; 2] {
+        self.encoder.forward(x).chunk(2, 1).try_into().expect("two halves")
+    }
+
+    /// What the likelihood needs of codes `[.., latent_dim]`: logits or means `[.., pixels]`.
+    fn output(&self, code: &Tensor) -> Tensor {
+        let [channels, rows, columns] = self.shape;
+        let mut shape = code.size();
+        *shape.last_mut().expect("codes have a width") = channels * rows * columns;
+        let output = self.decoder.forward(&code.reshape([-1, self.config.latent_dim]));
+        match output.size()[2..] == [rows, columns] {
+            true => output.view(&shape[..]),
+            false => output.narrow(2, 0, rows).narrow(3, 0, columns).reshape(&shape[..]),
+        }
+    }
+
+    /// ln p(x|z) of `output`, `[.., B, pixels]`, and `x`, `[B, pixels]`: `[.., B]`.
+    fn log_likelihood(&self, output: &Tensor, x: &Tensor) -> Tensor {
+        match self.config.likelihood {
+            Likelihood::Bernoulli => log_bernoulli(output, x),
+            Likelihood::Gaussian => log_gaussian(output, x, self.config.sigma),
+        }
+    }
+
+    /// −ln p(x|z) of one sample and KL(q ‖ p), each `[B]`.
+    fn elbo_terms(&self, x: &Tensor) -> [Tensor; 2] {
+        let [mean, log_var] = self.posterior(x);
+        let code = &mean + (&log_var * 0.5).exp() * mean.randn_like();
+        let recon = -self.log_likelihood(&self.output(&code), &x.flatten(1, -1));
+        [recon, gaussian_kl(&mean, &log_var)]
+    }
+
+    /// `k` samples of ln p(x|z) and of ln p(z) / q(z|x), each `[k, B]`, for images `[B, pixels]` with this posterior.
+    fn weight_terms(&self, x: &Tensor, [mean, log_var]: [&Tensor; 2], k: i64) -> [Tensor; 2] {
+        let size = mean.size();
+        let noise = Tensor::randn([k, size[0], size[1]], (Kind::Float, self.device));
+        let code = mean + (log_var * 0.5).exp() * &noise;
+        let log_ratio = (noise.square() + log_var - code.square()).sum_dim_intlist(-1, false, Kind::Float) * 0.5;
+        [self.log_likelihood(&self.output(&code), x), log_ratio]
+    }
+
+    /// The `k`-sample bound of each image, `[B]`.
+    fn measure_bound(&self, x: &Tensor, k: i64) -> Tensor {
+        let [mean, log_var] = self.posterior(x);
+        let x = x.flatten(1, -1);
+        let at_once = (ROWS / x.size()[0]).max(1);
+        let pieces = (0..k).step_by(at_once as usize).map(|start| {
+            let [log_p, log_ratio] = self.weight_terms(&x, [&mean, &log_var], at_once.min(k - start));
+            log_p + log_ratio
+        });
+        iwae_bound(&Tensor::cat(&pieces.collect::<Vec<_>>(), 0))
+    }
+
+    /// Test images, `size` at a time, as the model is to see them.
+    fn test_images<'a>(&self, data: &'a Data, size: usize) -> impl Iterator<Item = Tensor> + use<'a> {
+        let mut rng = Pcg32::seed_from_u64(BINARISATION_SEED);
+        let binarisation = self.config.binarisation;
+        data.test.chunks(size).map(move |x| match binarisation {
+            Binarisation::None => x,
+            Binarisation::Dynamic => binarised(&x, &mut rng),
+        })
+    }
+
+    /// Adds the importance-weighted bound and what else takes long; `elbo` is each test image's.
+    ///
+    /// The bound takes `iwae_k` samples an image. It is measured on evenly spaced images, and what these gain over their ELBO is
+    /// added to the mean ELBO of all: images differ far less in that gain than in their likelihood. The standard error is that of
+    /// having measured these images and not others, 0 where all were.
+    fn measure_fully(&self, data: &Data, elbo: &Tensor, measures: &mut Measures) {
+        let (k, all) = (self.config.iwae_k, data.test.len());
+        let stride = all.div_ceil(self.config.iwae_images);
+        // Whole strides, so that each chunk's first image is among those that are measured.
+        let chunk = (ROWS as usize).div_ceil(stride) * stride;
+        let (mut bounds, mut means) = (vec![], vec![]);
+        for x in self.test_images(data, chunk) {
+            means.push(self.encode(&x));
+            let spaced = x.slice(0, None, None, stride as i64);
+            bounds.extend(spaced.split((ROWS / k).max(1), 0).iter().map(|x| self.measure_bound(x, k)));
+        }
+        let bounds = Tensor::cat(&bounds, 0).to_kind(Kind::Double);
+        let gains = bounds - elbo.slice(0, None, None, stride as i64);
+        let n = gains.size()[0] as usize;
+        let left_out = 1.0 - n as f64 / all as f64;
+        measures.add("test/iwae", (elbo.mean(Kind::Double) + gains.mean(Kind::Double)).double_value(&[]));
+        if n > 1 {
+            measures.add("test/iwae_se", (left_out * gains.var(true).double_value(&[]) / n as f64).sqrt());
+        }
+        let active = Tensor::cat(&means, 0).var_dim(0, false, false).gt(ACTIVE).sum(Kind::Int64);
+        measures.add("test/active_units", active.int64_value(&[]) as f64);
+        measures.note("iwae_k", k.to_string());
+        measures
+            .note("iwae_images", format!("{n} of {all} test images, the gain over the ELBO carried over to the rest"));
+    }
+}
+
+impl Model for Vae {
+    fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError> {
+        let x = match self.config.binarisation {
+            Binarisation::None => batch.x.shallow_clone(),
+            Binarisation::Dynamic => batch.x.bernoulli(),
+        };
+        let [recon, kl, loss] = if self.config.k == 1 {
+            let [recon, kl] = self.elbo_terms(&x).map(|each| each.mean(Kind::Float));
+            let loss = &recon + &kl * self.config.kl_weight();
+            [recon, kl, loss]
+        } else {
+            let [mean, log_var] = self.posterior(&x);
+            let [log_p, log_ratio] = self.weight_terms(&x.flatten(1, -1), [&mean, &log_var], self.config.k);
+            let loss = -iwae_bound(&(&log_p + &log_ratio)).mean(Kind::Float);
+            [-log_p.mean(Kind::Float), -log_ratio.mean(Kind::Float), loss]
+        };
+        for (name, value) in [("fit/recon", recon), ("fit/kl", kl), ("fit/loss", loss.shallow_clone())] {
+            self.means.add(name, value.double_value(&[]), batch.step)?;
+        }
+        descend(&loss, &mut [&mut self.encoder, &mut self.decoder], batch.lr);
+        Ok(())
+    }
+
+    fn stats(&mut self) -> Vec<Stat> {
+        self.means.take()
+    }
+
+    fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
+        let terms = self.test_images(data, ROWS as usize).map(|x| self.elbo_terms(&x));
+        let (recon, kl): (Vec<Tensor>, Vec<Tensor>) = terms.map(|[recon, kl]| (recon, kl)).unzip();
+        let [recon, kl] = [recon, kl].map(|terms| Tensor::cat(&terms, 0).to_kind(Kind::Double));
+        let elbo = -(&recon + &kl);
+        let mut measures = Measures::default();
+        for (name, values) in [("test/elbo", &elbo), ("test/recon", &recon), ("test/kl", &kl)] {
+            measures.add(name, values.mean(Kind::Double).double_value(&[]));
+        }
+        if effort == Effort::Full {
+            self.measure_fully(data, &elbo, &mut measures);
+        }
+        let binarisation = match self.config.binarisation {
+            Binarisation::None => "none: pixels as they are",
+            Binarisation::Dynamic => "dynamic: each batch drawn anew, the test images drawn once",
+        };
+        measures.note("binarisation", binarisation);
+        measures
+    }
+
+    fn encode(&self, x: &Tensor) -> Tensor {
+        let [mean, _] = self.posterior(x);
+        mean
+    }
+
+    fn decode(&self, code: &Tensor) -> Option<Tensor> {
+        let output = self.output(code);
+        let means = match self.config.likelihood {
+            Likelihood::Bernoulli => output.sigmoid(),
+            Likelihood::Gaussian => output.clamp(0.0, 1.0),
+        };
+        let [channels, rows, columns] = self.shape;
+        Some(means.view([-1, channels, rows, columns]))
+    }
+
+    fn sample(&self, n: usize) -> Option<Tensor> {
+        self.decode(&Tensor::randn([n as i64, self.config.latent_dim], (Kind::Float, self.device)))
+    }
+
+    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    fn save(&self) -> Snapshot<'_> {
+        Snapshot::default()
+            .value("means", &self.means.save())
+            .nest("encoder", self.encoder.save())
+            .nest("decoder", self.decoder.save())
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.means.load(from.value("means")?);
+        self.encoder.load(&from.nested("encoder")?)?;
+        self.decoder.load(&from.nested("decoder")?)
+    }
+}
+
+/// The encoder's layers and the decoder's, for images of `shape`.
+fn layers(config: &VaeConfig, shape: [i64; 3]) -> [Vec<Layer>; 2] {
+    let act = || Layer::Act(config.activation);
+    let channels = match config.architecture {
+        Architecture::Dense => &[],
+        Architecture::Conv => &config.channels[..],
+    };
+    let mut planes = vec![shape];
+    for &filters in channels {
+        let [_, rows, columns] = planes[planes.len() - 1];
+        planes.push([filters, (rows + 1) / 2, (columns + 1) / 2]);
+    }
+    let top = planes[planes.len() - 1];
+    let flat: i64 = top.iter().product();
+    let widths: Vec<i64> = [flat].into_iter().chain(config.hidden.iter().copied()).collect();
+    let widest = widths[widths.len() - 1];
+
+    let mut encoder = vec![];
+    for pair in planes.windows(2) {
+        let ([inputs, ..], [outputs, ..]) = (pair[0], pair[1]);
+        encoder.extend([Layer::Conv { inputs, outputs, kernel: 3, stride: 2, padding: 1 }, act()]);
+    }
+    encoder.push(Layer::Reshape(vec![flat]));
+    for pair in widths.windows(2) {
+        encoder.extend([Layer::Dense { inputs: pair[0], outputs: pair[1] }, act()]);
+    }
+    encoder.push(Layer::Dense { inputs: widest, outputs: 2 * config.latent_dim });
+
+    let mut decoder = vec![Layer::Dense { inputs: config.latent_dim, outputs: widest }];
+    for pair in widths.windows(2).rev() {
+        decoder.extend([act(), Layer::Dense { inputs: pair[1], outputs: pair[0] }]);
+    }
+    decoder.push(Layer::Reshape(top.to_vec()));
+    for pair in planes.windows(2).rev() {
+        let ([outputs, ..], [inputs, ..]) = (pair[0], pair[1]);
+        // It doubles rows and columns: where the convolution met an odd number, there is one too many, cut off at the end.
+        decoder.extend([act(), Layer::ConvTranspose { inputs, outputs, kernel: 4, stride: 2, padding: 1 }]);
+    }
+    [encoder, decoder]
+}
+
+/// Black or white pixels, each white with its gray level as the probability.
+fn binarised(x: &Tensor, rng: &mut Pcg32) -> Tensor {
+    let thresholds: Vec<f32> = (0..x.numel()).map(|_| rng.r#gen()).collect();
+    Tensor::from_slice(&thresholds).to_device(x.device()).view_as(x).less_tensor(x).to_kind(Kind::Float)
+}

@@ -1,0 +1,289 @@
+use super::*;
+use crate::generative::data::{Dataset, Split};
+use carom_agents::optim::to_vec;
+use safetensors::SafeTensors;
+use serde_json::json;
+
+/// Data with these images for both splits; `max` is the byte that stands for 1.0.
+fn data(shape: [usize; 3], max: u8, pixels: Vec<u8>) -> Data {
+    let split = Split::new(shape, pixels, vec![]);
+    let dataset = Dataset { name: "toy".to_string(), shape, max, n_classes: 0, train: split.clone(), test: split };
+    Data::new(&dataset, Device::Cpu)
+}
+
+/// `n` images of `shape` whose pixels are 0 or `max` by chance.
+fn noise(shape: [usize; 3], max: u8, n: usize) -> Data {
+    let mut rng = Pcg32::seed_from_u64(7);
+    let pixels = (0..n * shape.iter().product::<usize>()).map(|_| if rng.r#gen() { max } else { 0 }).collect();
+    data(shape, max, pixels)
+}
+
+fn vae(config: VaeConfig, data: &Data) -> Vae {
+    config.check().expect("settings of a test");
+    let task = ModelTask { data, total_steps: 100, device: Device::Cpu };
+    Vae::new(config, &task, &mut Pcg32::seed_from_u64(0))
+}
+
+/// Updates `steps` on all training images.
+fn fit(vae: &mut Vae, data: &Data, steps: std::ops::Range<u64>, lr: f64) {
+    for step in steps {
+        tch::manual_seed(step as i64);
+        let batch = Batch { x: data.train.first(usize::MAX), labels: None, step, lr };
+        vae.fit_batch(&batch).expect("finite losses");
+    }
+}
+
+fn evaluate(vae: &Vae, data: &Data, effort: Effort) -> Measures {
+    tch::manual_seed(1);
+    tch::no_grad(|| vae.evaluate(data, effort))
+}
+
+#[test]
+fn the_kl_divergence_is_the_integral() {
+    for (mean, log_var) in [(0.0, 0.0), (1.5, -1.0), (-0.7, 0.8)] {
+        let (step, sigma) = (1e-3, f64::exp(0.5 * log_var));
+        let log_density = |z: f64, mean: f64, sigma: f64| -0.5 * ((z - mean) / sigma).powi(2) - sigma.ln();
+        let integral: f64 = (-15_000..15_000)
+            .map(|i| {
+                let z = f64::from(i) * step;
+                let log_q = log_density(z, mean, sigma);
+                log_q.exp() / (2.0 * PI).sqrt() * (log_q - log_density(z, 0.0, 1.0)) * step
+            })
+            .sum();
+        // A second dimension, which agrees with the prior, adds nothing.
+        let tensors = [mean, log_var].map(|value| Tensor::from_slice2(&[[value, 0.0]]));
+        let kl = gaussian_kl(&tensors[0], &tensors[1]).double_value(&[0]);
+        assert!((kl - integral).abs() < 1e-6, "KL of N({mean}, exp {log_var}): {kl}, integral {integral}");
+    }
+}
+
+#[test]
+fn bernoulli_probabilities_sum_to_one_and_agree_with_a_case_by_hand() {
+    let logits = Tensor::from_slice(&[3.0_f64.ln(), -30.0, 0.0]);
+    let by_hand = log_bernoulli(&logits, &Tensor::from_slice(&[1.0, 0.0, 1.0])).double_value(&[]);
+    assert!((by_hand - (0.75_f64.ln() + 0.5_f64.ln())).abs() < 1e-6, "{by_hand}");
+    let all: Vec<f64> = (0..8).flat_map(|image| (0..3).map(move |pixel| f64::from(image >> pixel & 1))).collect();
+    let log_p = log_bernoulli(&logits, &Tensor::from_slice(&all).view([8, 3]));
+    assert!((log_p.exp().sum(Kind::Double).double_value(&[]) - 1.0).abs() < 1e-6);
+}
+
+#[test]
+fn samples_of_black_and_white_pixels_have_their_gray_level_as_mean() {
+    let x = Tensor::from_slice(&[0.0_f32, 0.25, 1.0]);
+    let drawn = binarised(&x.expand([20_000, 3], false), &mut Pcg32::seed_from_u64(3));
+    let means = to_vec(&drawn.mean_dim(0, false, Kind::Float));
+    assert_eq!((means[0], means[2]), (0.0, 1.0));
+    assert!((means[1] - 0.25).abs() < 0.01, "{means:?}");
+    assert!(to_vec(&drawn).iter().all(|&pixel| pixel == 0.0 || pixel == 1.0));
+}
+
+/// A linear decoder with orthogonal rows under Gaussian noise, whose ln p(x) and posterior are known: x ~ N(b, WᵀW + σ² 1), and
+/// z|x ~ N(W (x − b) / m, σ² / m), with m = |row of W|² + σ² (Tipping & Bishop 1999; Bishop 2006, section 12.2).
+struct Linear {
+    vae: Vae,
+    x: Tensor,
+    log_p: Vec<f64>,
+}
+
+impl Linear {
+    const WEIGHT: [[f32; 3]; 2] = [[0.5, 0.5, 0.0], [0.3, -0.3, 0.4]];
+    const BIAS: [f32; 3] = [0.1, 0.4, 0.6];
+    const SIGMA: f64 = 0.3;
+
+    /// With an encoder that is exact, but for `shift` added to its ln σ².
+    fn new(shift: f64) -> Self {
+        let data = data([1, 1, 3], 255, vec![0, 100, 255, 200, 30, 90, 255, 255, 0, 10, 130, 150]);
+        let config = VaeConfig {
+            hidden: vec![],
+            likelihood: Likelihood::Gaussian,
+            sigma: Self::SIGMA,
+            iwae_k: 5000,
+            ..VaeConfig::default()
+        };
+        let vae = vae(config, &data);
+        let x = data.test.first(4);
+        let (weight, bias) = (Tensor::from_slice2(&Self::WEIGHT), Tensor::from_slice(&Self::BIAS));
+        let variance = Self::SIGMA * Self::SIGMA;
+        let m = weight.square().sum_dim_intlist(-1, false, Kind::Float) + variance;
+        // `[3, 4]` and `[4]`: to both means, then to both log variances.
+        let to_mean = weight.tr() / &m;
+        let encoder_weight = Tensor::cat(&[&to_mean, &to_mean.zeros_like()], 1);
+        let log_var = (m.reciprocal() * variance).log() + shift;
+        let encoder_bias = Tensor::cat(&[-bias.unsqueeze(0).matmul(&to_mean).squeeze_dim(0), log_var], 0);
+        let set = |network: &Network, weight: &Tensor, bias: &Tensor| {
+            let params = Tensor::cat(&[weight.flatten(0, -1), bias.shallow_clone()], 0);
+            tch::no_grad(|| network.params().shallow_clone().copy_(&params));
+        };
+        set(&vae.decoder, &weight, &bias);
+        set(&vae.encoder, &encoder_weight, &encoder_bias);
+
+        let covariance = weight.tr().matmul(&weight) + Tensor::eye(3, (Kind::Float, Device::Cpu)) * variance;
+        let off = x.flatten(1, -1) - bias;
+        let squares = (off.matmul(&covariance.inverse()) * &off).sum_dim_intlist(-1, false, Kind::Float);
+        let constant = 3.0 * (2.0 * PI).ln() + covariance.det().log().double_value(&[]);
+        let log_p = to_vec(&squares).into_iter().map(|square| -0.5 * (f64::from(square) + constant)).collect();
+        Self { vae, x, log_p }
+    }
+
+    /// The mean over images of ln p(x), and of the `k`-sample bound, itself a mean of `repeats`.
+    fn bound(&self, k: i64, repeats: i64) -> (f64, f64) {
+        tch::manual_seed(5);
+        let sum: f64 =
+            (0..repeats).map(|_| self.vae.measure_bound(&self.x, k).mean(Kind::Double).double_value(&[])).sum();
+        (self.log_p.iter().sum::<f64>() / self.log_p.len() as f64, sum / repeats as f64)
+    }
+}
+
+#[test]
+fn with_the_exact_posterior_every_sample_is_the_likelihood() {
+    let linear = Linear::new(0.0);
+    let bounds = to_vec(&linear.vae.measure_bound(&linear.x, 1));
+    for (bound, exact) in bounds.into_iter().zip(&linear.log_p) {
+        assert!((f64::from(bound) - exact).abs() < 1e-4, "{bound} where ln p(x) is {exact}");
+    }
+}
+
+#[test]
+fn the_bound_grows_with_k_from_the_elbo_to_the_likelihood() {
+    let linear = Linear::new(1.2);
+    let terms = |_| linear.vae.elbo_terms(&linear.x).map(|term| term.mean(Kind::Double).double_value(&[]));
+    let elbo = -(0..2000).map(terms).map(|[recon, kl]| recon + kl).sum::<f64>() / 2000.0;
+    let (exact, one) = linear.bound(1, 2000);
+    let (_, ten) = linear.bound(10, 1000);
+    let (_, many) = linear.bound(5000, 4);
+    assert!((one - elbo).abs() < 0.05, "one sample {one}, ELBO {elbo}");
+    // Two dimensions lose ½ (e^1.2 − 1 − 1.2) each: KL of the encoder from the posterior.
+    assert!((exact - elbo - (1.2_f64.exp() - 2.2)).abs() < 0.05, "ELBO {elbo}, likelihood {exact}");
+    assert!(one + 0.3 < ten && ten + 0.05 < many, "{one}, {ten}, {many}");
+    assert!((many - exact).abs() < 0.02, "{many}, likelihood {exact}");
+}
+
+#[test]
+fn the_mean_of_the_kl_is_a_beta_of_one_over_the_width() {
+    let data = noise([1, 4, 4], 1, 8);
+    let fitted = |kl, beta| {
+        let mut vae = vae(VaeConfig { latent_dim: 4, hidden: vec![8], kl, beta, ..VaeConfig::default() }, &data);
+        fit(&mut vae, &data, 0..5, 1e-2);
+        to_vec(vae.encoder.params())
+    };
+    let mean = fitted(KlReduction::Mean, 1.0);
+    assert_eq!(mean, fitted(KlReduction::Sum, 0.25));
+    assert_ne!(mean, fitted(KlReduction::Sum, 1.0));
+}
+
+#[test]
+fn eight_images_are_learned_by_heart() {
+    let data = noise([1, 10, 10], 1, 8);
+    let small = VaeConfig { latent_dim: 4, hidden: vec![64], channels: vec![8, 16], ..VaeConfig::default() };
+    let cases = [
+        ("dense", small.clone()),
+        ("k = 5", VaeConfig { k: 5, ..small.clone() }),
+        ("conv", VaeConfig { architecture: Architecture::Conv, ..small }),
+    ];
+    for (name, config) in cases {
+        let mut vae = vae(config, &data);
+        let before = evaluate(&vae, &data, Effort::Curve).get("test/elbo").expect("a measure");
+        // Eight equally likely images known by heart have ln p(x) = −ln 8 = −2.1; fair coins −69.3.
+        fit(&mut vae, &data, 0..500, 1e-2);
+        let after = evaluate(&vae, &data, Effort::Curve).get("test/elbo").expect("a measure");
+        assert!(before < -60.0 && after > -8.0, "{name}: ELBO {before} before, {after} after");
+    }
+}
+
+#[test]
+fn gaussian_pixels_are_learned() {
+    let data = noise([1, 4, 4], 2, 8);
+    let config =
+        VaeConfig { latent_dim: 4, hidden: vec![32], likelihood: Likelihood::Gaussian, ..VaeConfig::default() };
+    let mut vae = vae(config, &data);
+    fit(&mut vae, &data, 0..400, 1e-2);
+    let x = data.test.first(8);
+    let recon = vae.decode(&vae.encode(&x)).expect("images");
+    let mse = (recon - x).square().mean(Kind::Float).double_value(&[]);
+    assert!(mse < 0.02, "mean squared error {mse} where σ² is 0.01 and no code at all leaves 0.25");
+}
+
+#[test]
+fn codes_and_images_of_all_sizes_have_their_shapes() {
+    for shape in [[1, 28, 28], [4, 10, 10], [1, 84, 84], [2, 9, 7]] {
+        let data = noise(shape, 1, 2);
+        for architecture in [Architecture::Dense, Architecture::Conv] {
+            let config = VaeConfig { latent_dim: 3, hidden: vec![5], architecture, ..VaeConfig::default() };
+            let vae = vae(config, &data);
+            let x = data.test.first(2);
+            let code = vae.encode(&x);
+            assert_eq!(code.size(), [2, 3]);
+            assert_eq!(vae.decode(&code).expect("images").size(), x.size());
+            let drawn = vae.sample(2).expect("images");
+            assert_eq!(drawn.size(), x.size());
+            let (low, high) = (drawn.min().double_value(&[]), drawn.max().double_value(&[]));
+            assert!(0.0 <= low && high <= 1.0, "{low}..{high}");
+        }
+    }
+}
+
+#[test]
+fn a_full_measurement_tells_the_bound_and_what_it_was_measured_on() {
+    let gray = data([1, 2, 2], 255, (0..48).map(|i| (i * 5) as u8).collect());
+    let config = VaeConfig {
+        hidden: vec![8],
+        binarisation: Binarisation::Dynamic,
+        iwae_k: 2100,
+        iwae_images: 5,
+        ..VaeConfig::default()
+    };
+    let vae = vae(config, &gray);
+    let images = || Tensor::cat(&vae.test_images(&gray, 5).collect::<Vec<_>>(), 0);
+    assert_eq!(images().size(), [12, 1, 2, 2]);
+    assert_eq!(to_vec(&images()), to_vec(&images()), "one draw of the test images");
+    assert!(to_vec(&images()).iter().all(|&pixel| pixel == 0.0 || pixel == 1.0));
+
+    let measures = evaluate(&vae, &gray, Effort::Full);
+    let value = |name| measures.get(name).unwrap_or_else(|| panic!("{name} is measured"));
+    assert!((value("test/elbo") + value("test/recon") + value("test/kl")).abs() < 1e-9);
+    assert!(value("test/iwae") > value("test/elbo") - 3.0 * value("test/iwae_se"));
+    assert!(value("test/iwae_se") > 0.0 && (0.0..=2.0).contains(&value("test/active_units")));
+    let json = measures.to_json();
+    assert_eq!(json["iwae_k"], json!("2100"));
+    assert_eq!(json["iwae_images"], json!("4 of 12 test images, the gain over the ELBO carried over to the rest"));
+    assert!(json["binarisation"].as_str().is_some_and(|fact| fact.starts_with("dynamic")));
+}
+
+#[test]
+fn a_code_that_says_nothing_has_no_active_units() {
+    let data = noise([1, 4, 4], 1, 8);
+    let vae = vae(VaeConfig { hidden: vec![8], iwae_k: 10, ..VaeConfig::default() }, &data);
+    assert_eq!(evaluate(&vae, &data, Effort::Full).get("test/active_units"), Some(2.0));
+    let _ = tch::no_grad(|| vae.encoder.params().shallow_clone().zero_());
+    assert_eq!(evaluate(&vae, &data, Effort::Full).get("test/active_units"), Some(0.0));
+}
+
+#[test]
+fn what_was_saved_goes_on_as_if_never_stopped() {
+    let data = noise([1, 4, 4], 1, 8);
+    let config = VaeConfig { hidden: vec![8], binarisation: Binarisation::Dynamic, ..VaeConfig::default() };
+    let mut first = vae(config.clone(), &data);
+    fit(&mut first, &data, 0..5, 1e-2);
+    let snapshot = first.save();
+    let bytes = safetensors::serialize(snapshot.tensors(), None).expect("arrays");
+    let state = snapshot.state().clone();
+    drop(snapshot);
+    let task = ModelTask { data: &data, total_steps: 100, device: Device::Cpu };
+    let mut second = Vae::new(config, &task, &mut Pcg32::seed_from_u64(99));
+    let arrays = SafeTensors::deserialize(&bytes).expect("arrays");
+    second.load(&Loaded::new(&arrays, &state)).expect("its own snapshot");
+    for vae in [&mut first, &mut second] {
+        fit(vae, &data, 5..8, 1e-2);
+    }
+    assert_eq!(first.stats(), second.stats());
+    for (one, other) in [(&first.encoder, &second.encoder), (&first.decoder, &second.decoder)] {
+        assert_eq!(to_vec(one.params()), to_vec(other.params()));
+    }
+}
+
+#[test]
+fn the_importance_weighted_bound_refuses_a_weight_of_the_kl() {
+    let config = VaeConfig { k: 5, beta: 0.5, ..VaeConfig::default() };
+    let error = config.check().expect_err("a beta").to_string();
+    assert!(error.contains("model.k is 5") && error.contains("model.beta=1"), "{error}");
+}
