@@ -176,7 +176,7 @@ const ROWS: i64 = 1000;
 /// Variance of a code's mean over the data above which its dimension counts as active (Burda et al. 2016, section 5.3).
 const ACTIVE: f64 = 0.01;
 /// Seed of the test images' binarisation: one test set for all runs.
-const BINARISATION_SEED: u64 = 0x6d6e_6973_74;
+const BINARISATION_SEED: u64 = 0x6d_6e69_7374;
 
 /// An encoder, a decoder, and what they are fitted by.
 pub struct Vae {
