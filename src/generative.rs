@@ -14,6 +14,7 @@ pub mod model;
 pub mod net;
 mod pca;
 mod random;
+mod rbm;
 pub mod registry;
 pub mod vae;
 

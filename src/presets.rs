@@ -63,9 +63,9 @@ pub fn find(name: &str, kind: Kind) -> Result<Preset> {
     }
 }
 
-/// The preset of an environment and an agent, where there is one.
-pub fn of(env: &str, agent: &str) -> Option<Preset> {
-    get(&format!("{}-{agent}", env.replace('/', "-")))
+/// The preset of an environment and an agent, or of data and a model, where there is one.
+pub fn of(task: &str, learner: &str) -> Option<Preset> {
+    get(&format!("{}-{learner}", task.replace('/', "-")))
 }
 
 fn get(name: &str) -> Option<Preset> {

@@ -7,6 +7,7 @@
 //! - [`eval`]: scores, and their names in JSON
 //! - [`trace`]: given actions, row by row and as a NumPy array
 //! - [`data`]: what a data set is, and own copies that are not what they should be
+//! - [`rbm`]: what two hidden units make of six films
 //! - [`watch`]: an episode as a GIF; what `watch` and `play` say without a terminal
 //! - [`mistakes`]: each likely mistake, its message, and nothing half-written
 
@@ -16,6 +17,7 @@ mod fit;
 mod help;
 mod mistakes;
 mod program;
+mod rbm;
 mod resume;
 mod trace;
 mod train;

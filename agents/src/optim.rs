@@ -206,14 +206,20 @@ impl TensorOptimizer {
 }
 
 /// All elements of a contiguous float tensor on the CPU.
-fn slice(tensor: &Tensor) -> &[f32] {
+///
+/// # Panics
+/// When it is anything else.
+pub fn slice(tensor: &Tensor) -> &[f32] {
     assert!(is_plain(tensor), "a contiguous float tensor on the CPU");
     // SAFETY: checked above; the storage lives as long as the tensor.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr() as *const f32, tensor.numel()) }
 }
 
 /// As [`slice`], to write to. Other handles on the same storage must not be in use.
-fn slice_mut(tensor: &mut Tensor) -> &mut [f32] {
+///
+/// # Panics
+/// When it is anything else.
+pub fn slice_mut(tensor: &mut Tensor) -> &mut [f32] {
     assert!(is_plain(tensor), "a contiguous float tensor on the CPU");
     // SAFETY: checked above; the callers own the tensor, and use no view of it meanwhile.
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr() as *mut f32, tensor.numel()) }

@@ -75,7 +75,8 @@ fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
         return Ok(writeln!(out, "{report}")?);
     }
     writeln!(out, "{model} on {data} (seed {seed}, update {})", session.progress.step)?;
-    Ok(out.write_all(super::fit::text(&measures).as_bytes())?)
+    out.write_all(super::fit::text(&measures).as_bytes())?;
+    Ok(out.write_all(session.model.report(&session.data).unwrap_or_default().as_bytes())?)
 }
 
 fn score(arguments: &Arguments, config: RunConfig) -> Result<()> {

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 /// Fit a generative model to images or to frames of an environment; leaves a run directory with its numbers and pictures
 ///
-/// Settings come from, the later over the earlier: the model's defaults, a preset, the file of --config, flags.
+/// Settings come from, the later over the earlier: the model's defaults, a preset (without --preset and --config the one called
+/// `<data>-<model>`, if there is one), the file of --config, flags.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -91,6 +92,7 @@ const EXAMPLES: &str = "Examples:
   carom fit ae --data mnist                               784-32-784, compression 24.5
   carom fit ae --data mnist --latent-dim 64 --set model.noise=0.3
   carom fit cnn-ae --data env:breakout
+  carom fit rbm --data movies                             two tastes in six films
   carom fit --preset NAME                                 a figure of the README";
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
@@ -144,6 +146,7 @@ pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome>
     let mut out = stdout().lock();
     writeln!(out, "{dir}: {step} updates in {time}")?;
     out.write_all(text(&session.evaluate(Effort::Curve)).as_bytes())?;
+    out.write_all(session.model.report(&session.data).unwrap_or_default().as_bytes())?;
     writeln!(out, "next: carom eval {dir} | carom plot {dir} --metric fit/loss")?;
     Ok(outcome)
 }
@@ -160,7 +163,14 @@ pub(super) fn text(measures: &Measures) -> String {
 impl Arguments {
     /// What was asked for, from the weakest to the strongest.
     fn layers(&self) -> Result<Vec<FitLayer>> {
-        let preset = self.preset.as_deref().map(|name| presets::find(name, Kind::Fit)).transpose()?;
+        let preset = match (&self.preset, &self.config, &self.data, &self.model) {
+            (Some(name), ..) => Some(presets::find(name, Kind::Fit)?),
+            (None, None, Some(data), Some(model)) => presets::of(data, model),
+            _ => None,
+        };
+        if let Some(preset) = preset.filter(|_| self.preset.is_none()) {
+            eprintln!("using preset {}", preset.name);
+        }
         let preset =
             preset.map(|preset| FitLayer::from_toml(preset.text, &format!("preset {}", preset.name))).transpose()?;
         let file = self.config.as_deref().map(FitLayer::from_file).transpose()?;

@@ -64,6 +64,11 @@ impl Images {
         self.len() == 0
     }
 
+    /// Whether every pixel is 0 or 1.
+    pub fn is_binary(&self) -> bool {
+        self.max == 1.0
+    }
+
     /// Images `indices` (`i64 [B]`) as floats in 0..=1.
     pub fn gather(&self, indices: &Tensor) -> Tensor {
         self.scaled(&self.pixels.index_select(0, indices))

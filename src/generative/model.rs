@@ -114,6 +114,11 @@ pub trait Model {
     /// When one cannot be written.
     fn draw(&self, data: &Data, dir: &Path) -> Result<()>;
 
+    /// What the model found, in words, where the data are small enough to say it.
+    fn report(&self, _data: &Data) -> Option<String> {
+        None
+    }
+
     /// All that is needed to go on exactly as if fitting had never stopped.
     fn save(&self) -> Snapshot<'_>;
 

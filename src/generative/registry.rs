@@ -8,6 +8,7 @@ use super::model::Model;
 use super::pca::{PcaConfig, PcaModel};
 use super::random::{Random, RandomConfig};
 use super::vae::{Vae, VaeConfig};
+use super::rbm::{Rbm, RbmConfig};
 use crate::human::nearest;
 use anyhow::{Context, Result, anyhow, bail};
 use rand_pcg::Pcg32;
@@ -84,6 +85,9 @@ pub const MODELS: &[ModelEntry] = &[
         "variational autoencoder, by its ELBO or the importance-weighted bound",
         |settings, task, rng| Ok(Box::new(Vae::new(parse(settings)?, task, rng))),
     ),
+    entry::<RbmConfig>("rbm", "restricted Boltzmann machine with 500 hidden units", |settings, task, rng| {
+        Ok(Box::new(Rbm::new(&parse(settings)?, task, rng)?))
+    }),
 ];
 
 const fn entry<C: ModelConfig>(

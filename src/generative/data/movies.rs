@@ -19,6 +19,9 @@ pub const ROWS: [[u8; 6]; 6] = [
     [0, 0, 1, 1, 1, 0],
 ];
 
+/// The two tastes, and the films that belong to each, as indices of [`TITLES`]. LOTR 3 belongs to both.
+pub const GROUPS: [(&str, [usize; 3]); 2] = [("fantasy", [0, 1, 2]), ("Oscar winners", [2, 3, 4])];
+
 /// The six rows, to fit and to judge by alike: `[1, 1, 6]`, no labels.
 pub fn dataset() -> Dataset {
     let shape = [1, 1, TITLES.len()];

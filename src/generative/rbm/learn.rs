@@ -1,0 +1,235 @@
+//! Contrastive divergence: the gradient of the log-likelihood with the model's expectation taken from short Gibbs chains.
+
+use super::energy::Energy;
+use super::units::{self, Noise};
+use carom_agents::optim::{read_tensor, slice, slice_mut, to_vec};
+use carom_agents::{Loaded, Snapshot, SnapshotError};
+use multiversion::multiversion;
+use tch::{Device, Kind, Tensor};
+
+/// How the model's expectation is estimated, and how the parameters follow the gradient.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// k, the Gibbs steps of an update.
+    pub gibbs_steps: u64,
+    /// Whether chains go on from update to update (Tieleman 2008) or start at the data (Hinton 2002).
+    pub persistent: bool,
+    /// Share of the last step that the next one repeats.
+    pub momentum: f64,
+    /// Share of the weights that the gradient takes off.
+    pub weight_decay: f64,
+    /// Whether both layers are centred at their means.
+    pub centring: bool,
+}
+
+/// Share of a new batch in the running mean of the hidden units (Melchior et al. 2016, section 4).
+const OFFSET_RATE: f64 = 0.01;
+
+/// What the updates carry on besides the parameters.
+#[derive(Debug)]
+pub struct Learner {
+    rule: Rule,
+    /// Hidden states of the Gibbs chains, `[n_chains, H]`: where persistent chains stand, else the last that began at data.
+    pub chains: Tensor,
+    /// μ and λ: what the units are centred at, `[V]` and `[H]`.
+    offsets: [Tensor; 2],
+    /// The last steps of weight, visible and hidden bias.
+    steps: [Tensor; 3],
+    buffers: Buffers,
+}
+
+/// Room for one batch. Rows of data stand over rows of the model, so that one product gives both sides of the gradient.
+#[derive(Debug)]
+struct Buffers {
+    /// `[B + C, V]`: states, later centred.
+    visible: Tensor,
+    /// `[B + C, H]`: means, later centred and weighted.
+    hidden: Tensor,
+    /// `[C, V]`: means of the chains' visible units.
+    chain_means: Tensor,
+    /// `[C, H]`: states of the chains' hidden units.
+    chain_states: Tensor,
+    /// `[V, H]`.
+    gradient: Tensor,
+}
+
+impl Buffers {
+    fn new(energy: &Energy, n_data: i64, n_chains: i64) -> Self {
+        let zeros = |rows, columns| Tensor::zeros([rows, columns], (Kind::Float, energy.weight.device()));
+        let (n_visible, n_hidden) = (energy.n_visible(), energy.n_hidden());
+        Self {
+            visible: zeros(n_data + n_chains, n_visible),
+            hidden: zeros(n_data + n_chains, n_hidden),
+            chain_means: zeros(n_chains, n_visible),
+            chain_states: zeros(n_chains, n_hidden),
+            gradient: zeros(n_visible, n_hidden),
+        }
+    }
+
+    fn fits(&self, n_data: i64, n_chains: i64) -> bool {
+        self.visible.size()[0] == n_data + n_chains && self.chain_means.size()[0] == n_chains
+    }
+}
+
+impl Learner {
+    /// Begins with `chains [n_chains, H]` and the visible units' mean over the data, `[V]`.
+    pub fn new(rule: Rule, energy: &Energy, chains: Tensor, visible_mean: &Tensor) -> Self {
+        let hidden_mean = energy.hidden_means(&visible_mean.unsqueeze(0)).squeeze_dim(0);
+        let offsets = match rule.centring {
+            true => [visible_mean.copy(), hidden_mean],
+            false => [visible_mean.zeros_like(), hidden_mean.zeros_like()],
+        };
+        let steps = [&energy.weight, &energy.visible_bias, &energy.hidden_bias].map(Tensor::zeros_like);
+        Self { rule, chains, offsets, steps, buffers: Buffers::new(energy, 1, 1) }
+    }
+
+    /// One update on `data`, `[B, V]`: visible states, or means that stand for them. Gives the mean of −F over the chains' ends less that over
+    /// the data; its gradient is what was descended.
+    pub fn update(&mut self, energy: &mut Energy, data: &Tensor, lr: f64, noise: &mut Noise) -> f64 {
+        let n_data = data.size()[0];
+        let n_chains = if self.rule.persistent { self.chains.size()[0] } else { n_data };
+        if !self.buffers.fits(n_data, n_chains) {
+            self.buffers = Buffers::new(energy, n_data, n_chains);
+        }
+        let n = [n_data, n_chains];
+        let contrast = self.fill(energy, data, n, noise);
+        if contrast.is_finite() {
+            self.descend(energy, n, lr);
+        }
+        contrast
+    }
+
+    /// Fills the buffers with visible states and hidden means, of the data and of the chains' ends; returns as
+    /// [`Learner::update`].
+    fn fill(&mut self, energy: &Energy, data: &Tensor, [n_data, n_chains]: [i64; 2], noise: &mut Noise) -> f64 {
+        let buffers = &mut self.buffers;
+        let mut v = buffers.visible.narrow(0, 0, n_data);
+        v.copy_(data);
+        let mut h = buffers.hidden.narrow(0, 0, n_data);
+        let _ = v.mm_out(&h, &energy.weight);
+        let of_data = mean(&energy.log_unnormalised_given(&v, &h));
+        let states = &mut buffers.chain_states;
+        if self.rule.persistent {
+            units::means(&mut h, 1.0, &energy.hidden_bias);
+            states.copy_(&self.chains);
+        } else {
+            units::draw(&mut h, 1.0, &energy.hidden_bias, states, noise);
+        }
+
+        let mut v = buffers.visible.narrow(0, n_data, n_chains);
+        let mut h = buffers.hidden.narrow(0, n_data, n_chains);
+        let mut of_chains = 0.0;
+        for step in 1..=self.rule.gibbs_steps {
+            energy.draw_visible(states, 1.0, &energy.visible_bias, &mut buffers.chain_means, &mut v, noise);
+            let _ = v.mm_out(&h, &energy.weight);
+            if step == self.rule.gibbs_steps {
+                of_chains = mean(&energy.log_unnormalised_given(&v, &h));
+            }
+            units::draw(&mut h, 1.0, &energy.hidden_bias, states, noise);
+        }
+        let kept = n_chains.min(self.chains.size()[0]);
+        self.chains.narrow(0, 0, kept).copy_(&states.narrow(0, 0, kept));
+        of_chains - of_data
+    }
+
+    /// Turns the buffers into the gradient and follows it.
+    ///
+    /// Centred at μ and λ, ∇W = ⟨(v − μ)(h − λ)ᵀ⟩_data − ⟨(v − μ)(h − λ)ᵀ⟩_model, ∇b = ⟨v⟩_data − ⟨v⟩_model − ∇W λ,
+    /// ∇c = ⟨h⟩_data − ⟨h⟩_model − ∇Wᵀ μ (Montavon & Müller 2012, written for the parameters of the usual energy by Melchior
+    /// et al. 2016, equations 21 to 23). Without centring μ and λ are 0.
+    fn descend(&mut self, energy: &mut Energy, [n_data, n_chains]: [i64; 2], lr: f64) {
+        let Buffers { visible, hidden, gradient, .. } = &mut self.buffers;
+        let [mu, lambda] = &mut self.offsets;
+        if self.rule.centring {
+            let h_mean = hidden.narrow(0, 0, n_data).mean_dim(0, false, Kind::Float);
+            *lambda += (h_mean - &*lambda) * OFFSET_RATE;
+            *visible -= &*mu;
+            *hidden -= &*lambda;
+        }
+        let mut of_chains = hidden.narrow(0, n_data, n_chains);
+        of_chains *= -(n_data as f64) / n_chains as f64;
+        let _ = visible.tr().mm_out(gradient, hidden);
+
+        let share = 1.0 / n_data as f64;
+        let signs = Tensor::cat(
+            &[
+                Tensor::full([n_data], share, (Kind::Float, visible.device())),
+                Tensor::full([n_chains], -1.0 / n_chains as f64, (Kind::Float, visible.device())),
+            ],
+            0,
+        );
+        let mut d_visible = visible.tr().mv(&signs);
+        let mut d_hidden = hidden.sum_dim_intlist(0, false, Kind::Float) * share;
+        if self.rule.centring {
+            d_visible -= gradient.mv(lambda) * share;
+            d_hidden -= gradient.tr().mv(mu) * share;
+        }
+        let [weight_step, visible_step, hidden_step] = &mut self.steps;
+        let Rule { momentum, weight_decay, .. } = self.rule;
+        follow(&mut energy.weight, weight_step, gradient, [momentum, lr * share, lr * weight_decay]);
+        follow(&mut energy.visible_bias, visible_step, &d_visible, [momentum, lr, 0.0]);
+        follow(&mut energy.hidden_bias, hidden_step, &d_hidden, [momentum, lr, 0.0]);
+    }
+
+    /// μ and λ of the last update.
+    #[cfg(test)]
+    pub fn offsets(&self) -> &[Tensor; 2] {
+        &self.offsets
+    }
+
+    /// Chains, offsets and last steps.
+    pub fn save(&self) -> Snapshot<'static> {
+        let named = self.named();
+        named.into_iter().fold(Snapshot::default(), |to, (name, tensor)| to.owned_array(name, &to_vec(tensor)))
+    }
+
+    /// Takes up what [`Learner::save`] gave.
+    ///
+    /// # Errors
+    /// When a part is missing or of another size.
+    pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        let [mu, lambda] = &mut self.offsets;
+        let [weight, visible, hidden] = &mut self.steps;
+        read_tensor(from, "chains", &mut self.chains)?;
+        read_tensor(from, "visible_offset", mu)?;
+        read_tensor(from, "hidden_offset", lambda)?;
+        read_tensor(from, "weight_step", weight)?;
+        read_tensor(from, "visible_step", visible)?;
+        read_tensor(from, "hidden_step", hidden)
+    }
+
+    fn named(&self) -> [(&'static str, &Tensor); 6] {
+        [
+            ("chains", &self.chains),
+            ("visible_offset", &self.offsets[0]),
+            ("hidden_offset", &self.offsets[1]),
+            ("weight_step", &self.steps[0]),
+            ("visible_step", &self.steps[1]),
+            ("hidden_step", &self.steps[2]),
+        ]
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// `step = momentum step + rate gradient − decay param`, and `param += step` (Hinton 2010, sections 9 and 10).
+fn follow(param: &mut Tensor, step: &mut Tensor, gradient: &Tensor, [momentum, rate, decay]: [f64; 3]) {
+    if param.device() == Device::Cpu {
+        let factors = [momentum, rate, decay].map(|factor| factor as f32);
+        follow_pass(slice_mut(param), slice_mut(step), slice(gradient), factors);
+    } else {
+        *step *= momentum;
+        *step += gradient * rate - &*param * decay;
+        *param += &*step;
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+fn follow_pass(param: &mut [f32], step: &mut [f32], gradient: &[f32], [momentum, rate, decay]: [f32; 3]) {
+    for ((param, step), gradient) in param.iter_mut().zip(step).zip(gradient) {
+        *step = momentum * *step + rate * gradient - decay * *param;
+        *param += *step;
+    }
+}

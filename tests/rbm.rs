@@ -1,0 +1,23 @@
+//! What two hidden units make of six films.
+
+use crate::program::Program;
+
+#[test]
+fn six_films_have_two_tastes() {
+    let program = Program::new();
+    let fitted = program.succeed("fit rbm --data movies --out run");
+    let likelihood = |line: &str| line.split_whitespace().last().and_then(|number| number.parse::<f64>().ok());
+    let found = fitted.lines().find(|line| line.starts_with("test/log_likelihood "));
+    assert!(found.and_then(likelihood).is_some_and(|found| found > -1.40), "{fitted}");
+    for expected in
+        ["test/log_likelihood_bound  -1.32966", "Harry Potter", "unit 1 found: ", "unit 2 found: ", "LOTR 3 "]
+    {
+        assert!(fitted.contains(expected), "{expected}: {fitted}");
+    }
+    let measured = program.succeed("eval run --json");
+    let measured: serde_json::Value = serde_json::from_str(&measured).expect("JSON");
+    for name in ["test/log_likelihood", "test/log_likelihood_bound", "test/ais", "test/ais_se", "test/reverse_ais"] {
+        assert!(measured[name].is_f64(), "{name}: {measured}");
+    }
+    assert!(measured["binarisation"].is_string(), "{measured}");
+}
