@@ -4,6 +4,7 @@
 //! One loop ([`fit`]) fits them all, in the run directory that agents have.
 
 mod autoencoder;
+pub mod classifier;
 pub mod config;
 pub mod data;
 pub mod fit;

@@ -2,7 +2,7 @@
 
 use super::data::Source;
 use super::data::frames::default_n_frames;
-use super::registry::{self, Settings};
+use super::registry::{self, ModelEntry, Settings};
 use crate::config::{Device, check_keys, parse_assignments};
 use anyhow::{Context, Result, anyhow, ensure};
 use carom_envs::registry as envs;
@@ -139,7 +139,7 @@ impl FitConfig {
         let model = merged.model.ok_or_else(|| anyhow!("which model? (`carom list models` shows all)"))?;
         let data =
             merged.data.ok_or_else(|| anyhow!("which data? e.g. --data mnist (`carom fit --help` tells more)"))?;
-        let recipe = registry::find(&model)?.recipe;
+        let ModelEntry { recipe, lr_schedule, .. } = *registry::find(&model)?;
         let source: Source = data.parse()?;
         let (env_settings, n_frames) = of_env(&source, merged.env_settings, merged.n_frames)?;
         let config = Self {
@@ -153,7 +153,7 @@ impl FitConfig {
             steps: merged.steps,
             batch_size: merged.batch_size.unwrap_or(recipe.batch_size),
             lr: merged.lr.unwrap_or(recipe.lr),
-            lr_schedule: merged.lr_schedule.unwrap_or_default(),
+            lr_schedule: merged.lr_schedule.unwrap_or(lr_schedule),
             seed: merged.seed.unwrap_or(0),
             device: merged.device.unwrap_or_default(),
             threads: merged.threads.unwrap_or(1),

@@ -56,16 +56,25 @@ impl FitSession {
     /// When the data cannot be had, the model cannot be fitted to them, or the device is not there.
     pub fn new(config: FitConfig) -> Result<Self> {
         let device = device::open(config.device)?;
-        tch::set_num_threads(config.threads as i32);
         let (dataset, n_env_steps) = dataset(&config)?;
         let data = Data::new(&dataset, device);
+        Ok(Self { n_env_steps, ..Self::on(config, data)? })
+    }
+
+    /// As [`FitSession::new`], to data that are here already.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn on(config: FitConfig, data: Data) -> Result<Self> {
+        let device = device::open(config.device)?;
+        tch::set_num_threads(config.threads as i32);
         ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.data);
         let total_steps = total_steps(&config, &data);
         let task = ModelTask { data: &data, total_steps, device };
         let mut rng = Seeds::new(config.seed).stream("init");
         tch::manual_seed(rng.next_u32().into());
         let model = registry::make(&config.model, &config.model_settings, &task, &mut rng)?;
-        Ok(Self { config, data, model, progress: FitProgress::default(), n_env_steps })
+        Ok(Self { config, data, model, progress: FitProgress::default(), n_env_steps: 0 })
     }
 
     /// Updates of the whole fit.

@@ -47,6 +47,12 @@ impl Data {
         self.train.pixels.device()
     }
 
+    /// The same data once more, without copying a pixel.
+    pub fn share(&self) -> Self {
+        let Self { shape, n_classes, .. } = *self;
+        Self { name: self.name.clone(), shape, n_classes, train: self.train.share(), test: self.test.share() }
+    }
+
     /// Numbers in one image.
     pub fn n_pixels(&self) -> i64 {
         self.shape.iter().product()
@@ -67,6 +73,11 @@ impl Images {
     /// Whether every pixel is 0 or 1.
     pub fn is_binary(&self) -> bool {
         self.max == 1.0
+    }
+
+    fn share(&self) -> Self {
+        let labels = self.labels.as_ref().map(Tensor::shallow_clone);
+        Self { pixels: self.pixels.shallow_clone(), labels, max: self.max }
     }
 
     /// Images `indices` (`i64 [B]`) as floats in 0..=1.

@@ -179,3 +179,12 @@ impl Means {
         self.sums = sums;
     }
 }
+
+/// Brings all that `from` would save to `to`, as by a checkpoint.
+#[cfg(test)]
+pub(super) fn copy(from: &dyn Model, to: &mut dyn Model) {
+    let snapshot = from.save();
+    let arrays = safetensors::serialize(snapshot.tensors(), None).expect("named arrays");
+    let arrays = safetensors::SafeTensors::deserialize(&arrays).expect("arrays just written");
+    to.load(&Loaded::new(&arrays, snapshot.state())).expect("the same model");
+}

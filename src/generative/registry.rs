@@ -3,6 +3,8 @@
 //! A model is one entry of [`MODELS`]: its name, what it is, the type of its settings and its constructor.
 
 use super::autoencoder::{AeConfig, Autoencoder, CnnAeConfig};
+use super::classifier::{Classifier, ClassifierConfig};
+use super::config::Schedule;
 use super::images::Data;
 use super::model::Model;
 use super::pca::{PcaConfig, PcaModel};
@@ -36,6 +38,9 @@ pub trait ModelConfig: Default + Serialize + DeserializeOwned {
     /// How the model is fitted where nothing else is said.
     const RECIPE: Recipe;
 
+    /// How the learning rate changes along the fit where nothing else is said.
+    const LR_SCHEDULE: Schedule = Schedule::Constant;
+
     /// Refuses values outside their ranges, which types do not say.
     ///
     /// # Errors
@@ -62,6 +67,8 @@ pub struct ModelEntry {
     pub summary: &'static str,
     /// How it is fitted where nothing else is said.
     pub recipe: Recipe,
+    /// How its learning rate changes along the fit where nothing else is said.
+    pub lr_schedule: Schedule,
     resolve: fn(&Settings) -> Result<Settings>,
     make: fn(&Settings, &ModelTask, &mut Pcg32) -> Result<Box<dyn Model>>,
 }
@@ -88,6 +95,11 @@ pub const MODELS: &[ModelEntry] = &[
     entry::<RbmConfig>("rbm", "restricted Boltzmann machine with 500 hidden units", |settings, task, rng| {
         Ok(Box::new(Rbm::new(&parse(settings)?, task, rng)?))
     }),
+    entry::<ClassifierConfig>(
+        "classifier",
+        "small convolutional classifier, whose features judge samples",
+        |settings, task, rng| Ok(Box::new(Classifier::new(&parse(settings)?, task, rng)?)),
+    ),
 ];
 
 const fn entry<C: ModelConfig>(
@@ -95,7 +107,7 @@ const fn entry<C: ModelConfig>(
     summary: &'static str,
     make: fn(&Settings, &ModelTask, &mut Pcg32) -> Result<Box<dyn Model>>,
 ) -> ModelEntry {
-    ModelEntry { name, summary, recipe: C::RECIPE, resolve: resolve_as::<C>, make }
+    ModelEntry { name, summary, recipe: C::RECIPE, lr_schedule: C::LR_SCHEDULE, resolve: resolve_as::<C>, make }
 }
 
 /// The entry of model `name`.

@@ -1,0 +1,317 @@
+//! A small convolutional classifier, whose features judge the images that other models make.
+//!
+//! Fréchet and kernel distances, precision and recall are measured between features of a network that knows the data. On digits
+//! an Inception network trained on photographs knows less than this one, which takes seconds an epoch: three convolutions of
+//! stride 2 (5×5, 3×3, 3×3 with 16, 32 and 64 filters), a dense layer of [`ClassifierConfig::latent_dim`] units, whose
+//! activations are the features, and one of logits. Each training image is seen turned, shifted and scaled a little.
+
+use super::config::Schedule;
+use super::fit::FitProgress;
+use super::images::Data;
+use super::model::{Batch, Effort, FitError, Means, Measures, Model};
+use super::net::{Activation, Layer, Network, descend};
+use super::registry::{ModelConfig, ModelTask, Recipe};
+use crate::run::{self, Config};
+use anyhow::{Result, bail, ensure};
+use carom_agents::optim::{OptimConfig, Rule, to_vec};
+use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use carom_envs::Seeds;
+use rand_pcg::Pcg32;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// Settings of `classifier`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClassifierConfig {
+    /// Width of the layer before the logits: the features.
+    pub latent_dim: i64,
+    /// Share of the target probability that is spread over all classes (Szegedy et al. 2016).
+    pub label_smoothing: f64,
+    /// Training images are turned by up to so many degrees, either way.
+    pub rotation_deg: f64,
+    /// Training images are shifted by up to this share of their side, in any direction.
+    pub shift: f64,
+    /// Training images are scaled by up to this share, up or down.
+    pub zoom: f64,
+}
+
+impl Default for ClassifierConfig {
+    fn default() -> Self {
+        Self { latent_dim: 64, label_smoothing: 0.1, rotation_deg: 12.0, shift: 0.06, zoom: 0.12 }
+    }
+}
+
+impl ModelConfig for ClassifierConfig {
+    const RECIPE: Recipe = Recipe { epochs: 10, batch_size: 128, lr: 3e-3 };
+    const LR_SCHEDULE: Schedule = Schedule::Cosine;
+
+    fn check(&self) -> Result<()> {
+        ensure!(self.latent_dim > 0, "model.latent_dim is {}: expected a number above 0", self.latent_dim);
+        let shares = [("label_smoothing", self.label_smoothing), ("shift", self.shift), ("zoom", self.zoom)];
+        for (key, share) in shares {
+            ensure!((0.0..1.0).contains(&share), "model.{key} is {share}: expected a number from 0 to below 1");
+        }
+        let turn = self.rotation_deg;
+        ensure!((0.0..=180.0).contains(&turn), "model.rotation_deg is {turn}: expected a number in 0..=180");
+        Ok(())
+    }
+}
+
+/// Filters of the three convolutions.
+const FILTERS: [i64; 3] = [16, 32, 64];
+
+/// A network that tells classes apart.
+pub struct Classifier {
+    config: ClassifierConfig,
+    n_classes: i64,
+    /// Images to features.
+    body: Network,
+    /// Features to logits.
+    head: Network,
+    means: Means,
+}
+
+impl Classifier {
+    /// A classifier that knows nothing yet.
+    ///
+    /// # Errors
+    /// When the data have fewer than two classes.
+    pub fn new(config: &ClassifierConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        Self::of(config, task.data.shape, task.data.n_classes, task.device, rng)
+    }
+
+    /// As [`Classifier::new`], of images `[channels, rows, columns]`.
+    fn of(
+        config: &ClassifierConfig,
+        [channels, rows, columns]: [i64; 3],
+        n_classes: i64,
+        device: Device,
+        rng: &mut Pcg32,
+    ) -> Result<Self> {
+        ensure!(n_classes >= 2, "a classifier needs labels of two classes or more, and these data have {n_classes}");
+        let act = || Layer::Act(Activation::Relu);
+        let [first, second, third] = FILTERS;
+        let conv = |inputs, outputs, kernel| Layer::Conv { inputs, outputs, kernel, stride: 2, padding: kernel / 2 };
+        // 28, 14, 7, 4: what three strides of 2 leave of a side.
+        let [rows, columns] = [rows, columns].map(|side| (0..3).fold(side, |side, _| (side + 1) / 2));
+        let flat = third * rows * columns;
+        let body = vec![
+            conv(channels, first, 5),
+            act(),
+            conv(first, second, 3),
+            act(),
+            conv(second, third, 3),
+            act(),
+            Layer::Reshape(vec![flat]),
+            Layer::Dense { inputs: flat, outputs: config.latent_dim },
+            act(),
+        ];
+        let head = vec![Layer::Dense { inputs: config.latent_dim, outputs: n_classes }];
+        let mut network = |layers| Network::new(layers, OptimConfig::of(Rule::Adam), device, rng);
+        let (body, head) = (network(body), network(head));
+        Ok(Self { config: config.clone(), n_classes, body, head, means: Means::new(&["fit/loss", "fit/accuracy"]) })
+    }
+
+    /// The classifier fitted in the run `dir`, of images `[channels, rows, columns]`.
+    ///
+    /// # Errors
+    /// When `dir` is no run of a classifier, has no checkpoint, or is of other images or classes.
+    pub fn open(dir: &Path, shape: [i64; 3], n_classes: i64, device: Device) -> Result<Self> {
+        let Config::Fit(config) = run::config(dir)? else { bail!("{} is no fit of a classifier", dir.display()) };
+        let model = &config.model;
+        ensure!(model == "classifier", "{} is a fitted {model}, not a classifier", dir.display());
+        let settings = ClassifierConfig::deserialize(&config.model_settings)?;
+        let checkpoint = run::checkpoint::newest::<FitProgress>(dir)?;
+        let mut classifier = Self::of(&settings, shape, n_classes, device, &mut Seeds::new(0).stream("init"))?;
+        checkpoint.load(|learned| Ok(classifier.load(learned)?))?;
+        Ok(classifier)
+    }
+
+    /// Features `[B, latent_dim]` and the most probable classes `i64 [B]` of images `[B, channels, rows, columns]`.
+    pub fn judge(&self, x: &Tensor) -> (Tensor, Tensor) {
+        let features = self.body.forward(x);
+        let classes = self.head.forward(&features).argmax(1, false);
+        (features, classes)
+    }
+
+    /// How many classes it tells apart.
+    pub fn n_classes(&self) -> i64 {
+        self.n_classes
+    }
+
+    /// SHA-256 over all weights, so that figures judged by different classifiers are not taken for comparable.
+    pub fn sha256(&self) -> String {
+        let mut hasher = Sha256::new();
+        for network in [&self.body, &self.head] {
+            for value in to_vec(network.params()) {
+                hasher.update(value.to_le_bytes());
+            }
+        }
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The images turned, shifted and scaled, each by its own random amounts.
+    fn augment(&self, x: &Tensor) -> Tensor {
+        let ClassifierConfig { rotation_deg, shift, zoom, .. } = self.config;
+        if rotation_deg == 0.0 && shift == 0.0 && zoom == 0.0 {
+            return x.shallow_clone();
+        }
+        let n = x.size()[0];
+        let uniform = |largest: f64| (Tensor::rand([n], (Kind::Float, x.device())) * 2.0 - 1.0) * largest;
+        let (angle, scale) = (uniform(rotation_deg.to_radians()), uniform(zoom) + 1.0);
+        // Of the grid, a side is 2 long.
+        let (right, down) = (uniform(2.0 * shift), uniform(2.0 * shift));
+        let (cos, sin) = (angle.cos() * &scale, angle.sin() * &scale);
+        let rows = [Tensor::stack(&[&cos, &-&sin, &right], 1), Tensor::stack(&[&sin, &cos, &down], 1)];
+        let grid = Tensor::affine_grid_generator(&Tensor::stack(&rows, 1), x.size(), false);
+        // Bilinear, with zeros around the image.
+        x.grid_sampler(&grid, 0, 0, false)
+    }
+}
+
+impl Model for Classifier {
+    fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError> {
+        let labels = batch.labels.as_ref().expect("data with classes have labels");
+        let logits = self.head.forward(&self.body.forward(&self.augment(&batch.x)));
+        let smoothing = self.config.label_smoothing;
+        let loss = logits.cross_entropy_loss::<Tensor>(labels, None, tch::Reduction::Mean, -100, smoothing);
+        let hits = logits.argmax(1, false).eq_tensor(labels).to_kind(Kind::Float).mean(Kind::Float);
+        self.means.add("fit/loss", loss.double_value(&[]), batch.step)?;
+        self.means.add("fit/accuracy", hits.double_value(&[]), batch.step)?;
+        descend(&loss, &mut [&mut self.body, &mut self.head], batch.lr);
+        Ok(())
+    }
+
+    fn stats(&mut self) -> Vec<Stat> {
+        self.means.take()
+    }
+
+    fn evaluate(&self, data: &Data, _effort: Effort) -> Measures {
+        let n = data.test.len();
+        let labels = data.test.first_labels(n).expect("data with classes have labels");
+        let predicted: Vec<Tensor> = data.test.chunks(1000).map(|x| self.judge(&x).1).collect();
+        let hits = Tensor::cat(&predicted, 0).eq_tensor(&labels).sum(Kind::Int64).int64_value(&[]);
+        let mut measures = Measures::default();
+        measures.add("test/accuracy", hits as f64 / n as f64);
+        measures.note("classifier", self.sha256());
+        measures
+    }
+
+    fn encode(&self, x: &Tensor) -> Tensor {
+        self.body.forward(x)
+    }
+
+    fn decode(&self, _code: &Tensor) -> Option<Tensor> {
+        None
+    }
+
+    fn sample(&self, _n: usize) -> Option<Tensor> {
+        None
+    }
+
+    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    fn save(&self) -> Snapshot<'_> {
+        Snapshot::default()
+            .value("means", &self.means.save())
+            .nest("body", self.body.save())
+            .nest("head", self.head.save())
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.means.load(from.value("means")?);
+        self.body.load(&from.nested("body")?)?;
+        self.head.load(&from.nested("head")?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generative::data::{Dataset, Split};
+
+    /// Sixteen images of 8×8 of two classes: bright above, bright below.
+    fn halves() -> Data {
+        let image = |label: usize, idx: usize| {
+            (0..64).map(move |pixel| if (pixel / 32 == label) == (pixel % 7 != idx % 7) { 255 } else { 0 })
+        };
+        let pixels = (0..16).flat_map(|idx| image(idx % 2, idx)).collect::<Vec<u8>>();
+        let split = Split::new([1, 8, 8], pixels, (0..16).map(|idx| idx % 2).collect());
+        let dataset = Dataset {
+            name: "halves".to_owned(),
+            shape: [1, 8, 8],
+            max: 255,
+            n_classes: 2,
+            train: split.clone(),
+            test: split,
+        };
+        Data::new(&dataset, Device::Cpu)
+    }
+
+    fn classifier(config: &ClassifierConfig, data: &Data) -> Classifier {
+        let task = ModelTask { data, total_steps: 30, device: Device::Cpu };
+        Classifier::new(config, &task, &mut Seeds::new(0).stream("init")).unwrap()
+    }
+
+    fn batch(data: &Data, step: u64) -> Batch {
+        Batch { x: data.train.first(16), labels: data.train.first_labels(16), step, lr: 3e-3 }
+    }
+
+    #[test]
+    fn it_learns_two_classes_and_its_hash_tells_the_weights() {
+        let data = halves();
+        let config = ClassifierConfig { rotation_deg: 0.0, ..ClassifierConfig::default() };
+        let mut classifier = classifier(&config, &data);
+        let untrained = classifier.sha256();
+        for step in 0..30 {
+            tch::manual_seed(step);
+            classifier.fit_batch(&batch(&data, step as u64)).unwrap();
+        }
+        let measures = classifier.evaluate(&data, Effort::Curve);
+        assert_eq!(measures.get("test/accuracy"), Some(1.0));
+        assert!(classifier.sha256() != untrained && classifier.sha256().len() == 64);
+        assert_eq!(classifier.encode(&data.test.first(3)).size(), [3, 64]);
+    }
+
+    #[test]
+    fn augmentation_moves_and_keeps_ink() {
+        let data = halves();
+        let x = data.train.first(16);
+        let still = ClassifierConfig { rotation_deg: 0.0, shift: 0.0, zoom: 0.0, ..ClassifierConfig::default() };
+        assert_eq!(classifier(&still, &data).augment(&x), x);
+        // A shift by up to an eighth of the side: one pixel of eight.
+        tch::manual_seed(0);
+        let shifted = ClassifierConfig { shift: 0.125, ..still };
+        let moved = classifier(&shifted, &data).augment(&x);
+        let (before, after) = (x.mean(Kind::Float).double_value(&[]), moved.mean(Kind::Float).double_value(&[]));
+        assert!(moved != x && (after / before - 1.0).abs() < 0.15, "{before} {after}");
+    }
+
+    #[test]
+    fn saved_and_loaded_it_goes_on_exactly() {
+        let data = halves();
+        let config = ClassifierConfig::default();
+        let (mut one, mut other) = (classifier(&config, &data), classifier(&config, &data));
+        let step = |model: &mut Classifier, step: u64| {
+            tch::manual_seed(step as i64);
+            model.fit_batch(&batch(&data, step)).unwrap();
+        };
+        (0..3).for_each(|n| step(&mut one, n));
+        crate::generative::model::copy(&one, &mut other);
+        assert_eq!(one.sha256(), other.sha256());
+        (3..5).for_each(|n| [&mut one, &mut other].into_iter().for_each(|model| step(model, n)));
+        assert_eq!(one.sha256(), other.sha256());
+    }
+
+    #[test]
+    fn data_without_classes_are_refused() {
+        let data = Data { n_classes: 0, ..halves() };
+        let task = ModelTask { data: &data, total_steps: 1, device: Device::Cpu };
+        let made = Classifier::new(&ClassifierConfig::default(), &task, &mut Seeds::new(0).stream("init"));
+        assert!(made.err().unwrap().to_string().contains("two classes"));
+    }
+}

@@ -1,0 +1,172 @@
+//! The classifier that judges generated images, and all that it has to say of them.
+
+use super::distance::{frechet, kernel};
+use super::manifold::precision_recall;
+use super::modes::Modes;
+use crate::generative::classifier::Classifier;
+use crate::generative::config::{FitConfig, FitLayer};
+use crate::generative::data::{Source, published};
+use crate::generative::fit::{FitSession, fit};
+use crate::generative::images::Data;
+use crate::generative::{Effort, Measures};
+use crate::run::{self, Config, Run};
+use crate::train::Outcome;
+use anyhow::{Context, Result, bail, ensure};
+use std::path::{Path, PathBuf};
+use tch::Tensor;
+
+/// Neighbours that a sphere of precision and recall reaches to, as Kynkäänniemi et al. 2019.
+const NEIGHBOURS: i64 = 3;
+
+/// A fitted classifier of single-channel images.
+pub struct Judge {
+    classifier: Classifier,
+    sha256: String,
+}
+
+impl Judge {
+    /// The judge of images like those of `data`: the run of a classifier at `run`, or for `auto` the one in the cache, which is fitted
+    /// on first need (a minute or two) and depends on the data alone.
+    ///
+    /// # Errors
+    /// When `run` is not the run of a classifier of such images, or none is known how to be made.
+    pub fn open(run: &str, data: &Data) -> Result<Self> {
+        let device = data.device();
+        let (name, n_classes) = match data.name.as_str() {
+            "stacked-mnist" => ("mnist", 10),
+            name => (name, data.n_classes),
+        };
+        let (dir, shape) = match run {
+            "auto" => (cached(name, data)?, data.shape),
+            run => (PathBuf::from(run), data.shape),
+        };
+        let classifier = Classifier::open(&dir, [1, shape[1], shape[2]], n_classes, device)?;
+        let sha256 = classifier.sha256();
+        Ok(Self { classifier, sha256 })
+    }
+
+    /// How many samples [`Judge::measure`] is to be given.
+    pub fn n_samples(effort: Effort) -> usize {
+        match effort {
+            Effort::Curve => 2000,
+            Effort::Full => 10_000,
+        }
+    }
+
+    /// Measures `samples`, `[n, channels, rows, columns]` in 0..=1, against as many test images, and those against as many training
+    /// images. Images of several channels are classified channel by channel, and their modes counted.
+    pub fn measure(&self, samples: &Tensor, data: &Data) -> Measures {
+        let mut measures = Measures::default();
+        if data.shape[0] > 1 {
+            self.count_modes(samples, &mut measures);
+        } else {
+            self.compare(samples, data, &mut measures);
+        }
+        measures.note("classifier", self.sha256.as_str());
+        measures
+    }
+
+    fn compare(&self, samples: &Tensor, data: &Data, measures: &mut Measures) {
+        let n = (samples.size()[0] as usize).min(data.test.len()).min(data.train.len());
+        let (fake, classes) = self.features(&samples.narrow(0, 0, n as i64));
+        let (real, _) = self.features(&data.test.first(n));
+        let (other, _) = self.features(&data.train.first(n));
+        measures.add("test/fid", frechet(&fake, &real));
+        measures.add("test/fid_floor", frechet(&other, &real));
+        let block = (n as i64 / 10).max(2);
+        let (distance, floor) = (kernel(&fake, &real, block), kernel(&other, &real, block));
+        measures.add("test/kid", distance.mean);
+        measures.add("test/kid_error", distance.error);
+        measures.add("test/kid_floor", floor.mean);
+        measures.add("test/kid_floor_error", floor.error);
+        let (ours, ceiling) = (precision_recall(&real, &fake, NEIGHBOURS), precision_recall(&real, &other, NEIGHBOURS));
+        measures.add("test/precision", ours.precision);
+        measures.add("test/recall", ours.recall);
+        measures.add("test/precision_real", ceiling.precision);
+        measures.add("test/recall_real", ceiling.recall);
+        let shares = Modes::of(&classes, data.n_classes).shares();
+        measures.add("test/class_min", shares.iter().copied().fold(1.0, f64::min));
+        measures.add("test/class_max", shares.iter().copied().fold(0.0, f64::max));
+        let shares: Vec<String> = shares.iter().map(|share| format!("{:.1}", 100.0 * share)).collect();
+        measures.note("classes", format!("{} % of the samples", shares.join(" ")));
+        measures.note(
+            "samples",
+            format!("{n}, against the first {n} test images; floors: the first {n} training images against the same"),
+        );
+    }
+
+    fn count_modes(&self, samples: &Tensor, measures: &mut Measures) {
+        let [n, channels, rows, columns] = samples.size()[..] else { panic!("images, channel by channel") };
+        let (_, classes) = self.features(&samples.reshape([n * channels, 1, rows, columns]));
+        let modes = Modes::stacked(&classes.view([n, channels]), self.classifier.n_classes());
+        measures.add("test/modes", modes.n_found() as f64);
+        measures.add("test/modes_kl", modes.kl_to_uniform());
+        let floor = (modes.n_modes() - 1) as f64 / (2 * n) as f64;
+        measures.note(
+            "modes",
+            format!(
+                "{} of {}, of {n} samples (KL of as many perfect ones: {floor:.3})",
+                modes.n_found(),
+                modes.n_modes()
+            ),
+        );
+    }
+
+    /// Features `[n, d]` and classes `[n]`.
+    fn features(&self, images: &Tensor) -> (Tensor, Tensor) {
+        let judged: Vec<_> = images.split(1000, 0).iter().map(|x| self.classifier.judge(x)).collect();
+        let (features, classes): (Vec<_>, Vec<_>) = judged.into_iter().unzip();
+        (Tensor::cat(&features, 0), Tensor::cat(&classes, 0))
+    }
+}
+
+/// The run in the cache of the classifier of data set `name`, fitted first where there is none of the present settings.
+fn cached(name: &str, data: &Data) -> Result<PathBuf> {
+    let source: Source = name.parse()?;
+    let is_known = source.published().is_some();
+    ensure!(
+        is_known,
+        "no classifier of {name} is known how to be made; fit one (`carom fit classifier --data {name}`), and name its run by \
+         --set model.classifier=RUN"
+    );
+    let layer = FitLayer {
+        model: Some("classifier".to_owned()),
+        data: Some(source.to_string()),
+        eval_every: Some(0),
+        checkpoint_every: Some(0),
+        ..FitLayer::default()
+    };
+    let config = FitConfig::resolve(&[layer])?;
+    let dir = published::cache()?.join("classifiers").join(source.to_string());
+    let is_there = matches!(run::config(&dir), Ok(Config::Fit(found)) if found == config);
+    if !is_there {
+        let threads = tch::get_num_threads();
+        let made = tch::with_grad(|| make(&dir, config, (data.name == name).then(|| data.share())));
+        tch::set_num_threads(threads);
+        made.with_context(|| format!("cannot fit the classifier that judges samples of {name}"))?;
+    }
+    Ok(dir)
+}
+
+/// Fits the classifier aside, and puts it where it belongs when it is whole.
+fn make(dir: &Path, config: FitConfig, data: Option<Data>) -> Result<()> {
+    let name = config.data.clone();
+    eprintln!("fitting the classifier that judges samples of {name}, once: {}", dir.display());
+    let aside = dir.with_file_name(format!("{name}.{}", std::process::id()));
+    let mut session = match data {
+        Some(data) => FitSession::on(config, data)?,
+        None => FitSession::new(config)?,
+    };
+    let mut run = Run::create(&aside, &session.config.to_toml(), true)?;
+    let outcome = fit(&mut session, &mut run);
+    drop(run);
+    if !matches!(outcome, Ok(Outcome::Finished)) {
+        fs_err::remove_dir_all(&aside)?;
+        outcome?;
+        bail!("interrupted");
+    }
+    if dir.exists() {
+        fs_err::remove_dir_all(dir)?;
+    }
+    Ok(fs_err::rename(&aside, dir)?)
+}
