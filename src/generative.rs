@@ -9,6 +9,7 @@ pub mod config;
 pub mod data;
 pub mod fit;
 pub mod gallery;
+pub mod gan;
 pub mod images;
 pub mod measures;
 pub mod model;

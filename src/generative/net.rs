@@ -254,8 +254,7 @@ impl Network {
         if let (false, Some(passes)) = (is_watched, self.convolutions(x)) {
             return run_by_hand(&mut passes.borrow_mut(), params, x, false);
         }
-        let shapes: Vec<Vec<i64>> =
-            self.layers.iter().filter_map(Layer::params).flat_map(|(weight, bias, _)| [weight, vec![bias]]).collect();
+        let shapes = self.shapes();
         let sizes: Vec<i64> = shapes.iter().map(|shape| shape.iter().product()).collect();
         // One split, whose gradient is one concatenation; a view a layer would add up as many whole vectors.
         let parts = params.split_with_sizes(sizes, 0);
@@ -288,6 +287,12 @@ impl Network {
     /// Moves the parameters one step down `grads`, as long as they are.
     pub fn step_along(&mut self, grads: &Tensor, lr: f64) {
         tch::no_grad(|| self.optimizer.step(&mut self.params, grads, lr));
+    }
+
+    /// Shapes of weights and biases by turns, in the order of the flat parameters.
+    pub fn shapes(&self) -> Vec<Vec<i64>> {
+        let params = self.layers.iter().filter_map(Layer::params);
+        params.flat_map(|(weight, bias, _)| [weight, vec![bias]]).collect()
     }
 
     /// Parameters and optimiser.

@@ -5,12 +5,13 @@
 use super::autoencoder::{AeConfig, Autoencoder, CnnAeConfig};
 use super::classifier::{Classifier, ClassifierConfig};
 use super::config::Schedule;
+use super::gan::{Gan, GanConfig};
 use super::images::Data;
 use super::model::Model;
 use super::pca::{PcaConfig, PcaModel};
 use super::random::{Random, RandomConfig};
-use super::vae::{Vae, VaeConfig};
 use super::rbm::{Rbm, RbmConfig};
+use super::vae::{Vae, VaeConfig};
 use crate::human::nearest;
 use anyhow::{Context, Result, anyhow, bail};
 use rand_pcg::Pcg32;
@@ -95,6 +96,11 @@ pub const MODELS: &[ModelEntry] = &[
     entry::<RbmConfig>("rbm", "restricted Boltzmann machine with 500 hidden units", |settings, task, rng| {
         Ok(Box::new(Rbm::new(&parse(settings)?, task, rng)?))
     }),
+    entry::<GanConfig>(
+        "gan",
+        "generator and discriminator at play: dense or convolutional, four losses",
+        |settings, task, rng| Ok(Box::new(Gan::new(&parse(settings)?, task, rng)?)),
+    ),
     entry::<ClassifierConfig>(
         "classifier",
         "small convolutional classifier, whose features judge samples",

@@ -11,7 +11,7 @@ use crate::generative::images::Data;
 use crate::generative::{Effort, Measures};
 use crate::run::{self, Config, Run};
 use crate::train::Outcome;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use tch::Tensor;
 
@@ -122,13 +122,13 @@ impl Judge {
 
 /// The run in the cache of the classifier of data set `name`, fitted first where there is none of the present settings.
 fn cached(name: &str, data: &Data) -> Result<PathBuf> {
-    let source: Source = name.parse()?;
-    let is_known = source.published().is_some();
-    ensure!(
-        is_known,
-        "no classifier of {name} is known how to be made; fit one (`carom fit classifier --data {name}`), and name its run by \
-         --set model.classifier=RUN"
-    );
+    let source: Option<Source> = name.parse().ok().filter(|source: &Source| source.published().is_some());
+    let source = source.with_context(|| {
+        format!(
+            "no classifier of {name} is known how to be made; fit one (`carom fit classifier --data {name}`), and name its run by \
+             --set model.classifier=RUN"
+        )
+    })?;
     let layer = FitLayer {
         model: Some("classifier".to_owned()),
         data: Some(source.to_string()),
@@ -169,4 +169,59 @@ fn make(dir: &Path, config: FitConfig, data: Option<Data>) -> Result<()> {
         fs_err::remove_dir_all(dir)?;
     }
     Ok(fs_err::rename(&aside, dir)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generative::classifier::ClassifierConfig;
+    use crate::generative::data::{Dataset, Split};
+    use crate::generative::registry::ModelTask;
+    use carom_envs::Seeds;
+    use tch::Device;
+
+    /// Noise of two classes in images of 8×8.
+    fn noise(channels: usize) -> Data {
+        let split = |first: usize| {
+            let pixels = (first..first + 40 * channels * 64).map(|pixel| (pixel * pixel * 31 % 251) as u8).collect();
+            Split::new([channels, 8, 8], pixels, (0..40).map(|idx| idx % 2).collect())
+        };
+        let (train, test) = (split(0), split(7));
+        let shape = [channels, 8, 8];
+        Data::new(&Dataset { name: "noise".to_owned(), shape, max: 255, n_classes: 2, train, test }, Device::Cpu)
+    }
+
+    fn judge() -> Judge {
+        let (data, config) = (noise(1), ClassifierConfig { latent_dim: 4, ..ClassifierConfig::default() });
+        let task = ModelTask { data: &data, total_steps: 1, device: Device::Cpu };
+        let classifier = Classifier::new(&config, &task, &mut Seeds::new(0).stream("init")).unwrap();
+        Judge { sha256: classifier.sha256(), classifier }
+    }
+
+    #[test]
+    fn test_images_as_samples_are_perfect() {
+        let data = noise(1);
+        let measures = tch::no_grad(|| judge().measure(&data.test.first(40), &data));
+        let get = |name: &str| measures.get(name).unwrap();
+        assert!(get("test/fid").abs() < 1e-6 && get("test/fid_floor") > get("test/fid"), "{measures:?}");
+        assert_eq!([get("test/precision"), get("test/recall")], [1.0, 1.0]);
+        assert!((get("test/class_min") + get("test/class_max") - 1.0).abs() < 1e-9, "of two classes");
+        assert!(measures.facts.iter().any(|(name, hash)| *name == "classifier" && hash.len() == 64));
+    }
+
+    #[test]
+    fn channels_are_judged_one_by_one() {
+        let data = noise(3);
+        let one = data.test.first(1).repeat([5, 1, 1, 1]);
+        let measures = tch::no_grad(|| judge().measure(&one, &data));
+        assert_eq!(measures.get("test/modes"), Some(1.0));
+        // All of one of eight modes: ln 8.
+        assert!((measures.get("test/modes_kl").unwrap() - 8.0_f64.ln()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_has_no_classifier_says_how_to_get_one() {
+        let error = Judge::open("auto", &noise(1)).err().unwrap().to_string();
+        assert!(error.contains("carom fit classifier --data noise") && error.contains("model.classifier"), "{error}");
+    }
 }

@@ -1,0 +1,473 @@
+//! Generative adversarial networks (Goodfellow et al. 2014): a generator that learns from the judgement of a discriminator.
+//!
+//! By default relativistic pairing with gradient penalties on real and generated images ([`Loss::Rp`]), of which Huang et al. 2024
+//! show that it converges and covers the modes. Samples are those of a running mean of the generator.
+//!
+//! There is no inference network: [`Model::encode`] gives the discriminator's last hidden layer (Radford et al. 2016, section 5),
+//! `model.width` numbers that are not the generator's noise. So a code cannot be decoded.
+
+mod game;
+mod loss;
+mod spectral;
+#[cfg(test)]
+mod tests;
+
+pub use loss::Loss;
+
+use super::config::Schedule;
+use super::gallery::grid::{grid, write_png};
+use super::images::Data;
+use super::measures::judge::Judge;
+use super::model::{Batch, Effort, FitError, Means, Measures, Model};
+use super::net::{Activation, Layer, Network, descend};
+use super::registry::{ModelConfig, ModelTask, Recipe};
+use anyhow::{Result, ensure};
+use carom_agents::optim::{OptimConfig, Rule, read_tensor, to_vec};
+use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use game::Game;
+use loss::{between, slope_penalty, square_gradient};
+use rand_pcg::Pcg32;
+use serde::{Deserialize, Serialize};
+use spectral::Spectral;
+use std::cell::OnceCell;
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// Settings of `gan`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GanConfig {
+    /// Width of the generator's noise.
+    pub latent_dim: i64,
+    /// Layers of both networks.
+    pub architecture: Architecture,
+    /// Width of the dense layers (the larger of two has twice as much), or filters of the larger of two convolutions.
+    pub width: i64,
+    /// What the players minimise.
+    pub loss: Loss,
+    /// Weight γ of `rp`'s penalties: γ/2 (E|∇D(x)|² + E|∇D(G(z))|²), with pixels in 0..=1.
+    pub gamma: f64,
+    /// Weight λ of `wgan-gp`'s penalty.
+    pub lambda: f64,
+    /// Updates of the discriminator for one of the generator (Gulrajani et al. 2017 take 5).
+    pub critic_steps: u64,
+    /// Whether the discriminator's weights are divided by their largest singular value.
+    pub spectral_norm: bool,
+    /// Decay of the running mean of the generator, which samples; lower in the first updates.
+    pub ema: f64,
+    /// Adam's decay of the mean: 0, or 0.5 (Radford et al. 2016).
+    pub beta1: f64,
+    /// Adam's decay of the mean square: 0.9 (with `wgan-gp`), 0.99 or 0.999.
+    pub beta2: f64,
+    /// What judges samples: a run of `carom fit classifier`, `auto` for the one in the cache, which is made on first need, or `none`.
+    pub classifier: String,
+}
+
+/// Layers of generator and discriminator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Architecture {
+    /// Two hidden layers each.
+    Dense,
+    /// Two 4×4 convolutions of stride 2 each.
+    Conv,
+}
+
+impl Default for GanConfig {
+    fn default() -> Self {
+        Self {
+            latent_dim: 64,
+            architecture: Architecture::Dense,
+            width: 256,
+            loss: Loss::Rp,
+            gamma: 1.0,
+            lambda: 10.0,
+            critic_steps: 1,
+            spectral_norm: false,
+            ema: 0.999,
+            beta1: 0.0,
+            beta2: 0.99,
+            classifier: "auto".to_owned(),
+        }
+    }
+}
+
+impl ModelConfig for GanConfig {
+    const RECIPE: Recipe = Recipe { epochs: 11, batch_size: 64, lr: 1e-3 };
+    const LR_SCHEDULE: Schedule = Schedule::Cosine;
+
+    fn check(&self) -> Result<()> {
+        for (key, number) in [("latent_dim", self.latent_dim), ("width", self.width)] {
+            ensure!(number > 0, "model.{key} is {number}: expected a number above 0");
+        }
+        ensure!(self.width % 2 == 0, "model.width is {}: expected an even number", self.width);
+        ensure!(self.critic_steps > 0, "model.critic_steps is 0: the discriminator learns too");
+        for (key, weight) in [("gamma", self.gamma), ("lambda", self.lambda)] {
+            ensure!(weight >= 0.0, "model.{key} is {weight}: expected a number, 0 or above");
+        }
+        for (key, decay) in [("ema", self.ema), ("beta1", self.beta1), ("beta2", self.beta2)] {
+            ensure!((0.0..1.0).contains(&decay), "model.{key} is {decay}: expected a number from 0 to below 1");
+        }
+        Ok(())
+    }
+}
+
+/// Rows of the strip come from this many noises.
+const STRIP: i64 = 10;
+/// Updates at which the strip gains a row, in a fit of this many or more; in a shorter one at the same shares of it.
+const STRIP_STEPS: [u64; 6] = [1000, 3000, 5000, 7000, 9000, 10_000];
+/// Images whose distances tell how diverse samples are.
+const DIVERSITY: usize = 500;
+
+/// Generator, discriminator, and how the game between them goes.
+pub struct Gan {
+    config: GanConfig,
+    device: Device,
+    generator: Network,
+    /// Running mean of the generator's parameters.
+    average: Tensor,
+    discriminator: Discriminator,
+    game: Game,
+    strip: Strip,
+    means: Means,
+    judge: OnceCell<Result<Judge, String>>,
+}
+
+impl Gan {
+    /// Networks that know nothing yet.
+    ///
+    /// # Errors
+    /// When the images are too small, or odd, for convolutions.
+    pub fn new(config: &GanConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        let (shape, device) = (task.data.shape, task.device);
+        let [generator, body, head] = layers(config, shape)?;
+        let adam = OptimConfig { beta1: config.beta1, beta2: config.beta2, ..OptimConfig::of(Rule::Adam) };
+        let mut network = |layers| Network::new(layers, adam, device, rng);
+        let (generator, body, head) = (network(generator), network(body), network(head));
+        let average = generator.params().detach().copy();
+        let spectral = config.spectral_norm.then(|| [Spectral::new(&body), Spectral::new(&head)]);
+        Ok(Self {
+            strip: Strip::new(config.latent_dim, shape, task.total_steps, device),
+            config: config.clone(),
+            device,
+            generator,
+            average,
+            discriminator: Discriminator { body, head, spectral },
+            game: Game::default(),
+            means: Means::new(&["fit/loss", "fit/d_loss", "fit/g_loss", "fit/penalty", "fit/logit_gap"]),
+            judge: OnceCell::new(),
+        })
+    }
+
+    fn noise(&self, n: i64) -> Tensor {
+        Tensor::randn([n, self.config.latent_dim], (Kind::Float, self.device))
+    }
+
+    /// Images of noise `[n, latent_dim]` by the generator with these parameters.
+    fn generate(&self, params: &Tensor, noise: &Tensor) -> Tensor {
+        self.generator.forward_with(params, noise).sigmoid()
+    }
+
+    /// The discriminator's update; its loss with penalties is what `fit/loss` tells of the game.
+    fn update_discriminator(&mut self, batch: &Batch) -> Result<(), FitError> {
+        self.discriminator.iterate();
+        let n = batch.x.size()[0];
+        let fake = tch::no_grad(|| self.generate(self.generator.params(), &self.noise(n)));
+        let (loss, config) = (self.config.loss, &self.config);
+        let both = Tensor::cat(&[&batch.x, &fake], 0).set_requires_grad(loss == Loss::Rp);
+        let logits = self.discriminator.logits(&both);
+        let (real, generated) = (logits.narrow(0, 0, n), logits.narrow(0, n, n));
+        let d_loss = loss.discriminator(&real, &generated);
+        let penalty = match loss {
+            // γ/2 of a mean over each half is γ of the mean over both.
+            Loss::Rp => Some(square_gradient(&logits, &both).mean(Kind::Float) * config.gamma),
+            Loss::WganGp => {
+                let x = between(&batch.x, &fake);
+                Some(slope_penalty(&self.discriminator.logits(&x), &x) * config.lambda)
+            }
+            Loss::Ns | Loss::Hinge => None,
+        };
+        let gap = (real.mean(Kind::Float) - generated.mean(Kind::Float)).double_value(&[]);
+        let d_value = d_loss.double_value(&[]);
+        self.means.add("fit/d_loss", d_value, batch.step)?;
+        self.means.add("fit/logit_gap", gap, batch.step)?;
+        if let Some(penalty) = &penalty {
+            self.means.add("fit/penalty", penalty.double_value(&[]), batch.step)?;
+        }
+        let total = penalty.map_or_else(|| d_loss.shallow_clone(), |penalty| &d_loss + penalty);
+        self.means.add("fit/loss", total.double_value(&[]), batch.step)?;
+        let Discriminator { body, head, .. } = &mut self.discriminator;
+        descend(&total, &mut [body, head], batch.lr);
+        if let Some(trouble) = self.game.observe(loss, d_value, gap) {
+            eprintln!("warning: update {}: the game is {trouble}", batch.step);
+        }
+        Ok(())
+    }
+
+    /// The generator's update, and that of its running mean.
+    fn update_generator(&mut self, batch: &Batch) -> Result<(), FitError> {
+        let loss = self.config.loss;
+        let params = self.generator.params();
+        let fake = self.discriminator.logits(&self.generate(params, &self.noise(batch.x.size()[0])));
+        let real = loss.pairs().then(|| tch::no_grad(|| self.discriminator.logits(&batch.x)));
+        let g_loss = loss.generator(real.as_ref().unwrap_or(&fake), &fake);
+        self.means.add("fit/g_loss", g_loss.double_value(&[]), batch.step)?;
+        // Not by `backward`, which would work out the discriminator's gradients too.
+        let grads = Tensor::run_backward(&[&g_loss], &[params], false, false);
+        self.generator.step_along(&grads[0], batch.lr);
+        follow(&mut self.average, self.generator.params(), self.config.ema, batch.step);
+        Ok(())
+    }
+
+    /// `n` samples of the running mean, some at a time.
+    fn samples(&self, n: usize) -> Tensor {
+        let chunk = |start: usize| self.generate(&self.average, &self.noise(n.saturating_sub(start).min(1000) as i64));
+        Tensor::cat(&(0..n).step_by(1000).map(chunk).collect::<Vec<_>>(), 0)
+    }
+}
+
+/// Moves `average` towards `params`: average ← d average + (1 − d) params, with d = min(`decay`, (1 + step) / (10 + step)), so that it
+/// forgets the untrained parameters soon.
+fn follow(average: &mut Tensor, params: &Tensor, decay: f64, step: u64) {
+    let decay = decay.min((1 + step) as f64 / (10 + step) as f64);
+    let _ = tch::no_grad(|| average.lerp_(params, 1.0 - decay));
+}
+
+/// Mean distance of two images, of all pairs of `x`.
+fn mean_distance(x: &Tensor) -> f64 {
+    let flat = x.flatten(1, -1);
+    Tensor::cdist(&flat, &flat, 2.0, None).mean(Kind::Double).double_value(&[])
+}
+
+impl Model for Gan {
+    fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError> {
+        self.update_discriminator(batch)?;
+        if (batch.step + 1).is_multiple_of(self.config.critic_steps) {
+            self.update_generator(batch)?;
+        }
+        if self.strip.is_due(batch.step + 1) {
+            let images = tch::no_grad(|| self.generate(&self.average, &self.strip.noise));
+            self.strip.add(batch.step + 1, &images);
+        }
+        Ok(())
+    }
+
+    fn stats(&mut self) -> Vec<Stat> {
+        self.means.take()
+    }
+
+    fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
+        // Drawn before anything else, so that they do not depend on whether the classifier has to be made.
+        let samples = self.samples(Judge::n_samples(effort));
+        let n = DIVERSITY.min(data.test.len());
+        let diversity = mean_distance(&samples.narrow(0, 0, n as i64)) / mean_distance(&data.test.first(n));
+        let mut measures = match self.config.classifier.as_str() {
+            "none" => Measures::default(),
+            run => match self.judge.get_or_init(|| Judge::open(run, data).map_err(|error| format!("{error:#}"))) {
+                Ok(judge) => judge.measure(&samples, data),
+                Err(error) => {
+                    let mut measures = Measures::default();
+                    measures.note("classifier", format!("none, so no FID, precision or recall: {error}"));
+                    measures
+                }
+            },
+        };
+        measures.add("test/diversity", diversity);
+        measures.note("game", self.game.diagnosis(diversity));
+        measures
+    }
+
+    fn encode(&self, x: &Tensor) -> Tensor {
+        self.discriminator.features(x)
+    }
+
+    fn decode(&self, _code: &Tensor) -> Option<Tensor> {
+        None
+    }
+
+    fn sample(&self, n: usize) -> Option<Tensor> {
+        Some(self.samples(n))
+    }
+
+    fn draw(&self, _data: &Data, dir: &Path) -> Result<()> {
+        self.strip.draw(&dir.join("strip.png"))
+    }
+
+    fn save(&self) -> Snapshot<'_> {
+        Snapshot::default()
+            .value("means", &self.means.save())
+            .value("game", &self.game)
+            .owned_array("average", &to_vec(&self.average))
+            .nest("generator", self.generator.save())
+            .nest("discriminator", self.discriminator.save())
+            .nest("strip", self.strip.save())
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.means.load(from.value("means")?);
+        self.game = from.value("game")?;
+        read_tensor(from, "average", &mut self.average)?;
+        self.generator.load(&from.nested("generator")?)?;
+        self.discriminator.load(&from.nested("discriminator")?)?;
+        self.strip.load(&from.nested("strip")?)
+    }
+}
+
+/// A network that gives real images higher logits than generated ones.
+struct Discriminator {
+    /// Images to features.
+    body: Network,
+    /// Features to a logit.
+    head: Network,
+    /// Singular vectors of both, where weights are divided by singular values.
+    spectral: Option<[Spectral; 2]>,
+}
+
+impl Discriminator {
+    /// `[B, width]`
+    fn features(&self, x: &Tensor) -> Tensor {
+        match &self.spectral {
+            Some([body, _]) => self.body.forward_with(&body.normalised(&self.body), x),
+            None => self.body.forward(x),
+        }
+    }
+
+    /// `[B, 1]`
+    fn logits(&self, x: &Tensor) -> Tensor {
+        let features = self.features(x);
+        match &self.spectral {
+            Some([_, head]) => self.head.forward_with(&head.normalised(&self.head), &features),
+            None => self.head.forward(&features),
+        }
+    }
+
+    /// One power iteration.
+    fn iterate(&mut self) {
+        if let Some([body, head]) = &mut self.spectral {
+            body.iterate(&self.body);
+            head.iterate(&self.head);
+        }
+    }
+
+    fn save(&self) -> Snapshot<'static> {
+        let snapshot = Snapshot::default().nest("body", self.body.save()).nest("head", self.head.save());
+        match &self.spectral {
+            Some([body, head]) => snapshot.nest("spectral_body", body.save()).nest("spectral_head", head.save()),
+            None => snapshot,
+        }
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.body.load(&from.nested("body")?)?;
+        self.head.load(&from.nested("head")?)?;
+        if let Some([body, head]) = &mut self.spectral {
+            body.load(&from.nested("spectral_body")?)?;
+            head.load(&from.nested("spectral_head")?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Layers of the generator, and of the discriminator's body and head.
+fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Layer>; 3]> {
+    let [channels, rows, columns] = shape;
+    let (latent_dim, width, n_pixels) = (config.latent_dim, config.width, shape.iter().product());
+    let dense = |inputs, outputs| Layer::Dense { inputs, outputs };
+    let act = || Layer::Act(Activation::LeakyRelu);
+    let head = vec![dense(width, 1)];
+    if config.architecture == Architecture::Dense {
+        let generator = vec![
+            dense(latent_dim, width),
+            act(),
+            dense(width, 2 * width),
+            act(),
+            dense(2 * width, n_pixels),
+            Layer::Reshape(shape.to_vec()),
+        ];
+        let body =
+            vec![Layer::Reshape(vec![n_pixels]), dense(n_pixels, 2 * width), act(), dense(2 * width, width), act()];
+        return Ok([generator, body, head]);
+    }
+    let fits = rows % 4 == 0 && columns % 4 == 0;
+    ensure!(fits, "images of {rows}x{columns} cannot be halved twice: use model.architecture=dense");
+    let (rows, columns) = (rows / 4, columns / 4);
+    let flat = width * rows * columns;
+    let down = |inputs, outputs| Layer::Conv { inputs, outputs, kernel: 4, stride: 2, padding: 1 };
+    let up = |inputs, outputs| Layer::ConvTranspose { inputs, outputs, kernel: 4, stride: 2, padding: 1 };
+    let generator = vec![
+        dense(latent_dim, flat),
+        act(),
+        Layer::Reshape(vec![width, rows, columns]),
+        up(width, width / 2),
+        act(),
+        up(width / 2, channels),
+    ];
+    let body = vec![
+        down(channels, width / 2),
+        act(),
+        down(width / 2, width),
+        act(),
+        Layer::Reshape(vec![flat]),
+        dense(flat, width),
+        act(),
+    ];
+    Ok([generator, body, head])
+}
+
+/// Samples of the same noise along a fit.
+struct Strip {
+    /// `[STRIP, latent_dim]`
+    noise: Tensor,
+    shape: [i64; 3],
+    /// Updates after which a row is added.
+    due: Vec<u64>,
+    /// Updates of the rows there are.
+    steps: Vec<u64>,
+    /// Bytes of the rows, `[rows, STRIP, channels, rows, columns]`.
+    pixels: Vec<u8>,
+}
+
+impl Strip {
+    fn new(latent_dim: i64, shape: [i64; 3], total_steps: u64, device: Device) -> Self {
+        let last = STRIP_STEPS[STRIP_STEPS.len() - 1];
+        let mut due =
+            STRIP_STEPS.map(|step| if total_steps < last { step * total_steps / last } else { step }).to_vec();
+        due.push(total_steps);
+        let noise = Tensor::randn([STRIP, latent_dim], (Kind::Float, device));
+        Self { noise, shape, due, steps: vec![], pixels: vec![] }
+    }
+
+    fn is_due(&self, step: u64) -> bool {
+        self.due.contains(&step)
+    }
+
+    fn add(&mut self, step: u64, images: &Tensor) {
+        let bytes = (images * 255.0).round().to_kind(Kind::Uint8).flatten(0, -1).to_device(Device::Cpu);
+        self.steps.push(step);
+        self.pixels.extend(Vec::<u8>::try_from(&bytes).expect("bytes in one dimension"));
+    }
+
+    /// A row for each step, one below the other.
+    fn draw(&self, path: &Path) -> Result<()> {
+        if self.steps.is_empty() {
+            return Ok(());
+        }
+        let [channels, rows, columns] = self.shape;
+        let images = Tensor::from_slice(&self.pixels).view([-1, channels, rows, columns]).to_kind(Kind::Float) / 255.0;
+        write_png(path, &grid(&images, STRIP as usize, 1))
+    }
+
+    fn save(&self) -> Snapshot<'_> {
+        Snapshot::default()
+            .owned_array("noise", &to_vec(&self.noise))
+            .array("pixels", &self.pixels)
+            .value("steps", &self.steps)
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        read_tensor(from, "noise", &mut self.noise)?;
+        self.steps = from.value("steps")?;
+        let row = STRIP * self.shape.iter().product::<i64>();
+        self.pixels = vec![0; self.steps.len() * row as usize];
+        from.read("pixels", &mut self.pixels)
+    }
+}

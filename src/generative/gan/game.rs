@@ -1,0 +1,85 @@
+//! How the game between generator and discriminator stands, and whether it can still teach the generator anything.
+
+use super::loss::Loss;
+use serde::{Deserialize, Serialize};
+
+/// The discriminator's loss below which it tells real from generated almost always: what `ns`, `rp` and `hinge` have at logits about
+/// 4 apart.
+const WON: f64 = 0.02;
+/// Updates over which its loss is averaged, and for which it must stay there.
+const LONG: f64 = 500.0;
+/// Samples that are less than so many times as far apart as the data are nearly one image.
+const COLLAPSED: f64 = 0.5;
+
+/// Running state of the game.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Game {
+    /// Running mean of the discriminator's loss, without penalties.
+    loss: f64,
+    /// Running mean of the distance between mean logits, real less generated.
+    gap: f64,
+    /// Updates for which the discriminator has had won.
+    won_for: u64,
+}
+
+impl Game {
+    /// Takes in one update; says what is wrong at the moment it has been so for long.
+    pub fn observe(&mut self, loss: Loss, d_loss: f64, gap: f64) -> Option<String> {
+        let share = 1.0 / LONG;
+        // 1 is near what each loss begins with.
+        let before = if *self == Self::default() { 1.0 } else { self.loss };
+        self.loss = before + share * (d_loss - before);
+        self.gap += share * (gap - self.gap);
+        self.won_for = if loss != Loss::WganGp && self.loss < WON { self.won_for + 1 } else { 0 };
+        (self.won_for == LONG as u64).then(|| self.saturated())
+    }
+
+    /// How it stands, with samples that are `diversity` times as far apart as the data.
+    pub fn diagnosis(&self, diversity: f64) -> String {
+        if diversity < COLLAPSED {
+            return format!(
+                "collapsed: samples lie {diversity:.2} times as far apart as the data; try loss rp, a larger gamma, or a lower lr"
+            );
+        }
+        match self.won_for >= LONG as u64 {
+            true => self.saturated(),
+            false => {
+                format!("goes on: logits {:.2} apart, samples {diversity:.2} times as far apart as the data", self.gap)
+            }
+        }
+    }
+
+    fn saturated(&self) -> String {
+        format!(
+            "saturated: the discriminator has won (loss {:.4}, logits {:.1} apart, for {} updates) and teaches the generator nothing; \
+             try loss rp, a larger gamma, or a smaller width",
+            self.loss, self.gap, self.won_for
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_won_game_is_told_once_and_a_level_one_never() {
+        let (mut level, mut won) = (Game::default(), Game::default());
+        assert!((0..5000).all(|_| level.observe(Loss::Rp, 0.6, 0.3).is_none()));
+        assert!(level.diagnosis(0.95).starts_with("goes on"));
+        let told: Vec<String> = (0..5000).filter_map(|_| won.observe(Loss::Rp, 0.0001, 12.0)).collect();
+        assert_eq!(told.len(), 1);
+        assert!(told[0].starts_with("saturated") && won.diagnosis(0.9).starts_with("saturated"));
+    }
+
+    #[test]
+    fn one_image_is_a_collapse() {
+        assert!(Game::default().diagnosis(0.1).starts_with("collapsed"));
+    }
+
+    #[test]
+    fn a_wasserstein_loss_may_be_negative() {
+        let mut game = Game::default();
+        assert!((0..5000).all(|_| game.observe(Loss::WganGp, -3.0, 3.0).is_none()));
+    }
+}
