@@ -31,7 +31,7 @@ pub struct Energy {
     pub hidden_bias: Tensor,
 }
 
-/// Most units that are summed over one by one: 2²⁰ states are seconds.
+/// Most units whose states are summed over one by one.
 pub const MOST_ENUMERATED: i64 = 20;
 
 impl Energy {
