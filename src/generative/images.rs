@@ -82,7 +82,28 @@ impl Images {
 
     /// Images `indices` (`i64 [B]`) as floats in 0..=1.
     pub fn gather(&self, indices: &Tensor) -> Tensor {
-        self.scaled(&self.pixels.index_select(0, indices))
+        if self.pixels.device() != Device::Cpu {
+            return self.scaled(&self.pixels.index_select(0, indices));
+        }
+        // Three small operations, each with its own hand-over between torch's threads, would take longer than the step of a
+        // small network: the threads wait by spinning.
+        let indices = Vec::<i64>::try_from(indices).expect("a vector of indices");
+        let size = self.pixels.size();
+        let (image, max) = (size[1..].iter().product::<i64>() as usize, self.max as f32);
+        let mut values = Vec::with_capacity(indices.len() * image);
+        for index in &indices {
+            let row = &self.bytes()[*index as usize * image..][..image];
+            values.extend(row.iter().map(|&byte| f32::from(byte) / max));
+        }
+        Tensor::from_slice(&values).view([indices.len() as i64, size[1], size[2], size[3]])
+    }
+
+    /// All pixels, where they live on the CPU.
+    fn bytes(&self) -> &[u8] {
+        let pixels = &self.pixels;
+        assert!(pixels.device() == Device::Cpu && pixels.kind() == Kind::Uint8 && pixels.is_contiguous());
+        // SAFETY: checked above; nothing writes to the pixels, and they live as long as `self`.
+        unsafe { std::slice::from_raw_parts(pixels.data_ptr() as *const u8, pixels.numel()) }
     }
 
     /// Labels of images `indices` (`i64 [B]`); nothing where there are none.
