@@ -233,6 +233,7 @@ impl Model for Classifier {
 mod tests {
     use super::*;
     use crate::generative::data::{Dataset, Split};
+    use crate::generative::model::seeded;
 
     /// Sixteen images of 8×8 of two classes: bright above, bright below.
     fn halves() -> Data {
@@ -263,6 +264,7 @@ mod tests {
 
     #[test]
     fn it_learns_two_classes_and_its_hash_tells_the_weights() {
+        let _torch = seeded(0);
         let data = halves();
         let config = ClassifierConfig { rotation_deg: 0.0, ..ClassifierConfig::default() };
         let mut classifier = classifier(&config, &data);
@@ -279,6 +281,7 @@ mod tests {
 
     #[test]
     fn augmentation_moves_and_keeps_ink() {
+        let _torch = seeded(0);
         let data = halves();
         let x = data.train.first(16);
         let still = ClassifierConfig { rotation_deg: 0.0, shift: 0.0, zoom: 0.0, ..ClassifierConfig::default() };
@@ -293,6 +296,7 @@ mod tests {
 
     #[test]
     fn saved_and_loaded_it_goes_on_exactly() {
+        let _torch = seeded(0);
         let data = halves();
         let config = ClassifierConfig::default();
         let (mut one, mut other) = (classifier(&config, &data), classifier(&config, &data));
@@ -309,6 +313,7 @@ mod tests {
 
     #[test]
     fn data_without_classes_are_refused() {
+        let _torch = seeded(0);
         let data = Data { n_classes: 0, ..halves() };
         let task = ModelTask { data: &data, total_steps: 1, device: Device::Cpu };
         let made = Classifier::new(&ClassifierConfig::default(), &task, &mut Seeds::new(0).stream("init"));

@@ -79,7 +79,7 @@ impl Default for GanConfig {
             architecture: Architecture::Dense,
             width: 256,
             loss: Loss::Rp,
-            gamma: 1.0,
+            gamma: 0.1,
             lambda: 10.0,
             critic_steps: 1,
             spectral_norm: false,

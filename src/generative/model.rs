@@ -188,3 +188,13 @@ pub(super) fn copy(from: &dyn Model, to: &mut dyn Model) {
     let arrays = safetensors::SafeTensors::deserialize(&arrays).expect("arrays just written");
     to.load(&Loaded::new(&arrays, snapshot.state())).expect("the same model");
 }
+
+/// Seeds torch's generator, which all threads share, and keeps it from other tests for as long as the result lives.
+#[cfg(test)]
+pub(super) fn seeded(seed: i64) -> std::sync::MutexGuard<'static, ()> {
+    static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    // A test that failed while it held the generator is no reason for others to fail.
+    let held = GENERATOR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    tch::manual_seed(seed);
+    held
+}

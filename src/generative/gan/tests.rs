@@ -1,7 +1,7 @@
 //! Losses and penalties by hand, spectral norm, the running mean, and a toy that has to be covered.
 
 use super::super::data::{Dataset, Split};
-use super::super::model::copy;
+use super::super::model::{copy, seeded};
 use super::*;
 use carom_envs::Seeds;
 use std::f64::consts::TAU;
@@ -48,6 +48,7 @@ fn softplus(x: f64) -> f64 {
 
 #[test]
 fn losses_by_hand() {
+    let _torch = seeded(0);
     let (real, fake) = (Tensor::from_slice(&[2.0, -1.0]), Tensor::from_slice(&[0.5, -3.0]));
     let mean = |a: f64, b: f64| f64::midpoint(a, b);
     let cases = [
@@ -71,6 +72,7 @@ fn losses_by_hand() {
 
 #[test]
 fn penalties_of_a_linear_discriminator_are_its_weights_norm() {
+    let _torch = seeded(0);
     // D(x) = w·x + 5: |∇ₓ D|² = |w|² = 25 everywhere, whose gradient in w is 2 w.
     let w = Tensor::from_slice(&[3.0_f32, 4.0]).set_requires_grad(true);
     let x = Tensor::rand([6, 1, 1, 2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
@@ -86,6 +88,7 @@ fn penalties_of_a_linear_discriminator_are_its_weights_norm() {
 
 #[test]
 fn points_of_wgan_lie_between_their_pairs() {
+    let _torch = seeded(0);
     let (zeros, ones) = (
         Tensor::zeros([5, 1, 2, 2], (Kind::Float, Device::Cpu)),
         Tensor::ones([5, 1, 2, 2], (Kind::Float, Device::Cpu)),
@@ -98,6 +101,7 @@ fn points_of_wgan_lie_between_their_pairs() {
 
 #[test]
 fn spectral_norm_makes_the_largest_singular_value_one() {
+    let _torch = seeded(0);
     let data = data([1, 8, 8], (0..8 * 64).map(|pixel| (pixel % 251) as u8).collect());
     for architecture in [Architecture::Dense, Architecture::Conv] {
         let config = GanConfig { architecture, width: 16, spectral_norm: true, ..small() };
@@ -120,6 +124,7 @@ fn spectral_norm_makes_the_largest_singular_value_one() {
 
 #[test]
 fn the_running_mean_follows_faster_at_first() {
+    let _torch = seeded(0);
     let (mut average, params) =
         (Tensor::zeros([1], (Kind::Float, Device::Cpu)), Tensor::ones([1], (Kind::Float, Device::Cpu)));
     follow(&mut average, &params, 0.9, 0);
@@ -130,6 +135,7 @@ fn the_running_mean_follows_faster_at_first() {
 
 #[test]
 fn pairing_covers_a_ring_of_gaussians() {
+    let _torch = seeded(0);
     let data = ring();
     let mut gan = toy(&GanConfig { gamma: 0.1, ema: 0.99, ..small() }, &data, 1500);
     (0..1500)
@@ -151,6 +157,7 @@ fn pairing_covers_a_ring_of_gaussians() {
 
 #[test]
 fn every_loss_goes_on_exactly_after_loading() {
+    let _torch = seeded(0);
     let data = ring();
     for loss in [Loss::Ns, Loss::Hinge, Loss::WganGp, Loss::Rp] {
         let config = GanConfig { loss, spectral_norm: loss == Loss::Hinge, critic_steps: 2, ..small() };
@@ -168,6 +175,7 @@ fn every_loss_goes_on_exactly_after_loading() {
 
 #[test]
 fn a_loss_that_is_no_number_is_named() {
+    let _torch = seeded(0);
     let data = ring();
     let mut gan = toy(&small(), &data, 10);
     let x = Tensor::full([4, 1, 1, 2], f64::NAN, (Kind::Float, Device::Cpu));

@@ -75,6 +75,7 @@ fn discrepancy(a: &Tensor, b: &Tensor) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generative::model::seeded;
 
     fn rows(values: &[[f64; 2]]) -> Tensor {
         Tensor::from_slice(values.as_flattened()).view([-1, 2])
@@ -116,7 +117,7 @@ mod tests {
 
     #[test]
     fn real_against_real_is_about_nothing_and_a_shift_is_seen() {
-        tch::manual_seed(0);
+        let _torch = seeded(0);
         let normal = || Tensor::randn([500, 8], (Kind::Float, tch::Device::Cpu));
         let (a, b) = (normal(), normal());
         let far = &b + 1.0;

@@ -46,6 +46,7 @@ fn distances(rows: &Tensor, columns: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generative::model::seeded;
     use tch::Device;
 
     fn line(points: &[f64]) -> Tensor {
@@ -63,7 +64,7 @@ mod tests {
 
     #[test]
     fn one_mode_of_two_is_precise_and_half_recalled() {
-        tch::manual_seed(0);
+        let _torch = seeded(0);
         let blob = |at: f64| Tensor::randn([200, 4], (Kind::Float, Device::Cpu)) + at;
         let real = Tensor::cat(&[blob(0.0), blob(100.0)], 0);
         let found = precision_recall(&real, &blob(0.0), 3);

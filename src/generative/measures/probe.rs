@@ -105,6 +105,7 @@ fn accuracy(scores: &Tensor, labels: &Tensor) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generative::model::seeded;
     use tch::Device;
 
     /// `n` codes of three classes around (0, 0), (4, 0) and (0, 4), and a third number that is always 7.
@@ -118,6 +119,7 @@ mod tests {
 
     #[test]
     fn blobs_are_told_apart_and_shuffled_labels_are_not() {
+        let _torch = seeded(0);
         let (train, test) = (blobs(1, 600), blobs(2, 300));
         assert!(linear_accuracy(&train, &test, 3) > 0.99);
         assert!(knn_accuracy(&train, &test, 3) > 0.99);
