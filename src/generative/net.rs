@@ -342,6 +342,7 @@ pub fn per_image(loss: &Tensor) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generative::model::seeded;
     use carom_agents::optim::Rule;
     use rand::SeedableRng;
 
@@ -388,6 +389,7 @@ mod tests {
 
     #[test]
     fn passes_by_hand_agree_with_autograd() {
+        let _torch = seeded(0);
         for (layers, shape) in cases() {
             let mut network = network(&layers);
             assert!(network.by_hand.is_some(), "{layers:?} have passes by hand");
@@ -415,6 +417,7 @@ mod tests {
 
     #[test]
     fn other_layers_are_autograds() {
+        let _torch = seeded(0);
         let relu = Layer::Act(Activation::Relu);
         let dense = Layer::Dense { inputs: 4, outputs: 4 };
         let tanh = Layer::Act(Activation::Tanh);
@@ -426,6 +429,7 @@ mod tests {
 
     #[test]
     fn going_back_over_autograds_pass_gives_its_gradients() {
+        let _torch = seeded(0);
         let layers = [Layer::Dense { inputs: 3, outputs: 4 }, Layer::Act(Activation::Tanh)];
         let (mut there, mut back) = (network(&layers), network(&layers));
         let x = Tensor::from_slice(&[0.1_f32, -0.4, 0.9]).view([1, 3]).set_requires_grad(true);
@@ -442,6 +446,7 @@ mod tests {
 
     #[test]
     fn threads_do_not_change_a_bit() {
+        let _torch = seeded(0);
         let (layers, shape) = cases().swap_remove(0);
         let mut network = network(&layers);
         let x = Tensor::ones(&shape[..], (Kind::Float, Device::Cpu)).cumsum(3, Kind::Float).sin();

@@ -2,6 +2,7 @@ use super::*;
 use crate::generative::config::{FitConfig, FitLayer};
 use crate::generative::data::{Dataset, Split, movies as table};
 use crate::generative::model::Batch;
+use crate::generative::model::seeded;
 use crate::presets::{self, Kind as PresetKind};
 use carom_envs::Seeds;
 use rand::SeedableRng;
@@ -46,6 +47,7 @@ fn mean_log_likelihood(energy: &Energy, v: &Tensor) -> f64 {
 
 #[test]
 fn free_energy_and_partition_function_by_hand() {
+    let _torch = seeded(0);
     let mut energy = Energy {
         visible: Visible::Bernoulli,
         weight: tensor(&[1.0, -2.0]).view([2, 1]),
@@ -75,6 +77,7 @@ fn free_energy_and_partition_function_by_hand() {
 
 #[test]
 fn either_side_can_be_enumerated() {
+    let _torch = seeded(0);
     let energy = random_energy(Visible::Bernoulli, 13, 4);
     let mirror = Energy {
         visible: Visible::Bernoulli,
@@ -87,6 +90,7 @@ fn either_side_can_be_enumerated() {
 
 #[test]
 fn annealing_agrees_with_enumeration_from_both_ends() {
+    let _torch = seeded(0);
     for visible in [Visible::Bernoulli, Visible::Gaussian] {
         let energy = random_energy(visible, 12, 6);
         let (base, exact, mut noise) = (tensor(&[0.1; 12]), energy.log_z(), Noise::new(8));
@@ -104,6 +108,7 @@ fn annealing_agrees_with_enumeration_from_both_ends() {
 
 #[test]
 fn temperatures_rise_from_the_base_to_the_model() {
+    let _torch = seeded(0);
     for n in [3, 100, 14_500] {
         let betas = ais::temperatures(n);
         assert_eq!((betas.len() as u64, betas[0], betas[n as usize]), (n + 1, 0.0, 1.0));
@@ -134,6 +139,7 @@ fn uncentred(params: &[f64], mu: &Tensor, lambda: &Tensor) -> Energy {
 
 #[test]
 fn centred_parameters_give_the_same_energy() {
+    let _torch = seeded(0);
     let energy = random_energy(Visible::Bernoulli, 3, 2);
     let (mu, lambda) = (tensor(&[0.2, 0.9, 0.4]), tensor(&[0.3, 0.6]));
     let params = centred(&energy, &mu, &lambda);
@@ -160,6 +166,7 @@ fn centred_parameters_give_the_same_energy() {
 
 #[test]
 fn an_update_follows_the_exact_gradient_of_the_log_likelihood() {
+    let _torch = seeded(0);
     let (lr, difference) = (0.1, 1e-2);
     let seen = tensor(&[1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0]).view([4, 3]);
     for centring in [false, true] {
@@ -206,6 +213,7 @@ fn an_update_follows_the_exact_gradient_of_the_log_likelihood() {
 
 #[test]
 fn contrastive_divergence_raises_the_exact_log_likelihood() {
+    let _torch = seeded(0);
     let data = data(&table::dataset());
     for persistent in [false, true] {
         for centring in [false, true] {
@@ -222,6 +230,7 @@ fn contrastive_divergence_raises_the_exact_log_likelihood() {
 
 #[test]
 fn the_six_films_are_fitted_close_to_their_bound() {
+    let _torch = seeded(0);
     let preset = presets::find("movies-rbm", PresetKind::Fit).unwrap();
     let layer = FitLayer::from_toml(preset.text, preset.name).unwrap();
     let fit = FitConfig::resolve(&[layer]).unwrap();
@@ -253,6 +262,7 @@ fn gray() -> Dataset {
 
 #[test]
 fn shapes_agree_and_everything_is_measured() {
+    let _torch = seeded(0);
     let data = data(&gray());
     for visible in [Visible::Bernoulli, Visible::Gaussian] {
         let config = RbmConfig { latent_dim: 5, visible, n_chains: 3, sample_steps: 2, ..RbmConfig::default() };
@@ -278,6 +288,7 @@ fn shapes_agree_and_everything_is_measured() {
 
 #[test]
 fn going_on_from_a_checkpoint_is_never_having_stopped() {
+    let _torch = seeded(0);
     let data = data(&gray());
     for persistent in [false, true] {
         let config = RbmConfig { latent_dim: 5, persistent, n_chains: 4, momentum: 0.5, ..RbmConfig::default() };
@@ -304,6 +315,7 @@ fn going_on_from_a_checkpoint_is_never_having_stopped() {
 
 #[test]
 fn a_fit_that_diverges_names_its_loss() {
+    let _torch = seeded(0);
     let data = data(&table::dataset());
     let mut rbm = rbm(&RbmConfig { latent_dim: 2, ..RbmConfig::default() }, &data);
     let batch = Batch { x: data.train.first(6) * f64::NAN, labels: None, step: 7, lr: 0.1 };

@@ -235,6 +235,7 @@ pub fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generative::model::seeded;
     use carom_agents::optim::to_vec;
 
     fn case(rows: i64, width: i64) -> (Tensor, Tensor) {
@@ -245,6 +246,7 @@ mod tests {
 
     #[test]
     fn passes_agree_with_torch() {
+        let _torch = seeded(0);
         for width in [1, 6, 16, 500, 2000] {
             let (z, bias) = case(3, width);
             let (mut ours, mut theirs) = (z.copy(), z.copy());
@@ -264,6 +266,7 @@ mod tests {
 
     #[test]
     fn softplus_of_large_inputs_neither_overflows_nor_vanishes() {
+        let _torch = seeded(0);
         let z = Tensor::from_slice(&[1e4_f32, -1e4, 0.0]).view([1, 3]);
         let sum = softplus_sums(&z, &Tensor::zeros([3], (Kind::Float, Device::Cpu)), 1.0)[0];
         assert!((sum - (1e4 + 2_f64.ln())).abs() < 1e-3, "{sum}");
@@ -271,6 +274,7 @@ mod tests {
 
     #[test]
     fn states_have_their_means() {
+        let _torch = seeded(0);
         let mut noise = Noise::new(3);
         let n = 40_000;
         for mean in [0.0_f32, 0.02, 0.5, 0.9, 1.0] {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::generative::data::{Dataset, Split};
+use crate::generative::model::seeded;
 use carom_agents::optim::to_vec;
 use safetensors::SafeTensors;
 use serde_json::json;
@@ -46,6 +47,7 @@ fn evaluate(vae: &Vae, data: &Data, effort: Effort) -> Measures {
 
 #[test]
 fn the_kl_divergence_is_the_integral() {
+    let _torch = seeded(0);
     for (mean, log_var) in [(0.0, 0.0), (1.5, -1.0), (-0.7, 0.8)] {
         let (step, sigma) = (1e-3, f64::exp(0.5 * log_var));
         let log_density = |z: f64, mean: f64, sigma: f64| -0.5 * ((z - mean) / sigma).powi(2) - sigma.ln();
@@ -65,6 +67,7 @@ fn the_kl_divergence_is_the_integral() {
 
 #[test]
 fn bernoulli_probabilities_sum_to_one_and_agree_with_a_case_by_hand() {
+    let _torch = seeded(0);
     let logits = Tensor::from_slice(&[3.0_f64.ln(), -30.0, 0.0]);
     let by_hand = log_bernoulli(&logits, &Tensor::from_slice(&[1.0, 0.0, 1.0])).double_value(&[]);
     assert!((by_hand - (0.75_f64.ln() + 0.5_f64.ln())).abs() < 1e-6, "{by_hand}");
@@ -75,6 +78,7 @@ fn bernoulli_probabilities_sum_to_one_and_agree_with_a_case_by_hand() {
 
 #[test]
 fn samples_of_black_and_white_pixels_have_their_gray_level_as_mean() {
+    let _torch = seeded(0);
     let x = Tensor::from_slice(&[0.0_f32, 0.25, 1.0]);
     let drawn = binarised(&x.expand([20_000, 3], false), &mut Pcg32::seed_from_u64(3));
     let means = to_vec(&drawn.mean_dim(0, false, Kind::Float));
@@ -144,6 +148,7 @@ impl Linear {
 
 #[test]
 fn with_the_exact_posterior_every_sample_is_the_likelihood() {
+    let _torch = seeded(0);
     let linear = Linear::new(0.0);
     let bounds = to_vec(&linear.vae.measure_bound(&linear.x, 1));
     for (bound, exact) in bounds.into_iter().zip(&linear.log_p) {
@@ -153,6 +158,7 @@ fn with_the_exact_posterior_every_sample_is_the_likelihood() {
 
 #[test]
 fn the_bound_grows_with_k_from_the_elbo_to_the_likelihood() {
+    let _torch = seeded(0);
     let linear = Linear::new(1.2);
     let terms = linear.vae.elbo_terms(&linear.x.repeat([20_000, 1, 1, 1]));
     let [recon, kl] = terms.map(|term| term.mean(Kind::Double).double_value(&[]));
@@ -161,12 +167,13 @@ fn the_bound_grows_with_k_from_the_elbo_to_the_likelihood() {
     assert!((one - elbo).abs() < 0.05, "one sample {one}, ELBO {elbo}");
     // Two dimensions lose ½ (e^1.2 − 1 − 1.2) each: KL of the encoder from the posterior.
     assert!((exact - elbo - (1.2_f64.exp() - 2.2)).abs() < 0.05, "ELBO {elbo}, likelihood {exact}");
-    assert!(one + 0.3 < ten && ten + 0.05 < many, "{one}, {ten}, {many}");
+    assert!(one + 0.3 < ten && ten + 0.02 < many, "{one}, {ten}, {many}");
     assert!((many - exact).abs() < 0.02, "{many}, likelihood {exact}");
 }
 
 #[test]
 fn the_mean_of_the_kl_is_a_beta_of_one_over_the_width() {
+    let _torch = seeded(0);
     let data = noise([1, 4, 4], 1, 8);
     let fitted = |kl, beta| {
         let mut vae = vae(VaeConfig { latent_dim: 4, hidden: vec![8], kl, beta, ..VaeConfig::default() }, &data);
@@ -181,6 +188,7 @@ fn the_mean_of_the_kl_is_a_beta_of_one_over_the_width() {
 
 #[test]
 fn eight_images_are_learned_by_heart() {
+    let _torch = seeded(0);
     let eight = noise([1, 10, 10], 1, 8);
     // Each eight times, for steadier gradients.
     let pixels = Vec::<f32>::try_from(eight.train.first(8).repeat([8, 1, 1, 1]).flatten(0, -1)).expect("pixels");
@@ -204,6 +212,7 @@ fn eight_images_are_learned_by_heart() {
 
 #[test]
 fn gaussian_pixels_are_learned() {
+    let _torch = seeded(0);
     let data = noise([1, 4, 4], 2, 8);
     let config =
         VaeConfig { latent_dim: 4, hidden: vec![32], likelihood: Likelihood::Gaussian, ..VaeConfig::default() };
@@ -217,6 +226,7 @@ fn gaussian_pixels_are_learned() {
 
 #[test]
 fn codes_and_images_of_all_sizes_have_their_shapes() {
+    let _torch = seeded(0);
     for shape in [[1, 28, 28], [4, 10, 10], [1, 84, 84], [2, 9, 7]] {
         let data = noise(shape, 1, 2);
         for architecture in [Architecture::Dense, Architecture::Conv] {
@@ -236,6 +246,7 @@ fn codes_and_images_of_all_sizes_have_their_shapes() {
 
 #[test]
 fn a_full_measurement_tells_the_bound_and_what_it_was_measured_on() {
+    let _torch = seeded(0);
     let gray = data([1, 2, 2], 255, (0..48).map(|i| (i * 5) as u8).collect());
     let config = VaeConfig {
         hidden: vec![8],
@@ -263,6 +274,7 @@ fn a_full_measurement_tells_the_bound_and_what_it_was_measured_on() {
 
 #[test]
 fn a_code_that_says_nothing_has_no_active_units() {
+    let _torch = seeded(0);
     let data = noise([1, 4, 4], 1, 8);
     let vae = vae(VaeConfig { hidden: vec![8], iwae_k: 10, ..VaeConfig::default() }, &data);
     assert_eq!(evaluate(&vae, &data, Effort::Full).get("test/active_units"), Some(2.0));
@@ -272,6 +284,7 @@ fn a_code_that_says_nothing_has_no_active_units() {
 
 #[test]
 fn what_was_saved_goes_on_as_if_never_stopped() {
+    let _torch = seeded(0);
     let data = noise([1, 4, 4], 1, 8);
     let config = VaeConfig { hidden: vec![8], ..VaeConfig::default() };
     let mut first = vae(config.clone(), &data);
@@ -296,6 +309,7 @@ fn what_was_saved_goes_on_as_if_never_stopped() {
 
 #[test]
 fn the_importance_weighted_bound_refuses_a_weight_of_the_kl() {
+    let _torch = seeded(0);
     let config = VaeConfig { k: 5, beta: 0.5, ..VaeConfig::default() };
     let error = config.check().expect_err("a beta").to_string();
     assert!(error.contains("model.k is 5") && error.contains("model.beta=1"), "{error}");
