@@ -215,7 +215,7 @@ pub fn slice(tensor: &Tensor) -> &[f32] {
     unsafe { std::slice::from_raw_parts(tensor.data_ptr() as *const f32, tensor.numel()) }
 }
 
-/// As [`slice`], to write to. Other handles on the same storage must not be in use.
+/// As [`slice()`], to write to. Other handles on the same storage must not be in use.
 ///
 /// # Panics
 /// When it is anything else.

@@ -218,7 +218,7 @@ impl Fitted {
     }
 
     /// Each frame's state: a bit a feature, whether it is above its mean; of a code wider than that, a bit for the sign of its
-    /// projection on each of [`STATE_BITS`] random directions (Charikar 2002).
+    /// projection on each of 16 random directions (Charikar 2002).
     pub fn states(&self, frames: &[u8]) -> Vec<u32> {
         let codes = self.codes(frames);
         let signs = match &self.directions {

@@ -2,7 +2,7 @@
 //!
 //! [`Network::forward`] is differentiated by autograd, whatever the layers. [`Network::pass`] and [`Network::back`] do the same
 //! in two halves, which on the CPU are by hand where the layers are 3×3 convolutions and what goes with them
-//! ([`convolutions`]): several times faster than torch's.
+//! (`net/convolutions.rs`): several times faster than torch's.
 
 mod convolutions;
 mod kernels;
