@@ -1,5 +1,6 @@
 //! The commands, one file each: arguments, what it does, what it prints. Data goes to stdout, talk to stderr.
 
+mod compare;
 mod data;
 mod doctor;
 mod eval;
@@ -46,6 +47,7 @@ enum Command {
     Watch(watch::Arguments),
     Play(play::Arguments),
     Trace(trace::Arguments),
+    Compare(compare::Arguments),
     List(list::Arguments),
     Data(data::Args),
     Doctor(doctor::Args),
@@ -67,6 +69,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Watch(arguments) => watch::run(arguments),
         Command::Play(arguments) => play::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Trace(arguments) => trace::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::List(arguments) => list::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Data(arguments) => data::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Doctor(arguments) => doctor::run(arguments).map(|()| ExitCode::SUCCESS),

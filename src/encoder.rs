@@ -187,6 +187,15 @@ impl Sight {
         settings
     }
 
+    /// Numbers in the code of a frame; none where frames are seen as they are.
+    pub fn n_features(&self) -> Option<usize> {
+        match self {
+            Sight::Raw => None,
+            Sight::Oracle(scales) => Some(scales.len()),
+            Sight::Codes(fitted, _) => Some(fitted.n_features()),
+        }
+    }
+
     /// What the encoder's frames cost, in environment steps beside those of the run.
     pub fn n_env_steps(&self) -> u64 {
         match self {

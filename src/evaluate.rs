@@ -2,6 +2,7 @@
 
 use crate::config::{RunConfig, Settings};
 use crate::encoder::Sight;
+use crate::statistics::{iqm, mean};
 use anyhow::Result;
 use carom_agents::Trainer;
 use carom_agents::tabular::exact::{expected_return, greedy_policy};
@@ -127,20 +128,15 @@ fn scores(mut returns: Vec<f64>, lengths: u64, n_truncated: u64, return_exact: O
     let n = returns.len() as f64;
     let return_mean = mean(&returns);
     let variance = returns.iter().map(|value| (value - return_mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    let cut = returns.len() / 4;
     Scores {
         episodes: returns.len() as u64,
         return_mean,
         return_std: variance.sqrt(),
-        return_iqm: mean(&returns[cut..returns.len() - cut]),
+        return_iqm: iqm(&returns),
         length_mean: lengths as f64 / n,
         truncated_share: n_truncated as f64 / n,
         return_exact,
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 #[cfg(test)]

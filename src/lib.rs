@@ -5,6 +5,7 @@
 
 mod bar;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod device;
 pub mod encoder;
@@ -18,5 +19,6 @@ pub mod plot;
 pub mod presets;
 pub mod run;
 pub mod session;
+pub mod statistics;
 mod terminal;
 pub mod train;

@@ -37,6 +37,33 @@ pub fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Resul
     Ok(left_out.into_iter().map(|run| run.dir).collect())
 }
 
+/// Draws `metric` to the SVG file `out`, a line for each of `groups`: its name, and the runs that are repeats of it.
+///
+/// # Errors
+/// As [`returns`].
+pub fn comparison(groups: &[(&str, &[PathBuf])], metric: &str, out: &Path) -> Result<(), PlotError> {
+    let mut drawn = Vec::new();
+    for (name, dirs) in groups {
+        let runs = dirs.iter().map(|dir| Run::read(dir, metric)).collect::<Result<Vec<_>, _>>()?;
+        let runs: Vec<_> = runs.into_iter().filter(|run| !run.points.is_empty()).collect();
+        if !runs.is_empty() {
+            drawn.push(Group { label: (*name).to_owned(), runs });
+        }
+    }
+    if drawn.is_empty() {
+        return Err(PlotError::NoData { place: format!("the runs beside {} have", out.display()) });
+    }
+    write_whole(out, &figure(&drawn, &[], metric, "environment steps")?.svg()?)
+}
+
+/// The values of `metric` in the run in `dir`, each with the step it was logged at, by their steps.
+///
+/// # Errors
+/// When the folder is not a run, or its files cannot be read.
+pub fn points(dir: &Path, metric: &str) -> Result<Vec<(f64, f64)>, PlotError> {
+    Ok(Run::read(dir, metric)?.points)
+}
+
 /// Draws the loss of the fit in `run_dir` to the SVG file `out`: a loss known by the same name on training and on test images,
 /// such as `fit/bce` and `test/bce`, as two lines, else `fit/loss`.
 ///

@@ -4,13 +4,14 @@ use crate::config::RunConfig;
 use crate::device;
 use crate::encoder::Sight;
 use crate::run::Run;
-use crate::run::checkpoint::Checkpoint;
+use crate::run::checkpoint::{self, Checkpoint};
 use anyhow::{Context, Result};
 use carom_agents::{Task, Trainer, registry as agents};
 use carom_envs::{Episode, Seeds, VecEnv};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::VecDeque;
+use std::path::Path;
 
 /// Episodes that `train/return` and `train/length` are means over.
 pub const RECENT: usize = 100;
@@ -95,6 +96,18 @@ impl Session {
         }
     }
 
+    /// The run of `config` in `dir` where its newest checkpoint left it, and that checkpoint.
+    ///
+    /// # Errors
+    /// As [`Session::new`], [`checkpoint::newest`] and [`Session::load`].
+    pub fn open(config: RunConfig, dir: &Path) -> Result<(Self, Checkpoint<Standing>)> {
+        let checkpoint = checkpoint::newest(dir)?;
+        let sight = Sight::open(&config, dir)?;
+        let mut session = Self::new(config, sight)?;
+        session.load(&checkpoint)?;
+        Ok((session, checkpoint))
+    }
+
     /// Takes up all of a checkpoint.
     ///
     /// # Errors
@@ -128,6 +141,11 @@ impl Progress {
             }
             self.recent.push_back((episode.episode_return, episode.length));
         }
+    }
+
+    /// Whether a run of `steps` steps has nothing left to do.
+    pub fn is_finished(&self, steps: u64) -> bool {
+        self.step >= steps || self.converged
     }
 
     /// Episodes that the means are over.

@@ -26,7 +26,7 @@ pub enum Outcome {
 pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     let mut watch = Watch::new(session);
     let (mut actions, mut stacks) = (vec![0; session.config.n_envs], Vec::new());
-    while session.progress.step < session.config.steps && !session.progress.converged {
+    while !session.progress.is_finished(session.config.steps) {
         let before = session.progress.step;
         let trained = advance(session, &mut actions, &mut stacks);
         if trained.is_err() {

@@ -4,6 +4,7 @@
 //! - [`train`]: a short real run, what it leaves behind, the same again from the same seed, settings by layer
 //! - [`fit`]: the same of a generative model, its measures, and what can be seen of it
 //! - [`resume`]: stopping and going on leaves the same bytes as never stopping; damaged checkpoints
+//! - [`compare`]: a small comparison of encoders, made only once, and mended where it was cut off
 //! - [`eval`]: scores, and their names in JSON
 //! - [`trace`]: given actions, row by row and as a NumPy array
 //! - [`data`]: what a data set is, and own copies that are not what they should be
@@ -11,6 +12,7 @@
 //! - [`watch`]: an episode as a GIF; what `watch` and `play` say without a terminal
 //! - [`mistakes`]: each likely mistake, its message, and nothing half-written
 
+mod compare;
 mod data;
 mod eval;
 mod fit;

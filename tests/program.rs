@@ -34,8 +34,14 @@ impl Program {
 
     /// Runs `carom` with the words of `line`.
     pub fn run(&self, line: &str) -> Output {
+        self.run_with(line, &[])
+    }
+
+    /// The same with variables of its environment set.
+    pub fn run_with(&self, line: &str, variables: &[(&str, PathBuf)]) -> Output {
         let mut command = Command::cargo_bin("carom").expect("the program is built");
-        command.current_dir(self.folder.path()).args(line.split_whitespace()).output().expect("it starts")
+        command.current_dir(self.folder.path()).envs(variables.iter().cloned());
+        command.args(line.split_whitespace()).output().expect("it starts")
     }
 
     /// Runs it and expects success; gives its stdout.

@@ -2,12 +2,11 @@
 
 use super::train::{announce, finish};
 use crate::config::RunConfig;
-use crate::encoder::Sight;
 use crate::generative::config::FitConfig;
 use crate::generative::fit;
 use crate::human::{count, parse_count};
 use crate::interrupt;
-use crate::run::{self, Config, Run, checkpoint};
+use crate::run::{self, Config, Run};
 use crate::session::Session;
 use crate::train::Outcome;
 use anyhow::{Result, ensure};
@@ -68,14 +67,11 @@ fn go_on_training(arguments: &Arguments, mut config: RunConfig) -> Result<ExitCo
     ensure!(arguments.epochs.is_none(), "{} is an agent's run: --steps N makes it longer", dir.display());
     let begun_for = config.steps;
     config.steps = arguments.steps.unwrap_or(begun_for);
-    let checkpoint = checkpoint::newest(dir)?;
-    let sight = Sight::open(&config, dir)?;
-    let mut session = Session::new(config, sight)?;
-    session.load(&checkpoint)?;
+    let (mut session, checkpoint) = Session::open(config, dir)?;
     let (step, steps) = (session.progress.step, session.config.steps);
     let name = dir.display();
     ensure!(steps >= begun_for, "--steps {steps} is less than the {begun_for} that {name} was begun for");
-    if step >= steps || session.progress.converged {
+    if session.progress.is_finished(steps) {
         eprintln!("{name} is finished at step {}; --steps N makes it longer", count(step));
         return Ok(ExitCode::SUCCESS);
     }

@@ -84,18 +84,23 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     interrupt::listen()?;
     for (seed, dir) in runs {
-        // All that can be wrong with the settings is found before anything is written.
-        let config = RunConfig { seed, ..first.clone() };
-        let sight = Sight::prepare(&config)?;
-        let mut session = Session::new(config, sight)?;
-        let mut run = Run::create(&dir, &session.config.to_toml(), arguments.force)?;
-        session.sight.save(&dir)?;
-        announce(&session, &mut run, "training")?;
+        let (mut session, mut run) = begin(RunConfig { seed, ..first.clone() }, &dir, arguments.force)?;
         if finish(&mut session, &mut run)? == Outcome::Interrupted {
             return Ok(ExitCode::from(interrupt::EXIT_CODE));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the run of `config` in `dir`; `force` replaces one that is there. All that can be wrong with the settings is found
+/// before anything is written.
+pub(super) fn begin(config: RunConfig, dir: &Path, force: bool) -> Result<(Session, Run)> {
+    let sight = Sight::prepare(&config)?;
+    let session = Session::new(config, sight)?;
+    let mut run = Run::create(dir, &session.config.to_toml(), force)?;
+    session.sight.save(dir)?;
+    announce(&session, &mut run, "training")?;
+    Ok((session, run))
 }
 
 /// Tells what is about to happen.
@@ -109,6 +114,15 @@ pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<
 
 /// Trains to the end, and tells how it went.
 pub(super) fn finish(session: &mut Session, run: &mut Run) -> Result<Outcome> {
+    let outcome = complete(session, run)?;
+    if outcome == Outcome::Finished {
+        summarise(session, run.dir())?;
+    }
+    Ok(outcome)
+}
+
+/// Trains to the end.
+pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     let outcome = match train(session, run) {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -125,7 +139,6 @@ pub(super) fn finish(session: &mut Session, run: &mut Run) -> Result<Outcome> {
         return Ok(outcome);
     }
     run.log(&format!("step {}: finished", session.progress.step))?;
-    summarise(session, run.dir())?;
     Ok(outcome)
 }
 
@@ -166,15 +179,8 @@ fn draw(session: &Session, dir: &Path) {
 impl Arguments {
     /// What was asked for, from the weakest to the strongest.
     fn layers(&self) -> Result<Vec<Layer>> {
-        let preset = match (&self.preset, &self.config, &self.env, &self.agent) {
-            (Some(name), ..) => Some(presets::find(name, Kind::Training)?),
-            (None, None, Some(env), Some(agent)) => presets::of(env, agent),
-            _ => None,
-        };
-        if let Some(preset) = preset.filter(|_| self.preset.is_none()) {
-            eprintln!("using preset {}", preset.name);
-        }
-        let preset = preset.map(|preset| preset.layer()).transpose()?;
+        let pair = self.env.as_deref().zip(self.agent.as_deref()).filter(|_| self.config.is_none());
+        let preset = preset(self.preset.as_deref(), pair)?;
         let file = self.config.as_deref().map(Layer::from_file).transpose()?;
         let flags = Layer {
             env: self.env.clone(),
@@ -202,6 +208,18 @@ impl Arguments {
             }
         }
     }
+}
+
+/// The preset called `name`; without a name that of the pair of environment and agent, if there is one, and it is told.
+pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>) -> Result<Option<Layer>> {
+    if let Some(name) = name {
+        return presets::find(name, Kind::Training)?.layer().map(Some);
+    }
+    let found = pair.and_then(|(env, agent)| presets::of(env, agent));
+    if let Some(preset) = found {
+        eprintln!("using preset {}", preset.name);
+    }
+    found.map(|preset| preset.layer()).transpose()
 }
 
 pub(super) fn parse_seeds(text: &str) -> Result<Range<u64>> {

@@ -1,0 +1,184 @@
+//! `carom compare`: one agent through several encoders and seeds, and what each encoder was worth.
+
+use super::train::{announce, begin, complete, parse_seeds, preset};
+use crate::compare::{Entrant, METRIC, Table};
+use crate::config::{Layer, RunConfig};
+use crate::encoder::EncoderMode;
+use crate::human::{count, parse_count};
+use crate::run::{Run, checkpoint, training_config};
+use crate::session::{Session, Standing};
+use crate::train::Outcome;
+use crate::{interrupt, plot};
+use anyhow::{Result, ensure};
+use clap::Args;
+use fs_err as fs;
+use std::collections::BTreeSet;
+use std::io::{Write, stdout};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Compare encoders: one run for each encoder and seed, then one table and one figure of all
+///
+/// Runs lie in DIR/<encoder>-s<seed>. The same command goes on where it was stopped: it makes what is missing, resumes what was
+/// cut off, and leaves alone what is finished. Settings are found as by `carom train`.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// Environment (`carom list envs`)
+    #[arg(long, value_name = "ID")]
+    env: Option<String>,
+    /// Agent (`carom list agents`)
+    #[arg(long, value_name = "NAME")]
+    agent: Option<String>,
+    /// Encoders to compare, with commas between them (`carom list encoders`); runs of fitted models too
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
+    encoders: Vec<String>,
+    /// How fitted encoders take part in training; raw and oracle have no such modes
+    #[arg(long, value_name = "MODE")]
+    encoder_mode: Option<EncoderMode>,
+    /// Seeds of each encoder's runs: `0..5` is 0, 1, 2, 3, 4
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds, default_value = "0..5")]
+    seeds: Range<u64>,
+    /// Environment steps of each run, summed over its environments: 50000, 10k, 1.5M, 2e6
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    steps: Option<u64>,
+    /// Named configuration to begin with (`carom list presets`)
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// A setting of all runs, may be repeated: as in `carom train`
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Folder of the runs, the table and the figure [default: runs/compare-<env>-<agent>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "Examples:
+  carom compare --env minatar/breakout --agent dqn --encoders raw,oracle,random,ae --steps 200k
+  carom compare --env minatar/breakout --agent q-learning --encoders ae,pca --seeds 0..3 --steps 100k
+
+Leaves table.md, which is printed too, table.csv and returns.svg.";
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let (dir, entrants) = arguments.entrants()?;
+    // A change is found before hours are spent on the runs before it.
+    for (config, run_dir) in entrants.iter().flat_map(|entrant| &entrant.runs) {
+        check_unchanged(config, run_dir)?;
+    }
+    interrupt::listen()?;
+    // By seeds: a comparison that was stopped has about as many runs of each encoder.
+    for i in 0..entrants[0].runs.len() {
+        for entrant in &entrants {
+            let (config, run_dir) = &entrant.runs[i];
+            if bring_to_end(config, run_dir)? == Outcome::Interrupted {
+                eprintln!("the same command goes on with the comparison");
+                return Ok(ExitCode::from(interrupt::EXIT_CODE));
+            }
+        }
+    }
+    report(&dir, &entrants)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a run that was begun under other settings.
+fn check_unchanged(config: &RunConfig, dir: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let found = training_config(dir, "be compared")?;
+    let (found_text, text) = (found.to_toml(), config.to_toml());
+    let lines_beyond = |text: &str, other: &str| {
+        let lines = text.lines().filter(|line| other.lines().all(|other| other != *line));
+        Some(lines.collect::<Vec<_>>().join(", ")).filter(|lines| !lines.is_empty()).unwrap_or("less".to_string())
+    };
+    ensure!(
+        found == *config,
+        "{} was begun with other settings: it has {}; asked for now: {}. Choose another --out, or remove it",
+        dir.display(),
+        lines_beyond(&found_text, &text),
+        lines_beyond(&text, &found_text),
+    );
+    Ok(())
+}
+
+/// Makes the run, goes on with it, or leaves it alone, by how far it is.
+fn bring_to_end(config: &RunConfig, dir: &Path) -> Result<Outcome> {
+    let name = dir.display();
+    if dir.exists() {
+        match checkpoint::newest::<Standing>(dir) {
+            Ok(saved) if saved.state.standing.progress.is_finished(config.steps) => {
+                eprintln!("{name} is finished");
+                return Ok(Outcome::Finished);
+            }
+            Ok(_) => {
+                let (mut session, saved) = Session::open(config.clone(), dir)?;
+                let mut run = Run::reopen(dir, &saved)?;
+                announce(&session, &mut run, &format!("resuming at step {}:", count(saved.step)))?;
+                return complete(&mut session, &mut run);
+            }
+            Err(error) => eprintln!("{error:#}; it is begun anew"),
+        }
+    }
+    let (mut session, mut run) = begin(config.clone(), dir, dir.exists())?;
+    complete(&mut session, &mut run)
+}
+
+/// Writes table and figure, and prints the table.
+fn report(dir: &Path, entrants: &[Entrant]) -> Result<()> {
+    let table = Table::read(entrants)?;
+    let markdown = table.to_markdown();
+    fs::write(dir.join("table.csv"), table.to_csv())?;
+    fs::write(dir.join("table.md"), &markdown)?;
+    let dirs = |entrant: &Entrant| entrant.runs.iter().map(|(_, dir)| dir.clone()).collect::<Vec<_>>();
+    let groups: Vec<_> = entrants.iter().map(|entrant| (entrant.encoder.as_str(), dirs(entrant))).collect();
+    let groups: Vec<_> = groups.iter().map(|(name, dirs)| (*name, dirs.as_slice())).collect();
+    // Runs in which no episode ended have a table all the same.
+    if let Err(error) = plot::comparison(&groups, METRIC, &dir.join("returns.svg")) {
+        eprintln!("no returns.svg: {error}");
+    }
+    eprintln!("-> {}: table.md, table.csv, returns.svg", dir.display());
+    Ok(stdout().lock().write_all(markdown.as_bytes())?)
+}
+
+impl Arguments {
+    /// The folder of the comparison, and the runs in it.
+    fn entrants(&self) -> Result<(PathBuf, Vec<Entrant>)> {
+        let preset = preset(self.preset.as_deref(), self.env.as_deref().zip(self.agent.as_deref()))?;
+        let configs = self.encoders.iter().map(|encoder| self.config(preset.clone(), encoder));
+        let configs = configs.collect::<Result<Vec<_>>>()?;
+        let default = || PathBuf::from(format!("runs/compare-{}", configs[0].slug()));
+        let dir = self.out.clone().unwrap_or_else(default);
+        let is_run = dir.join("config.toml").exists();
+        ensure!(!is_run, "{} is a run; give a folder for the runs of a comparison", dir.display());
+        let mut names = BTreeSet::new();
+        let entrants = self.encoders.iter().zip(&configs).map(|(encoder, config)| {
+            // The encoder may be a path.
+            let name = encoder.trim_matches(['.', '/']).replace('/', "-");
+            ensure!(names.insert(name.clone()), "--encoders names {encoder} twice");
+            let runs = self.seeds.clone().map(|seed| {
+                let run_dir = dir.join(format!("{name}-s{seed}"));
+                (RunConfig { seed, ..config.clone() }, run_dir)
+            });
+            Ok(Entrant { encoder: encoder.clone(), runs: runs.collect() })
+        });
+        let entrants = entrants.collect::<Result<Vec<_>>>()?;
+        Ok((dir, entrants))
+    }
+
+    fn config(&self, preset: Option<Layer>, encoder: &str) -> Result<RunConfig> {
+        let has_modes = !["raw", "oracle"].contains(&encoder);
+        let flags = Layer {
+            env: self.env.clone(),
+            agent: self.agent.clone(),
+            encoder: Some(encoder.to_string()),
+            encoder_mode: self.encoder_mode.filter(|_| has_modes),
+            steps: self.steps,
+            ..Layer::default()
+        };
+        let set = Layer::from_assignments(&self.set)?;
+        // What is compared is not overruled.
+        let encoder = Layer { encoder: Some(encoder.to_string()), ..Layer::default() };
+        RunConfig::resolve(&preset.into_iter().chain([flags, set, encoder]).collect::<Vec<_>>())
+    }
+}

@@ -1,0 +1,253 @@
+//! What encoders are worth to an agent: returns of the runs through each, over seeds, as one table.
+
+use crate::config::RunConfig;
+use crate::encoder::Sight;
+use crate::human::count;
+use crate::plot;
+use crate::statistics::{iqm, iqm_interval, median};
+use anyhow::Result;
+use std::iter::once;
+use std::path::{Path, PathBuf};
+
+/// What encoders are compared by: the mean return of the last 100 training episodes.
+pub const METRIC: &str = "train/return";
+
+/// The table looks at runs after this part of their steps.
+const PARTS: [u64; 3] = [4, 2, 1];
+
+/// What stands where there is no number.
+const NONE: &str = "–";
+
+/// The runs through one encoder, which differ in their seeds alone.
+pub struct Entrant {
+    /// The encoder as it was named.
+    pub encoder: String,
+    /// Each run's settings and directory.
+    pub runs: Vec<(RunConfig, PathBuf)>,
+}
+
+/// The comparison as numbers.
+#[derive(Debug)]
+pub struct Table {
+    /// What was run: agent, environment, protocol, steps, seeds.
+    title: String,
+    /// Steps that the scores are of.
+    marks: Vec<u64>,
+    rows: Vec<Row>,
+}
+
+/// What is known of one encoder. Times are medians over its runs.
+#[derive(Debug)]
+struct Row {
+    encoder: String,
+    n_runs: usize,
+    /// One for each mark; none where a run had not ended an episode yet.
+    scores: Vec<Option<Score>>,
+    /// The last score over the oracle's, where that is above 0.
+    share_of_oracle: Option<f64>,
+    wall_s: Option<f64>,
+    steps_per_s: Option<f64>,
+    /// Environment steps that the frames the encoder was fitted to cost.
+    n_env_steps: u64,
+    code_size: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Score {
+    iqm: f64,
+    /// 95 % interval; none of a single run.
+    interval: Option<(f64, f64)>,
+}
+
+impl Table {
+    /// The table of finished runs.
+    ///
+    /// # Errors
+    /// When a file of a run cannot be read.
+    ///
+    /// # Panics
+    /// When there is no entrant, or one without runs.
+    pub fn read(entrants: &[Entrant]) -> Result<Self> {
+        let config = &entrants[0].runs[0].0;
+        let marks: Vec<u64> = PARTS.iter().map(|part| config.steps / part).collect();
+        let mut rows = entrants.iter().map(|entrant| Row::read(entrant, &marks)).collect::<Result<Vec<_>>>()?;
+        let oracle = rows.iter().find(|row| row.encoder == "oracle").and_then(Row::last_iqm).filter(|&iqm| iqm > 0.0);
+        for row in &mut rows {
+            row.share_of_oracle = row.last_iqm().zip(oracle).map(|(iqm, oracle)| iqm / oracle);
+        }
+        let seeds: Vec<_> = entrants[0].runs.iter().map(|(config, _)| config.seed.to_string()).collect();
+        let (agent, env, protocol, steps) = (&config.agent, &config.env, config.protocol(), count(config.steps));
+        let title = format!("`{agent}` on `{env}` ({protocol}), {steps} steps, seeds {}", seeds.join(", "));
+        Ok(Self { title, marks, rows })
+    }
+
+    /// One row an encoder: what there is no number for is left empty.
+    pub fn to_csv(&self) -> String {
+        let scores = self.marks.iter().flat_map(|mark| ["iqm", "low", "high"].map(|what| format!("{what}_{mark}")));
+        let rest = ["share_of_oracle", "wall_s", "steps_per_s", "encoder_env_steps", "code_size"].map(String::from);
+        let head: Vec<_> = ["encoder", "seeds"].map(String::from).into_iter().chain(scores).chain(rest).collect();
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for record in once(head).chain(self.rows.iter().map(Row::record)) {
+            writer.write_record(record).expect("a vector takes all, and rows are of one length");
+        }
+        String::from_utf8(writer.into_inner().expect("a vector takes all")).expect("rows are text")
+    }
+
+    /// The table to read, with what its columns are.
+    pub fn to_markdown(&self) -> String {
+        let marks = self.marks.iter().map(|&mark| format!("{} steps", count(mark)));
+        let rest = ["of oracle", "seconds", "steps/s", "frames' steps", "code"].map(String::from);
+        let head: Vec<_> = once("encoder".to_string()).chain(marks).chain(rest).collect();
+        let cells: Vec<_> = once(head).chain(self.rows.iter().map(Row::cells)).collect();
+        let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let widths: Vec<usize> = (0..cells[0].len()).map(width).collect();
+        let mut text = format!("{}\n\n", self.title);
+        for (i, row) in cells.iter().enumerate() {
+            let padded = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
+                0 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            });
+            text += &format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "));
+            if i == 0 {
+                let rules = widths.iter().enumerate().map(|(column, &width)| match column {
+                    0 => "-".repeat(width),
+                    _ => format!("{}:", "-".repeat(width - 1)),
+                });
+                text += &format!("| {} |\n", rules.collect::<Vec<_>>().join(" | "));
+            }
+        }
+        text + "\n" + LEGEND
+    }
+}
+
+const LEGEND: &str = "\
+Returns are the interquartile mean over seeds of the mean return of the last 100 training episodes at that step, with its
+95 % bootstrap interval (percentiles of 2,000 resamples of the seeds; fewer than four seeds are not trimmed, one has no
+interval). `of oracle` is the last of them over the oracle's, nothing subtracted. Seconds and steps/s are of agent training
+alone, medians over seeds: fitting the encoder is not in them, nor are the environment steps that its frames cost once
+(`frames' steps`) in the steps. `code` is the size of a frame's code.
+";
+
+impl Row {
+    fn read(entrant: &Entrant, marks: &[u64]) -> Result<Self> {
+        let curves = entrant.runs.iter().map(|(_, dir)| Ok(plot::points(dir, METRIC)?)).collect::<Result<Vec<_>>>()?;
+        let times = entrant.runs.iter().filter_map(|(_, dir)| last_time(dir).transpose());
+        let times = times.collect::<Result<Vec<_>>>()?;
+        let (config, dir) = &entrant.runs[0];
+        let sight = Sight::open(config, dir)?;
+        Ok(Self {
+            encoder: entrant.encoder.clone(),
+            n_runs: entrant.runs.len(),
+            scores: marks.iter().map(|&mark| Score::at(mark, &curves)).collect(),
+            share_of_oracle: None,
+            wall_s: median(&times.iter().map(|&(_, wall_s)| wall_s).collect::<Vec<_>>()),
+            steps_per_s: median(&times.iter().map(|&(step, wall_s)| step / wall_s).collect::<Vec<_>>()),
+            n_env_steps: sight.n_env_steps(),
+            code_size: sight.n_features(),
+        })
+    }
+
+    fn last_iqm(&self) -> Option<f64> {
+        self.scores.last()?.map(|score| score.iqm)
+    }
+
+    fn record(&self) -> Vec<String> {
+        let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
+        let scores = self.scores.iter().flat_map(|score| {
+            let interval = score.and_then(|score| score.interval);
+            [score.map(|score| score.iqm), interval.map(|bounds| bounds.0), interval.map(|bounds| bounds.1)]
+        });
+        let rest = [self.share_of_oracle, self.wall_s, self.steps_per_s];
+        let code_size = self.code_size.map(|size| size.to_string()).unwrap_or_default();
+        let first = [self.encoder.clone(), self.n_runs.to_string()];
+        first
+            .into_iter()
+            .chain(scores.chain(rest).map(number))
+            .chain([self.n_env_steps.to_string(), code_size])
+            .collect()
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_string());
+        let scores = self.scores.iter().map(|score| or_none(score.map(Score::text)));
+        let rest = [
+            self.share_of_oracle.map(|share| format!("{share:.2}")),
+            self.wall_s.map(|wall_s| format!("{wall_s:.1}")),
+            self.steps_per_s.map(|steps_per_s| format!("{steps_per_s:.0}")),
+            Some(self.n_env_steps).filter(|&steps| steps > 0).map(count),
+            self.code_size.map(|size| size.to_string()),
+        ];
+        once(self.encoder.clone()).chain(scores).chain(rest.map(or_none)).collect()
+    }
+}
+
+impl Score {
+    /// Of the runs with these curves, each where it stood after `step` steps; none unless all of them have a value by then.
+    fn at(step: u64, curves: &[Vec<(f64, f64)>]) -> Option<Self> {
+        let value = |curve: &Vec<(f64, f64)>| curve.iter().rfind(|point| point.0 <= step as f64).map(|point| point.1);
+        let values = curves.iter().map(value).collect::<Option<Vec<_>>>()?;
+        Some(Self { iqm: iqm(&values), interval: iqm_interval(&values) })
+    }
+
+    fn text(self) -> String {
+        match self.interval {
+            Some((low, high)) => format!("{:.2} [{low:.2}, {high:.2}]", self.iqm),
+            None => format!("{:.2}", self.iqm),
+        }
+    }
+}
+
+/// The last step in the run's `timing.csv` and the seconds up to it; none where the run was too short for a row.
+fn last_time(dir: &Path) -> Result<Option<(f64, f64)>> {
+    Ok(plot::points(dir, "wall_s")?.last().copied().filter(|&(_, wall_s)| wall_s > 0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_is_of_where_each_run_stood_by_then() {
+        let curves = [vec![(10.0, 1.0), (20.0, 5.0)], vec![(12.0, 3.0), (30.0, 9.0)]];
+        assert_eq!(Score::at(9, &curves), None);
+        assert_eq!(Score::at(11, &curves), None);
+        assert_eq!(Score::at(12, &curves).map(|score| score.iqm), Some(2.0));
+        assert_eq!(Score::at(25, &curves), Some(Score { iqm: 4.0, interval: Some((3.0, 5.0)) }));
+        assert_eq!(Score::at(25, &curves[..1]), Some(Score { iqm: 5.0, interval: None }));
+    }
+
+    fn row(encoder: &str, score: Option<Score>, share_of_oracle: Option<f64>, code_size: Option<usize>) -> Row {
+        let (wall_s, steps_per_s) = (Some(1.5), Some(400.0));
+        let n_env_steps = if encoder == "ae" { 20_000 } else { 0 };
+        Row {
+            encoder: encoder.to_string(),
+            n_runs: 2,
+            scores: vec![score],
+            share_of_oracle,
+            wall_s,
+            steps_per_s,
+            n_env_steps,
+            code_size,
+        }
+    }
+
+    #[test]
+    fn both_forms_have_a_row_an_encoder() {
+        let score = Score { iqm: 2.0, interval: Some((1.0, 3.25)) };
+        let rows = vec![row("raw", None, None, None), row("ae", Some(score), Some(0.5), Some(64))];
+        let table = Table { title: "`dqn` on `taxi`".to_string(), marks: vec![600], rows };
+        let csv = "encoder,seeds,iqm_600,low_600,high_600,share_of_oracle,wall_s,steps_per_s,encoder_env_steps,code_size\n\
+                   raw,2,,,,,1.5,400,0,\nae,2,2,1,3.25,0.5,1.5,400,20000,64\n";
+        assert_eq!(table.to_csv(), csv);
+        let markdown = table.to_markdown();
+        let expected = "\
+`dqn` on `taxi`
+
+| encoder |         600 steps | of oracle | seconds | steps/s | frames' steps | code |
+| ------- | ----------------: | --------: | ------: | ------: | ------------: | ---: |
+| raw     |                 – |         – |     1.5 |     400 |             – |    – |
+| ae      | 2.00 [1.00, 3.25] |      0.50 |     1.5 |     400 |           20k |   64 |
+";
+        assert!(markdown.starts_with(expected), "{markdown}");
+    }
+}

@@ -1,0 +1,108 @@
+use crate::program::Program;
+use std::collections::BTreeMap;
+use std::process::Output;
+
+const RUNS: [&str; 6] = ["oracle-s0", "oracle-s1", "pca-s0", "pca-s1", "raw-s0", "raw-s1"];
+
+/// A comparison whose runs have no more than 600 steps and 16 hidden units.
+const COMPARE: &str = "compare --env minatar/breakout --agent dqn --encoders raw,oracle,pca --seeds 0..2 \
+    --set n_envs=1 --set agent.hidden=[16] --set agent.learning_starts=100 --set agent.buffer_size=1000";
+
+/// Runs `line` with encoders cached in the program's own folder.
+fn run(program: &Program, line: &str) -> Output {
+    program.run_with(line, &[("CAROM_CACHE", program.path("cache"))])
+}
+
+/// Expects success; gives what was printed and what was told.
+fn succeed(program: &Program, line: &str) -> (String, String) {
+    let output = run(program, line);
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("UTF-8"));
+    assert!(output.status.success(), "carom {line}: {stderr}");
+    (stdout, stderr)
+}
+
+fn fail(program: &Program, line: &str) -> String {
+    let output = run(program, line);
+    assert_eq!(output.status.code(), Some(1), "carom {line}");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+/// The runs that `what` is told of.
+fn runs_told(stderr: &str, what: &str) -> Vec<&'static str> {
+    let is_told = |name: &&str| stderr.lines().any(|line| line.contains(what) && line.contains(&format!("all/{name}")));
+    RUNS.into_iter().filter(is_told).collect()
+}
+
+#[test]
+fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
+    let program = Program::new();
+    let line = format!("{COMPARE} --steps 600 --out all");
+    let (table, stderr) = succeed(&program, &line);
+    assert_eq!(runs_told(&stderr, "training dqn"), RUNS, "{stderr}");
+    assert_eq!(program.names("all")[..3], RUNS[..3]);
+    assert_eq!(program.names("all")[6..], ["returns.svg", "table.csv", "table.md"]);
+
+    assert_eq!(program.read("all/table.md"), table);
+    for words in ["`dqn` on `minatar/breakout`", "150 steps", "300 steps", "600 steps", "\n| raw ", "\n| pca "] {
+        assert!(table.contains(words), "{words} in {table}");
+    }
+    let csv = program.read("all/table.csv");
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let rows: Vec<BTreeMap<String, String>> = reader.deserialize().collect::<Result<_, _>>().expect("a table");
+    let number =
+        |row: usize, column: &str| rows[row][column].parse::<f64>().unwrap_or_else(|_| panic!("{column}: {csv}"));
+    for (row, encoder) in ["raw", "oracle", "pca"].into_iter().enumerate() {
+        assert_eq!((rows[row]["encoder"].as_str(), rows[row]["seeds"].as_str()), (encoder, "2"));
+        let last = |seed| last_return(&program, &format!("all/{encoder}-s{seed}"));
+        assert_eq!(number(row, "iqm_600"), (last(0) + last(1)) / 2.0, "{csv}");
+        assert_eq!((number(row, "low_600"), number(row, "high_600")), (last(0).min(last(1)), last(0).max(last(1))));
+        assert!(number(row, "steps_per_s") > 0.0, "{csv}");
+    }
+    assert_eq!(number(1, "share_of_oracle"), 1.0);
+    assert_eq!(rows[0]["code_size"], "");
+    assert!(number(2, "code_size") > 0.0 && number(2, "encoder_env_steps") > 0.0, "{csv}");
+    // A text stands on a line of its own between its tags.
+    let texts = program.read("all/returns.svg").replace('\n', "");
+    for words in [">raw<", ">oracle<", ">pca<", "mean of 2 seeds each"] {
+        assert!(texts.contains(words), "{words}");
+    }
+
+    let (again, stderr) = succeed(&program, &line);
+    assert_eq!(again, table);
+    assert_eq!(runs_told(&stderr, "is finished"), RUNS, "{stderr}");
+    assert!(!stderr.contains("training dqn"), "{stderr}");
+
+    // Nothing but the clock differs in runs that are made again.
+    let metrics = |run: &str| program.read(&format!("all/{run}/metrics.csv"));
+    let before = RUNS.map(metrics);
+    fs_err::remove_dir_all(program.path("all/raw-s1")).expect("removed");
+    fs_err::remove_dir_all(program.path("all/pca-s0/checkpoints/600")).expect("removed");
+    fs_err::remove_dir_all(program.path("all/oracle-s0/checkpoints")).expect("removed");
+    fs_err::create_dir(program.path("all/oracle-s0/checkpoints")).expect("made");
+    let (_, stderr) = succeed(&program, &line);
+    assert_eq!(runs_told(&stderr, "training dqn"), ["oracle-s0", "raw-s1"], "{stderr}");
+    assert_eq!(runs_told(&stderr, "resuming at step"), ["pca-s0"], "{stderr}");
+    assert!(before == RUNS.map(metrics));
+
+    let error = fail(&program, &format!("{COMPARE} --steps 800 --out all"));
+    for words in ["all/raw-s0 was begun with other settings", "steps = 600", "steps = 800"] {
+        assert!(error.contains(words), "{words} in {error}");
+    }
+    assert!(fail(&program, &format!("{COMPARE} --steps 600 --out all/raw-s0")).contains("all/raw-s0 is a run"));
+}
+
+fn last_return(program: &Program, run: &str) -> f64 {
+    let metrics = program.read(&format!("{run}/metrics.csv"));
+    let row = metrics.lines().rfind(|row| row.contains("train/return")).expect("a return");
+    row.rsplit(',').next().and_then(|value| value.parse().ok()).expect("a number")
+}
+
+#[test]
+fn encoders_that_cannot_be_compared_are_named() {
+    let program = Program::new();
+    let compare = "compare --env minatar/breakout --agent dqn --steps 600 --encoders";
+    let error = fail(&program, &format!("{compare} raw,orcale"));
+    assert!(error.contains("`orcale`") && error.contains("`oracle`"), "{error}");
+    assert!(fail(&program, &format!("{compare} raw,ae,raw")).contains("names raw twice"));
+    assert!(program.names(".").is_empty());
+}
