@@ -6,7 +6,8 @@ const RUNS: [&str; 6] = ["oracle-s0", "oracle-s1", "pca-s0", "pca-s1", "raw-s0",
 
 /// A comparison whose runs have no more than 600 steps and 16 hidden units.
 const COMPARE: &str = "compare --env minatar/breakout --agent dqn --encoders raw,oracle,pca --seeds 0..2 \
-    --set n_envs=1 --set agent.hidden=[16] --set agent.learning_starts=100 --set agent.buffer_size=1000";
+    --set n_envs=1 --set agent.hidden=[16] --set agent.learning_starts=100 --set agent.epsilon_steps=200 \
+    --set agent.buffer_size=1000";
 
 /// Runs `line` with encoders cached in the program's own folder.
 fn run(program: &Program, line: &str) -> Output {
