@@ -35,6 +35,7 @@ fn task(envs: &VecEnv) -> Task<'static> {
         device: Device::Cpu,
         model: None,
         has_script: false,
+        trunk: None,
     }
 }
 
@@ -96,7 +97,7 @@ fn act(c: &mut Criterion) {
             n_actions: envs.n_actions(),
         };
         let optimizer = OptimConfig::of(Rule::RmsPropCentered);
-        let mut network = QNetwork::new(spec, optimizer, Device::Cpu, &mut seeds().stream("init"));
+        let mut network = QNetwork::new(spec, None, optimizer, Device::Cpu, &mut seeds().stream("init"));
         group.throughput(Throughput::Elements(batch as u64));
         group.bench_function(format!("batch_{batch}"), |b| {
             b.iter(|| {

@@ -20,6 +20,7 @@ fn main() -> Result<()> {
         device: tch::Device::Cpu,
         model: None,
         has_script: false,
+        trunk: None,
     };
     let overrides = json!({"lr": 0.1, "epsilon_start": 0.1});
     let settings = agents::resolve("q-learning", overrides.as_object().expect("a table"))?;

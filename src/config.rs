@@ -37,6 +37,9 @@ pub struct RunConfig {
     /// How the encoder takes part in training, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encoder_mode: Option<EncoderMode>,
+    /// Weight of the encoder's reconstruction loss beside the agent's loss, in joint mode.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recon_weight: Option<f64>,
     /// Environment steps of the whole run, summed over its environments; planners: sweeps at most.
     pub steps: u64,
     /// Master seed of all random streams.
@@ -82,12 +85,15 @@ impl RunConfig {
         let agent = merged.agent.ok_or_else(|| anyhow!("which agent? --agent NAME (`carom list agents` shows all)"))?;
         let (steps, n_envs) = (merged.steps.unwrap_or(DEFAULT_STEPS), merged.n_envs.unwrap_or(1));
         let share_of_run = |parts| round_down(steps / parts).max(n_envs as u64);
+        let is_joint = merged.encoder_mode == Some(EncoderMode::Joint);
+        let default_recon_weight = is_joint.then_some(encoder::RECON_WEIGHT);
         let config = Self {
             env_settings: envs::resolve(&env, &merged.env_settings)?,
             agent_settings: agents::resolve(&agent, &merged.agent_settings)?,
             env,
             agent,
             encoder: merged.encoder.unwrap_or_else(|| "raw".to_string()),
+            recon_weight: merged.recon_weight.or(default_recon_weight),
             encoder_mode: merged.encoder_mode,
             steps,
             seed: merged.seed.unwrap_or(0),
@@ -114,7 +120,7 @@ impl RunConfig {
         );
         let largest = i64::MAX as u64;
         ensure!(self.seed <= largest, "seed is {}: seeds go up to {largest}", self.seed);
-        encoder::check(&self.encoder, self.encoder_mode)
+        encoder::check(self)
     }
 
     /// The settings as TOML, which is itself a configuration file.
@@ -148,6 +154,8 @@ pub struct Layer {
     pub encoder: Option<String>,
     /// See [`RunConfig::encoder_mode`].
     pub encoder_mode: Option<EncoderMode>,
+    /// See [`RunConfig::recon_weight`].
+    pub recon_weight: Option<f64>,
     /// See [`RunConfig::steps`].
     pub steps: Option<u64>,
     /// See [`RunConfig::seed`].
@@ -173,11 +181,12 @@ pub struct Layer {
 }
 
 /// Keys of a configuration file.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "env",
     "agent",
     "encoder",
     "encoder_mode",
+    "recon_weight",
     "steps",
     "seed",
     "n_envs",
@@ -237,6 +246,7 @@ impl Layer {
             agent: self.agent.or(below.agent),
             encoder: self.encoder.or(below.encoder),
             encoder_mode: self.encoder_mode.or(below.encoder_mode),
+            recon_weight: self.recon_weight.or(below.recon_weight),
             steps: self.steps.or(below.steps),
             seed: self.seed.or(below.seed),
             n_envs: self.n_envs.or(below.n_envs),

@@ -2,20 +2,25 @@
 //!
 //! `raw` is the observation itself, `oracle` the true state; every other is a generative model fitted to frames of the
 //! environment ([`fitted`]), whose code the agent is given. A table needs numbers of states: for it a code is made binary.
+//! An encoder that learns on with the agent is a part of its network ([`trunk`]), and the agent is given frames.
 
 pub mod fitted;
 mod recipes;
+mod trunk;
 
 use crate::config::{RunConfig, Settings};
 use crate::generative::registry::MODELS;
-use crate::human::nearest;
+use crate::human::{count, nearest};
 use anyhow::{Context, Result, bail, ensure};
+use carom_agents::Trunk;
 use carom_agents::registry::AGENTS;
 use carom_envs::{Env, FactorsEnv, ObsSpace, VecEnv, View, registry as envs};
 use fitted::Fitted;
 use rand_pcg::Pcg32;
+use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
+use trunk::EncoderTrunk;
 
 /// One encoder that `--encoder` takes by name.
 pub struct EncoderEntry {
@@ -45,19 +50,43 @@ pub const ENCODERS: &[EncoderEntry] = &[
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum EncoderMode {
-    /// Its weights stay; each frame is encoded once, and its code is what replay stores.
+    /// Its weights stay; each frame is encoded once, and its code is what replay stores
+    ///
+    /// The default of fitted encoders.
     Frozen,
-    /// Its weights start from the fit and follow the agent's loss.
+    /// Its weights start from the fit and follow the agent's TD loss alone
+    ///
+    /// Replay stores frames. The gradient goes through the online network; the targets carry none, and the target network has a
+    /// copy of the encoder as of the rest. Offset and width that bring a code to a comparable size stay those of the fit.
     Finetune,
-    /// Its own loss is added to the agent's.
+    /// As finetune, plus recon_weight times the reconstruction loss of the newest frame
+    ///
+    /// Both losses reach the encoder; the decoder follows the reconstruction's alone. That is the mean over pixels of the
+    /// cross-entropy (of the squared error where pixels have Gaussian noise), without noise on the code: a vae's mean is decoded,
+    /// with no KL divergence; an rbm's hidden probabilities are decoded by weights that begin as the encoder's transpose.
     Joint,
 }
 
-/// Refuses an encoder that does not exist, and a mode that it does not have.
+impl fmt::Display for EncoderMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EncoderMode::Frozen => "frozen",
+            EncoderMode::Finetune => "finetune",
+            EncoderMode::Joint => "joint",
+        })
+    }
+}
+
+/// Weight of the reconstruction loss in [`EncoderMode::Joint`] where nothing else is said: SAC-AE adds the two losses as they are
+/// (Yarats et al. 2021, section 4.3).
+pub const RECON_WEIGHT: f64 = 1.0;
+
+/// Refuses an encoder that does not exist, and a mode that it or the agent does not have.
 ///
 /// # Errors
 /// Names what was given and what there is.
-pub fn check(name: &str, mode: Option<EncoderMode>) -> Result<()> {
+pub fn check(config: &RunConfig) -> Result<()> {
+    let (name, mode) = (config.encoder.as_str(), config.encoder_mode);
     let is_known = ENCODERS.iter().any(|entry| entry.name == name);
     if !is_known && !Path::new(name).is_dir() {
         let nearest = nearest(name, ENCODERS.iter().map(|entry| entry.name));
@@ -68,12 +97,37 @@ pub fn check(name: &str, mode: Option<EncoderMode>) -> Result<()> {
     }
     match (name, mode) {
         ("raw", Some(mode)) => bail!(
-            "encoder `raw` has no mode `{mode:?}`: it is no more than the agent's own network; leave --encoder-mode out"
+            "encoder `raw` has no mode `{mode}`: it is no more than the agent's own network; leave --encoder-mode out"
         ),
         ("oracle", Some(mode @ (EncoderMode::Finetune | EncoderMode::Joint))) => {
-            bail!("encoder `oracle` has no mode `{mode:?}`: the true state has no weights to train")
+            bail!("encoder `oracle` has no mode `{mode}`: the true state has no weights to train")
         }
-        _ => Ok(()),
+        (_, Some(mode @ (EncoderMode::Finetune | EncoderMode::Joint))) => check_trained(config, mode)?,
+        _ => {}
+    }
+    if let Some(weight) = config.recon_weight {
+        ensure!(mode == Some(EncoderMode::Joint), "recon_weight is {weight}: only --encoder-mode joint has that loss");
+        ensure!(weight >= 0.0 && weight.is_finite(), "recon_weight is {weight}: expected a number, 0 or above");
+    }
+    Ok(())
+}
+
+/// Refuses agents and models that cannot be trained together.
+fn check_trained(config: &RunConfig, mode: EncoderMode) -> Result<()> {
+    let (name, agent) = (&config.encoder, &config.agent);
+    ensure!(
+        !keeps_table(config),
+        "encoder mode `{mode}` trains the encoder by the agent's gradient, and {agent} keeps a table, which has none: use dqn or \
+         pqn, or the mode frozen"
+    );
+    let has_network = AGENTS.iter().any(|entry| entry.name == agent && entry.has_network);
+    ensure!(
+        has_network,
+        "encoder mode `{mode}` trains the encoder with the agent, and {agent} learns nothing: use dqn or pqn"
+    );
+    match trunk::objection(name, mode) {
+        Some(objection) => bail!("encoder `{name}` has no mode `{mode}`: {objection}"),
+        None => Ok(()),
     }
 }
 
@@ -86,6 +140,8 @@ pub enum Sight {
     Oracle(Vec<(f32, f32)>),
     /// A fitted model's codes.
     Codes(Rc<Fitted>, Kind),
+    /// Nothing yet: the agent's network begins with the fitted model's encoder.
+    Trunk(Rc<Fitted>, Rc<EncoderTrunk>),
 }
 
 /// What is made of a code.
@@ -113,7 +169,7 @@ impl Sight {
                 );
                 Ok(Sight::Oracle(fitted::factor_scales(config)?))
             }
-            _ => Ok(Sight::Codes(Rc::new(fitted::prepare(config)?), Kind::of(config))),
+            _ => Self::through(fitted::prepare(config)?, config),
         }
     }
 
@@ -125,8 +181,17 @@ impl Sight {
         match config.encoder.as_str() {
             "raw" => Ok(Sight::Raw),
             "oracle" => Ok(Sight::Oracle(fitted::read_scales(dir)?)),
-            _ => Ok(Sight::Codes(Rc::new(Fitted::open(config, dir)?), Kind::of(config))),
+            _ => Self::through(Fitted::open(config, dir)?, config),
         }
+    }
+
+    fn through(fitted: Fitted, config: &RunConfig) -> Result<Self> {
+        let mode = config.encoder_mode.unwrap_or(EncoderMode::Frozen);
+        if mode == EncoderMode::Frozen {
+            return Ok(Sight::Codes(Rc::new(fitted), Kind::of(config)));
+        }
+        let trunk = EncoderTrunk::new(&fitted, mode, config.recon_weight.unwrap_or(RECON_WEIGHT))?;
+        Ok(Sight::Trunk(Rc::new(fitted), Rc::new(trunk)))
     }
 
     /// Leaves in the run in `dir` what [`Sight::open`] needs.
@@ -137,7 +202,7 @@ impl Sight {
         match self {
             Sight::Raw => Ok(()),
             Sight::Oracle(scales) => fitted::write_scales(dir, scales),
-            Sight::Codes(fitted, _) => fitted.save(dir),
+            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => fitted.save(dir),
         }
         .with_context(|| format!("cannot keep the encoder in {}", dir.display()))
     }
@@ -149,7 +214,7 @@ impl Sight {
     pub fn envs(&self, id: &str, settings: &Settings, rngs: Vec<Pcg32>) -> Result<VecEnv> {
         let settings = self.settings(settings);
         Ok(match self {
-            Sight::Raw => envs::make_vec(id, &settings, rngs)?,
+            Sight::Raw | Sight::Trunk(..) => envs::make_vec(id, &settings, rngs)?,
             Sight::Oracle(_) => envs::make_vec_of(id, &settings, rngs, |env| self.wrap(env))?,
             Sight::Codes(..) => {
                 let envs = envs::make_vec(id, &settings, rngs)?;
@@ -165,7 +230,7 @@ impl Sight {
     pub fn wrap(&self, env: Box<dyn Env>) -> Box<dyn Env> {
         match self {
             Sight::Oracle(scales) => Box::new(FactorsEnv::new(env, scales.clone())),
-            Sight::Raw | Sight::Codes(..) => env,
+            Sight::Raw | Sight::Codes(..) | Sight::Trunk(..) => env,
         }
     }
 
@@ -173,7 +238,23 @@ impl Sight {
     pub fn view(&self) -> Option<Box<dyn View>> {
         match self {
             Sight::Codes(fitted, kind) => Some(Box::new(CodeView { fitted: fitted.clone(), kind: *kind })),
-            Sight::Raw | Sight::Oracle(_) => None,
+            Sight::Raw | Sight::Oracle(_) | Sight::Trunk(..) => None,
+        }
+    }
+
+    /// What the agent's network sees each frame through and trains with its own layers.
+    pub fn trunk(&self) -> Option<Rc<dyn Trunk>> {
+        match self {
+            Sight::Trunk(_, trunk) => Some(trunk.clone()),
+            Sight::Raw | Sight::Oracle(_) | Sight::Codes(..) => None,
+        }
+    }
+
+    /// Number of states that a table is keyed by, where those are codes.
+    pub fn n_codes(&self) -> Option<usize> {
+        match self {
+            Sight::Codes(fitted, Kind::States) => Some(fitted.n_states()),
+            _ => None,
         }
     }
 
@@ -199,8 +280,22 @@ impl Sight {
     /// What the encoder's frames cost, in environment steps beside those of the run.
     pub fn n_env_steps(&self) -> u64 {
         match self {
-            Sight::Codes(fitted, _) => fitted.n_env_steps(),
+            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => fitted.n_env_steps(),
             Sight::Raw | Sight::Oracle(_) => 0,
+        }
+    }
+
+    /// What the agent of `config` sees through, in words; nothing where that is nothing.
+    pub fn describe(&self, config: &RunConfig) -> Option<String> {
+        let name = &config.encoder;
+        let mode = config.encoder_mode.filter(|mode| *mode != EncoderMode::Frozen);
+        let mode = mode.map(|mode| format!(" ({mode})")).unwrap_or_default();
+        match self {
+            Sight::Raw => None,
+            Sight::Oracle(_) => Some(name.clone()),
+            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => {
+                Some(format!("{name}{mode} (its frames cost {} steps)", count(fitted.n_env_steps())))
+            }
         }
     }
 }

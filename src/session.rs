@@ -64,6 +64,7 @@ impl Session {
             device,
             model: envs.env(0).model(),
             has_script: envs.env(0).scripted_action().is_some(),
+            trunk: sight.trunk(),
         };
         let trainer = agents::make(&config.agent, &config.agent_settings, &task, &seeds)?;
         Ok(Self { config, sight, envs, trainer, progress: Progress::default() })

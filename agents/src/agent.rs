@@ -1,7 +1,8 @@
 //! What every agent is: [`Agent`], and the two ways of training one, [`Learner`] and [`Planner`].
 
-use crate::{Loaded, Snapshot, SnapshotError};
+use crate::{Loaded, Snapshot, SnapshotError, Trunk};
 use carom_envs::{ObsSpace, TransitionModel, VecEnv};
+use std::rc::Rc;
 use tch::Device;
 
 /// What an agent is told of the task it is made for.
@@ -25,6 +26,8 @@ pub struct Task<'a> {
     pub model: Option<&'a TransitionModel>,
     /// Somebody has written a player for the environment.
     pub has_script: bool,
+    /// What a network sees each frame through and trains with its own layers, where it does.
+    pub trunk: Option<Rc<dyn Trunk>>,
 }
 
 /// A number an agent reports: its name in `metrics.csv` and its value.

@@ -161,8 +161,9 @@ impl Dqn {
             n_step: config.n_step,
             gamma: config.gamma as f32,
         });
+        let optimizer = OptimConfig::of(config.optimizer);
         Ok(Self {
-            network: QNetwork::new(spec, OptimConfig::of(config.optimizer), task.device, &mut seeds.stream("init")),
+            network: QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init")),
             n_actions: task.n_actions,
             replay,
             explore: seeds.stream("explore"),

@@ -16,6 +16,7 @@ pub mod replay;
 mod schedule;
 mod snapshot;
 pub mod tabular;
+mod trunk;
 
 pub use agent::{Agent, LearnError, Learner, Planner, Stat, Task, Trainer};
 pub use dqn::{Dqn, DqnConfig};
@@ -24,3 +25,4 @@ pub use pqn::{Pqn, PqnConfig};
 pub use q_network::{Fit, NonFinite, QNetwork, Weights};
 pub use schedule::Linear;
 pub use snapshot::{Loaded, Snapshot, SnapshotError};
+pub use trunk::Trunk;

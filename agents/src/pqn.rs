@@ -161,8 +161,9 @@ impl Pqn {
             n_actions: task.n_actions,
         };
         let (size, obs_bytes) = (rollout_size / config.n_minibatches, spec.obs_bytes());
+        let optimizer = OptimConfig::of(config.optimizer);
         Ok(Self {
-            network: QNetwork::new(spec, OptimConfig::of(config.optimizer), task.device, &mut seeds.stream("init")),
+            network: QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init")),
             n_envs: task.n_envs,
             n_actions: task.n_actions,
             total_steps: task.total_steps,

@@ -4,9 +4,11 @@ use crate::losses::{Loss, argmax, mean_loss};
 use crate::net::native::Network;
 use crate::net::{Layout, Matrix, NetSpec, autograd};
 use crate::optim::{OptimConfig, Optimizer, TensorOptimizer, clip_norm, read_tensor, to_vec};
-use crate::{LearnError, Loaded, Snapshot, SnapshotError, Stat};
+use crate::{LearnError, Loaded, Snapshot, SnapshotError, Stat, Trunk};
+use carom_envs::ObsSpace;
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
+use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 
 /// Which parameters a forward pass uses.
@@ -46,12 +48,17 @@ pub struct Fit {
 
 /// A loss that is not finite.
 #[derive(Clone, Copy, Debug)]
-pub struct NonFinite(pub f32);
+pub struct NonFinite {
+    /// Its name in `metrics.csv`.
+    pub what: &'static str,
+    /// Its value.
+    pub value: f64,
+}
 
 impl NonFinite {
     /// The error of an agent that saw it at environment step `step`.
     pub fn at(self, step: u64) -> LearnError {
-        LearnError::NonFinite { what: "train/loss", value: self.0.into(), step }
+        LearnError::NonFinite { what: self.what, value: self.value, step }
     }
 }
 
@@ -62,17 +69,34 @@ struct Fitted {
     loss: f64,
     q: f64,
     grad_norm: f64,
+    /// The trunk's own loss, without its weight, where it has one.
+    #[serde(default)]
+    recon: Option<f64>,
 }
 
 impl QNetwork {
     /// A network of `spec` on `device`, with first parameters drawn from `rng`; the target starts as a copy.
-    pub fn new(spec: NetSpec, optimizer: OptimConfig, device: Device, rng: &mut Pcg32) -> Self {
+    ///
+    /// With a `trunk`, it is of the features of each frame, as if they were what `spec` observes: concatenated, oldest frame
+    /// first. The flat parameters are the trunk's, then the head's; copies to the target hold both.
+    pub fn new(
+        mut spec: NetSpec,
+        trunk: Option<Rc<dyn Trunk>>,
+        optimizer: OptimConfig,
+        device: Device,
+        rng: &mut Pcg32,
+    ) -> Self {
+        let stem = trunk.map(|trunk| {
+            let frame_bytes = spec.obs_space.n_bytes() as i64;
+            spec.obs_space = ObsSpace::Vector { len: trunk.n_features() };
+            Stem { frame_bytes, trunk }
+        });
         let params = Layout::new(&spec).init(rng);
-        let engine = match device {
-            Device::Cpu if Network::covers(&spec) => {
+        let engine = match (device, stem) {
+            (Device::Cpu, None) if Network::covers(&spec) => {
                 Engine::Native(Box::new(NativeEngine::new(spec, optimizer, &params)))
             }
-            device => Engine::Autograd(Box::new(AutogradEngine::new(spec, optimizer, device, &params))),
+            (device, stem) => Engine::Autograd(Box::new(AutogradEngine::new(spec, stem, optimizer, device, &params))),
         };
         Self { engine, fitted: Fitted::default(), q: vec![], d_q: vec![] }
     }
@@ -107,7 +131,7 @@ impl QNetwork {
             d_q.resize(q.len(), 0.0);
             let loss = mean_loss(how.loss, q, actions, targets, d_q);
             if !loss.is_finite() {
-                return Err(NonFinite(loss));
+                return Err(NonFinite { what: "train/loss", value: loss.into() });
             }
             let n_actions = q.len() / actions.len();
             let taken: f32 = actions.iter().enumerate().map(|(b, a)| q[b * n_actions + usize::from(*a)]).sum();
@@ -116,25 +140,29 @@ impl QNetwork {
             fitted.q += f64::from(taken) / actions.len() as f64;
             Ok(())
         };
-        let grad_norm = match engine {
+        let (grad_norm, recon) = match engine {
             Engine::Native(engine) => {
                 loss_of(engine.q(Weights::Online, obs), d_q)?;
-                engine.descend(d_q, how)
+                (engine.descend(d_q, how), None)
             }
             Engine::Autograd(engine) => engine.descend(obs, how, |q| loss_of(q, d_q).map(|()| &d_q[..]))?,
         };
         self.fitted.grad_norm += f64::from(grad_norm);
+        if let Some(recon) = recon {
+            *self.fitted.recon.get_or_insert(0.0) += recon;
+        }
         Ok(())
     }
 
     /// Means over the updates since the last call.
     pub fn stats(&mut self) -> Vec<Stat> {
-        let Fitted { n_updates, loss, q, grad_norm } = std::mem::take(&mut self.fitted);
+        let Fitted { n_updates, loss, q, grad_norm, recon } = std::mem::take(&mut self.fitted);
         if n_updates == 0 {
             return vec![];
         }
         let mean = |sum: f64| sum / n_updates as f64;
-        vec![("train/loss", mean(loss)), ("train/q_mean", mean(q)), ("train/grad_norm", mean(grad_norm))]
+        let stats = [("train/loss", mean(loss)), ("train/q_mean", mean(q)), ("train/grad_norm", mean(grad_norm))];
+        stats.into_iter().chain(recon.map(|recon| ("train/recon", mean(recon)))).collect()
     }
 
     /// Copies the online parameters to the target.
@@ -223,6 +251,8 @@ impl NativeEngine {
 
 /// Autograd on any device.
 struct AutogradEngine {
+    stem: Option<Stem>,
+    /// Of the head, where there is a stem.
     spec: NetSpec,
     layout: Layout,
     online: Tensor,
@@ -230,43 +260,93 @@ struct AutogradEngine {
     optimizer: TensorOptimizer,
 }
 
+/// A trunk before the head.
+struct Stem {
+    trunk: Rc<dyn Trunk>,
+    frame_bytes: i64,
+}
+
 impl AutogradEngine {
-    fn new(spec: NetSpec, optimizer: OptimConfig, device: Device, params: &[f32]) -> Self {
-        let target = Tensor::from_slice(params).to_device(device);
+    /// The first parameters are the trunk's own and `head`.
+    fn new(spec: NetSpec, stem: Option<Stem>, optimizer: OptimConfig, device: Device, head: &[f32]) -> Self {
+        let mut params = stem.as_ref().map(|stem| stem.trunk.params()).unwrap_or_default();
+        params.extend(head);
+        let target = Tensor::from_slice(&params).to_device(device);
         let online = target.copy().set_requires_grad(true);
-        Self { layout: Layout::new(&spec), spec, optimizer: TensorOptimizer::new(optimizer, &target), online, target }
+        let (layout, optimizer) = (Layout::new(&spec), TensorOptimizer::new(optimizer, &target));
+        Self { stem, spec, layout, online, target, optimizer }
     }
 
-    fn forward(&self, weights: Weights, obs: &[u8]) -> Tensor {
-        let params = match weights {
+    fn params(&self, weights: Weights) -> &Tensor {
+        match weights {
             Weights::Online => &self.online,
             Weights::Target => &self.target,
+        }
+    }
+
+    /// `obs`, `[B * obs_bytes]`, as `u8 [B, obs_bytes]` where the parameters live.
+    fn tensor(&self, obs: &[u8]) -> Tensor {
+        let obs_bytes = match &self.stem {
+            Some(stem) => self.spec.frame_stack as i64 * stem.frame_bytes,
+            None => self.spec.obs_bytes() as i64,
         };
-        let obs = Tensor::from_slice(obs).view([-1, self.spec.obs_bytes() as i64]).to_device(params.device());
-        autograd::forward(&self.spec, &self.layout, params, &obs)
+        Tensor::from_slice(obs).view([-1, obs_bytes]).to_device(self.online.device())
+    }
+
+    /// Parameters of the trunk and of the head: two parts of one split, whose gradient is one concatenation.
+    fn parts(&self, weights: Weights) -> [Tensor; 2] {
+        let (params, head) = (self.params(weights), self.layout.len as i64);
+        let parts = params.split_with_sizes([params.size()[0] - head, head], 0);
+        parts.try_into().expect("two parts")
+    }
+
+    fn forward(&self, weights: Weights, obs: &Tensor) -> Tensor {
+        let Some(Stem { trunk, frame_bytes }) = &self.stem else {
+            return autograd::forward(&self.spec, &self.layout, self.params(weights), obs);
+        };
+        let [of_trunk, of_head] = self.parts(weights);
+        let features = trunk.features(&of_trunk, &obs.view([-1, *frame_bytes]));
+        autograd::forward_from(features.view([obs.size()[0], -1]), &self.layout, &of_head)
+    }
+
+    /// The trunk's own loss on the newest frame of each observation, and its weight.
+    fn trunk_loss(&self, obs: &Tensor) -> Option<(Tensor, f64)> {
+        let Stem { trunk, frame_bytes } = self.stem.as_ref()?;
+        let [of_trunk, _] = self.parts(Weights::Online);
+        trunk.loss(&of_trunk, &obs.narrow(1, obs.size()[1] - frame_bytes, *frame_bytes))
     }
 
     fn q(&self, weights: Weights, obs: &[u8], out: &mut Vec<f32>) {
-        *out = to_vec(&tch::no_grad(|| self.forward(weights, obs)));
+        *out = to_vec(&tch::no_grad(|| self.forward(weights, &self.tensor(obs))));
     }
 
-    /// One step down the gradient of the loss whose derivative by the Q-values `d_q_of` gives; returns the gradient's norm.
+    /// One step down the gradient of the loss whose derivative by the Q-values `d_q_of` gives, plus the trunk's own loss;
+    /// returns the gradient's norm and the latter.
     fn descend<'a>(
         &mut self,
         obs: &[u8],
         how: &Fit,
         d_q_of: impl FnOnce(&[f32]) -> Result<&'a [f32], NonFinite>,
-    ) -> Result<f32, NonFinite> {
+    ) -> Result<(f32, Option<f64>), NonFinite> {
         self.online.zero_grad();
-        let q = self.forward(Weights::Online, obs);
+        let obs = self.tensor(obs);
+        let q = self.forward(Weights::Online, &obs);
         let d_q =
             Tensor::from_slice(d_q_of(&to_vec(&q))?).view_as(&q.detach().to_device(Device::Cpu)).to_device(q.device());
-        (&q * d_q).sum(Kind::Float).backward();
+        let (mut loss, mut recon) = ((&q * d_q).sum(Kind::Float), None);
+        if let Some((own, weight)) = self.trunk_loss(&obs) {
+            let value = own.double_value(&[]);
+            if !value.is_finite() {
+                return Err(NonFinite { what: "train/recon", value });
+            }
+            (loss, recon) = (loss + own * weight, Some(value));
+        }
+        loss.backward();
         let grads = self.online.grad();
         let norm = grads.norm().double_value(&[]) as f32;
         let grads = if norm > how.max_norm() { grads * f64::from(how.max_norm() / norm) } else { grads };
         tch::no_grad(|| self.optimizer.step(&mut self.online, &grads, how.lr));
-        Ok(norm)
+        Ok((norm, recon))
     }
 
     fn sync_target(&mut self) {
@@ -311,7 +391,9 @@ mod tests {
             let native =
                 losses(|spec, optim, params| Engine::Native(Box::new(NativeEngine::new(spec, optim, params))), rule);
             let autograd = losses(
-                |spec, optim, params| Engine::Autograd(Box::new(AutogradEngine::new(spec, optim, Device::Cpu, params))),
+                |spec, optim, params| {
+                    Engine::Autograd(Box::new(AutogradEngine::new(spec, None, optim, Device::Cpu, params)))
+                },
                 rule,
             );
             assert!((native.0[4] - autograd.0[4]).abs() < 1e-3, "{rule:?}: {} and {}", native.0[4], autograd.0[4]);
@@ -329,7 +411,8 @@ mod tests {
             layer_norm: false,
             n_actions: 2,
         };
-        let mut network = QNetwork::new(spec, OptimConfig::of(Rule::Adam), Device::Cpu, &mut Pcg32::seed_from_u64(0));
+        let rng = &mut Pcg32::seed_from_u64(0);
+        let mut network = QNetwork::new(spec, None, OptimConfig::of(Rule::Adam), Device::Cpu, rng);
         let obs = 1_u32.to_le_bytes();
         let before = network.q(Weights::Online, &obs).to_vec();
         let how = Fit { loss: Loss::Huber, lr: 0.1, max_grad_norm: 0.0 };

@@ -26,6 +26,7 @@ impl Training {
             device: tch::Device::Cpu,
             model: None,
             has_script: false,
+            trunk: None,
         };
         let settings = registry::resolve(agent, settings.as_object().expect("settings")).expect("known settings");
         match registry::make(agent, &settings, &task, &seeds).expect("a playable environment") {

@@ -56,6 +56,7 @@ impl Run {
             device: tch::Device::Cpu,
             model: Some(&model),
             has_script: false,
+            trunk: None,
         };
         let settings = registry::resolve(&preset.agent, &preset.agent_settings).expect("valid settings");
         let agent = registry::make(&preset.agent, &settings, &task, &seeds).expect("a valid agent");

@@ -39,6 +39,7 @@ const IDLE_WIDTH: f32 = 1e30;
 /// A fitted model, and what brings its code to a comparable size.
 pub struct Fitted {
     model: Box<dyn Model>,
+    model_name: String,
     obs_space: ObsSpace,
     device: tch::Device,
     /// Where the model's run lies.
@@ -163,7 +164,8 @@ impl Fitted {
             column(values).view([n_features as i64, STATE_BITS as i64])
         });
         let (mean, width) = (column(means), column(widths));
-        Ok(Self { model: session.model, obs_space, device, source, facts, mean, width, directions })
+        let (model, model_name) = (session.model, session.config.model);
+        Ok(Self { model, model_name, obs_space, device, source, facts, mean, width, directions })
     }
 
     /// Copies it into the run in `dir`.
@@ -176,6 +178,21 @@ impl Fitted {
     /// The model.
     pub fn model(&self) -> &dyn Model {
         &*self.model
+    }
+
+    /// Its name in the registry.
+    pub fn model_name(&self) -> &str {
+        &self.model_name
+    }
+
+    /// What a frame is.
+    pub(super) fn obs_space(&self) -> &ObsSpace {
+        &self.obs_space
+    }
+
+    /// What is subtracted from each feature, and what it is divided by then, `[n_features]` each.
+    pub(super) fn scales(&self) -> [Tensor; 2] {
+        [self.mean.shallow_clone(), self.width.shallow_clone()]
     }
 
     /// Width of a code.
@@ -195,17 +212,7 @@ impl Fitted {
 
     /// Frames as the model takes them: `[n, channels, rows, columns]` in 0..=1.
     pub fn images(&self, frames: &[u8]) -> Tensor {
-        let frames = Tensor::from_slice(frames).to_device(self.device);
-        match self.obs_space {
-            ObsSpace::Planes { shape } => {
-                let [rows, columns, channels] = shape.map(|size| size as i64);
-                frames.view([-1, rows, columns, channels]).permute([0, 3, 1, 2]).to_kind(Kind::Float).contiguous()
-            }
-            ObsSpace::Pixels { shape: [rows, columns] } => {
-                frames.view([-1, 1, rows as i64, columns as i64]).to_kind(Kind::Float) / 255.0
-            }
-            _ => unreachable!("encoders see planes or pixels"),
-        }
+        images(&self.obs_space, &Tensor::from_slice(frames).to_device(self.device))
     }
 
     fn codes(&self, frames: &[u8]) -> Tensor {
@@ -231,6 +238,20 @@ impl Fitted {
         let states = (signs.to_kind(Kind::Int64) * places).sum_dim_intlist(1, false, Kind::Int64);
         let states = Vec::<i64>::try_from(states.to_device(tch::Device::Cpu)).expect("a vector of integers");
         states.into_iter().map(|state| state as u32).collect()
+    }
+}
+
+/// Frames of `obs_space`, bytes in any shape, as models take them: `[n, channels, rows, columns]` in 0..=1.
+pub(super) fn images(obs_space: &ObsSpace, frames: &Tensor) -> Tensor {
+    match *obs_space {
+        ObsSpace::Planes { shape } => {
+            let [rows, columns, channels] = shape.map(|size| size as i64);
+            frames.reshape([-1, rows, columns, channels]).permute([0, 3, 1, 2]).to_kind(Kind::Float).contiguous()
+        }
+        ObsSpace::Pixels { shape: [rows, columns] } => {
+            frames.reshape([-1, 1, rows as i64, columns as i64]).to_kind(Kind::Float) / 255.0
+        }
+        _ => unreachable!("encoders see planes or pixels"),
     }
 }
 

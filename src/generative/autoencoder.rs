@@ -8,7 +8,7 @@
 use super::config::Schedule;
 use super::images::Data;
 use super::measures::{pca, pixels};
-use super::model::{Batch, Effort, FitError, Means, Measures, Model};
+use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, bce, bce_with_gradient};
 use super::registry::{ModelConfig, ModelTask, Recipe};
 use anyhow::{Result, ensure};
@@ -228,6 +228,11 @@ impl Model for Autoencoder {
 
     fn decode(&self, code: &Tensor) -> Option<Tensor> {
         Some(self.decoder.forward(code).sigmoid())
+    }
+
+    fn halves(&self) -> Option<Halves> {
+        let [encoder, decoder] = [&self.encoder, &self.decoder].map(|network| network.twin(network.params()));
+        Some(Halves { encoder, decoder: Some(decoder), has_logits: true })
     }
 
     fn sample(&self, _n: usize) -> Option<Tensor> {

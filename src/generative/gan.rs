@@ -18,7 +18,7 @@ use super::config::Schedule;
 use super::gallery::grid::{grid, write_png};
 use super::images::Data;
 use super::measures::judge::Judge;
-use super::model::{Batch, Effort, FitError, Means, Measures, Model};
+use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
 use super::registry::{ModelConfig, ModelTask, Recipe};
 use anyhow::{Result, ensure};
@@ -282,6 +282,16 @@ impl Model for Gan {
 
     fn decode(&self, _code: &Tensor) -> Option<Tensor> {
         None
+    }
+
+    /// The discriminator's layers below its logit, with the weights that they now work with.
+    fn halves(&self) -> Option<Halves> {
+        let Discriminator { body, spectral, .. } = &self.discriminator;
+        let encoder = match spectral {
+            Some([spectral, _]) => body.twin(&spectral.normalised(body)),
+            None => body.twin(body.params()),
+        };
+        Some(Halves { encoder, decoder: None, has_logits: false })
     }
 
     fn sample(&self, n: usize) -> Option<Tensor> {

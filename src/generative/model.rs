@@ -1,6 +1,7 @@
 //! What every generative model is: [`Model`].
 
 use super::images::Data;
+use super::net::Network;
 use anyhow::Result;
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use serde_json::{Map, Value};
@@ -77,6 +78,17 @@ impl Measures {
     }
 }
 
+/// Copies of a model's encoder and decoder.
+#[derive(Debug)]
+pub struct Halves {
+    /// Images `[B, channels, rows, columns]` to `[B, n]`, whose first columns are what [`Model::encode`] gives.
+    pub encoder: Network,
+    /// Codes to images of at least the images' rows and columns; nothing where a code cannot be turned into an image.
+    pub decoder: Option<Network>,
+    /// Whether the decoder gives logits of pixels in 0..=1, else the pixels themselves.
+    pub has_logits: bool,
+}
+
 /// A model of images that is fitted batch by batch.
 ///
 /// Torch's generator has been seeded for the step when [`Model::fit_batch`] is called, and for the whole when the other methods
@@ -99,6 +111,12 @@ pub trait Model {
 
     /// Images of codes; nothing where the model cannot turn a code into an image.
     fn decode(&self, code: &Tensor) -> Option<Tensor>;
+
+    /// The encoder as a network of its own, to be trained on by somebody else, and the decoder; nothing where codes are not made
+    /// by a network.
+    fn halves(&self) -> Option<Halves> {
+        None
+    }
 
     /// `n` new images `[n, channels, rows, columns]` in 0..=1; nothing where the model has no distribution to draw from.
     fn sample(&self, n: usize) -> Option<Tensor>;

@@ -11,7 +11,7 @@ mod planes;
 
 pub use loss::bce_with_gradient;
 
-use carom_agents::optim::{OptimConfig, TensorOptimizer, read_tensor, to_vec};
+use carom_agents::optim::{OptimConfig, Rule, TensorOptimizer, read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use convolutions::Convolutions;
 use rand::Rng;
@@ -193,6 +193,26 @@ impl Network {
         Self { layers, params, optimizer, by_hand, grads: vec![], latest: None }
     }
 
+    /// A network of `layers` with these parameters, laid out as [`Network::params`] is.
+    ///
+    /// # Panics
+    /// When there are more or fewer of them than the layers have.
+    pub fn with_params(layers: Vec<Layer>, params: &Tensor) -> Self {
+        let params = params.detach().copy();
+        let optimizer = TensorOptimizer::new(OptimConfig::of(Rule::Adam), &params);
+        let by_hand = Convolutions::of(&layers).map(RefCell::new);
+        let params = params.set_requires_grad(true);
+        let network = Self { layers, params, optimizer, by_hand, grads: vec![], latest: None };
+        let n_params: i64 = network.shapes().iter().map(|shape| shape.iter().product::<i64>()).sum();
+        assert_eq!(n_params as usize, network.n_params(), "as many parameters as the layers have");
+        network
+    }
+
+    /// A network of the same layers with parameters `params`, which has not been trained yet.
+    pub fn twin(&self, params: &Tensor) -> Self {
+        Self::with_params(self.layers.clone(), params)
+    }
+
     /// What it makes of `x`, a batch: a leaf of autograd's graph, from which [`Network::back`] leads back to the parameters, and
     /// to `x` if that requires a gradient.
     pub fn pass(&mut self, x: &Tensor) -> Tensor {
@@ -343,7 +363,6 @@ pub fn per_image(loss: &Tensor) -> Tensor {
 mod tests {
     use super::*;
     use crate::generative::model::seeded;
-    use carom_agents::optim::Rule;
     use rand::SeedableRng;
 
     fn network(layers: &[Layer]) -> Network {

@@ -1,7 +1,7 @@
 //! A convolutional network with its first, random weights: the control that says how much of a code's worth was learned.
 
 use super::images::Data;
-use super::model::{Batch, Effort, FitError, Measures, Model};
+use super::model::{Batch, Effort, FitError, Halves, Measures, Model};
 use super::net::{Activation, Layer, Network};
 use super::registry::{ModelConfig, ModelTask, Recipe};
 use anyhow::{Result, ensure};
@@ -84,6 +84,11 @@ impl Model for Random {
 
     fn decode(&self, _code: &Tensor) -> Option<Tensor> {
         None
+    }
+
+    fn halves(&self) -> Option<Halves> {
+        let encoder = self.network.twin(self.network.params());
+        Some(Halves { encoder, decoder: None, has_logits: false })
     }
 
     fn sample(&self, _n: usize) -> Option<Tensor> {

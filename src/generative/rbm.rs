@@ -16,7 +16,8 @@ mod units;
 use super::data::Source;
 use super::gallery::grid::{GAP, grid, write_png};
 use super::images::{Data, Images};
-use super::model::{Batch, Effort, FitError, Means, Measures, Model};
+use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
+use super::net::{Activation, Layer, Network};
 use super::registry::{ModelConfig, ModelTask, Recipe};
 use anyhow::{Result, ensure};
 use carom_agents::optim::{read_tensor, to_vec};
@@ -410,6 +411,30 @@ impl Model for Rbm {
 
     fn decode(&self, code: &Tensor) -> Option<Tensor> {
         Some(self.images_of(&self.energy.visible_means(code)))
+    }
+
+    /// One dense layer and the logistic function; its transpose, from which training may part, as the decoder.
+    fn halves(&self) -> Option<Halves> {
+        let Energy { visible, weight, visible_bias, hidden_bias } = &self.energy;
+        let (n_visible, n_hidden) = (self.energy.n_visible(), self.energy.n_hidden());
+        // What standardises Gaussian units becomes a part of the layers.
+        let (mean, std) = match visible {
+            Visible::Bernoulli => (visible_bias.zeros_like(), visible_bias.ones_like()),
+            Visible::Gaussian => (self.standard[0].view([-1]), self.standard[1].view([-1])),
+        };
+        let flat = |weight: &Tensor, bias: &Tensor| Tensor::cat(&[weight.flatten(0, -1), bias.flatten(0, -1)], 0);
+        let narrowed = weight / std.unsqueeze(1);
+        let up = flat(&narrowed, &(hidden_bias - mean.unsqueeze(0).mm(&narrowed).view([-1])));
+        let down = flat(&(weight.tr() * &std), &(visible_bias * &std + &mean));
+        let dense = |inputs, outputs| Layer::Dense { inputs, outputs };
+        let encoder =
+            vec![Layer::Reshape(vec![n_visible]), dense(n_visible, n_hidden), Layer::Act(Activation::Sigmoid)];
+        let decoder = vec![dense(n_hidden, n_visible), Layer::Reshape(self.shape.to_vec())];
+        Some(Halves {
+            encoder: Network::with_params(encoder, &up),
+            decoder: Some(Network::with_params(decoder, &down)),
+            has_logits: *visible == Visible::Bernoulli,
+        })
     }
 
     fn sample(&self, n: usize) -> Option<Tensor> {

@@ -12,7 +12,7 @@
 mod tests;
 
 use super::images::Data;
-use super::model::{Batch, Effort, FitError, Means, Measures, Model};
+use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
 use super::registry::{ModelConfig, ModelTask, Recipe};
 use anyhow::{Result, ensure};
@@ -357,6 +357,12 @@ impl Model for Vae {
         };
         let [channels, rows, columns] = self.shape;
         Some(means.view([-1, channels, rows, columns]))
+    }
+
+    fn halves(&self) -> Option<Halves> {
+        let [encoder, decoder] = [&self.encoder, &self.decoder].map(|network| network.twin(network.params()));
+        let has_logits = self.config.likelihood == Likelihood::Bernoulli;
+        Some(Halves { encoder, decoder: Some(decoder), has_logits })
     }
 
     fn sample(&self, n: usize) -> Option<Tensor> {

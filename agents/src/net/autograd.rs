@@ -8,7 +8,11 @@ use tch::{Kind, Tensor};
 
 /// Q-values `[B, n_actions]` of `obs`, a `u8` tensor `[B, obs_bytes]`, as a function of the flat vector `params`.
 pub fn forward(spec: &NetSpec, layout: &Layout, params: &Tensor, obs: &Tensor) -> Tensor {
-    let mut x = features(spec, obs);
+    forward_from(features(spec, obs), layout, params)
+}
+
+/// As [`forward`], of input `x` as floats: `[B, channels, rows, columns]` where it is an image, else `[B, n_features]`.
+pub fn forward_from(mut x: Tensor, layout: &Layout, params: &Tensor) -> Tensor {
     for layer in &layout.layers {
         let bias = vector(params, layer.bias, layer.width);
         let z = match layer.conv {

@@ -97,6 +97,7 @@ fn make(name: &str, settings: Value, model: &TransitionModel, n_envs: usize) -> 
         device: tch::Device::Cpu,
         model: Some(model),
         has_script: false,
+        trunk: None,
     };
     registry::make(name, &settings, &task, &Seeds::new(5)).expect("a valid agent")
 }

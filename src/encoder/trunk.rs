@@ -1,0 +1,114 @@
+//! Fitted encoders that learn on with the agent.
+
+use super::EncoderMode;
+use super::fitted::{self, Fitted};
+use crate::generative::model::Halves;
+use crate::generative::net::bce;
+use anyhow::{Result, bail, ensure};
+use carom_agents::Trunk;
+use carom_agents::optim::to_vec;
+use carom_envs::ObsSpace;
+use tch::{Kind, Tensor};
+
+/// A fitted model's encoder, and in joint mode its decoder, as functions of the agent's parameters: the encoder's, then the
+/// decoder's.
+///
+/// Offset and width that bring a code to a comparable size stay those of the fit.
+#[derive(Debug)]
+pub struct EncoderTrunk {
+    halves: Halves,
+    obs_space: ObsSpace,
+    scales: [Tensor; 2],
+    /// Weight of the reconstruction loss; nothing without one.
+    recon_weight: Option<f64>,
+}
+
+/// Why model `name` cannot be trained on in `mode`; nothing where it can.
+pub fn objection(name: &str, mode: EncoderMode) -> Option<&'static str> {
+    match (name, mode) {
+        (_, EncoderMode::Frozen) => None,
+        ("pca", _) => Some(
+            "principal components are found in closed form, and are none any more once a gradient has moved them; ae with \
+             model.activation=linear is the linear code that is trained",
+        ),
+        ("classifier", _) => Some("its features are there to judge images"),
+        ("gan", EncoderMode::Joint) => Some(
+            "a discriminator's features cannot be turned back into the image that the loss would compare; use finetune",
+        ),
+        ("random", EncoderMode::Joint) => {
+            Some("a random network has no decoder, so there is nothing to reconstruct with; use finetune")
+        }
+        _ => None,
+    }
+}
+
+impl EncoderTrunk {
+    /// The encoder of `fitted`; with `recon_weight`, trained by reconstruction too.
+    ///
+    /// # Errors
+    /// When the model has no encoder that gradients reach, or no decoder where one is needed.
+    pub fn new(fitted: &Fitted, mode: EncoderMode, recon_weight: f64) -> Result<Self> {
+        let name = fitted.model_name();
+        if let Some(objection) = objection(name, mode) {
+            bail!("encoder `{name}` has no mode `{mode}`: {objection}");
+        }
+        let Some(mut halves) = fitted.model().halves() else { bail!("encoder `{name}` cannot be trained on") };
+        let recon_weight = match mode {
+            EncoderMode::Joint => {
+                ensure!(halves.decoder.is_some(), "encoder `{name}` has no mode `{mode}`: it has no decoder");
+                Some(recon_weight)
+            }
+            EncoderMode::Frozen | EncoderMode::Finetune => {
+                halves.decoder = None;
+                None
+            }
+        };
+        let (obs_space, scales) = (fitted.obs_space().clone(), fitted.scales());
+        Ok(Self { halves, obs_space, scales, recon_weight })
+    }
+
+    /// Parameters of encoder and decoder in `params`.
+    fn parts(&self, params: &Tensor) -> [Tensor; 2] {
+        let n = self.halves.encoder.n_params() as i64;
+        params.split_with_sizes([n, params.size()[0] - n], 0).try_into().expect("two parts")
+    }
+
+    /// Codes as the model itself has them, `[B, n_features]`.
+    fn code(&self, of_encoder: &Tensor, images: &Tensor) -> Tensor {
+        // Beside a code there may be more, such as its variance.
+        self.halves.encoder.forward_with(of_encoder, images).narrow(1, 0, self.n_features() as i64)
+    }
+}
+
+impl Trunk for EncoderTrunk {
+    fn params(&self) -> Vec<f32> {
+        let networks = [Some(&self.halves.encoder), self.halves.decoder.as_ref()];
+        networks.into_iter().flatten().flat_map(|network| to_vec(network.params())).collect()
+    }
+
+    fn n_features(&self) -> usize {
+        self.scales[0].numel()
+    }
+
+    fn features(&self, params: &Tensor, frames: &Tensor) -> Tensor {
+        let [of_encoder, _] = self.parts(params);
+        let [mean, width] = &self.scales;
+        (self.code(&of_encoder, &fitted::images(&self.obs_space, frames)) - mean) / width
+    }
+
+    /// Mean over pixels of the reconstruction's cross-entropy, or of its squared error where pixels have Gaussian noise.
+    fn loss(&self, params: &Tensor, frames: &Tensor) -> Option<(Tensor, f64)> {
+        let (weight, decoder) = (self.recon_weight?, self.halves.decoder.as_ref()?);
+        let [of_encoder, of_decoder] = self.parts(params);
+        let images = fitted::images(&self.obs_space, frames);
+        let output = decoder.forward_with(&of_decoder, &self.code(&of_encoder, &images));
+        // A decoder that doubles sides may make an odd one too large.
+        let size = images.size();
+        let output = output.narrow(2, 0, size[2]).narrow(3, 0, size[3]);
+        let loss = if self.halves.has_logits { bce(&output, &images) } else { (output - images).square() };
+        Some((loss.mean(Kind::Float), weight))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+//! Halves against the models they are of, and what the two losses do to encoder and decoder.
+
+use super::*;
+use crate::generative::Model;
+use crate::generative::data::{Dataset, Split};
+use crate::generative::images::Data;
+use crate::generative::registry::{self, MODELS, ModelTask, Settings};
+use carom_agents::losses::Loss;
+use carom_agents::net::NetSpec;
+use carom_agents::optim::{OptimConfig, Rule};
+use carom_agents::{Fit, QNetwork, Stat, Weights};
+use carom_envs::Seeds;
+use rand::Rng;
+use serde_json::{Value, json};
+use std::rc::Rc;
+use tch::Device;
+
+const SPACE: ObsSpace = ObsSpace::Planes { shape: [12, 9, 2] };
+const FRAME_BYTES: usize = 12 * 9 * 2;
+
+/// 60 frames in which a few cells are set.
+fn frames() -> Vec<u8> {
+    let mut rng = Seeds::new(4).stream("frames");
+    (0..60 * FRAME_BYTES).map(|_| u8::from(rng.gen_bool(0.1))).collect()
+}
+
+fn data() -> Data {
+    let images = fitted::images(&SPACE, &Tensor::from_slice(&frames())).to_kind(Kind::Uint8);
+    let pixels = Vec::try_from(images.flatten(0, -1)).expect("bytes");
+    let split = Split::new([2, 12, 9], pixels, vec![]);
+    let (train, test) = (split.clone(), split);
+    Data::new(&Dataset { name: "cells".into(), shape: [2, 12, 9], max: 1, n_classes: 10, train, test }, Device::Cpu)
+}
+
+fn model(name: &str, settings: Value) -> Box<dyn Model> {
+    tch::manual_seed(1);
+    let settings: Settings = settings.as_object().expect("a table").clone();
+    let settings = registry::resolve(name, &settings).unwrap_or_else(|e| panic!("{e:#}"));
+    let data = data();
+    let task = ModelTask { data: &data, total_steps: 10, device: Device::Cpu };
+    registry::make(name, &settings, &task, &mut Seeds::new(0).stream("init"))
+        .unwrap_or_else(|e| panic!("{name}: {e:#}"))
+}
+
+fn trunk(model: &dyn Model, recon_weight: Option<f64>) -> EncoderTrunk {
+    let mut halves = model.halves().expect("an encoder");
+    if recon_weight.is_none() {
+        halves.decoder = None;
+    }
+    let code = tch::no_grad(|| model.encode(&data().test.first(60)));
+    let scales = [code.mean_dim(0, false, Kind::Float), code.std_dim(0, false, false) + 0.1];
+    EncoderTrunk { halves, obs_space: SPACE, scales, recon_weight }
+}
+
+fn assert_close(what: &str, ours: &Tensor, theirs: &Tensor) {
+    assert_eq!(ours.size(), theirs.size(), "shapes of {what}");
+    let difference = (ours - theirs).abs().max().double_value(&[]);
+    assert!(difference < 1e-5, "{what}: {difference} apart");
+}
+
+#[test]
+fn halves_do_what_their_models_do() {
+    let spectral = json!({"architecture": "dense", "width": 16, "spectral_norm": true, "classifier": "none"});
+    let cases = [
+        ("ae", json!({"latent_dim": 5, "hidden": [7]})),
+        ("cnn-ae", json!({"filters": 3})),
+        ("vae", json!({"latent_dim": 3, "hidden": [8]})),
+        ("vae", json!({"latent_dim": 3, "hidden": [8], "architecture": "conv", "likelihood": "gaussian"})),
+        ("rbm", json!({"latent_dim": 6})),
+        ("rbm", json!({"latent_dim": 6, "visible": "gaussian"})),
+        ("gan", spectral),
+        ("random", json!({"latent_dim": 6})),
+    ];
+    for (name, settings) in cases {
+        let (model, what) = (model(name, settings.clone()), format!("{name} {settings}"));
+        let trunk = trunk(&*model, Some(1.0));
+        let (x, bytes) = (data().test.first(60), Tensor::from_slice(&frames()).view([60, -1]));
+        let _no_grad = tch::no_grad_guard();
+        let code = model.encode(&x);
+        let [mean, width] = &trunk.scales;
+        let params = Tensor::from_slice(&trunk.params());
+        assert_close(&what, &trunk.features(&params, &bytes), &((&code - mean) / width));
+
+        let Some(image) = model.decode(&code) else {
+            assert!(trunk.loss(&params, &bytes).is_none(), "{what}");
+            continue;
+        };
+        let (loss, weight) = trunk.loss(&params, &bytes).expect("a decoder");
+        assert_eq!(weight, 1.0);
+        let has_logits = trunk.halves.has_logits;
+        let expected = match has_logits {
+            true => image.binary_cross_entropy::<Tensor>(&x, None, tch::Reduction::Mean),
+            // What decode cuts to 0..=1 is left as it is here, and no nearer.
+            false => (&image - &x).square().mean(Kind::Float),
+        };
+        match has_logits {
+            true => assert_close(&what, &loss, &expected),
+            false => assert!(loss.double_value(&[]) >= expected.double_value(&[]) - 1e-6, "{what}"),
+        }
+    }
+}
+
+#[test]
+fn a_model_is_refused_exactly_where_it_lacks_a_half() {
+    for entry in MODELS {
+        let settings =
+            if entry.name == "gan" { json!({"architecture": "dense", "classifier": "none"}) } else { json!({}) };
+        let halves = model(entry.name, settings).halves();
+        assert_eq!(objection(entry.name, EncoderMode::Finetune).is_none(), halves.is_some(), "{}", entry.name);
+        let has_decoder = halves.is_some_and(|halves| halves.decoder.is_some());
+        assert_eq!(objection(entry.name, EncoderMode::Joint).is_none(), has_decoder, "{}", entry.name);
+        assert!(objection(entry.name, EncoderMode::Frozen).is_none());
+    }
+}
+
+/// A network of two frames behind `trunk`, its first parameters, and those after `n` updates; first and last statistics.
+fn train(trunk: EncoderTrunk, n: usize) -> ([Vec<f32>; 2], [Vec<Stat>; 2]) {
+    let before = trunk.params();
+    let spec = NetSpec { obs_space: SPACE, frame_stack: 2, hidden: vec![16], layer_norm: false, n_actions: 3 };
+    let mut rng = Seeds::new(2).stream("init");
+    let trunk: Rc<dyn Trunk> = Rc::new(trunk);
+    let mut network = QNetwork::new(spec, Some(trunk), OptimConfig::of(Rule::Adam), Device::Cpu, &mut rng);
+    let obs = frames();
+    let actions: Vec<u8> = (0..30).map(|b| b % 3).collect();
+    let targets: Vec<f32> = (0..30).map(|_| rng.gen_range(-1.0..1.0)).collect();
+    let how = Fit { loss: Loss::Squared, lr: 3e-3, max_grad_norm: 0.0 };
+    let mut stats = vec![];
+    for _ in 0..n {
+        network.fit(&obs, &actions, &targets, &how).expect("finite losses");
+        stats.push(network.stats());
+    }
+    let snapshot = network.save();
+    let arrays = safetensors::serialize(snapshot.tensors(), None).expect("named arrays");
+    let arrays = safetensors::SafeTensors::deserialize(&arrays).expect("arrays just written");
+    let online = arrays.tensor("online").expect("parameters").data().as_chunks().0.to_vec();
+    let online: Vec<f32> = online.into_iter().map(f32::from_le_bytes).collect();
+    let after = online[..before.len()].to_vec();
+    ([before, after], [stats.swap_remove(0), stats.pop().expect("updates")])
+}
+
+fn stat(stats: &[Stat], name: &str) -> Option<f64> {
+    stats.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+}
+
+#[test]
+fn the_td_loss_reaches_the_encoder_and_the_reconstruction_both_halves() {
+    let model = model("ae", json!({"latent_dim": 8, "hidden": [24], "activation": "elu"}));
+    let n_encoder = model.halves().expect("halves").encoder.n_params();
+    let moved = |[before, after]: &[Vec<f32>; 2], part: std::ops::Range<usize>| before[part.clone()] != after[part];
+
+    let (params, [first, last]) = train(trunk(&*model, None), 40);
+    assert_eq!(params[0].len(), n_encoder, "without reconstruction there is no decoder");
+    assert!(moved(&params, 0..n_encoder));
+    assert!(stat(&last, "train/loss") < stat(&first, "train/loss").map(|loss| 0.5 * loss), "{first:?} {last:?}");
+    assert_eq!(stat(&last, "train/recon"), None);
+
+    // With no weight on the reconstruction, all that is left is the TD loss, which must not reach the decoder.
+    let ([before, after], [first, last]) = train(trunk(&*model, Some(0.0)), 40);
+    let n_params = before.len();
+    let params = [before, after];
+    assert!(n_params > n_encoder && moved(&params, 0..n_encoder) && !moved(&params, n_encoder..n_params));
+    let unweighted = stat(&last, "train/recon");
+    assert!(unweighted.is_some() && stat(&first, "train/recon").is_some());
+
+    let (params, [first, last]) = train(trunk(&*model, Some(1.0)), 40);
+    assert!(moved(&params, 0..n_encoder) && moved(&params, n_encoder..n_params));
+    for name in ["train/recon", "train/loss"] {
+        assert!(stat(&last, name) < stat(&first, name).map(|loss| 0.9 * loss), "{name}: {first:?} {last:?}");
+    }
+    assert!(stat(&last, "train/recon") < unweighted);
+}
+
+#[test]
+fn a_stack_is_the_codes_of_its_frames_oldest_first() {
+    let model = model("ae", json!({"latent_dim": 4}));
+    let trunk: Rc<dyn Trunk> = Rc::new(trunk(&*model, None));
+    let params = Tensor::from_slice(&trunk.params());
+    let bytes = frames();
+    let q = |trunk: Option<Rc<dyn Trunk>>, obs_space: ObsSpace, obs: &[u8]| {
+        let spec = NetSpec { obs_space, frame_stack: 2, hidden: vec![16], layer_norm: false, n_actions: 3 };
+        let mut rng = Seeds::new(2).stream("init");
+        QNetwork::new(spec, trunk, OptimConfig::of(Rule::Adam), Device::Cpu, &mut rng).q(Weights::Online, obs).to_vec()
+    };
+    let features = tch::no_grad(|| trunk.features(&params, &Tensor::from_slice(&bytes).view([60, -1])));
+    let features: Vec<u8> = to_vec(&features).iter().flat_map(|feature| feature.to_le_bytes()).collect();
+    let ours = q(Some(trunk), SPACE, &bytes);
+    let theirs = q(None, ObsSpace::Vector { len: 4 }, &features);
+    assert_close("Q-values", &Tensor::from_slice(&ours), &Tensor::from_slice(&theirs));
+}
