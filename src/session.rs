@@ -39,8 +39,22 @@ pub struct Progress {
     pub wall_s: f64,
     /// A planner has found that nothing changes any more.
     pub converged: bool,
+    /// Codes that a table was keyed by.
+    #[serde(default)]
+    pub codes: Option<Codes>,
     /// Return and length of the last [`RECENT`] episodes.
     recent: VecDeque<(f64, u64)>,
+}
+
+/// Which codes an agent has acted in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Codes {
+    /// A bit for each that can be.
+    words: Vec<u64>,
+    /// How many there can be.
+    pub n_possible: usize,
+    /// How many there were.
+    pub n_visited: usize,
 }
 
 impl Session {
@@ -67,7 +81,8 @@ impl Session {
             trunk: sight.trunk(),
         };
         let trainer = agents::make(&config.agent, &config.agent_settings, &task, &seeds)?;
-        Ok(Self { config, sight, envs, trainer, progress: Progress::default() })
+        let codes = sight.n_codes().map(Codes::new);
+        Ok(Self { config, sight, envs, trainer, progress: Progress { codes, ..Progress::default() } })
     }
 }
 
@@ -130,6 +145,23 @@ pub struct Standing {
     pub progress: Progress,
     /// The environments with their random streams and running episodes.
     envs: Value,
+}
+
+impl Codes {
+    /// None yet of `n_possible`.
+    fn new(n_possible: usize) -> Self {
+        Self { words: vec![0; n_possible.div_ceil(64)], n_possible, n_visited: 0 }
+    }
+
+    /// Takes note of the codes in `obs`, discrete observations.
+    pub fn visit(&mut self, obs: &[u8]) {
+        for bytes in obs.as_chunks().0 {
+            let code = u32::from_le_bytes(*bytes);
+            let (word, bit) = (&mut self.words[code as usize / 64], 1 << (code % 64));
+            self.n_visited += usize::from(*word & bit == 0);
+            *word |= bit;
+        }
+    }
 }
 
 impl Progress {

@@ -63,7 +63,11 @@ fn advance(session: &mut Session, actions: &mut [usize], stacks: &mut Vec<u8>) -
     let Session { envs, trainer, progress, .. } = session;
     match trainer {
         Trainer::Learner(learner) => {
-            learner.act(envs.stacks(stacks), actions);
+            let obs = envs.stacks(stacks);
+            if let Some(codes) = &mut progress.codes {
+                codes.visit(obs);
+            }
+            learner.act(obs, actions);
             envs.step(actions);
             learner.observe(envs, actions)?;
             progress.advance(actions.len(), envs.episodes());
@@ -111,7 +115,8 @@ impl Watch {
         let means = session.progress.recent_means();
         let means = means.map(|(episode_return, length)| [("train/return", episode_return), ("train/length", length)]);
         let stats = session.trainer.agent().map(|agent| agent.stats()).unwrap_or_default();
-        for &(name, value) in means.iter().flatten().chain(&stats) {
+        let codes = session.progress.codes.as_ref().map(|codes| ("train/codes", codes.n_visited as f64));
+        for &(name, value) in means.iter().flatten().chain(&stats).chain(&codes) {
             run.metrics.row(Table::Metrics, step, name, value)?;
         }
         let (row_began, row_step) = std::mem::replace(&mut self.last_row, (Instant::now(), step));

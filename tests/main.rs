@@ -6,6 +6,7 @@
 //! - [`resume`]: stopping and going on leaves the same bytes as never stopping; damaged checkpoints
 //! - [`compare`]: a small comparison of encoders, made only once, and mended where it was cut off
 //! - [`eval`]: scores, and their names in JSON
+//! - [`encoder`]: what modes do to a fitted encoder, what is told of it, and which are impossible
 //! - [`trace`]: given actions, row by row and as a NumPy array
 //! - [`data`]: what a data set is, and own copies that are not what they should be
 //! - [`rbm`]: what two hidden units make of six films
@@ -14,6 +15,7 @@
 
 mod compare;
 mod data;
+mod encoder;
 mod eval;
 mod fit;
 mod help;

@@ -1,3 +1,4 @@
+use crate::encoder;
 use crate::program::Program;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -48,7 +49,10 @@ fn an_interrupted_dqn_goes_on_as_if_it_had_never_stopped() {
 
 /// A run that lost what it wrote after the last checkpoint but one, as when the power fails, ends as if it had not.
 fn kill_and_compare(line: &str) {
-    let program = Program::new();
+    kill_and_compare_in(&Program::new(), line);
+}
+
+fn kill_and_compare_in(program: &Program, line: &str) {
     program.succeed(&format!("{line} --out whole"));
     program.succeed(&format!("{line} --out cut"));
     let checkpoints = program.names("cut/checkpoints");
@@ -83,6 +87,22 @@ fn a_killed_dqn_goes_on_in_the_middle_of_its_steps_to_sum() {
         "train --env minatar/breakout --agent dqn --steps 1500 --n-envs 2 --set checkpoint_every=610 \
          --set agent.n_step=3 --set agent.double=true --set agent.learning_starts=300 --set agent.buffer_size=400",
     );
+}
+
+#[test]
+fn killed_agents_go_on_with_the_encoders_that_they_train() {
+    let line =
+        "train --env minatar/breakout --encoder fit --steps 600 --set checkpoint_every=210 --set env.max_steps=100";
+    let dqn = "--agent dqn --set agent.learning_starts=100 --set agent.buffer_size=400 --set agent.target_every=150";
+    kill_and_compare_in(&encoder::fitted("ae"), &format!("{line} {dqn} --encoder-mode finetune"));
+    let pqn = "--agent pqn --n-envs 4 --set agent.rollout_len=8 --set agent.n_minibatches=4";
+    kill_and_compare_in(&encoder::fitted("vae"), &format!("{line} {pqn} --encoder-mode joint"));
+}
+
+#[test]
+fn a_killed_table_of_codes_still_knows_which_it_met() {
+    let line = "train --env minatar/breakout --encoder fit --agent q-learning --steps 600 --set checkpoint_every=210";
+    kill_and_compare_in(&encoder::fitted("pca"), &format!("{line} --set log_every=100"));
 }
 
 #[test]

@@ -18,8 +18,8 @@ use std::path::PathBuf;
 
 /// Score a run: play an agent's greedy policy, or measure a fitted model on its test images
 ///
-/// The newest checkpoint is what counts. /// Each environment plays a fixed number of episodes, so that short ones do not count too often. An episode that the time
-/// limit cuts off counts with what it had collected; their share is told.
+/// The newest checkpoint is what counts. Each environment plays a fixed number of episodes, so that short ones do not count too
+/// often. An episode that the time limit cuts off counts with what it had collected; their share is told.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  carom eval runs/taxi-q-learning-s0\n  carom eval runs/x --episodes 1000 --epsilon 0.01 --json"
@@ -49,6 +49,14 @@ pub(super) struct Arguments {
 struct Report {
     env: String,
     protocol: String,
+    /// What the agent sees through, where it is not the observation itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoder: Option<String>,
+    /// What the encoder's frames cost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoder_env_steps: Option<u64>,
+    #[serde(skip)]
+    sight: Option<String>,
     #[serde(flatten)]
     scores: Scores,
     epsilon: f64,
@@ -89,7 +97,10 @@ fn score(arguments: &Arguments, config: RunConfig) -> Result<()> {
     let protocol = envs::protocol(&evaluation.env, &evaluation.env_settings);
     let step = checkpoint.step;
     let Evaluation { env, epsilon, seed, .. } = evaluation;
-    let report = Report { env, protocol, scores, epsilon, seed, step };
+    let sight = session.sight.describe(&session.config);
+    let encoder = sight.is_some().then(|| session.config.encoder.clone());
+    let encoder_env_steps = sight.is_some().then(|| session.sight.n_env_steps());
+    let report = Report { env, protocol, encoder, encoder_env_steps, sight, scores, epsilon, seed, step };
     let mut out = stdout().lock();
     if arguments.json {
         return Ok(writeln!(out, "{}", serde_json::to_string(&report)?)?);
@@ -120,6 +131,9 @@ impl Report {
         let Scores { episodes, return_mean, return_std, return_iqm, length_mean, truncated_share, return_exact } =
             &self.scores;
         let mut text = format!("env           {} ({}, step {})\n", self.env, self.protocol, self.step);
+        if let Some(sight) = &self.sight {
+            text += &format!("encoder       {sight}\n");
+        }
         text += &format!("episodes      {episodes} (epsilon {}, seed {})\n", self.epsilon, self.seed);
         text +=
             &format!("return_mean   {return_mean:.3}\nreturn_std    {return_std:.3}\nreturn_iqm    {return_iqm:.3}\n");

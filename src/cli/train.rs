@@ -6,7 +6,7 @@ use crate::evaluate::Evaluation;
 use crate::human::{count, duration, parse_count};
 use crate::presets::{self, Kind};
 use crate::run::Run;
-use crate::session::{RECENT, Session};
+use crate::session::{Codes, RECENT, Session};
 use crate::train::{Outcome, train};
 use crate::{interrupt, plot, run};
 use anyhow::{Result, ensure};
@@ -58,7 +58,7 @@ pub(super) struct Arguments {
     /// Configuration file to lay over it; a run's own config.toml is one
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A setting, may be repeated: env.KEY, agent.KEY, log_every, eval_every, eval_episodes, checkpoint_every, threads
+    /// A setting, may be repeated: env.KEY, agent.KEY, recon_weight, log_every, eval_every, eval_episodes, checkpoint_every, threads
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// The run's own directory; with --seeds, -s<seed> is added [default: runs/<env>-<agent>-s<seed>]
@@ -107,7 +107,9 @@ pub(super) fn begin(config: RunConfig, dir: &Path, force: bool) -> Result<(Sessi
 pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<()> {
     let config = &session.config;
     let (protocol, steps) = (config.protocol(), count(config.steps));
-    let line = format!("{doing} {} on {} ({protocol}), {steps} steps, seed {}", config.agent, config.env, config.seed);
+    let sight = session.sight.describe(config).map(|sight| format!(" seen through {sight}")).unwrap_or_default();
+    let RunConfig { env, agent, seed, .. } = config;
+    let line = format!("{doing} {agent} on {env} ({protocol}){sight}, {steps} steps, seed {seed}");
     eprintln!("{line} -> {}", run.dir().display());
     run.log(&line)
 }
@@ -158,6 +160,9 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
             _ => format!("all {n} episodes"),
         };
         writeln!(out, "mean return {episode_return:.2} over {which} (mean length {length:.1}; {protocol})")?;
+    }
+    if let Some(Codes { n_visited, n_possible, .. }) = &progress.codes {
+        writeln!(out, "{} of {} codes visited", count(*n_visited as u64), count(*n_possible as u64))?;
     }
     if let Some(exact) = exact {
         writeln!(out, "expected return {exact:.4} of the greedy policy, by the transition table ({protocol})")?;

@@ -1,0 +1,113 @@
+use crate::program::Program;
+use serde_json::Value;
+
+/// Breakout of MinAtar seen through a small fit in folder `fit`.
+const TRAIN: &str =
+    "train --env minatar/breakout --encoder fit --steps 600 --set log_every=100 --set env.max_steps=200";
+const DQN: &str = "--agent dqn --set agent.learning_starts=100 --set agent.buffer_size=400 --set agent.hidden=[16]";
+
+/// A program with a small model of `name`.
+pub fn fitted(name: &str) -> Program {
+    let program = Program::new();
+    program.succeed(&format!(
+        "fit {name} --data env:minatar/breakout --set n_frames=400 --epochs 1 --latent-dim 8 --out fit"
+    ));
+    program
+}
+
+/// Array `name` of the newest checkpoint in `run`, as floats.
+fn array(program: &Program, run: &str, name: &str) -> Vec<f32> {
+    let steps = program.names(&format!("{run}/checkpoints"));
+    let step = steps.iter().filter_map(|name| name.parse::<u64>().ok()).max().expect("a checkpoint");
+    let bytes = fs_err::read(program.path(&format!("{run}/checkpoints/{step}/arrays.safetensors"))).expect("readable");
+    let arrays = safetensors::SafeTensors::deserialize(&bytes).expect("arrays");
+    let values = arrays.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}")).data().as_chunks().0.to_vec();
+    values.into_iter().map(f32::from_le_bytes).collect()
+}
+
+fn told(program: &Program, line: &str) -> String {
+    let output = program.run(line);
+    let told = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success(), "carom {line}: {told}");
+    told
+}
+
+#[test]
+fn a_frozen_encoder_stays_and_a_finetuned_one_is_part_of_the_agent() {
+    let program = fitted("ae");
+    let line = format!("{TRAIN} {DQN}");
+    let frozen = told(&program, &format!("{line} --out frozen"));
+    let tuned = told(&program, &format!("{line} --encoder-mode finetune --out tuned"));
+    assert!(frozen.contains("seen through fit (its frames cost "), "{frozen}");
+    assert!(tuned.contains("seen through fit (finetune) (its frames cost "), "{tuned}");
+
+    let fit = array(&program, "fit", "encoder.params");
+    assert_eq!(array(&program, "frozen/encoder", "encoder.params"), fit);
+    let [head, all] = ["frozen", "tuned"].map(|run| array(&program, run, "network.online"));
+    assert_eq!(all.len(), fit.len() + head.len(), "trunk and head");
+    assert_ne!(all[..fit.len()], fit[..], "the agent's loss moves the encoder");
+    // The target's copy is as old as the latest copy of the whole.
+    assert_eq!(array(&program, "tuned", "network.target").len(), all.len());
+
+    let scores = |options: &str| -> Value {
+        serde_json::from_str(&program.succeed(&format!("eval {options} --episodes 3 --json"))).expect("JSON")
+    };
+    let of_frozen = scores("frozen");
+    assert_eq!(of_frozen["encoder"], "fit");
+    assert!(of_frozen["encoder_env_steps"].as_u64() > Some(100), "{of_frozen}");
+    assert_eq!(scores("tuned")["encoder_env_steps"], of_frozen["encoder_env_steps"]);
+    assert_eq!(scores("tuned"), scores("tuned"));
+    assert!(program.succeed("eval tuned --episodes 1").contains("\nencoder       fit (finetune) (its frames cost "));
+}
+
+#[test]
+fn joint_training_tells_its_reconstruction() {
+    let program = fitted("ae");
+    let line = format!("{TRAIN} {DQN} --encoder-mode joint --set agent.lr=0.01");
+    program.succeed(&format!("{line} --out run"));
+    assert!(program.read("run/config.toml").contains("recon_weight = 1.0"));
+    let metrics = program.read("run/metrics.csv");
+    let recon = metrics.lines().filter(|row| row.contains(",train/recon,"));
+    let recon: Vec<f64> =
+        recon.map(|row| row.rsplit(',').next().and_then(|v| v.parse().ok()).expect("a number")).collect();
+    assert!(recon.len() > 3 && recon[recon.len() - 1] < 0.9 * recon[0], "{recon:?}");
+}
+
+#[test]
+fn a_table_tells_how_many_codes_it_met() {
+    let program = fitted("pca");
+    let summary = program.succeed(&format!("{TRAIN} --agent q-learning --out run"));
+    let metrics = program.read("run/metrics.csv");
+    let codes: Vec<f64> = metrics
+        .lines()
+        .filter(|row| row.contains(",train/codes,"))
+        .map(|row| row.rsplit(',').next().and_then(|value| value.parse().ok()).expect("a number"))
+        .collect();
+    assert!(codes.is_sorted() && codes.len() == 6 && codes[0] >= 2.0 && codes[5] <= 256.0, "{codes:?}");
+    assert!(summary.contains(&format!("\n{} of 256 codes visited\n", codes[5])), "{summary}");
+}
+
+#[test]
+fn impossible_modes_say_why() {
+    let program = fitted("pca");
+    let refuses = |line: &str, words: &[&str]| {
+        let error = program.fail(&format!("train --env minatar/breakout {line} --out no"));
+        for word in words {
+            assert!(error.contains(word), "carom {line}: no `{word}` in: {error}");
+        }
+        assert_eq!(program.names("."), ["fit"]);
+    };
+    for mode in ["finetune", "joint"] {
+        let refuses = |line: &str, words: &[&str]| refuses(&format!("{line} --encoder-mode {mode}"), words);
+        refuses("--agent q-learning --encoder ae", &["table", mode]);
+        refuses("--agent random --encoder ae", &["random learns nothing"]);
+        refuses("--agent dqn --encoder oracle", &["no weights to train"]);
+        refuses("--agent dqn --encoder raw", &["the agent's own network"]);
+        refuses("--agent dqn --encoder pca", &["closed form"]);
+        refuses("--agent dqn --encoder fit", &["`pca`", "closed form"]);
+    }
+    refuses("--agent dqn --encoder gan --encoder-mode joint", &["discriminator", "finetune"]);
+    refuses("--agent pqn --encoder random --encoder-mode joint", &["no decoder"]);
+    refuses("--agent dqn --encoder ae --encoder-mode finetune --set recon_weight=1", &["recon_weight", "joint"]);
+    refuses("--agent dqn --encoder ae --encoder-mode joint --set recon_weight=-1", &["recon_weight is -1"]);
+}
