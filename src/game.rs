@@ -2,8 +2,9 @@
 //! stays to be seen until the next is begun.
 
 use crate::config::Settings;
+use crate::encoder::Sight;
 use anyhow::{Result, anyhow};
-use carom_envs::{Env, ObsSpace, Picture, registry as envs};
+use carom_envs::{Env, ObsSpace, Picture, View, registry as envs};
 use rand_pcg::Pcg32;
 use serde_json::Value;
 
@@ -22,6 +23,12 @@ pub(crate) struct Game {
     /// How it ended.
     pub end: Option<End>,
     env: Box<dyn Env>,
+    /// What the environment itself observes: it tells what kind of game this is.
+    env_obs: ObsSpace,
+    /// What an agent sees in place of frames.
+    view: Option<Box<dyn View>>,
+    /// One frame, where there is a view.
+    frame: Vec<u8>,
     rng: Pcg32,
     frame_skip: u64,
     max_steps: Option<u64>,
@@ -45,11 +52,22 @@ impl Game {
     /// # Errors
     /// When the environment or a setting does not exist, or it cannot draw itself.
     pub fn new(id: &str, settings: &Settings, rng: Pcg32) -> Result<Self> {
-        let mut settings = envs::resolve(id, settings)?;
+        Self::seen_through(&Sight::Raw, id, settings, rng)
+    }
+
+    /// As [`Game::new`], for an agent that sees it through `sight`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn seen_through(sight: &Sight, id: &str, settings: &Settings, rng: Pcg32) -> Result<Self> {
+        let mut settings = sight.settings(&envs::resolve(id, settings)?);
         settings.extend(envs::evaluation_overrides(id));
         let env = envs::make(id, &settings)?;
+        let env_obs = env.obs_space();
+        let (env, view) = (sight.wrap(env), sight.view());
+        let frame = vec![0; if view.is_some() { env_obs.n_bytes() } else { 0 }];
         let number = |key: &str| settings.get(key).and_then(Value::as_u64).unwrap_or(1);
-        let obs_bytes = env.obs_space().n_bytes();
+        let obs_bytes = view.as_ref().map_or_else(|| env.obs_space(), |view| view.obs_space()).n_bytes();
         let mut game = Self {
             id: id.to_owned(),
             episode: 0,
@@ -58,6 +76,9 @@ impl Game {
             last: None,
             end: None,
             env,
+            env_obs,
+            view,
+            frame,
             rng,
             frame_skip: number("frame_skip"),
             max_steps: envs::time_limit(&settings),
@@ -72,9 +93,10 @@ impl Game {
     /// Begins the next episode.
     pub fn begin(&mut self) {
         self.env.reset(&mut self.rng);
-        for frame in self.stack.chunks_exact_mut(self.obs_bytes) {
-            self.env.observe(frame);
-        }
+        self.observe();
+        let newest = self.stack.len() - self.obs_bytes;
+        let (older, newest) = self.stack.split_at_mut(newest);
+        older.chunks_exact_mut(self.obs_bytes).for_each(|seen| seen.copy_from_slice(newest));
         self.episode += 1;
         (self.step, self.episode_return, self.last, self.end) = (0, 0.0, None, None);
     }
@@ -83,8 +105,7 @@ impl Game {
     pub fn play(&mut self, action: usize) {
         let step = self.env.step(action, &mut self.rng);
         self.stack.rotate_left(self.obs_bytes);
-        let newest = self.stack.len() - self.obs_bytes;
-        self.env.observe(&mut self.stack[newest..]);
+        self.observe();
         self.step += 1;
         self.episode_return += f64::from(step.reward);
         self.last = Some((action, step.reward));
@@ -93,6 +114,24 @@ impl Game {
         } else {
             self.max_steps.is_some_and(|max_steps| self.step >= max_steps).then_some(End::Truncated)
         };
+    }
+
+    /// Writes what is seen now to the newest place of the stack.
+    fn observe(&mut self) {
+        let newest = self.stack.len() - self.obs_bytes;
+        let seen = &mut self.stack[newest..];
+        match &mut self.view {
+            None => self.env.observe(seen),
+            Some(view) => {
+                self.env.observe(&mut self.frame);
+                view.look(&self.frame, seen);
+            }
+        }
+    }
+
+    /// What an agent sees: one observation of the stack.
+    pub fn obs_space(&self) -> ObsSpace {
+        self.view.as_ref().map_or_else(|| self.env.obs_space(), |view| view.obs_space())
     }
 
     /// The environment.
@@ -131,12 +170,12 @@ impl Game {
 
     /// Whether nothing happens until the player acts.
     pub fn is_turn_based(&self) -> bool {
-        matches!(self.env.obs_space(), ObsSpace::Discrete { .. })
+        matches!(self.env_obs, ObsSpace::Discrete { .. })
     }
 
     /// Steps a second at which the game is good to watch: 60 frames of an Atari, CartPole's own 50, a few squares of a grid.
     pub fn speed(&self) -> f64 {
-        match self.env.obs_space() {
+        match self.env_obs {
             ObsSpace::Pixels { .. } => 60.0 / self.frame_skip as f64,
             ObsSpace::Vector { .. } => 50.0,
             ObsSpace::Planes { .. } => 6.0,

@@ -1,4 +1,6 @@
+use crate::encoder;
 use crate::program::Program;
+use serde_json::Value;
 
 /// Width, height, number of frames and whole time in hundredths of a second of a GIF.
 fn measure(program: &Program, name: &str) -> (u16, u16, usize, u32) {
@@ -38,6 +40,30 @@ fn a_run_plays_its_greedy_policy_at_the_speed_asked_for() {
     assert!((2..=8).contains(&n_frames) && (200..=280).contains(&time), "{n_frames} frames, {time}");
     program.succeed("watch run --gif short.gif --max-steps 1 --fps 10");
     assert_eq!(measure(&program, "short.gif").3, 110);
+}
+
+#[test]
+fn a_run_is_watched_through_its_encoder() {
+    let program = encoder::fitted("pca");
+    let dqn = "dqn --set agent.learning_starts=100 --set agent.buffer_size=400";
+    let cases = [("fit", dqn), ("fit", "q-learning"), ("oracle", dqn)];
+    for (idx, (encoder, agent)) in cases.into_iter().enumerate() {
+        let run = format!("run{idx}");
+        program.succeed(&format!(
+            "train --env minatar/breakout --encoder {encoder} --agent {agent} --steps 300 --set env.max_steps=300 --out {run}"
+        ));
+        let output = program.run(&format!("watch {run} --gif a.gif"));
+        let told = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(output.status.success(), "{encoder}: {told}");
+        let scores = program.succeed(&format!("eval {run} --episodes 1 --json"));
+        let scores: Value = serde_json::from_str(&scores).expect("JSON");
+        let (episode_return, length) = (&scores["return_mean"], &scores["length_mean"]);
+        let expected = format!("episode 1: return {episode_return}, {length} steps").replace(".0", "");
+        assert!(told.starts_with(&expected), "{encoder}: not `{expected}`, but {told}");
+        let (width, height, n_frames, _) = measure(&program, "a.gif");
+        assert_eq!((width, height), (320, 320));
+        assert!(n_frames > 1, "{encoder}: {n_frames}");
+    }
 }
 
 #[test]

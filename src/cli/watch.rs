@@ -121,7 +121,11 @@ impl Arguments {
         };
         let seeds = Seeds::new(self.seed.unwrap_or(seed));
         let settings = self.with_limit(&id, Settings::from_iter(given.into_iter().chain(set)))?;
-        let game = Game::new(&id, &settings, seeds.stream("eval/0"))?;
+        let sight = match &policy {
+            Policy::Trained(session) => &session.sight,
+            Policy::Untrained(_) => &Sight::Raw,
+        };
+        let game = Game::seen_through(sight, &id, &settings, seeds.stream("eval/0"))?;
         policy.check(&game)?;
         Ok((game, Player { policy, epsilon: self.epsilon, rng: seeds.stream("eval/explore") }))
     }
@@ -156,8 +160,8 @@ impl Policy {
     fn check(&self, game: &Game) -> Result<()> {
         match self {
             Policy::Trained(session) => {
-                let (trained, env) = (&session.envs, game.env());
-                let is_same = trained.obs_space() == &env.obs_space()
+                let trained = &session.envs;
+                let is_same = trained.obs_space() == &game.obs_space()
                     && trained.frame_stack() == game.frame_stack()
                     && trained.n_actions() == game.action_names().len();
                 ensure!(is_same, "--set: with these settings the run's policy would see or do something else");
