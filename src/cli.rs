@@ -8,6 +8,7 @@ mod fit;
 mod list;
 mod play;
 mod plot;
+mod probe;
 mod reconstruct;
 mod resume;
 mod sample;
@@ -44,6 +45,7 @@ enum Command {
     Sample(sample::Arguments),
     Reconstruct(reconstruct::Arguments),
     Plot(plot::Args),
+    Probe(probe::Arguments),
     Watch(watch::Arguments),
     Play(play::Arguments),
     Trace(trace::Arguments),
@@ -66,6 +68,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Sample(arguments) => sample::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Plot(arguments) => plot::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Probe(arguments) => probe::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Watch(arguments) => watch::run(arguments),
         Command::Play(arguments) => play::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Trace(arguments) => trace::run(arguments).map(|()| ExitCode::SUCCESS),

@@ -140,7 +140,7 @@ impl RunConfig {
 }
 
 /// The settings that one source names: a preset, a file or the command line. Those left out are the layers' below.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Layer {
     /// File or preset, for messages; `None` for the command line.

@@ -17,6 +17,7 @@ mod interrupt;
 mod movie;
 pub mod plot;
 pub mod presets;
+pub mod probe;
 pub mod run;
 pub mod session;
 pub mod statistics;

@@ -8,6 +8,7 @@
 //! - [`eval`]: scores, and their names in JSON
 //! - [`encoder`]: what modes do to a fitted encoder, what is told of it, and which are impossible
 //! - [`trace`]: given actions, row by row and as a NumPy array
+//! - [`probe`]: what encoders keep of the true state, as table, JSON and picture
 //! - [`data`]: what a data set is, and own copies that are not what they should be
 //! - [`rbm`]: what two hidden units make of six films
 //! - [`watch`]: an episode as a GIF; what `watch` and `play` say without a terminal
@@ -20,6 +21,7 @@ mod eval;
 mod fit;
 mod help;
 mod mistakes;
+mod probe;
 mod program;
 mod rbm;
 mod resume;

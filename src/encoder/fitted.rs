@@ -44,6 +44,7 @@ pub struct Fitted {
     device: tch::Device,
     /// Where the model's run lies.
     source: PathBuf,
+    fit_s: f64,
     facts: Facts,
     mean: Tensor,
     width: Tensor,
@@ -154,7 +155,7 @@ impl Fitted {
             _ => false,
         };
         ensure!(fits, "{name} was fitted to images of {channels}x{rows}x{columns}, and {env} observes {obs_space:?}");
-        let device = session.data.device();
+        let (device, fit_s) = (session.data.device(), session.progress.wall_s);
         let column = |values: Vec<f32>| Tensor::from_slice(&values).to_device(device);
         let (means, widths) = facts.scales.iter().copied().unzip();
         let n_features = facts.scales.len();
@@ -165,7 +166,7 @@ impl Fitted {
         });
         let (mean, width) = (column(means), column(widths));
         let (model, model_name) = (session.model, session.config.model);
-        Ok(Self { model, model_name, obs_space, device, source, facts, mean, width, directions })
+        Ok(Self { model, model_name, obs_space, device, source, fit_s, facts, mean, width, directions })
     }
 
     /// Copies it into the run in `dir`.
@@ -208,6 +209,11 @@ impl Fitted {
     /// Environment steps that the frames it was fitted to cost.
     pub fn n_env_steps(&self) -> u64 {
         self.facts.n_env_steps
+    }
+
+    /// Seconds that fitting it took.
+    pub fn fit_s(&self) -> f64 {
+        self.fit_s
     }
 
     /// Frames as the model takes them: `[n, channels, rows, columns]` in 0..=1.

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use carom_agents::optim::to_vec;
 use carom_envs::Picture;
 use fs_err as fs;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use tch::Tensor;
 
@@ -116,8 +116,12 @@ pub fn write_png(path: &Path, picture: &Picture) -> Result<()> {
     Ok(fs::rename(aside, path)?)
 }
 
-fn encode(picture: &Picture, file: fs::File) -> Result<()> {
-    let mut encoder = png::Encoder::new(BufWriter::new(file), picture.width as u32, picture.height as u32);
+/// Writes `picture` to `to` as a PNG. Gray alone is written as gray.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn encode(picture: &Picture, to: impl Write) -> Result<()> {
+    let mut encoder = png::Encoder::new(BufWriter::new(to), picture.width as u32, picture.height as u32);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::High);
     let is_gray = picture.rgb.chunks_exact(3).all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2]);

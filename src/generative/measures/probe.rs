@@ -5,6 +5,7 @@
 use crate::generative::images::{Data, Images};
 use crate::generative::model::{Measures, Model};
 use carom_agents::optim::{OptimConfig, Rule, TensorOptimizer};
+use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
 
 /// Images of each split that are encoded, at most: all of MNIST.
@@ -53,33 +54,99 @@ pub fn measure(model: &dyn Model, data: &Data, measures: &mut Measures) {
     measures.note("probes", format!("{sizes}; logistic regression with L2 1/n, and 5 nearest neighbours"));
 }
 
-/// Accuracy on `test` of a multinomial logistic regression fitted to `train`.
+/// Accuracy on `test` of a multinomial logistic regression fitted to `train`: see [`linear_predictions`].
+pub fn linear_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
+    let predicted = linear_predictions(&train.codes, &[(&train.labels, n_classes)], &test.codes);
+    share_equal(&predicted[0], &test.labels)
+}
+
+/// Labels, `i64 [m]` for each target, that multinomial logistic regressions give to codes `test`, `[m, d]`. Each was fitted to
+/// codes `train`, `[n, d]`, with its target's labels (`i64 [n]`) and number of classes.
 ///
 /// Codes are standardised by mean and deviation of the training codes. Descended is the mean cross-entropy plus |W|² / (2 n), by
-/// Adam on all codes at once from W = 0; that is scikit-learn's objective at its default C = 1. No randomness.
-pub fn linear_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
-    let mean = train.codes.mean_dim(0, true, Kind::Float);
-    // A dead unit has no deviation; what it is divided by does not matter then.
-    let deviation = train.codes.std_dim(0, false, true).clamp_min(1e-6);
+/// Adam on all codes at once from W = 0; that is scikit-learn's objective at its default C = 1. No randomness, and a target's
+/// labels do not depend on which others are beside it: they share no more than the products with the codes.
+pub fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], test: &Tensor) -> Vec<Tensor> {
+    let scale = Standard::of(train);
     // A column of ones for the bias.
-    let standardised = |codes: &Tensor| {
-        let ones = codes.ones_like().narrow(1, 0, 1);
-        Tensor::cat(&[(codes - &mean) / &deviation, ones], 1)
+    let with_ones = |codes: &Tensor| {
+        let codes = scale.apply(codes);
+        Tensor::cat(&[&codes, &codes.ones_like().narrow(1, 0, 1)], 1)
     };
-    let (x, [n, d]) = (standardised(&train.codes), [train.codes.size()[0], train.codes.size()[1]]);
-    let targets = train.labels.one_hot(n_classes).to_kind(Kind::Float);
-    let mut weights = x.new_zeros([(d + 1) * n_classes], (Kind::Float, x.device()));
+    let (x, [n, d]) = (with_ones(train), [train.size()[0], train.size()[1]]);
+    let widths: Vec<i64> = targets.iter().map(|&(_, n_classes)| n_classes).collect();
+    let one_hot = |&(labels, n_classes): &(&Tensor, i64)| labels.one_hot(n_classes).to_kind(Kind::Float);
+    let expected = Tensor::cat(&targets.iter().map(one_hot).collect::<Vec<_>>(), 1);
+    let n_columns: i64 = widths.iter().sum();
+    let mut weights = x.new_zeros([(d + 1) * n_columns], (Kind::Float, x.device()));
     let mut optimizer = TensorOptimizer::new(OptimConfig::of(Rule::Adam), &weights);
     for pass in 0..PASSES {
-        let w = weights.view([d + 1, n_classes]);
-        let error = x.matmul(&w).softmax(-1, Kind::Float) - &targets;
-        let grads = x.tr().matmul(&error);
+        let w = weights.view([d + 1, n_columns]);
+        let scores = x.matmul(&w).split_with_sizes(&widths[..], 1);
+        let shares: Vec<Tensor> = scores.iter().map(|scores| scores.softmax(-1, Kind::Float)).collect();
+        let grads = x.tr().matmul(&(Tensor::cat(&shares, 1) - &expected));
         // The bias is not held back.
         let _ = grads.narrow(0, 0, d).g_add_(&w.narrow(0, 0, d));
         let cosine = (std::f64::consts::PI * pass as f64 / PASSES as f64).cos();
         optimizer.step(&mut weights, &(grads / n as f64).flatten(0, -1), RATE * f64::midpoint(1.0, cosine));
     }
-    accuracy(&standardised(&test.codes).matmul(&weights.view([d + 1, n_classes])), &test.labels)
+    let scores = with_ones(test).matmul(&weights.view([d + 1, n_columns]));
+    scores.split_with_sizes(&widths[..], 1).iter().map(|scores| scores.argmax(1, false)).collect()
+}
+
+/// R² on the test split of a ridge regression of numbers `y` on codes: 1 − Σ (y − ŷ)² / Σ (y − ȳ)², with ȳ the test mean; 1 is
+/// perfect, 0 as good as that mean. `train` and `test` are codes `[n, d]` and numbers `[n]`.
+///
+/// Codes are standardised as for [`linear_predictions`]; the penalty is |w|², scikit-learn's default `alpha`. Where all `y` of the
+/// test split are the same there is nothing to explain: NaN.
+pub fn ridge_r2(train: [&Tensor; 2], test: [&Tensor; 2]) -> f64 {
+    let scale = Standard::of(train[0]);
+    let x = scale.apply(train[0]).to_kind(Kind::Double);
+    let [y, expected] = [train[1], test[1]].map(|y| y.to_kind(Kind::Double));
+    let mean = y.mean(Kind::Double);
+    let centred = (&y - &mean).unsqueeze(1);
+    let [n, d] = [x.size()[0], x.size()[1]];
+    let penalty = |size: i64| Tensor::eye(size, (Kind::Double, x.device()));
+    // The smaller of the two systems with the same solution.
+    let solve = |system: Tensor, right: &Tensor| Tensor::linalg_solve(&system, right, true);
+    let w = match d <= n {
+        true => solve(x.tr().matmul(&x) + penalty(d), &x.tr().matmul(&centred)),
+        false => x.tr().matmul(&solve(x.matmul(&x.tr()) + penalty(n), &centred)),
+    };
+    let predicted = scale.apply(test[0]).to_kind(Kind::Double).matmul(&w).squeeze_dim(1) + mean;
+    let sum_of_squares = |errors: Tensor| errors.square().sum(Kind::Double).double_value(&[]);
+    1.0 - sum_of_squares(&expected - predicted) / sum_of_squares(&expected - expected.mean(Kind::Double))
+}
+
+/// Mean over the classes that are in `labels` or `predicted` of each one's F1, 2 tp / (2 tp + fp + fn): scikit-learn's
+/// `average="macro"`.
+pub fn macro_f1(predicted: &[i64], labels: &[i64]) -> f64 {
+    let classes: BTreeSet<i64> = predicted.iter().chain(labels).copied().collect();
+    let f1 = |class: i64| {
+        let count = |values: &[i64]| values.iter().filter(|&&value| value == class).count();
+        let hits = predicted.iter().zip(labels).filter(|(a, b)| a == b && **a == class).count();
+        // Predicted are tp + fp, there are tp + fn.
+        2.0 * hits as f64 / (count(predicted) + count(labels)) as f64
+    };
+    classes.iter().map(|&class| f1(class)).sum::<f64>() / classes.len() as f64
+}
+
+/// Brings each number of a code to mean 0 and variance 1 over the training codes.
+struct Standard {
+    mean: Tensor,
+    deviation: Tensor,
+}
+
+impl Standard {
+    fn of(codes: &Tensor) -> Self {
+        // A dead unit has no deviation; what it is divided by does not matter then.
+        let deviation = codes.std_dim(0, false, true).clamp_min(1e-6);
+        Self { mean: codes.mean_dim(0, true, Kind::Float), deviation }
+    }
+
+    fn apply(&self, codes: &Tensor) -> Tensor {
+        (codes - &self.mean) / &self.deviation
+    }
 }
 
 /// Accuracy on `test` of the vote of the five codes of `train` nearest by Euclidean distance; among equal votes the lowest label
@@ -99,7 +166,11 @@ pub fn knn_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
 
 /// Share of the rows of `scores` whose largest is that of the label; the first of several.
 fn accuracy(scores: &Tensor, labels: &Tensor) -> f64 {
-    scores.argmax(1, false).eq_tensor(labels).to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
+    share_equal(&scores.argmax(1, false), labels)
+}
+
+fn share_equal(predicted: &Tensor, labels: &Tensor) -> f64 {
+    predicted.eq_tensor(labels).to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
 }
 
 #[cfg(test)]
@@ -149,5 +220,39 @@ mod tests {
         };
         let train = codes(&[0.0, 0.1, 0.2, 0.3, 0.4, 9.0], &[2, 2, 1, 1, 0, 0]);
         assert_eq!(knn_accuracy(&train, &codes(&[0.0, 0.0], &[1, 2]), 3), 0.5);
+    }
+
+    #[test]
+    fn targets_beside_each_other_get_the_labels_they_get_alone() {
+        let (train, test) = (blobs(1, 200), blobs(2, 100));
+        let parity = train.labels.remainder(2);
+        let together = linear_predictions(&train.codes, &[(&train.labels, 3), (&parity, 2)], &test.codes);
+        let alone = linear_predictions(&train.codes, &[(&parity, 2)], &test.codes);
+        assert_eq!(together[1], alone[0]);
+        assert!(share_equal(&together[0], &test.labels) > 0.99);
+    }
+
+    #[test]
+    fn macro_f1_by_hand() {
+        // Class 0: 2 right, 1 missed: 4/5. Class 1: 1 right, 1 wrongly: 2/3. Class 2 is missed, class 3 made up: 0 each.
+        let f1 = macro_f1(&[0, 0, 1, 1, 3], &[0, 0, 0, 1, 2]);
+        assert!((f1 - (0.8 + 2.0 / 3.0) / 4.0).abs() < 1e-12, "{f1}");
+        assert_eq!(macro_f1(&[1, 2], &[1, 2]), 1.0);
+    }
+
+    #[test]
+    fn r2_of_a_ridge_by_hand_and_from_either_system() {
+        // Standardised, x is -1 and 1 twice; centred, y is -3, -1, 1, 3. w = (x·y) / (x·x + 1) = 8 / 5.
+        let column = |values: &[f32]| Tensor::from_slice(values).unsqueeze(1);
+        let (x, y) = (column(&[0.0, 0.0, 2.0, 2.0]), Tensor::from_slice(&[0.0_f32, 2.0, 4.0, 6.0]));
+        // What is predicted is 3 - 1.6 and 3 + 1.6; of 2 and 4, off by 0.6 each.
+        let r2 = ridge_r2([&x, &y], [&column(&[0.0, 2.0]), &Tensor::from_slice(&[2.0_f32, 4.0])]);
+        assert!((r2 - (1.0 - 2.0 * 0.36 / 2.0)).abs() < 1e-6, "{r2}");
+        // Five copies of a column, more than there are rows: 8 / (20 + 1) for each, 40 / 21 in all.
+        let wide = Tensor::cat(&[&x; 5], 1);
+        let r2 =
+            ridge_r2([&wide, &y], [&Tensor::cat(&[&column(&[0.0, 2.0]); 5], 1), &Tensor::from_slice(&[2.0_f32, 4.0])]);
+        let off = 40.0 / 21.0 - 1.0;
+        assert!((r2 - (1.0 - off * off)).abs() < 1e-6, "{r2}");
     }
 }

@@ -1,0 +1,123 @@
+//! `carom probe`: what encoders keep of the true state, side by side.
+
+use crate::config::Layer;
+use crate::generative::data::frames::default_n_frames;
+use crate::human::parse_count;
+use crate::probe::{self, Found, Probe};
+use anyhow::{Result, bail};
+use clap::Args;
+use serde_json::json;
+use std::io::{Write, stdout};
+use std::path::PathBuf;
+
+/// Tell what encoders keep of the true state: ball, paddle and bricks, by linear probes of their codes
+///
+/// Frames are half of random play and half of the scripted player's, split by episode. The controls `random` and `oracle` are
+/// always beside what is asked for. An encoder given by name is fitted first, unless it was before.
+///
+/// ball x, ball y, direction, paddle: macro F1 of a linear classifier of the code. bricks: R² of a linear regression of their
+/// number. recall: share of frames whose ball is where it belongs when the code is decoded, within a cell of planes or 2 of the
+/// 84x84 pixels. mse: of a decoded pixel. us/frame: microseconds to encode a frame in batches of 32.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  carom probe pca ae cnn-ae vae rbm --env minatar/breakout\n  carom probe ae runs/my-ae --env breakout --frames 3000 -o balls.svg"
+)]
+pub(super) struct Arguments {
+    /// Encoders: names (`carom list encoders`), or directories of fitted runs
+    #[arg(value_name = "ENCODER", required = true)]
+    encoders: Vec<String>,
+    /// Environment whose frames are encoded: minatar/breakout or breakout
+    #[arg(long, value_name = "ID")]
+    env: String,
+    /// A setting of the environment, may be repeated: env.KEY
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Frames to probe with [default: half of those that encoders are fitted to]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    frames: Option<u64>,
+    /// Seed of the frames. Encoders are fitted to frames of seed 0: take another
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Picture of frames over their reconstructions, the true ball framed
+    #[arg(short, long, value_name = "FILE.png|svg")]
+    output: Option<PathBuf>,
+}
+
+/// Encoders that the others are measured against.
+const CONTROLS: [&str; 2] = ["random", "oracle"];
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let layer = Layer::from_assignments(&arguments.set)?;
+    if layer != (Layer { env_settings: layer.env_settings.clone(), ..Layer::default() }) {
+        bail!("--set of probe takes settings of the environment alone: env.KEY=VALUE");
+    }
+    let controls = CONTROLS.iter().filter(|name| !arguments.encoders.iter().any(|given| given == *name));
+    let encoders: Vec<&str> = arguments.encoders.iter().map(String::as_str).chain(controls.copied()).collect();
+    // All that can be wrong with the arguments is found before anything long begins.
+    encoders.iter().try_for_each(|encoder| crate::encoder::check(encoder, None))?;
+    arguments.output.as_deref().map(probe::picture_kind).transpose()?;
+    let n_frames = match arguments.frames {
+        Some(n_frames) => n_frames as usize,
+        None => default_n_frames(&arguments.env)? / 2,
+    };
+    let mut probe = Probe::new(&arguments.env, &layer.env_settings, n_frames, arguments.seed)?;
+    let mut found = vec![];
+    for encoder in encoders {
+        eprintln!("probing {encoder}");
+        found.push(probe.measure(encoder)?);
+    }
+    if let Some(path) = &arguments.output {
+        probe.draw(path)?;
+    }
+    let (ceiling, [n_train, n_test], classes) = (probe.ceiling(), probe.n_frames(), probe.classes());
+    let mut out = stdout().lock();
+    if arguments.json {
+        let report = json!({
+            "env": arguments.env, "seed": arguments.seed, "frames_train": n_train, "frames_test": n_test,
+            "classes": classes, "ball_recall_of_frames": ceiling, "encoders": found,
+        });
+        return Ok(writeln!(out, "{report}")?);
+    }
+    out.write_all(table(&found, ceiling).as_bytes())?;
+    let summary = format!("{n_train} frames to learn from, {n_test} to test with, seed {}", arguments.seed);
+    Ok(writeln!(out, "{summary}; classes: {classes}")?)
+}
+
+/// One aligned line an encoder; the frames themselves last.
+fn table(found: &[Found], ceiling: f64) -> String {
+    let header =
+        ["encoder", "code", "ball x", "ball y", "direction", "paddle", "bricks", "recall", "mse", "fit s", "us/frame"];
+    let mut rows = vec![header.map(str::to_string)];
+    let or_none =
+        |value: Option<f64>, digits: usize| value.map_or("-".to_string(), |value| format!("{value:.digits$}"));
+    let score = |value: f64| format!("{value:.3}");
+    for each in found {
+        rows.push([
+            each.encoder.clone(),
+            each.code.to_string(),
+            score(each.ball_x_f1),
+            score(each.ball_y_f1),
+            score(each.direction_f1),
+            score(each.paddle_x_f1),
+            score(each.bricks_r2),
+            or_none(each.ball_recall, 3),
+            or_none(each.mse, 5),
+            or_none(each.fit_s, 1),
+            or_none(each.encode_us, 1),
+        ]);
+    }
+    let mut last = ["-"; 11].map(str::to_string);
+    (last[0], last[7]) = ("(frames themselves)".to_string(), score(ceiling));
+    rows.push(last);
+    let widths: [usize; 11] =
+        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
+    let line = |row: &[String; 11]| {
+        let mut line = format!("{:<width$}", row[0], width = widths[0]);
+        row.iter().zip(widths).skip(1).for_each(|(cell, width)| line += &format!("  {cell:>width$}"));
+        line + "\n"
+    };
+    rows.iter().map(line).collect()
+}

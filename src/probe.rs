@@ -1,0 +1,282 @@
+//! What encoders keep of an environment's true state: linear probes of their codes, whether the ball is still there in what they
+//! decode, and what they cost.
+//!
+//! All is measured on frames of their own ([`frames::collect`]), split by episode: probes and the ball's detector learn from the
+//! one part and are judged on the other. Only frames with a ball in play count.
+
+mod ball;
+mod picture;
+mod world;
+
+use crate::config::{Layer, RunConfig, Settings};
+use crate::encoder::fitted::{self, Fitted};
+use crate::generative::data::frames::{self, Frames};
+use crate::generative::measures::probe::{linear_predictions, macro_f1, ridge_r2};
+use anyhow::{Result, ensure};
+use ball::Finder;
+use carom_envs::registry as envs;
+pub use picture::kind as picture_kind;
+use serde::Serialize;
+use std::path::Path;
+use std::time::Instant;
+use tch::{Kind, Tensor};
+use world::World;
+
+/// Frames encoded at a time where no time is taken.
+const CHUNK: usize = 250;
+/// Frames encoded at a time where time is taken: a batch of a learner.
+const TIMED_BATCH: usize = 32;
+/// Batches of which the median time is told.
+const TIMED: usize = 21;
+/// Frames of a stack whose codes direction is read from, where an environment's agents see stacks.
+const DIRECTION_STACK: u64 = 2;
+
+/// What was found of one encoder; what it does not have is left out.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Found {
+    /// Its name or path.
+    pub encoder: String,
+    /// Numbers in a code.
+    pub code: usize,
+    /// Macro F1 of the ball's column, binned: see [`World`].
+    pub ball_x_f1: f64,
+    /// Macro F1 of the ball's row, binned.
+    pub ball_y_f1: f64,
+    /// Macro F1 of the four diagonal directions.
+    pub direction_f1: f64,
+    /// Macro F1 of the paddle's column, binned.
+    pub paddle_x_f1: f64,
+    /// R² of the number of bricks left.
+    pub bricks_r2: f64,
+    /// Share of test frames in whose reconstruction the ball is found where it is: see [`Finder`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ball_recall: Option<f64>,
+    /// Mean squared error of the reconstruction over test frames and pixels, these in 0..=1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mse: Option<f64>,
+    /// Seconds that fitting took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fit_s: Option<f64>,
+    /// Microseconds that encoding takes a frame, in batches of 32.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encode_us: Option<f64>,
+}
+
+/// Frames to probe encoders with.
+pub struct Probe {
+    config: RunConfig,
+    world: World,
+    finder: Finder,
+    train: Part,
+    test: Part,
+    /// Images that encoders which decode made of the test frames shown, by name; the frames themselves first.
+    shown: Vec<(String, Tensor)>,
+}
+
+/// Frames of one split.
+struct Part {
+    /// `[n, frame bytes]` of each place in the stack, the newest last.
+    stack: Vec<Vec<u8>>,
+    /// `[n, n_factors]`
+    factors: Tensor,
+    /// `[n, channels, rows, columns]` in 0..=1, the newest of each stack.
+    images: Tensor,
+    /// Row and column of the ball's middle in the images.
+    balls: Vec<[f32; 2]>,
+}
+
+/// What an encoder makes of frames.
+enum Eye {
+    /// The pixels themselves.
+    Raw,
+    /// The true state.
+    Oracle,
+    Model(Box<Fitted>),
+}
+
+impl Probe {
+    /// Plays `n_frames` frames of `env`, and learns from a part of them to find the ball.
+    ///
+    /// # Errors
+    /// When the environment or a setting does not exist, there is nothing known to look for in it, or there are too few frames.
+    pub fn new(env: &str, env_settings: &Settings, n_frames: usize, seed: u64) -> Result<Self> {
+        let layer = Layer { env: Some(env.to_string()), agent: Some("random".to_string()), ..Layer::default() };
+        let config = RunConfig::resolve(&[Layer { env_settings: env_settings.clone(), ..layer }])?;
+        let mut settings = config.env_settings.clone();
+        settings.extend(envs::evaluation_overrides(env));
+        if !env_settings.contains_key("frame_stack")
+            && let Some(stack) = settings.get_mut("frame_stack")
+        {
+            *stack = stack.as_u64().unwrap_or(1).min(DIRECTION_STACK).into();
+        }
+        let world = World::of(env)?;
+        let frames = frames::collect(env, &settings, n_frames, seed)?;
+        let [train, test] = [false, true].map(|is_test| Part::of(&frames, &world, is_test));
+        let counts = [&train, &test].map(|part| part.balls.len());
+        ensure!(
+            counts[0] > 0 && counts[1] > 0,
+            "of {n_frames} frames of {env}, {} to learn from and {} to test with have a ball: take more frames",
+            counts[0],
+            counts[1]
+        );
+        let finder = Finder::new(&world, &train.images, &train.balls);
+        Ok(Self { config, world, finder, train, test, shown: vec![] })
+    }
+
+    /// Numbers of frames with a ball in play, of training and test.
+    pub fn n_frames(&self) -> [usize; 2] {
+        [&self.train, &self.test].map(|part| part.balls.len())
+    }
+
+    /// What the probes' classes are, in words.
+    pub fn classes(&self) -> String {
+        self.world.classes()
+    }
+
+    /// Share of the test frames in which the detector finds the ball where it is: no decoded frame can be expected to do better.
+    pub fn ceiling(&self) -> f64 {
+        self.finder.recall(&self.test.images, &self.test.balls)
+    }
+
+    /// Measures `encoder`, a name or the path of a fitted model's run; one that has not been fitted yet is fitted.
+    ///
+    /// # Errors
+    /// When there is no such encoder, it cannot be fitted, or does not fit the environment's frames.
+    pub fn measure(&mut self, encoder: &str) -> Result<Found> {
+        crate::encoder::check(encoder, None)?;
+        let eye = match encoder {
+            "raw" => Eye::Raw,
+            "oracle" => Eye::Oracle,
+            _ => Eye::Model(Box::new(fitted::prepare(&RunConfig {
+                encoder: encoder.to_string(),
+                ..self.config.clone()
+            })?)),
+        };
+        let _no_grad = tch::no_grad_guard();
+        let [train, test] = [&self.train, &self.test].map(|part| part.codes(&eye));
+        let (newest, n) = (train.len() - 1, train[0].size()[1]);
+        let places = [World::ball_x, World::ball_y, World::paddle_x];
+        let targets: Vec<_> = places.iter().map(|class| class(&self.world, &self.train.factors)).collect();
+        let targets: Vec<_> = targets.iter().map(|(labels, n_classes)| (labels, *n_classes)).collect();
+        let predicted = linear_predictions(&train[newest], &targets, &test[newest]);
+        let expected = places.map(|class| class(&self.world, &self.test.factors).0);
+        let f1 = |predicted: &Tensor, expected: &Tensor| macro_f1(&integers(predicted), &integers(expected));
+        // A direction can be read from where the ball was and is.
+        let [train_stack, test_stack] = [&train, &test].map(|codes| Tensor::cat(codes, 1));
+        let (turns, n_turns) = self.world.direction(&self.train.factors);
+        let turned = linear_predictions(&train_stack, &[(&turns, n_turns)], &test_stack);
+        let bricks = [&self.train, &self.test].map(|part| self.world.bricks(&part.factors));
+        let mut found = Found {
+            encoder: encoder.to_string(),
+            code: n as usize,
+            ball_x_f1: f1(&predicted[0], &expected[0]),
+            ball_y_f1: f1(&predicted[1], &expected[1]),
+            direction_f1: f1(&turned[0], &self.world.direction(&self.test.factors).0),
+            paddle_x_f1: f1(&predicted[2], &expected[2]),
+            bricks_r2: ridge_r2([&train[newest], &bricks[0]], [&test[newest], &bricks[1]]),
+            ball_recall: None,
+            mse: None,
+            fit_s: None,
+            encode_us: None,
+        };
+        if let Eye::Model(fitted) = &eye {
+            (found.fit_s, found.encode_us) = (Some(fitted.fit_s()), Some(self.test.encode_us(fitted)));
+            if let Some(decoded) = decode(fitted, &self.test.images) {
+                found.ball_recall = Some(self.finder.recall(&decoded, &self.test.balls));
+                let error = (&decoded - &self.test.images).square();
+                found.mse = Some(error.mean(Kind::Double).double_value(&[]));
+                self.shown.push((encoder.to_string(), self.pick(&decoded)));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes inputs over the reconstructions of what was measured, the true ball framed, as a PNG or, with names, an SVG.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn draw(&self, path: &Path) -> Result<()> {
+        let balls: Vec<[f32; 2]> = self.shown_frames().map(|i| self.test.balls[i as usize]).collect();
+        let mut rows = vec![("frames".to_string(), self.pick(&self.test.images))];
+        rows.extend(self.shown.iter().map(|(name, images)| (name.clone(), images.shallow_clone())));
+        picture::write(path, &rows, &balls)
+    }
+
+    /// Test frames for the picture, evenly from first to last.
+    fn shown_frames(&self) -> impl Iterator<Item = i64> + use<> {
+        let (all, n) = (self.test.balls.len(), picture::COLUMNS.min(self.test.balls.len()));
+        (0..n).map(move |i| ((2 * i + 1) * all / (2 * n)) as i64)
+    }
+
+    fn pick(&self, images: &Tensor) -> Tensor {
+        images.index_select(0, &Tensor::from_slice(&self.shown_frames().collect::<Vec<_>>()))
+    }
+}
+
+impl Part {
+    fn of(frames: &Frames, world: &World, is_test: bool) -> Self {
+        let (n_factors, n_bytes) = (frames.factor_names.len(), frames.obs_space.n_bytes());
+        let factors_of = |i: usize| &frames.factors[i * n_factors..][..n_factors];
+        let kept = || (0..frames.len()).filter(|&i| frames.is_test[i] == is_test);
+        let (rows, balls): (Vec<usize>, Vec<[f32; 2]>) =
+            kept().filter_map(|i| Some((i, world.ball(factors_of(i))?))).unzip();
+        let frame = |i: usize, age: usize| &frames.obs[(i * frames.frame_stack + age) * n_bytes..][..n_bytes];
+        let stack: Vec<Vec<u8>> =
+            (0..frames.frame_stack).map(|age| rows.iter().flat_map(|&i| frame(i, age)).copied().collect()).collect();
+        let factors: Vec<f32> = rows.iter().flat_map(|&i| factors_of(i)).copied().collect();
+        let images = world.images(stack.last().expect("at least one frame"));
+        Self { stack, factors: Tensor::from_slice(&factors).view([-1, n_factors as i64]), images, balls }
+    }
+
+    /// Codes `[n, d]` of each place in the stack, the newest last.
+    fn codes(&self, eye: &Eye) -> Vec<Tensor> {
+        let n = self.balls.len();
+        match eye {
+            // The true state has the direction in it.
+            Eye::Oracle => vec![self.factors.shallow_clone()],
+            Eye::Raw => self
+                .stack
+                .iter()
+                .map(|frames| Tensor::from_slice(frames).view([n as i64, -1]).to_kind(Kind::Float))
+                .collect(),
+            Eye::Model(fitted) => self
+                .stack
+                .iter()
+                .map(|frames| {
+                    let n_bytes = frames.len() / n;
+                    let codes: Vec<f32> =
+                        frames.chunks(CHUNK * n_bytes).flat_map(|frames| fitted.features(frames)).collect();
+                    Tensor::from_slice(&codes).view([n as i64, -1])
+                })
+                .collect(),
+        }
+    }
+
+    /// Microseconds a frame: the median of batches.
+    fn encode_us(&self, fitted: &Fitted) -> f64 {
+        let frames = self.stack.last().expect("at least one frame");
+        let n_bytes = frames.len() / self.balls.len();
+        let batch: Vec<u8> = frames.iter().copied().cycle().take(TIMED_BATCH * n_bytes).collect();
+        let mut times: Vec<f64> = (0..TIMED)
+            .map(|_| {
+                let began = Instant::now();
+                fitted.features(&batch);
+                began.elapsed().as_secs_f64() * 1e6 / TIMED_BATCH as f64
+            })
+            .collect();
+        times.sort_by(f64::total_cmp);
+        times[TIMED / 2]
+    }
+}
+
+/// What the model makes of images' codes, where it can.
+fn decode(fitted: &Fitted, images: &Tensor) -> Option<Tensor> {
+    let model = fitted.model();
+    let chunks: Option<Vec<Tensor>> =
+        images.split(CHUNK as i64, 0).iter().map(|images| model.decode(&model.encode(images))).collect();
+    chunks.map(|chunks| Tensor::cat(&chunks, 0))
+}
+
+fn integers(labels: &Tensor) -> Vec<i64> {
+    Vec::try_from(labels).expect("a vector of integers")
+}

@@ -1,0 +1,144 @@
+//! Where the ball is in an image, true or decoded.
+//!
+//! In planes it is where the ball's plane is largest, the first of several. In pixels a detector tells, by where its answer is
+//! largest: two small convolutions of the image less the mean of training frames, 11×11 pixels wide in all. They are fitted to
+//! true training frames, by softmax over all places and the cross-entropy against the ball's; they never see a decoded one.
+
+use super::world::World;
+use crate::generative::net::{Activation, Layer, Network, descend};
+use carom_agents::optim::{OptimConfig, Rule};
+use carom_envs::Seeds;
+use tch::{Kind, Tensor};
+
+/// Filters of the first convolution, of 7×7 pixels; the second is of 5×5.
+const FILTERS: i64 = 8;
+/// Training frames that it is fitted to, at most; evenly spaced.
+const MOST: usize = 2000;
+/// Passes over them.
+const PASSES: usize = 8;
+/// Frames of a descent step.
+const BATCH: i64 = 20;
+/// Learning rate at the start; half a cosine brings it to 0.
+const RATE: f64 = 0.01;
+
+/// Finds the ball.
+pub enum Finder {
+    /// Where this plane is largest.
+    Plane(i64, f32),
+    /// Where the detector answers most.
+    Detector(Detector, f32),
+}
+
+/// Answers to an image less a mean, pixel by pixel.
+pub struct Detector {
+    /// `[1, channels, rows, columns]`
+    mean: Tensor,
+    network: Network,
+}
+
+impl Finder {
+    /// For images of `world`, of which `images` with a ball at `balls` are examples.
+    pub fn new(world: &World, images: &Tensor, balls: &[[f32; 2]]) -> Self {
+        match world.ball_plane() {
+            Some(plane) => Finder::Plane(plane, world.tolerance()),
+            None => Finder::Detector(Detector::fit(images, balls), world.tolerance()),
+        }
+    }
+
+    /// Share of the images whose ball is found no further than the tolerance from `balls`, in rows and in columns.
+    pub fn recall(&self, images: &Tensor, balls: &[[f32; 2]]) -> f64 {
+        let (found, tolerance) = match self {
+            Finder::Plane(plane, tolerance) => (largest(&images.select(1, *plane)), tolerance),
+            Finder::Detector(detector, tolerance) => (detector.find(images), tolerance),
+        };
+        let is_near = |(a, b): (&[f32; 2], &[f32; 2])| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= *tolerance);
+        found.iter().zip(balls).filter(|&pair| is_near(pair)).count() as f64 / balls.len() as f64
+    }
+}
+
+impl Detector {
+    fn fit(images: &Tensor, balls: &[[f32; 2]]) -> Self {
+        let (mean, size) = (images.mean_dim(0, true, Kind::Float), images.size());
+        let stride = balls.len().div_ceil(MOST);
+        let images = images.slice(0, None, None, stride as i64) - &mean;
+        let places: Vec<i64> =
+            balls.iter().step_by(stride).map(|&[row, column]| row as i64 * size[3] + column as i64).collect();
+        let (places, n) = (Tensor::from_slice(&places), places.len() as i64);
+        let layers = vec![
+            Layer::Conv { inputs: size[1], outputs: FILTERS, kernel: 7, stride: 1, padding: 3 },
+            Layer::Act(Activation::Relu),
+            Layer::Conv { inputs: FILTERS, outputs: 1, kernel: 5, stride: 1, padding: 2 },
+        ];
+        let mut rng = Seeds::new(0).stream("ball-detector");
+        let mut network = Network::new(layers, OptimConfig::of(Rule::Adam), images.device(), &mut rng);
+        let per_pass = (n / BATCH).max(1);
+        let n_steps = PASSES as i64 * per_pass;
+        for step in 0..n_steps {
+            // Every so manieth frame, since neighbours are of one moment.
+            let batch = Tensor::arange(BATCH.min(n), (Kind::Int64, images.device())) * per_pass + step % per_pass;
+            let answers = network.forward(&images.index_select(0, &batch)).flatten(1, -1);
+            let loss = answers.cross_entropy_for_logits(&places.index_select(0, &batch));
+            let cosine = (std::f64::consts::PI * step as f64 / n_steps as f64).cos();
+            descend(&loss, &mut [&mut network], RATE * f64::midpoint(1.0, cosine));
+        }
+        Self { mean, network }
+    }
+
+    /// Row and column of the ball in each image.
+    fn find(&self, images: &Tensor) -> Vec<[f32; 2]> {
+        let answers = |x: &Tensor| tch::no_grad(|| self.network.forward(&(x - &self.mean)).squeeze_dim(1));
+        images.split(BATCH, 0).iter().flat_map(|x| largest(&answers(x))).collect()
+    }
+}
+
+/// Row and column of the middle of the largest element of each of `[n, rows, columns]`.
+fn largest(planes: &Tensor) -> Vec<[f32; 2]> {
+    let columns = planes.size()[2];
+    let at = Vec::<i64>::try_from(planes.flatten(1, -1).argmax(1, false)).expect("a vector of integers");
+    at.into_iter().map(|at| [(at / columns) as f32 + 0.5, (at % columns) as f32 + 0.5]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    /// 20×20 pixels with a bar across that is always there, one now and then, and a ball of 2×2 pixels.
+    fn planted(n: usize) -> (Tensor, Vec<[f32; 2]>) {
+        let images = Tensor::zeros([n as i64, 1, 20, 20], (Kind::Float, Device::Cpu));
+        let mut balls = vec![];
+        for i in 0..n {
+            let image = images.get(i as i64).get(0);
+            let _ = image.narrow(0, 0, 3).fill_(0.9);
+            if i % 3 == 0 {
+                let _ = image.narrow(0, 16, 3).narrow(1, 5, 10).fill_(0.6);
+            }
+            let (row, column) = (4 + (7 * i) % 9, 2 + (5 * i) % 15);
+            let _ = image.narrow(0, row as i64, 2).narrow(1, column as i64, 2).fill_(0.5);
+            balls.push([row as f32 + 1.0, column as f32 + 1.0]);
+        }
+        (images, balls)
+    }
+
+    #[test]
+    fn a_planted_ball_is_found_and_one_wiped_out_is_not() {
+        let (images, balls) = planted(400);
+        let finder = Finder::Detector(Detector::fit(&images, &balls), 2.0);
+        let (test, places) = planted(90);
+        assert!(finder.recall(&test, &places) > 0.98, "{}", finder.recall(&test, &places));
+        let wiped = test.shallow_clone().copy();
+        let _ = wiped.narrow(2, 3, 13).fill_(0.0);
+        assert!(finder.recall(&wiped, &places) < 0.2, "{}", finder.recall(&wiped, &places));
+    }
+
+    #[test]
+    fn the_ball_of_planes_may_be_a_cell_off() {
+        let images = Tensor::zeros([3, 4, 10, 10], (Kind::Float, Device::Cpu));
+        for (i, (row, column)) in [(4, 4), (5, 3), (4, 2)].into_iter().enumerate() {
+            let _ = images.get(i as i64).get(1).get(row).get(column).fill_(0.7);
+        }
+        // The first is on the spot, the second a diagonal step away, the third two columns.
+        let recall = Finder::Plane(1, 1.0).recall(&images, &[[4.5, 4.5]; 3]);
+        assert!((recall - 2.0 / 3.0).abs() < 1e-12, "{recall}");
+    }
+}
