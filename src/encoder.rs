@@ -87,14 +87,7 @@ pub const RECON_WEIGHT: f64 = 1.0;
 /// Names what was given and what there is.
 pub fn check(config: &RunConfig) -> Result<()> {
     let (name, mode) = (config.encoder.as_str(), config.encoder_mode);
-    let is_known = ENCODERS.iter().any(|entry| entry.name == name);
-    if !is_known && !Path::new(name).is_dir() {
-        let nearest = nearest(name, ENCODERS.iter().map(|entry| entry.name));
-        bail!(
-            "there is no encoder `{name}`, and no run of a fitted model; the nearest is `{nearest}` \
-             (`carom list encoders` shows all)"
-        );
-    }
+    check_name(name)?;
     match (name, mode) {
         ("raw", Some(mode)) => bail!(
             "encoder `raw` has no mode `{mode}`: it is no more than the agent's own network; leave --encoder-mode out"
@@ -108,6 +101,22 @@ pub fn check(config: &RunConfig) -> Result<()> {
     if let Some(weight) = config.recon_weight {
         ensure!(mode == Some(EncoderMode::Joint), "recon_weight is {weight}: only --encoder-mode joint has that loss");
         ensure!(weight >= 0.0 && weight.is_finite(), "recon_weight is {weight}: expected a number, 0 or above");
+    }
+    Ok(())
+}
+
+/// Refuses an encoder that does not exist.
+///
+/// # Errors
+/// Names what was given and the nearest that there is.
+pub fn check_name(name: &str) -> Result<()> {
+    let is_known = ENCODERS.iter().any(|entry| entry.name == name);
+    if !is_known && !Path::new(name).is_dir() {
+        let nearest = nearest(name, ENCODERS.iter().map(|entry| entry.name));
+        bail!(
+            "there is no encoder `{name}`, and no run of a fitted model; the nearest is `{nearest}` \
+             (`carom list encoders` shows all)"
+        );
     }
     Ok(())
 }
@@ -273,7 +282,7 @@ impl Sight {
         match self {
             Sight::Raw => None,
             Sight::Oracle(scales) => Some(scales.len()),
-            Sight::Codes(fitted, _) => Some(fitted.n_features()),
+            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => Some(fitted.n_features()),
         }
     }
 

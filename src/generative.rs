@@ -16,6 +16,7 @@ pub mod model;
 pub mod net;
 mod pca;
 mod random;
+pub mod rarity;
 mod rbm;
 pub mod registry;
 pub mod vae;

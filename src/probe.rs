@@ -143,7 +143,7 @@ impl Probe {
     /// # Errors
     /// When there is no such encoder, it cannot be fitted, or does not fit the environment's frames.
     pub fn measure(&mut self, encoder: &str) -> Result<Found> {
-        crate::encoder::check(encoder, None)?;
+        crate::encoder::check_name(encoder)?;
         let eye = match encoder {
             "raw" => Eye::Raw,
             "oracle" => Eye::Oracle,

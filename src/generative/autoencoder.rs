@@ -9,7 +9,8 @@ use super::config::Schedule;
 use super::images::Data;
 use super::measures::{pca, pixels};
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
-use super::net::{Activation, Layer, Network, bce, bce_with_gradient};
+use super::net::{self, Activation, Layer, Network, bce_with_gradient};
+use super::rarity::Rarity;
 use super::registry::{ModelConfig, ModelTask, Recipe};
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule};
@@ -32,11 +33,13 @@ pub struct AeConfig {
     pub noise: f64,
     /// Weight of the code's mean absolute value in the loss: a sparse code; 0 for none.
     pub sparsity: f64,
+    /// How much more than others pixels count that differ from their mean by a standard deviation: see [`Rarity`]; 0 for all alike.
+    pub rarity: f64,
 }
 
 impl Default for AeConfig {
     fn default() -> Self {
-        Self { latent_dim: 32, hidden: vec![], activation: Activation::Relu, noise: 0.0, sparsity: 0.0 }
+        Self { latent_dim: 32, hidden: vec![], activation: Activation::Relu, noise: 0.0, sparsity: 0.0, rarity: 0.0 }
     }
 }
 
@@ -52,6 +55,7 @@ impl ModelConfig for AeConfig {
         );
         ensure!(self.noise >= 0.0, "model.noise is {}: expected a number, 0 or above", self.noise);
         ensure!(self.sparsity >= 0.0, "model.sparsity is {}: expected a number, 0 or above", self.sparsity);
+        ensure!(self.rarity >= 0.0, "model.rarity is {}: expected a number, 0 or above", self.rarity);
         Ok(())
     }
 }
@@ -61,15 +65,19 @@ impl ModelConfig for AeConfig {
 pub struct CnnAeConfig {
     /// Channels of the code. The lecture this follows prints 4 filters and calls the code (4, 4, 8): 8 is what it means.
     pub filters: i64,
+    /// How often convolutions are followed by 2×2 maxima: 3 leave a code of an eighth of the rows and columns, 2 of a quarter.
+    pub halvings: usize,
     /// Standard deviation of the Gaussian noise on the input; 0 for none.
     pub noise: f64,
     /// Weight of the code's mean absolute value in the loss; 0 for none.
     pub sparsity: f64,
+    /// How much more than others pixels count that differ from their mean by a standard deviation: see [`Rarity`]; 0 for all alike.
+    pub rarity: f64,
 }
 
 impl Default for CnnAeConfig {
     fn default() -> Self {
-        Self { filters: 8, noise: 0.0, sparsity: 0.0 }
+        Self { filters: 8, halvings: 3, noise: 0.0, sparsity: 0.0, rarity: 0.0 }
     }
 }
 
@@ -80,8 +88,10 @@ impl ModelConfig for CnnAeConfig {
 
     fn check(&self) -> Result<()> {
         ensure!(self.filters > 0, "model.filters is {}: expected a number above 0", self.filters);
+        ensure!((1..=4).contains(&self.halvings), "model.halvings is {}: expected a number in 1..=4", self.halvings);
         ensure!(self.noise >= 0.0, "model.noise is {}: expected a number, 0 or above", self.noise);
         ensure!(self.sparsity >= 0.0, "model.sparsity is {}: expected a number, 0 or above", self.sparsity);
+        ensure!(self.rarity >= 0.0, "model.rarity is {}: expected a number, 0 or above", self.rarity);
         Ok(())
     }
 }
@@ -93,9 +103,9 @@ const WIDE: i64 = 16;
 pub struct Autoencoder {
     encoder: Network,
     decoder: Network,
-
     noise: f64,
     sparsity: f64,
+    rarity: Option<Rarity>,
     means: Means,
 }
 
@@ -122,54 +132,50 @@ impl Autoencoder {
         }
         decoder.pop();
         decoder.push(Layer::Reshape(task.data.shape.to_vec()));
-        Ok(Self::new([encoder, decoder], [config.noise, config.sparsity], task, rng))
+        Ok(Self::new([encoder, decoder], [config.noise, config.sparsity, config.rarity], task, rng))
     }
 
     /// Layers of 3×3 convolutions.
     ///
     /// # Errors
-    /// When the images are too small to be halved three times.
+    /// When the images are too small to be halved so often.
     pub fn convolutional(config: &CnnAeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         let [channels, rows, columns] = task.data.shape;
-        ensure!(rows >= 8 && columns >= 8, "images of {rows}x{columns} cannot be halved three times: use ae");
+        let (filters, halvings) = (config.filters, config.halvings);
+        let least = 1 << halvings;
+        ensure!(
+            rows >= least && columns >= least,
+            "images of {rows}x{columns} cannot be halved {halvings} times: use ae"
+        );
         let act = || Layer::Act(Activation::Relu);
         // 28, 14, 7, 4: what each halving leaves of rows and columns.
-        let halved = |times: u32| [rows, columns].map(|side| (0..times).fold(side, |side, _| (side + 1) / 2));
-        let (filters, [code_rows, code_columns]) = (config.filters, halved(3));
-        let encoder = vec![
-            Layer::conv3(channels, WIDE),
-            act(),
-            Layer::MaxPool,
-            Layer::conv3(WIDE, filters),
-            act(),
-            Layer::MaxPool,
-            Layer::conv3(filters, filters),
-            act(),
-            Layer::MaxPool,
-            Layer::Reshape(vec![filters * code_rows * code_columns]),
-        ];
-        let decoder = vec![
-            Layer::Reshape(vec![filters, code_rows, code_columns]),
-            Layer::conv3(filters, filters),
-            act(),
-            Layer::Upsample(halved(2)),
-            Layer::conv3(filters, filters),
-            act(),
-            Layer::Upsample(halved(1)),
-            Layer::conv3(filters, WIDE),
-            act(),
-            Layer::Upsample([rows, columns]),
-            Layer::conv3(WIDE, channels),
-        ];
-        Ok(Self::new([encoder, decoder], [config.noise, config.sparsity], task, rng))
+        let halved = |times: usize| [rows, columns].map(|side| (0..times).fold(side, |side, _| (side + 1) / 2));
+        // Channels between one halving and the next.
+        let mut widths = vec![channels, WIDE];
+        widths.resize(halvings + 1, filters);
+        widths[halvings] = filters;
+        let [code_rows, code_columns] = halved(halvings);
+        let mut encoder = vec![];
+        for pair in widths.windows(2) {
+            encoder.extend([Layer::conv3(pair[0], pair[1]), act(), Layer::MaxPool]);
+        }
+        encoder.push(Layer::Reshape(vec![filters * code_rows * code_columns]));
+        let mut decoder = vec![Layer::Reshape(vec![filters, code_rows, code_columns])];
+        for left in (0..halvings).rev() {
+            let outputs = if left == 0 { WIDE } else { filters };
+            decoder.extend([Layer::conv3(filters, outputs), act(), Layer::Upsample(halved(left))]);
+        }
+        decoder.push(Layer::conv3(WIDE, channels));
+        Ok(Self::new([encoder, decoder], [config.noise, config.sparsity, config.rarity], task, rng))
     }
 
-    fn new(layers: [Vec<Layer>; 2], penalties: [f64; 2], task: &ModelTask, rng: &mut Pcg32) -> Self {
+    fn new(layers: [Vec<Layer>; 2], penalties: [f64; 3], task: &ModelTask, rng: &mut Pcg32) -> Self {
         let [encoder, decoder] =
             layers.map(|layers| Network::new(layers, OptimConfig::of(Rule::Adam), task.device, rng));
-        let [noise, sparsity] = penalties;
+        let [noise, sparsity, rarity] = penalties;
+        let rarity = Rarity::of(rarity, &task.data.train);
         let means = Means::new(&["fit/loss", "fit/bce"]);
-        Self { encoder, decoder, noise, sparsity, means }
+        Self { encoder, decoder, noise, sparsity, rarity, means }
     }
 }
 
@@ -180,13 +186,22 @@ impl Model for Autoencoder {
             noise => (&batch.x + batch.x.randn_like() * noise).clamp(0.0, 1.0),
         };
         let code = self.encoder.pass(&seen);
-        let (bce, d_logits) = bce_with_gradient(&self.decoder.pass(&code), &batch.x);
+        let logits = self.decoder.pass(&code);
+        let (bce, mut d_logits) = bce_with_gradient(&logits, &batch.x);
+        let weighted = match &self.rarity {
+            None => bce,
+            Some(rarity) => tch::no_grad(|| {
+                let weights = rarity.weights(&batch.x);
+                d_logits *= &weights;
+                (net::bce(&logits, &batch.x) * weights).mean(Kind::Double).double_value(&[])
+            }),
+        };
         let penalty = match self.sparsity {
             0.0 => 0.0,
             weight => weight * code.abs().mean(Kind::Double).double_value(&[]),
         };
         self.means.add("fit/bce", bce, batch.step)?;
-        self.means.add("fit/loss", bce + penalty, batch.step)?;
+        self.means.add("fit/loss", weighted + penalty, batch.step)?;
         let mut d_code = self.decoder.back(&d_logits).expect("a code requires a gradient");
         if self.sparsity > 0.0 {
             d_code += tch::no_grad(|| code.sign() * (self.sparsity / code.numel() as f64));
@@ -207,7 +222,7 @@ impl Model for Autoencoder {
             let code = self.encoder.forward(&x);
             code_width = code.size()[1];
             let logits = self.decoder.forward(&code);
-            bce_sum += bce(&logits, &x).sum(Kind::Double).double_value(&[]);
+            bce_sum += net::bce(&logits, &x).sum(Kind::Double).double_value(&[]);
             square_sum += (logits.sigmoid() - &x).square().sum(Kind::Double).double_value(&[]);
         }
         let n = (data.test.len() as i64 * data.n_pixels()) as f64;
@@ -244,14 +259,21 @@ impl Model for Autoencoder {
     }
 
     fn save(&self) -> Snapshot<'_> {
-        Snapshot::default()
+        let snapshot = Snapshot::default()
             .value("means", &self.means.save())
             .nest("encoder", self.encoder.save())
-            .nest("decoder", self.decoder.save())
+            .nest("decoder", self.decoder.save());
+        match &self.rarity {
+            Some(rarity) => snapshot.nest("rarity", rarity.save()),
+            None => snapshot,
+        }
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.means.load(from.value("means")?);
+        if let Some(rarity) = &mut self.rarity {
+            rarity.load(&from.nested("rarity")?)?;
+        }
         self.encoder.load(&from.nested("encoder")?)?;
         self.decoder.load(&from.nested("decoder")?)
     }

@@ -14,6 +14,7 @@ mod tests;
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
+use super::rarity::Rarity;
 use super::registry::{ModelConfig, ModelTask, Recipe};
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule};
@@ -46,6 +47,9 @@ pub struct VaeConfig {
     pub beta: f64,
     /// `sum` over the code's dimensions, or `mean`, which is no bound but the same as a `beta` of 1 / `latent_dim`.
     pub kl: KlReduction,
+    /// How much more than others pixels count in what is fitted that differ from their mean by a standard deviation: see
+    /// [`Rarity`]; 0 for all alike. What is measured has no weights.
+    pub rarity: f64,
     /// Samples of the importance-weighted bound that is fitted; 1 for the ELBO.
     pub k: i64,
     /// `none` leaves pixels gray; `dynamic` draws each black or white with its gray level as the probability, anew in each batch.
@@ -108,6 +112,7 @@ impl Default for VaeConfig {
             sigma: 0.1,
             beta: 1.0,
             kl: KlReduction::Sum,
+            rarity: 0.0,
             k: 1,
             binarisation: Binarisation::None,
             iwae_k: 5000,
@@ -130,6 +135,12 @@ impl ModelConfig for VaeConfig {
         ensure!(
             self.k == 1 || self.kl_weight() == 1.0,
             "model.k is {}, but the importance-weighted bound has no KL to weigh: set model.beta=1 and model.kl=sum",
+            self.k
+        );
+        ensure!(self.rarity >= 0.0, "model.rarity is {}: expected a number, 0 or above", self.rarity);
+        ensure!(
+            self.k == 1 || self.rarity == 0.0,
+            "model.k is {}, but the importance-weighted bound has no pixels to weigh: set model.rarity=0",
             self.k
         );
         ensure!(self.iwae_k > 0, "model.iwae_k is {}: expected a number of samples, 1 or above", self.iwae_k);
@@ -188,6 +199,7 @@ pub struct Vae {
     /// `[channels, rows, columns]`
     shape: [i64; 3],
     device: Device,
+    rarity: Option<Rarity>,
     means: Means,
 }
 
@@ -198,7 +210,8 @@ impl Vae {
         let [encoder, decoder] =
             layers(&config, shape).map(|layers| Network::new(layers, OptimConfig::of(Rule::Adam), device, rng));
         let means = Means::new(&["fit/loss", "fit/recon", "fit/kl"]);
-        Self { encoder, decoder, config, shape, device, means }
+        let rarity = Rarity::of(config.rarity, &task.data.train);
+        Self { encoder, decoder, config, shape, device, rarity, means }
     }
 
     /// μ and ln σ² of q(z|x), each `[B, latent_dim]`.
@@ -226,12 +239,31 @@ impl Vae {
         }
     }
 
+    /// The same with each pixel's part times its weight, `[B, pixels]`.
+    fn weighted_log_likelihood(&self, output: &Tensor, x: &Tensor, weights: &Tensor) -> Tensor {
+        // Pixel by pixel: each is a row of one.
+        let parts = self.log_likelihood(&output.unsqueeze(-1), &x.unsqueeze(-1));
+        (parts * weights).sum_dim_intlist(-1, false, Kind::Float)
+    }
+
     /// −ln p(x|z) of one sample and KL(q ‖ p), each `[B]`.
     fn elbo_terms(&self, x: &Tensor) -> [Tensor; 2] {
+        let ([output, kl], x) = (self.sample_and_kl(x), x.flatten(1, -1));
+        [-self.log_likelihood(&output, &x), kl]
+    }
+
+    /// The same as it is fitted: with the weights of what is rare.
+    fn fitted_terms(&self, x: &Tensor) -> [Tensor; 2] {
+        let Some(rarity) = &self.rarity else { return self.elbo_terms(x) };
+        let ([output, kl], flat) = (self.sample_and_kl(x), x.flatten(1, -1));
+        [-self.weighted_log_likelihood(&output, &flat, &rarity.weights(x).flatten(1, -1)), kl]
+    }
+
+    /// The output for one sample of the code, `[B, pixels]`, and KL(q ‖ p), `[B]`.
+    fn sample_and_kl(&self, x: &Tensor) -> [Tensor; 2] {
         let [mean, log_var] = self.posterior(x);
         let code = &mean + (&log_var * 0.5).exp() * mean.randn_like();
-        let recon = -self.log_likelihood(&self.output(&code), &x.flatten(1, -1));
-        [recon, gaussian_kl(&mean, &log_var)]
+        [self.output(&code), gaussian_kl(&mean, &log_var)]
     }
 
     /// `k` samples of ln p(x|z) and of ln p(z) / q(z|x), each `[k, B]`, for images `[B, pixels]` with this posterior.
@@ -304,7 +336,7 @@ impl Model for Vae {
             Binarisation::Dynamic => batch.x.bernoulli(),
         };
         let [recon, kl, loss] = if self.config.k == 1 {
-            let [recon, kl] = self.elbo_terms(&x).map(|each| each.mean(Kind::Float));
+            let [recon, kl] = self.fitted_terms(&x).map(|each| each.mean(Kind::Float));
             let loss = &recon + &kl * self.config.kl_weight();
             [recon, kl, loss]
         } else {
@@ -374,14 +406,21 @@ impl Model for Vae {
     }
 
     fn save(&self) -> Snapshot<'_> {
-        Snapshot::default()
+        let snapshot = Snapshot::default()
             .value("means", &self.means.save())
             .nest("encoder", self.encoder.save())
-            .nest("decoder", self.decoder.save())
+            .nest("decoder", self.decoder.save());
+        match &self.rarity {
+            Some(rarity) => snapshot.nest("rarity", rarity.save()),
+            None => snapshot,
+        }
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.means.load(from.value("means")?);
+        if let Some(rarity) = &mut self.rarity {
+            rarity.load(&from.nested("rarity")?)?;
+        }
         self.encoder.load(&from.nested("encoder")?)?;
         self.decoder.load(&from.nested("decoder")?)
     }
