@@ -176,7 +176,9 @@ impl Arguments {
             steps: self.steps,
             ..Layer::default()
         };
-        let set = Layer::from_assignments(&self.set)?;
+        let mut set = Layer::from_assignments(&self.set)?;
+        // A setting of the mode joint.
+        set.recon_weight = set.recon_weight.filter(|_| has_modes);
         // What is compared is not overruled.
         let encoder = Layer { encoder: Some(encoder.to_string()), ..Layer::default() };
         RunConfig::resolve(&preset.into_iter().chain([flags, set, encoder]).collect::<Vec<_>>())
