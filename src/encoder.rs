@@ -77,8 +77,8 @@ impl fmt::Display for EncoderMode {
     }
 }
 
-/// Weight of the reconstruction loss in [`EncoderMode::Joint`] where nothing else is said: SAC-AE adds the two losses as they are
-/// (Yarats et al. 2021, section 4.3).
+/// Weight of the reconstruction loss in [`EncoderMode::Joint`] where nothing else is said: as in SAC-AE (Yarats et al. 2021), which
+/// gives it none beside the critic's loss, but makes its steps with an optimiser of its own.
 pub const RECON_WEIGHT: f64 = 1.0;
 
 /// Refuses an encoder that does not exist, and a mode that it or the agent does not have.

@@ -34,7 +34,11 @@ pub(super) struct Arguments {
     /// What the agent sees the environment through (`carom list encoders`)
     #[arg(long, value_name = "NAME")]
     encoder: Option<String>,
-    /// How a fitted encoder takes part in training
+    /// How a fitted encoder takes part in training [default: frozen]
+    ///
+    /// finetune and joint are for dqn and pqn, whose optimiser then moves the encoder too, at agent.lr. No gradient flows
+    /// through targets: the target network has a copy of the encoder. In joint, the decoder follows the reconstruction alone, the
+    /// encoder both losses; recon_weight (1) weighs the pixels' mean cross-entropy beside the TD loss.
     #[arg(long, value_name = "MODE")]
     encoder_mode: Option<EncoderMode>,
     /// Environment steps of the run, summed over its environments: 50000, 10k, 1.5M, 2e6
