@@ -2,7 +2,7 @@
 //!
 //! `raw` is the observation itself, `oracle` the true state; every other is a generative model fitted to frames of the
 //! environment ([`fitted`]), whose code the agent is given. A table needs numbers of states: for it a code is made binary.
-//! An encoder that learns on with the agent is a part of its network ([`trunk`]), and the agent is given frames.
+//! An encoder that learns on with the agent is a part of its network, and the agent is given frames.
 
 pub mod fitted;
 mod recipes;
