@@ -278,3 +278,69 @@ impl Model for Autoencoder {
         self.decoder.load(&from.nested("decoder")?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generative::data::{Dataset, Split};
+    use rand::SeedableRng;
+    use tch::Device;
+
+    /// Four images of two pixels: one lit half the time, one lit once.
+    fn lamps() -> Data {
+        let split = Split::new([1, 1, 2], vec![1, 0, 0, 0, 1, 0, 0, 1], vec![]);
+        let (train, test) = (split.clone(), split);
+        let dataset = Dataset { name: "lamps".into(), shape: [1, 1, 2], max: 1, n_classes: 0, train, test };
+        Data::new(&dataset, Device::Cpu)
+    }
+
+    fn autoencoder(rarity: f64, data: &Data) -> Autoencoder {
+        let config = AeConfig { latent_dim: 1, activation: Activation::Sigmoid, rarity, ..AeConfig::default() };
+        let task = ModelTask { data, total_steps: 1, device: Device::Cpu };
+        Autoencoder::dense(&config, &task, &mut Pcg32::seed_from_u64(0)).expect("a model")
+    }
+
+    #[test]
+    fn rare_pixels_count_more_by_hand() {
+        let data = lamps();
+        let mut model = autoencoder(2.0, &data);
+        let x = data.train.first(4);
+        let p = model.decode(&model.encode(&x)).expect("images");
+        model.fit_batch(&Batch { x, labels: None, step: 0, lr: 0.0 }).expect("a finite loss");
+        // Mean and deviation are 1/2 and 1/2, and 1/4 and √3/4: 1 + 2 |x − mean| / deviation is 3 for the first pixel, and for
+        // the second 1 + 2 √3 where it is lit and 1 + 2 / √3 where it is not.
+        let root = 3.0_f64.sqrt();
+        let lit = [[true, false], [false, false], [true, false], [false, true]];
+        let (mut expected, mut plain) = (0.0, 0.0);
+        for (i, lit) in lit.into_iter().enumerate() {
+            let weights = [3.0, 1.0 + if lit[1] { 2.0 * root } else { 2.0 / root }];
+            for pixel in 0..2 {
+                let p = p.double_value(&[i as i64, 0, 0, pixel as i64]);
+                let bce = -(if lit[pixel] { p } else { 1.0 - p }).ln();
+                expected += weights[pixel] * bce / 8.0;
+                plain += bce / 8.0;
+            }
+        }
+        let stats = model.stats();
+        for (name, expected) in [("fit/loss", expected), ("fit/bce", plain)] {
+            let value = stats.iter().find(|(known, _)| *known == name).expect("a loss").1;
+            assert!((value - expected).abs() < 1e-5, "{name} is {value} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn the_gradient_has_the_weights_too() {
+        let data = lamps();
+        let rare_pixel = |rarity: f64| {
+            let mut model = autoencoder(rarity, &data);
+            for step in 0..300 {
+                let x = data.train.first(4);
+                model.fit_batch(&Batch { x, labels: None, step, lr: 0.03 }).expect("a finite loss");
+            }
+            let seen = model.decode(&model.encode(&data.train.first(4))).expect("images");
+            seen.double_value(&[3, 0, 0, 1])
+        };
+        // Lit in the last image, where the other pixel is dark: a code of one number must choose what to tell.
+        assert!(rare_pixel(5.0) > rare_pixel(0.0) + 0.02, "{} and {}", rare_pixel(5.0), rare_pixel(0.0));
+    }
+}

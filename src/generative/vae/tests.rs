@@ -314,3 +314,25 @@ fn the_importance_weighted_bound_refuses_a_weight_of_the_kl() {
     let error = config.check().expect_err("a beta").to_string();
     assert!(error.contains("model.k is 5") && error.contains("model.beta=1"), "{error}");
 }
+
+#[test]
+fn rare_pixels_count_more_in_what_is_fitted_and_not_in_what_is_measured() {
+    let data = data([1, 1, 2], 1, vec![1, 0, 0, 0, 1, 0, 0, 1]);
+    let vae = vae(VaeConfig { rarity: 2.0, ..VaeConfig::default() }, &data);
+    let (logits, x) = (Tensor::from_slice2(&[[1.0_f32, -2.0]]), Tensor::from_slice2(&[[1.0_f32, 0.0]]));
+    // 3 ln σ(1) + ln (1 − σ(−2)) = 3 · −0.313262 − 0.126928
+    let by_hand = vae.weighted_log_likelihood(&logits, &x, &Tensor::from_slice2(&[[3.0_f32, 1.0]])).double_value(&[0]);
+    assert!((by_hand + 1.066_713).abs() < 1e-5, "{by_hand}");
+
+    silence(&vae);
+    let x = data.test.first(4);
+    let [fitted, measured] = [vae.fitted_terms(&x), vae.elbo_terms(&x)];
+    let rarity = vae.rarity.as_ref().expect("a weight").weights(&x).flatten(1, -1);
+    let output = vae.output(&vae.encode(&x));
+    let expected = -vae.weighted_log_likelihood(&output, &x.flatten(1, -1), &rarity);
+    let largest = |difference: Tensor| difference.abs().max().double_value(&[]);
+    assert!(largest(&fitted[0] - expected) < 1e-4);
+    assert!(largest(&fitted[1] - &measured[1]) == 0.0);
+    // All weights are above 1 where each pixel varies.
+    assert!(fitted[0].gt_tensor(&(&measured[0] * 1.5)).all().int64_value(&[]) == 1);
+}
