@@ -62,8 +62,8 @@ pub enum EncoderMode {
     /// As finetune, plus recon_weight times the reconstruction loss of the newest frame
     ///
     /// Both losses reach the encoder; the decoder follows the reconstruction's alone. That is the mean over pixels of the
-    /// cross-entropy (of the squared error where pixels have Gaussian noise), without noise on the code: a vae's mean is decoded,
-    /// with no KL divergence; an rbm's hidden probabilities are decoded by weights that begin as the encoder's transpose.
+    /// cross-entropy (of the squared error where pixels have Gaussian noise), under the weights of the fit if model.rarity gave
+    /// any, and without noise on the code: a vae's mean is decoded, with no KL divergence; an rbm's hidden probabilities are decoded by weights that begin as the encoder's transpose.
     Joint,
 }
 

@@ -96,7 +96,8 @@ impl Trunk for EncoderTrunk {
         (self.code(&of_encoder, &fitted::images(&self.obs_space, frames)) - mean) / width
     }
 
-    /// Mean over pixels of the reconstruction's cross-entropy, or of its squared error where pixels have Gaussian noise.
+    /// Mean over pixels of the reconstruction's cross-entropy, or of its squared error where pixels have Gaussian noise; with the
+    /// weights of what is rare, where the model was fitted with them.
     fn loss(&self, params: &Tensor, frames: &Tensor) -> Option<(Tensor, f64)> {
         let (weight, decoder) = (self.recon_weight?, self.halves.decoder.as_ref()?);
         let [of_encoder, of_decoder] = self.parts(params);
@@ -105,7 +106,11 @@ impl Trunk for EncoderTrunk {
         // A decoder that doubles sides may make an odd one too large.
         let size = images.size();
         let output = output.narrow(2, 0, size[2]).narrow(3, 0, size[3]);
-        let loss = if self.halves.has_logits { bce(&output, &images) } else { (output - images).square() };
+        let loss = if self.halves.has_logits { bce(&output, &images) } else { (output - &images).square() };
+        let loss = match &self.halves.rarity {
+            Some(rarity) => loss * rarity.weights(&images),
+            None => loss,
+        };
         Some((loss.mean(Kind::Float), weight))
     }
 }

@@ -247,7 +247,8 @@ impl Model for Autoencoder {
 
     fn halves(&self) -> Option<Halves> {
         let [encoder, decoder] = [&self.encoder, &self.decoder].map(|network| network.twin(network.params()));
-        Some(Halves { encoder, decoder: Some(decoder), has_logits: true })
+        let rarity = self.rarity.as_ref().map(Rarity::share);
+        Some(Halves { encoder, decoder: Some(decoder), has_logits: true, rarity })
     }
 
     fn sample(&self, _n: usize) -> Option<Tensor> {

@@ -2,6 +2,7 @@
 
 use super::images::Data;
 use super::net::Network;
+use super::rarity::Rarity;
 use anyhow::Result;
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use serde_json::{Map, Value};
@@ -87,6 +88,8 @@ pub struct Halves {
     pub decoder: Option<Network>,
     /// Whether the decoder gives logits of pixels in 0..=1, else the pixels themselves.
     pub has_logits: bool,
+    /// Weights of pixels in the reconstruction loss, where they are not all 1.
+    pub rarity: Option<Rarity>,
 }
 
 /// A model of images that is fitted batch by batch.

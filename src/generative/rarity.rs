@@ -13,6 +13,7 @@ const CHUNK: usize = 500;
 const LEAST_DEVIATION: f64 = 0.02;
 
 /// Weights of pixels in a loss: 1 + α |x − mean| / deviation, with mean and deviation of that pixel over the training images.
+#[derive(Debug)]
 pub struct Rarity {
     alpha: f64,
     /// `[1, channels, rows, columns]`
@@ -42,6 +43,11 @@ impl Rarity {
     /// The weights of images `[B, channels, rows, columns]`, of the same shape.
     pub fn weights(&self, x: &Tensor) -> Tensor {
         (x - &self.mean).abs() / &self.deviation * self.alpha + 1.0
+    }
+
+    /// The same weights once more.
+    pub fn share(&self) -> Self {
+        Self { alpha: self.alpha, mean: self.mean.shallow_clone(), deviation: self.deviation.shallow_clone() }
     }
 
     /// What [`Rarity::load`] needs.

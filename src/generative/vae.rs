@@ -394,7 +394,8 @@ impl Model for Vae {
     fn halves(&self) -> Option<Halves> {
         let [encoder, decoder] = [&self.encoder, &self.decoder].map(|network| network.twin(network.params()));
         let has_logits = self.config.likelihood == Likelihood::Bernoulli;
-        Some(Halves { encoder, decoder: Some(decoder), has_logits })
+        let rarity = self.rarity.as_ref().map(Rarity::share);
+        Some(Halves { encoder, decoder: Some(decoder), has_logits, rarity })
     }
 
     fn sample(&self, n: usize) -> Option<Tensor> {

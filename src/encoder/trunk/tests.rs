@@ -101,6 +101,24 @@ fn halves_do_what_their_models_do() {
 }
 
 #[test]
+fn rare_pixels_count_as_they_did_in_the_fit() {
+    let losses = [0.0, 0.5].map(|rarity| {
+        let trunk = trunk(&*model("ae", json!({"latent_dim": 5, "rarity": rarity})), Some(1.0));
+        let params = Tensor::from_slice(&trunk.params());
+        let frames = Tensor::from_slice(&frames()).view([60, -1]);
+        let code = trunk.code(&trunk.parts(&params)[0], &data().test.first(60));
+        let logits = trunk.halves.decoder.as_ref().expect("a decoder").forward(&code);
+        (trunk.loss(&params, &frames).expect("a loss").0, bce(&logits, &data().test.first(60)))
+    });
+    let x = data().train.first(60);
+    let (mean, deviation) = (x.mean_dim(0, true, Kind::Float), x.std_dim(0, false, true).clamp_min(0.02));
+    let weights = (x - mean).abs() / deviation * 0.5 + 1.0;
+    let [(plain, per_pixel), (weighted, _)] = losses;
+    assert_close("without weights", &plain, &per_pixel.mean(Kind::Float));
+    assert_close("with weights", &weighted, &(per_pixel * weights).mean(Kind::Float));
+}
+
+#[test]
 fn a_model_is_refused_exactly_where_it_lacks_a_half() {
     for entry in MODELS {
         let settings =
