@@ -1,4 +1,11 @@
 //! How each encoder is fitted to frames where a person says nothing else.
+//!
+//! What small moving things need was measured by `carom probe`: pixels that are rarely lit count more (`rarity`), and a code that
+//! keeps places (`cnn-ae` with few halvings). Share of frames whose decoded ball is where it belongs, without and with
+//! `rarity = 1`:
+//! - `minatar/breakout`, 5,000 frames, 10 epochs: `ae` .980 and .991, `vae` .229 and .968, `cnn-ae` with two halvings .997 and
+//!   1.000; with one, .994 without;
+//! - `breakout`, 3,000 frames, 3 epochs: `cnn-ae` with two halvings and 4 filters .000 and .600.
 
 use crate::generative::config::FitLayer;
 use anyhow::Result;
@@ -6,16 +13,20 @@ use carom_envs::ObsSpace;
 
 /// The settings of model `name` for frames of `obs_space`.
 pub fn of(name: &str, obs_space: &ObsSpace) -> Result<FitLayer> {
-    let text = match (name, obs_space) {
-        ("ae", ObsSpace::Planes { .. }) => "epochs = 30\n[model_settings]\nlatent_dim = 64\nhidden = [256]",
-        ("ae", _) => "epochs = 10\n[model_settings]\nlatent_dim = 128\nhidden = [512]",
-        ("cnn-ae", ObsSpace::Planes { .. }) => "epochs = 30\n[model_settings]\nfilters = 16",
-        ("cnn-ae", _) => "epochs = 4\n[model_settings]\nfilters = 4",
-        ("vae", ObsSpace::Planes { .. }) => "epochs = 30\n[model_settings]\nlatent_dim = 32\nhidden = [256]",
-        ("vae", _) => "epochs = 10\n[model_settings]\nlatent_dim = 32\nhidden = [512]",
-        ("rbm", ObsSpace::Planes { .. }) => "epochs = 20\n[model_settings]\nlatent_dim = 128",
-        ("rbm", _) => "epochs = 5\n[model_settings]\nlatent_dim = 256",
-        _ => "",
+    const FEW: &str = "n_frames = 5000\nepochs = 10\nbatch_size = 64";
+    let (run, model) = match (name, obs_space) {
+        ("ae", ObsSpace::Planes { .. }) => (FEW, "latent_dim = 64\nhidden = [256]\nrarity = 1.0"),
+        ("ae", _) => ("epochs = 10", "latent_dim = 128\nhidden = [512]\nrarity = 1.0"),
+        ("cnn-ae", ObsSpace::Planes { .. }) => (FEW, "filters = 8\nhalvings = 1\nrarity = 1.0"),
+        ("cnn-ae", _) => {
+            ("n_frames = 4000\nepochs = 6\nbatch_size = 16\nlr = 0.002", "filters = 4\nhalvings = 2\nrarity = 1.0")
+        }
+        ("vae", ObsSpace::Planes { .. }) => (FEW, "latent_dim = 32\nhidden = [256]\nrarity = 1.0"),
+        ("vae", _) => ("epochs = 10", "latent_dim = 32\nhidden = [512]\nrarity = 1.0"),
+        ("rbm", ObsSpace::Planes { .. }) => ("epochs = 20", "latent_dim = 128"),
+        ("rbm", _) => ("epochs = 5", "latent_dim = 256"),
+        _ => ("", ""),
     };
-    FitLayer::from_toml(text, &format!("the recipe of encoder {name}"))
+    let text = format!("{run}\n[model_settings]\n{model}");
+    FitLayer::from_toml(&text, &format!("the recipe of encoder {name}"))
 }
