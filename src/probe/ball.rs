@@ -26,7 +26,7 @@ pub enum Finder {
     /// Where this plane is largest.
     Plane(i64, f32),
     /// Where the detector answers most.
-    Detector(Detector, f32),
+    Detector(Box<Detector>, f32),
 }
 
 /// Answers to an image less a mean, pixel by pixel.
@@ -41,7 +41,7 @@ impl Finder {
     pub fn new(world: &World, images: &Tensor, balls: &[[f32; 2]]) -> Self {
         match world.ball_plane() {
             Some(plane) => Finder::Plane(plane, world.tolerance()),
-            None => Finder::Detector(Detector::fit(images, balls), world.tolerance()),
+            None => Finder::Detector(Box::new(Detector::fit(images, balls)), world.tolerance()),
         }
     }
 
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_planted_ball_is_found_and_one_wiped_out_is_not() {
         let (images, balls) = planted(400);
-        let finder = Finder::Detector(Detector::fit(&images, &balls), 2.0);
+        let finder = Finder::Detector(Box::new(Detector::fit(&images, &balls)), 2.0);
         let (test, places) = planted(90);
         assert!(finder.recall(&test, &places) > 0.98, "{}", finder.recall(&test, &places));
         let wiped = test.shallow_clone().copy();
