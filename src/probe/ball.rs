@@ -1,8 +1,10 @@
 //! Where the ball is in an image, true or decoded.
 //!
 //! In planes it is where the ball's plane is largest, the first of several. In pixels a detector tells, by where its answer is
-//! largest: two small convolutions of the image less the mean of training frames, 11×11 pixels wide in all. They are fitted to
-//! true training frames, by softmax over all places and the cross-entropy against the ball's; they never see a decoded one.
+//! largest: two small convolutions, 11×11 pixels wide in all, of the image less the mean of all images of its kind. They are
+//! fitted to true training frames, by softmax over all places and the cross-entropy against the ball's; they never see a decoded
+//! one. The mean of an encoder's own decoded test frames is what is taken from these: a wall that it draws a little wrong in every
+//! frame is no ball.
 
 use super::world::World;
 use crate::generative::net::{Activation, Layer, Network, descend};
@@ -29,12 +31,8 @@ pub enum Finder {
     Detector(Box<Detector>, f32),
 }
 
-/// Answers to an image less a mean, pixel by pixel.
-pub struct Detector {
-    /// `[1, channels, rows, columns]`
-    mean: Tensor,
-    network: Network,
-}
+/// Answers to an image less the mean of its kind, pixel by pixel.
+pub struct Detector(Network);
 
 impl Finder {
     /// For images of `world`, of which `images` with a ball at `balls` are examples.
@@ -58,9 +56,8 @@ impl Finder {
 
 impl Detector {
     fn fit(images: &Tensor, balls: &[[f32; 2]]) -> Self {
-        let (mean, size) = (images.mean_dim(0, true, Kind::Float), images.size());
-        let stride = balls.len().div_ceil(MOST);
-        let images = images.slice(0, None, None, stride as i64) - &mean;
+        let (size, stride) = (images.size(), balls.len().div_ceil(MOST));
+        let images = images.slice(0, None, None, stride as i64) - images.mean_dim(0, true, Kind::Float);
         let places: Vec<i64> =
             balls.iter().step_by(stride).map(|&[row, column]| row as i64 * size[3] + column as i64).collect();
         let (places, n) = (Tensor::from_slice(&places), places.len() as i64);
@@ -81,12 +78,13 @@ impl Detector {
             let cosine = (std::f64::consts::PI * step as f64 / n_steps as f64).cos();
             descend(&loss, &mut [&mut network], RATE * f64::midpoint(1.0, cosine));
         }
-        Self { mean, network }
+        Self(network)
     }
 
-    /// Row and column of the ball in each image.
+    /// Row and column of the ball in each of these images, which are of one kind.
     fn find(&self, images: &Tensor) -> Vec<[f32; 2]> {
-        let answers = |x: &Tensor| tch::no_grad(|| self.network.forward(&(x - &self.mean)).squeeze_dim(1));
+        let mean = images.mean_dim(0, true, Kind::Float);
+        let answers = |x: &Tensor| tch::no_grad(|| self.0.forward(&(x - &mean)).squeeze_dim(1));
         images.split(BATCH, 0).iter().flat_map(|x| largest(&answers(x))).collect()
     }
 }
