@@ -38,7 +38,7 @@ pub struct Found {
     pub encoder: String,
     /// Numbers in a code.
     pub code: usize,
-    /// Macro F1 of the ball's column, binned: see [`World`].
+    /// Macro F1 of the ball's column, binned: see `src/probe/world.rs`.
     pub ball_x_f1: f64,
     /// Macro F1 of the ball's row, binned.
     pub ball_y_f1: f64,
@@ -48,7 +48,7 @@ pub struct Found {
     pub paddle_x_f1: f64,
     /// R² of the number of bricks left.
     pub bricks_r2: f64,
-    /// Share of test frames in whose reconstruction the ball is found where it is: see [`Finder`].
+    /// Share of test frames in whose reconstruction the ball is found where it is: see `src/probe/ball.rs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ball_recall: Option<f64>,
     /// Mean squared error of the reconstruction over test frames and pixels, these in 0..=1.
