@@ -20,7 +20,7 @@ pub fn of(name: &str, obs_space: &ObsSpace) -> Result<FitLayer> {
         ("ae", _) => ("epochs = 10", "latent_dim = 128\nhidden = [512]"),
         ("cnn-ae", ObsSpace::Planes { .. }) => (FEW, "filters = 8\nhalvings = 1\nrarity = 1.0"),
         ("cnn-ae", _) => {
-            ("n_frames = 4000\nepochs = 4\nbatch_size = 16\nlr = 0.003", "filters = 8\nhalvings = 2\nrarity = 5.0")
+            ("n_frames = 4000\nepochs = 6\nbatch_size = 16\nlr = 0.003", "filters = 8\nhalvings = 2\nrarity = 5.0")
         }
         ("vae", ObsSpace::Planes { .. }) => (FEW, "latent_dim = 32\nhidden = [256]\nrarity = 1.0"),
         ("vae", _) => ("epochs = 10", "latent_dim = 32\nhidden = [512]"),
