@@ -91,6 +91,11 @@ impl QNetwork {
             spec.obs_space = ObsSpace::Vector { len: trunk.n_features() };
             Stem { frame_bytes, trunk }
         });
+        if let (None, ObsSpace::Vector { len }) = (&stem, &spec.obs_space) {
+            // A stack of vectors is a longer one, which the passes by hand take.
+            spec.obs_space = ObsSpace::Vector { len: spec.frame_stack * len };
+            spec.frame_stack = 1;
+        }
         let params = Layout::new(&spec).init(rng);
         let engine = match (device, stem) {
             (Device::Cpu, None) if Network::covers(&spec) => {
