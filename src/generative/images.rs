@@ -1,6 +1,7 @@
 //! Data sets as tensors.
 
 use super::data::{Dataset, Split};
+use carom_agents::optim::slice_mut;
 use tch::{Device, Kind, Tensor};
 
 /// A data set ready to be fitted.
@@ -90,12 +91,13 @@ impl Images {
         let indices = Vec::<i64>::try_from(indices).expect("a vector of indices");
         let size = self.pixels.size();
         let (image, max) = (size[1..].iter().product::<i64>() as usize, self.max as f32);
-        let mut values = Vec::with_capacity(indices.len() * image);
-        for index in &indices {
+        let shape = [indices.len() as i64, size[1], size[2], size[3]];
+        let mut gathered = Tensor::empty(shape, (Kind::Float, Device::Cpu));
+        for (index, values) in indices.iter().zip(slice_mut(&mut gathered).chunks_exact_mut(image)) {
             let row = &self.bytes()[*index as usize * image..][..image];
-            values.extend(row.iter().map(|&byte| f32::from(byte) / max));
+            values.iter_mut().zip(row).for_each(|(value, &byte)| *value = f32::from(byte) / max);
         }
-        Tensor::from_slice(&values).view([indices.len() as i64, size[1], size[2], size[3]])
+        gathered
     }
 
     /// All pixels, where they live on the CPU.

@@ -1,5 +1,6 @@
 //! The logistic loss with its gradient, in one pass on the CPU.
 
+use carom_agents::optim::{slice, slice_mut};
 use multiversion::multiversion;
 use tch::{Device, Kind, Tensor};
 
@@ -11,10 +12,9 @@ pub fn bce_with_gradient(logits: &Tensor, target: &Tensor) -> (f64, Tensor) {
         let loss = super::bce(logits, target).mean(Kind::Float).double_value(&[]);
         return (loss, (logits.sigmoid() - target) / n);
     }
-    let values = |tensor: &Tensor| Vec::<f32>::try_from(tensor.flatten(0, -1)).expect("a float tensor");
-    let mut grad = values(logits);
-    let sum = logistic(&mut grad, &values(target), (1.0 / n) as f32);
-    (sum / n, Tensor::from_slice(&grad).view_as(logits))
+    let mut grad = logits.copy().contiguous();
+    let sum = logistic(slice_mut(&mut grad), slice(&target.contiguous()), (1.0 / n) as f32);
+    (sum / n, grad)
 }
 
 /// Elements between two logarithms: a product of as many factors in 1..=2 is far from overflow.
