@@ -1,10 +1,10 @@
 //! `carom fit`: a new run for each seed, of a generative model.
 
-use super::train::parse_seeds;
+use super::train::{parse_seeds, run_directory};
 use crate::config::Device;
+use crate::generative::Measures;
 use crate::generative::config::{FitConfig, FitLayer, Schedule};
 use crate::generative::fit::{FitSession, fit};
-use crate::generative::{Effort, Measures};
 use crate::human::{count, duration, parse_count};
 use crate::presets::{self, Kind};
 use crate::run::Run;
@@ -98,7 +98,9 @@ const EXAMPLES: &str = "Examples:
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     let first = FitConfig::resolve(&arguments.layers()?)?;
     let seeds = arguments.seeds.clone().unwrap_or(first.seed..first.seed + 1);
-    let runs: Vec<_> = seeds.map(|seed| (seed, arguments.directory(&first, seed))).collect();
+    let (out, several, slug) = (arguments.out.as_deref(), arguments.seeds.is_some(), first.slug());
+    let preset = arguments.preset.as_deref();
+    let runs: Vec<_> = seeds.map(|seed| (seed, run_directory(out, several, preset, &slug, seed))).collect();
     for (_, dir) in &runs {
         run::check_free(dir, arguments.force)?;
     }
@@ -145,7 +147,8 @@ pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome>
     let time = duration(Duration::from_secs_f64(session.progress.wall_s));
     let mut out = stdout().lock();
     writeln!(out, "{dir}: {step} updates in {time}")?;
-    out.write_all(text(&session.evaluate(Effort::Curve)).as_bytes())?;
+    // The loop's last act was to measure.
+    out.write_all(text(&session.measured).as_bytes())?;
     out.write_all(session.model.report(&session.data).unwrap_or_default().as_bytes())?;
     writeln!(out, "next: carom eval {dir} | carom plot {dir} --metric fit/loss")?;
     Ok(outcome)
@@ -196,17 +199,5 @@ impl Arguments {
         };
         let set = FitLayer::from_assignments(&self.set)?;
         Ok(preset.into_iter().chain(file).chain([flags, set]).collect())
-    }
-
-    fn directory(&self, config: &FitConfig, seed: u64) -> PathBuf {
-        match (&self.out, &self.seeds) {
-            (Some(dir), None) => dir.clone(),
-            (Some(dir), Some(_)) => PathBuf::from(format!("{}-s{seed}", dir.display())),
-            (None, _) => {
-                // A preset's variants are runs of their own.
-                let preset = self.preset.clone().filter(|name| name.starts_with(&config.slug()));
-                PathBuf::from(format!("runs/{}-s{seed}", preset.unwrap_or_else(|| config.slug())))
-            }
-        }
     }
 }

@@ -82,7 +82,9 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     let layers = arguments.layers()?;
     let first = RunConfig::resolve(&layers)?;
     let seeds = arguments.seeds.clone().unwrap_or(first.seed..first.seed + 1);
-    let runs: Vec<_> = seeds.map(|seed| (seed, arguments.directory(&first, seed))).collect();
+    let (out, several, slug) = (arguments.out.as_deref(), arguments.seeds.is_some(), first.slug());
+    let preset = arguments.preset.as_deref();
+    let runs: Vec<_> = seeds.map(|seed| (seed, run_directory(out, several, preset, &slug, seed))).collect();
     for (_, dir) in &runs {
         run::check_free(dir, arguments.force)?;
     }
@@ -205,16 +207,17 @@ impl Arguments {
         let set = Layer::from_assignments(&self.set)?;
         Ok(preset.into_iter().chain(file).chain([flags, set]).collect())
     }
+}
 
-    fn directory(&self, config: &RunConfig, seed: u64) -> PathBuf {
-        match (&self.out, &self.seeds) {
-            (Some(dir), None) => dir.clone(),
-            (Some(dir), Some(_)) => PathBuf::from(format!("{}-s{seed}", dir.display())),
-            (None, _) => {
-                // A preset's variants are runs of their own.
-                let preset = self.preset.clone().filter(|name| name.starts_with(&config.slug()));
-                PathBuf::from(format!("runs/{}-s{seed}", preset.unwrap_or_else(|| config.slug())))
-            }
+/// Where the run of `seed` goes: `out`, with the seed in its name where there are several; else a name of its own under `runs`.
+pub(super) fn run_directory(out: Option<&Path>, several: bool, preset: Option<&str>, slug: &str, seed: u64) -> PathBuf {
+    match (out, several) {
+        (Some(dir), false) => dir.to_path_buf(),
+        (Some(dir), true) => PathBuf::from(format!("{}-s{seed}", dir.display())),
+        (None, _) => {
+            // A preset's variants are runs of their own.
+            let name = preset.filter(|name| name.starts_with(slug)).unwrap_or(slug);
+            PathBuf::from(format!("runs/{name}-s{seed}"))
         }
     }
 }

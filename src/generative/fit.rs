@@ -38,6 +38,8 @@ pub struct FitSession {
     pub progress: FitProgress,
     /// Environment steps that the data cost.
     pub n_env_steps: u64,
+    /// What the fit loop measured last.
+    pub measured: Measures,
 }
 
 /// Where a fit stands.
@@ -74,7 +76,14 @@ impl FitSession {
         let mut rng = Seeds::new(config.seed).stream("init");
         tch::manual_seed(rng.next_u32().into());
         let model = registry::make(&config.model, &config.model_settings, &task, &mut rng)?;
-        Ok(Self { config, data, model, progress: FitProgress::default(), n_env_steps: 0 })
+        Ok(Self {
+            config,
+            data,
+            model,
+            progress: FitProgress::default(),
+            n_env_steps: 0,
+            measured: Measures::default(),
+        })
     }
 
     /// Updates of the whole fit.
@@ -208,7 +217,7 @@ pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
         let ends_epoch = step.is_multiple_of(per_epoch);
         let is_due = |every: u64| step == total || (ends_epoch && every > 0 && epoch.is_multiple_of(every));
         if is_due(session.config.eval_every) {
-            watch.measure(session, run)?;
+            measure(session, run)?;
         }
         let interrupted = interrupt::requested();
         if is_due(session.config.checkpoint_every) || interrupted {
@@ -238,6 +247,15 @@ fn update(session: &mut FitSession, order: &Tensor) -> Result<()> {
     Ok(())
 }
 
+/// A point of the learning curve.
+fn measure(session: &mut FitSession, run: &mut Run) -> Result<()> {
+    session.measured = session.evaluate(Effort::Curve);
+    for &(name, value) in &session.measured.values {
+        run.metrics.row(Table::Metrics, session.progress.step, name, value)?;
+    }
+    Ok(())
+}
+
 /// Rows, the bar, and the clock.
 struct Watch {
     bar: Bar,
@@ -245,15 +263,13 @@ struct Watch {
     began: (Instant, f64),
     /// When the last row was written, and at which step.
     last_row: (Instant, u64),
-    /// The latest of the measures' headline.
-    measured: Option<String>,
 }
 
 impl Watch {
     fn new(session: &FitSession) -> Self {
         let (step, now) = (session.progress.step, Instant::now());
         let bar = Bar::new(session.total_steps(), step);
-        Self { bar, began: (now, session.progress.wall_s), last_row: (now, step), measured: None }
+        Self { bar, began: (now, session.progress.wall_s), last_row: (now, step) }
     }
 
     fn log(&mut self, session: &mut FitSession, run: &mut Run) -> Result<()> {
@@ -272,16 +288,8 @@ impl Watch {
         run.metrics.flush_if_due()?;
         self.bar.note(&stats);
         let place = format!("epoch {epoch:.1} of {}", session.config.epochs);
-        self.bar.show(step, place, self.measured.clone());
-        Ok(())
-    }
-
-    fn measure(&mut self, session: &FitSession, run: &mut Run) -> Result<()> {
-        let measures = session.evaluate(Effort::Curve);
-        for &(name, value) in &measures.values {
-            run.metrics.row(Table::Metrics, session.progress.step, name, value)?;
-        }
-        self.measured = measures.values.first().map(|(name, value)| format!("{name} {value:.4}"));
+        let headline = session.measured.values.first().map(|(name, value)| format!("{name} {value:.4}"));
+        self.bar.show(step, place, headline);
         Ok(())
     }
 
