@@ -1,6 +1,9 @@
-//! What a person sees while training goes on: a bar on a terminal, a line now and then elsewhere; on stderr.
+//! The clock of a run, and what a person sees while it goes on: a bar on a terminal, a line now and then elsewhere; on stderr.
 
 use crate::human::{count, duration};
+use crate::run::{Run, Table};
+use anyhow::Result;
+use carom_agents::Stat;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -8,8 +11,49 @@ use std::time::{Duration, Instant};
 /// Between two lines where there is no terminal.
 const LINE_AFTER: Duration = Duration::from_secs(10);
 
+/// A run's time: seconds over all its sittings, rows of `timing.csv`, and the bar.
+pub(crate) struct Stopwatch {
+    bar: Bar,
+    /// When the process took the run up, and how many seconds had been spent before.
+    began: (Instant, f64),
+    /// When the last row was written, and at which step.
+    last_row: (Instant, u64),
+}
+
+impl Stopwatch {
+    /// For a run of `total` steps, of which `step` were made in `wall_s` seconds.
+    pub(crate) fn new(total: u64, step: u64, wall_s: f64) -> Self {
+        let now = Instant::now();
+        Self { bar: Bar::new(total, step), began: (now, wall_s), last_row: (now, step) }
+    }
+
+    /// Seconds spent so far.
+    pub(crate) fn wall_s(&self) -> f64 {
+        self.began.1 + self.began.0.elapsed().as_secs_f64()
+    }
+
+    /// Writes the rows of `step`, and shows it: the loss among `stats`, `place`, and `score` if there is one.
+    pub(crate) fn row(
+        &mut self,
+        run: &mut Run,
+        step: u64,
+        stats: &[Stat],
+        place: String,
+        score: Option<String>,
+    ) -> Result<()> {
+        let (row_began, row_step) = std::mem::replace(&mut self.last_row, (Instant::now(), step));
+        let row_s = row_began.elapsed().as_secs_f64().max(1e-9);
+        run.metrics.row(Table::Timing, step, "wall_s", self.wall_s())?;
+        run.metrics.row(Table::Timing, step, "steps_per_s", (step - row_step) as f64 / row_s)?;
+        run.metrics.flush_if_due()?;
+        self.bar.note(stats);
+        self.bar.show(step, place, score);
+        Ok(())
+    }
+}
+
 /// The display of one run's progress.
-pub(crate) struct Bar {
+struct Bar {
     bar: Option<ProgressBar>,
     total: u64,
     began: (Instant, u64),
@@ -19,7 +63,7 @@ pub(crate) struct Bar {
 }
 
 impl Bar {
-    pub(crate) fn new(total: u64, step: u64) -> Self {
+    fn new(total: u64, step: u64) -> Self {
         let bar = stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template("{bar:24} {percent:>3}%  {msg}").expect("a valid template");
             ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_position(step)
@@ -29,7 +73,7 @@ impl Bar {
     }
 
     /// Takes the loss out of the statistics just logged.
-    pub(crate) fn note(&mut self, stats: &[(&'static str, f64)]) {
+    fn note(&mut self, stats: &[Stat]) {
         let find = |name| stats.iter().find(|stat| stat.0 == name).map(|stat| stat.1);
         self.loss = find("train/loss")
             .or_else(|| find("fit/loss"))
@@ -39,7 +83,7 @@ impl Bar {
     }
 
     /// Shows where a run stands: `place`, the loss, and `score` if there is one. Cheap enough to call at every log row.
-    pub(crate) fn show(&mut self, step: u64, place: String, score: Option<String>) {
+    fn show(&mut self, step: u64, place: String, score: Option<String>) {
         if let Some(bar) = &self.bar {
             bar.set_position(step.min(self.total));
             bar.set_message(self.message(step, place, score));
@@ -47,13 +91,6 @@ impl Bar {
             self.next_tenth = step * 10 / self.total + 1;
             self.last_line = Instant::now();
             eprintln!("{:>3}%  {}", step * 100 / self.total, self.message(step, place, score));
-        }
-    }
-
-    /// Takes the bar off the terminal.
-    pub(crate) fn clear(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
         }
     }
 
@@ -67,5 +104,13 @@ impl Bar {
         parts.push(format!("{} steps/s", count(speed as u64)));
         parts.push(format!("{} left", duration(left)));
         parts.join("  ")
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
     }
 }

@@ -15,6 +15,7 @@ pub use metrics::{Metrics, Table};
 
 use crate::config::{Layer, RunConfig};
 use crate::generative::config::{FitConfig, FitLayer};
+use crate::train::Outcome;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use carom_agents::Snapshot;
 use checkpoint::{Checkpoint, State};
@@ -79,6 +80,22 @@ impl Run {
     /// When it cannot be written.
     pub fn log(&mut self, line: &str) -> Result<()> {
         Ok(writeln!(self.log, "{line}")?)
+    }
+
+    /// Tells `log.txt` how the run `ended` at `step`, and hands that on.
+    ///
+    /// # Errors
+    /// What it ended by, or that the log cannot be written.
+    pub fn log_end(&mut self, step: u64, ended: Result<Outcome>) -> Result<Outcome> {
+        let words = match &ended {
+            Ok(Outcome::Finished) => "finished".to_owned(),
+            Ok(Outcome::Interrupted) => "interrupted".to_owned(),
+            Err(error) => format!("{error:#}"),
+        };
+        let logged = self.log(&format!("step {step}: {words}"));
+        // Of two errors the first: a full disk may be behind both.
+        let outcome = ended?;
+        logged.map(|()| outcome)
     }
 
     /// Whether a checkpoint of `step` would be a second one.

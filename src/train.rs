@@ -1,6 +1,6 @@
 //! The training loop: act, step, observe, log, evaluate, checkpoint.
 
-use crate::bar::Bar;
+use crate::bar::Stopwatch;
 use crate::evaluate::Evaluation;
 use crate::human::count;
 use crate::interrupt;
@@ -8,7 +8,6 @@ use crate::run::{Run, Table};
 use crate::session::Session;
 use anyhow::Result;
 use carom_agents::Trainer;
-use std::time::Instant;
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +23,7 @@ pub enum Outcome {
 /// # Errors
 /// When a loss is no longer finite (no checkpoint is written then), or a file cannot be.
 pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
-    let mut watch = Watch::new(session);
+    let mut watch = Stopwatch::new(session.config.steps, session.progress.step, session.progress.wall_s);
     let (mut actions, mut stacks) = (vec![0; session.config.n_envs], Vec::new());
     while !session.progress.is_finished(session.config.steps) {
         let before = session.progress.step;
@@ -39,21 +38,21 @@ pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
         let is_due = |every: u64| every > 0 && step / every > before / every;
         // A planner makes few sweeps, and each is worth a row.
         if is_due(session.config.log_every) || matches!(session.trainer, Trainer::Planner(_)) {
-            watch.log(session, run)?;
+            log(session, run, &mut watch)?;
         }
         if is_due(session.config.eval_every) {
             evaluate(session, run)?;
         }
         let interrupted = interrupt::requested();
         if is_due(session.config.checkpoint_every) || interrupted {
-            watch.stop(session);
+            session.progress.wall_s = watch.wall_s();
             session.save(run)?;
         }
         if interrupted {
             return Ok(Outcome::Interrupted);
         }
     }
-    watch.stop(session);
+    session.progress.wall_s = watch.wall_s();
     session.save(run)?;
     Ok(Outcome::Finished)
 }
@@ -95,51 +94,17 @@ fn evaluate(session: &mut Session, run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// Rows, the bar, and the clock.
-struct Watch {
-    bar: Bar,
-    /// When the process took the run up, and how many seconds had been spent before.
-    began: (Instant, f64),
-    /// When the last row was written, and at which step.
-    last_row: (Instant, u64),
-}
-
-impl Watch {
-    fn new(session: &Session) -> Self {
-        let (step, now) = (session.progress.step, Instant::now());
-        Self { bar: Bar::new(session.config.steps, step), began: (now, session.progress.wall_s), last_row: (now, step) }
+/// The rows of this step, and the bar.
+fn log(session: &mut Session, run: &mut Run, watch: &mut Stopwatch) -> Result<()> {
+    let step = session.progress.step;
+    let means = session.progress.recent_means();
+    let means = means.map(|(episode_return, length)| [("train/return", episode_return), ("train/length", length)]);
+    let stats = session.trainer.agent().map(|agent| agent.stats()).unwrap_or_default();
+    let codes = session.progress.codes.as_ref().map(|codes| ("train/codes", codes.n_visited as f64));
+    for &(name, value) in means.iter().flatten().chain(&stats).chain(&codes) {
+        run.metrics.row(Table::Metrics, step, name, value)?;
     }
-
-    fn log(&mut self, session: &mut Session, run: &mut Run) -> Result<()> {
-        let step = session.progress.step;
-        let means = session.progress.recent_means();
-        let means = means.map(|(episode_return, length)| [("train/return", episode_return), ("train/length", length)]);
-        let stats = session.trainer.agent().map(|agent| agent.stats()).unwrap_or_default();
-        let codes = session.progress.codes.as_ref().map(|codes| ("train/codes", codes.n_visited as f64));
-        for &(name, value) in means.iter().flatten().chain(&stats).chain(&codes) {
-            run.metrics.row(Table::Metrics, step, name, value)?;
-        }
-        let (row_began, row_step) = std::mem::replace(&mut self.last_row, (Instant::now(), step));
-        let row_s = row_began.elapsed().as_secs_f64().max(1e-9);
-        self.stop(session);
-        run.metrics.row(Table::Timing, step, "wall_s", session.progress.wall_s)?;
-        run.metrics.row(Table::Timing, step, "steps_per_s", (step - row_step) as f64 / row_s)?;
-        run.metrics.flush_if_due()?;
-        self.bar.note(&stats);
-        let place = format!("step {} of {}", count(step), count(session.config.steps));
-        let score = means.map(|[(_, episode_return), _]| format!("return {episode_return:.2}"));
-        self.bar.show(step, place, score);
-        Ok(())
-    }
-
-    /// Brings the time spent up to date.
-    fn stop(&self, session: &mut Session) {
-        session.progress.wall_s = self.began.1 + self.began.0.elapsed().as_secs_f64();
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.bar.clear();
-    }
+    let place = format!("step {} of {}", count(step), count(session.config.steps));
+    let score = means.map(|[(_, episode_return), _]| format!("return {episode_return:.2}"));
+    watch.row(run, step, &stats, place, score)
 }

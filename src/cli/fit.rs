@@ -128,21 +128,13 @@ pub(super) fn announce(session: &FitSession, run: &mut Run, doing: &str) -> Resu
 
 /// Fits to the end, and tells how it went.
 pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
-    let outcome = match fit(session, run) {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            // The disk may be what failed.
-            let _ = run.log(&format!("step {}: {error:#}", session.progress.step));
-            return Err(error);
-        }
-    };
+    let ended = fit(session, run);
+    let outcome = run.log_end(session.progress.step, ended)?;
     let (step, dir) = (count(session.progress.step), run.dir().display().to_string());
     if outcome == Outcome::Interrupted {
-        run.log(&format!("step {}: interrupted", session.progress.step))?;
         eprintln!("stopped at update {step}; go on with: carom resume {dir}");
         return Ok(outcome);
     }
-    run.log(&format!("step {}: finished", session.progress.step))?;
     session.draw(run.dir())?;
     let time = duration(Duration::from_secs_f64(session.progress.wall_s));
     let mut out = stdout().lock();

@@ -131,22 +131,14 @@ pub(super) fn finish(session: &mut Session, run: &mut Run) -> Result<Outcome> {
 
 /// Trains to the end.
 pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> {
-    let outcome = match train(session, run) {
-        Ok(outcome) => outcome,
-        Err(error) => {
-            // The disk may be what failed.
-            let _ = run.log(&format!("step {}: {error:#}", session.progress.step));
-            return Err(error);
-        }
-    };
+    let ended = train(session, run);
+    let outcome = run.log_end(session.progress.step, ended)?;
     draw(session, run.dir());
     let (step, dir) = (count(session.progress.step), run.dir().display().to_string());
     if outcome == Outcome::Interrupted {
-        run.log(&format!("step {}: interrupted", session.progress.step))?;
         eprintln!("stopped at step {step}; go on with: carom resume {dir}");
         return Ok(outcome);
     }
-    run.log(&format!("step {}: finished", session.progress.step))?;
     Ok(outcome)
 }
 

@@ -7,7 +7,7 @@ use super::images::Data;
 use super::measures::probe;
 use super::model::{Batch, Effort, Measures, Model};
 use super::registry::{self, ModelTask};
-use crate::bar::Bar;
+use crate::bar::Stopwatch;
 use crate::device;
 use crate::interrupt;
 use crate::plot::{self, PlotError};
@@ -20,7 +20,6 @@ use rand::RngCore;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use std::time::Instant;
 use tch::Tensor;
 
 /// Rows of `metrics.csv` along a fit, about.
@@ -196,7 +195,7 @@ fn total_steps(config: &FitConfig, data: &Data) -> u64 {
 pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
     let (total, per_epoch) = (session.total_steps(), session.steps_per_epoch());
     let log_every = (total / ROWS).max(1);
-    let mut watch = Watch::new(session);
+    let mut watch = Stopwatch::new(total, session.progress.step, session.progress.wall_s);
     let mut order = session.order(session.progress.step / per_epoch);
     while session.progress.step < total {
         let step = session.progress.step;
@@ -211,7 +210,7 @@ pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
 
         let step = session.progress.step;
         if step.is_multiple_of(log_every) {
-            watch.log(session, run)?;
+            log(session, run, &mut watch)?;
         }
         let epoch = step / per_epoch;
         let ends_epoch = step.is_multiple_of(per_epoch);
@@ -221,7 +220,7 @@ pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
         }
         let interrupted = interrupt::requested();
         if is_due(session.config.checkpoint_every) || interrupted {
-            watch.stop(session);
+            session.progress.wall_s = watch.wall_s();
             session.save(run)?;
         }
         if interrupted {
@@ -256,53 +255,17 @@ fn measure(session: &mut FitSession, run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// Rows, the bar, and the clock.
-struct Watch {
-    bar: Bar,
-    /// When the process took the fit up, and how many seconds had been spent before.
-    began: (Instant, f64),
-    /// When the last row was written, and at which step.
-    last_row: (Instant, u64),
-}
-
-impl Watch {
-    fn new(session: &FitSession) -> Self {
-        let (step, now) = (session.progress.step, Instant::now());
-        let bar = Bar::new(session.total_steps(), step);
-        Self { bar, began: (now, session.progress.wall_s), last_row: (now, step) }
+/// The rows of this step, and the bar.
+fn log(session: &mut FitSession, run: &mut Run, watch: &mut Stopwatch) -> Result<()> {
+    let step = session.progress.step;
+    let stats = session.model.stats();
+    let epoch = step as f64 / session.steps_per_epoch() as f64;
+    for &(name, value) in stats.iter().chain(&[("fit/epoch", epoch)]) {
+        run.metrics.row(Table::Metrics, step, name, value)?;
     }
-
-    fn log(&mut self, session: &mut FitSession, run: &mut Run) -> Result<()> {
-        let step = session.progress.step;
-        let stats = session.model.stats();
-        for &(name, value) in &stats {
-            run.metrics.row(Table::Metrics, step, name, value)?;
-        }
-        let epoch = step as f64 / session.steps_per_epoch() as f64;
-        run.metrics.row(Table::Metrics, step, "fit/epoch", epoch)?;
-        let (row_began, row_step) = std::mem::replace(&mut self.last_row, (Instant::now(), step));
-        let row_s = row_began.elapsed().as_secs_f64().max(1e-9);
-        self.stop(session);
-        run.metrics.row(Table::Timing, step, "wall_s", session.progress.wall_s)?;
-        run.metrics.row(Table::Timing, step, "steps_per_s", (step - row_step) as f64 / row_s)?;
-        run.metrics.flush_if_due()?;
-        self.bar.note(&stats);
-        let place = format!("epoch {epoch:.1} of {}", session.config.epochs);
-        let headline = session.measured.values.first().map(|(name, value)| format!("{name} {value:.4}"));
-        self.bar.show(step, place, headline);
-        Ok(())
-    }
-
-    /// Brings the time spent up to date.
-    fn stop(&self, session: &mut FitSession) {
-        session.progress.wall_s = self.began.1 + self.began.0.elapsed().as_secs_f64();
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.bar.clear();
-    }
+    let place = format!("epoch {epoch:.1} of {}", session.config.epochs);
+    let headline = session.measured.values.first().map(|(name, value)| format!("{name} {value:.4}"));
+    watch.row(run, step, &stats, place, headline)
 }
 
 /// What stands in the run of a fit: its configuration and newest checkpoint, put together.
