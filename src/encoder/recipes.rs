@@ -5,8 +5,8 @@
 //! - `minatar/breakout`, 5,000 frames, 10 epochs, without rarity and with 1: `ae` .980 and .991, `vae` .229 and .968, `cnn-ae` with
 //!   one halving .994 and 1.000;
 //! - `breakout`, `cnn-ae` with two halvings: .000 without rarity (4 filters, 3,000 frames, 3 epochs), .912 with 5 (8 filters, 4,000
-//!   frames, 6 epochs; macro F1 of ball x and y .901 and .889; of 318 test frames). A dense `ae` has no ball there, even with a
-//!   rarity of 1: it is left without.
+//!   frames, 6 epochs). Narrowed to one channel, a number for each 4×4 pixels, .928 (8 epochs), and an agent that sees it trains
+//!   nine times as fast as with all eight. A dense `ae` has no ball there, even with a rarity of 1: it is left without.
 
 use crate::generative::config::FitLayer;
 use anyhow::Result;
@@ -19,9 +19,10 @@ pub fn of(name: &str, obs_space: &ObsSpace) -> Result<FitLayer> {
         ("ae", ObsSpace::Planes { .. }) => (FEW, "latent_dim = 64\nhidden = [256]\nrarity = 1.0"),
         ("ae", _) => ("epochs = 10", "latent_dim = 128\nhidden = [512]"),
         ("cnn-ae", ObsSpace::Planes { .. }) => (FEW, "filters = 8\nhalvings = 1\nrarity = 1.0"),
-        ("cnn-ae", _) => {
-            ("n_frames = 4000\nepochs = 6\nbatch_size = 16\nlr = 0.003", "filters = 8\nhalvings = 2\nrarity = 5.0")
-        }
+        ("cnn-ae", _) => (
+            "n_frames = 4000\nepochs = 8\nbatch_size = 16\nlr = 0.003",
+            "filters = 8\nhalvings = 2\nbottleneck = 1\nrarity = 5.0",
+        ),
         ("vae", ObsSpace::Planes { .. }) => (FEW, "latent_dim = 32\nhidden = [256]\nrarity = 1.0"),
         ("vae", _) => ("epochs = 10", "latent_dim = 32\nhidden = [512]"),
         ("rbm", ObsSpace::Planes { .. }) => ("epochs = 20", "latent_dim = 128"),

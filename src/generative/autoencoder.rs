@@ -63,10 +63,12 @@ impl ModelConfig for AeConfig {
 /// Settings of `cnn-ae`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CnnAeConfig {
-    /// Channels of the code. The lecture this follows prints 4 filters and calls the code (4, 4, 8): 8 is what it means.
+    /// Channels of the code and of the layers beside it. The lecture this follows prints 4 filters and calls the code (4, 4, 8): 8 is what it means.
     pub filters: i64,
     /// How often convolutions are followed by 2×2 maxima: 3 leave a code of an eighth of the rows and columns, 2 of a quarter.
     pub halvings: usize,
+    /// Channels that one more convolution, a linear one, narrows the code to, its places kept; 0 leaves it as wide as `filters`.
+    pub bottleneck: i64,
     /// Standard deviation of the Gaussian noise on the input; 0 for none.
     pub noise: f64,
     /// Weight of the code's mean absolute value in the loss; 0 for none.
@@ -77,7 +79,7 @@ pub struct CnnAeConfig {
 
 impl Default for CnnAeConfig {
     fn default() -> Self {
-        Self { filters: 8, halvings: 3, noise: 0.0, sparsity: 0.0, rarity: 0.0 }
+        Self { filters: 8, halvings: 3, bottleneck: 0, noise: 0.0, sparsity: 0.0, rarity: 0.0 }
     }
 }
 
@@ -89,6 +91,7 @@ impl ModelConfig for CnnAeConfig {
     fn check(&self) -> Result<()> {
         ensure!(self.filters > 0, "model.filters is {}: expected a number above 0", self.filters);
         ensure!((1..=4).contains(&self.halvings), "model.halvings is {}: expected a number in 1..=4", self.halvings);
+        ensure!(self.bottleneck >= 0, "model.bottleneck is {}: expected a number, 0 or above", self.bottleneck);
         ensure!(self.noise >= 0.0, "model.noise is {}: expected a number, 0 or above", self.noise);
         ensure!(self.sparsity >= 0.0, "model.sparsity is {}: expected a number, 0 or above", self.sparsity);
         ensure!(self.rarity >= 0.0, "model.rarity is {}: expected a number, 0 or above", self.rarity);
@@ -159,8 +162,13 @@ impl Autoencoder {
         for pair in widths.windows(2) {
             encoder.extend([Layer::conv3(pair[0], pair[1]), act(), Layer::MaxPool]);
         }
-        encoder.push(Layer::Reshape(vec![filters * code_rows * code_columns]));
-        let mut decoder = vec![Layer::Reshape(vec![filters, code_rows, code_columns])];
+        let code_channels = if config.bottleneck > 0 { config.bottleneck } else { filters };
+        let mut decoder = vec![Layer::Reshape(vec![code_channels, code_rows, code_columns])];
+        if config.bottleneck > 0 {
+            encoder.push(Layer::conv3(filters, code_channels));
+            decoder.extend([Layer::conv3(code_channels, filters), act()]);
+        }
+        encoder.push(Layer::Reshape(vec![code_channels * code_rows * code_columns]));
         for left in (0..halvings).rev() {
             let outputs = if left == 0 { WIDE } else { filters };
             decoder.extend([Layer::conv3(filters, outputs), act(), Layer::Upsample(halved(left))]);
@@ -326,6 +334,24 @@ mod tests {
         for (name, expected) in [("fit/loss", expected), ("fit/bce", plain)] {
             let value = stats.iter().find(|(known, _)| *known == name).expect("a loss").1;
             assert!((value - expected).abs() < 1e-5, "{name} is {value} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn a_bottleneck_narrows_the_code_and_keeps_its_places() {
+        let split = Split::new([1, 8, 8], (0..=255).collect(), vec![]);
+        let (train, test) = (split.clone(), split);
+        let dataset = Dataset { name: "shades".into(), shape: [1, 8, 8], max: 255, n_classes: 0, train, test };
+        let data = Data::new(&dataset, Device::Cpu);
+        let task = ModelTask { data: &data, total_steps: 1, device: Device::Cpu };
+        for (bottleneck, code_width) in [(0, 8 * 4), (1, 4), (3, 3 * 4)] {
+            let config = CnnAeConfig { halvings: 2, bottleneck, ..CnnAeConfig::default() };
+            let mut model = Autoencoder::convolutional(&config, &task, &mut Pcg32::seed_from_u64(0)).expect("a model");
+            let x = data.train.first(4);
+            let code = model.encode(&x);
+            assert_eq!(code.size(), [4, code_width]);
+            assert_eq!(model.decode(&code).expect("images").size(), x.size());
+            model.fit_batch(&Batch { x, labels: None, step: 0, lr: 1e-3 }).expect("a finite loss");
         }
     }
 
