@@ -195,7 +195,7 @@ impl Model for Autoencoder {
         };
         let code = self.encoder.pass(&seen);
         let logits = self.decoder.pass(&code);
-        let (bce, mut d_logits) = bce_with_gradient(&logits, &batch.x);
+        let (bce, mut d_logits) = bce_with_gradient(&logits, &batch.x, 1.0 / logits.numel() as f64);
         let weighted = match &self.rarity {
             None => bce,
             Some(rarity) => tch::no_grad(|| {

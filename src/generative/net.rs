@@ -1,17 +1,18 @@
 //! Sequential networks over one flat parameter vector.
 //!
 //! [`Network::forward`] is differentiated by autograd, whatever the layers. [`Network::pass`] and [`Network::back`] do the same
-//! in two halves, which on the CPU are by hand where the layers are 3×3 convolutions and what goes with them
-//! (`net/convolutions.rs`): several times faster than torch's.
+//! in two halves, which are by hand where the layers are dense with rectifiers between them (`net/dense.rs`) and on the CPU where
+//! they are 3×3 convolutions and what goes with them (`net/convolutions.rs`): several times faster than torch's.
 
 mod convolutions;
+mod dense;
 mod kernels;
 mod loss;
 mod planes;
 
 pub use loss::bce_with_gradient;
 
-use carom_agents::optim::{OptimConfig, Rule, TensorOptimizer, read_tensor, to_vec};
+use carom_agents::optim::{OptimConfig, Rule, TensorOptimizer, read_tensor, slice_mut, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use convolutions::Convolutions;
 use rand::Rng;
@@ -161,10 +162,10 @@ pub struct Network {
     /// All weights and biases, one after the other, in the order of the layers.
     params: Tensor,
     optimizer: TensorOptimizer,
-    /// The passes by hand, where all layers have them.
-    by_hand: Option<RefCell<Convolutions>>,
+    /// The passes of convolutions by hand, where all layers have them.
+    convolutions: Option<RefCell<Convolutions>>,
     /// Gradient of the parameters that passes by hand have left for the next step.
-    grads: Vec<f32>,
+    grads: Option<Tensor>,
     latest: Option<Latest>,
 }
 
@@ -174,7 +175,9 @@ enum Latest {
     /// A leaf of autograd's graph, and what was made of it.
     Autograd { input: Tensor, output: Tensor },
     /// Shape of the input, and whether its gradient will be asked for; the rest the passes keep themselves.
-    ByHand { input: Vec<i64>, wants_input: bool },
+    Convolutions { input: Vec<i64>, wants_input: bool },
+    /// What each layer was given.
+    Dense { values: Vec<Tensor>, wants_input: bool },
 }
 
 impl Network {
@@ -188,9 +191,9 @@ impl Network {
         }
         let params = Tensor::from_slice(&values).to_device(device);
         let optimizer = TensorOptimizer::new(optimizer, &params);
-        let by_hand = Convolutions::of(&layers).map(RefCell::new);
+        let convolutions = Convolutions::of(&layers).map(RefCell::new);
         let params = params.set_requires_grad(true);
-        Self { layers, params, optimizer, by_hand, grads: vec![], latest: None }
+        Self { layers, params, optimizer, convolutions, grads: None, latest: None }
     }
 
     /// A network of `layers` with these parameters, laid out as [`Network::params`] is.
@@ -200,9 +203,9 @@ impl Network {
     pub fn with_params(layers: Vec<Layer>, params: &Tensor) -> Self {
         let params = params.detach().copy();
         let optimizer = TensorOptimizer::new(OptimConfig::of(Rule::Adam), &params);
-        let by_hand = Convolutions::of(&layers).map(RefCell::new);
+        let convolutions = Convolutions::of(&layers).map(RefCell::new);
         let params = params.set_requires_grad(true);
-        let network = Self { layers, params, optimizer, by_hand, grads: vec![], latest: None };
+        let network = Self { layers, params, optimizer, convolutions, grads: None, latest: None };
         let n_params: i64 = network.shapes().iter().map(|shape| shape.iter().product::<i64>()).sum();
         assert_eq!(n_params as usize, network.n_params(), "as many parameters as the layers have");
         network
@@ -221,11 +224,21 @@ impl Network {
             Some(passes) => {
                 let _no_grad = tch::no_grad_guard();
                 let output = run_by_hand(&mut passes.borrow_mut(), &self.params, x, true);
-                (output, Latest::ByHand { input: x.size(), wants_input })
+                (output, Latest::Convolutions { input: x.size(), wants_input })
+            }
+            None if dense::knows(&self.layers) => {
+                let _no_grad = tch::no_grad_guard();
+                let mut parts = self.split(&self.params).into_iter();
+                let (mut values, mut output) = (vec![], x.detach());
+                for layer in &self.layers {
+                    let next = layer.apply(&output, &mut parts);
+                    values.push(std::mem::replace(&mut output, next));
+                }
+                (output, Latest::Dense { values, wants_input })
             }
             None => {
                 let input = x.detach().set_requires_grad(wants_input);
-                let output = self.forward(&input);
+                let output = tch::with_grad(|| self.forward(&input));
                 (output.detach(), Latest::Autograd { input, output })
             }
         };
@@ -241,25 +254,42 @@ impl Network {
     pub fn back(&mut self, d_output: &Tensor) -> Option<Tensor> {
         match self.latest.take().expect("a pass to go back over") {
             Latest::Autograd { input, output } => {
-                (output * d_output).sum(Kind::Float).backward();
+                tch::with_grad(|| (output * d_output).sum(Kind::Float)).backward();
                 input.requires_grad().then(|| input.grad())
             }
-            Latest::ByHand { input, wants_input } => {
-                let _no_grad = tch::no_grad_guard();
-                self.grads.resize(self.params.numel(), 0.0);
-                let passes = self.by_hand.as_ref().expect("passes that went forward");
+            Latest::Convolutions { input, wants_input } => {
+                let mut grads = self.params.zeros_like();
+                let passes = self.convolutions.as_ref().expect("passes that went forward");
                 let (params, d_output) = (to_vec(&self.params), to_vec(d_output));
                 let mut passes = passes.borrow_mut();
-                let d_input = passes.backward(&params, &d_output, &input[1..], &mut self.grads, wants_input);
+                let d_input = passes.backward(&params, &d_output, &input[1..], slice_mut(&mut grads), wants_input);
+                drop(passes);
+                self.leave(grads);
                 d_input.map(|d_input| Tensor::from_slice(&d_input).view(&input[..]))
             }
+            Latest::Dense { values, wants_input } => {
+                let _no_grad = tch::no_grad_guard();
+                let grads = self.params.empty_like();
+                let (parts, d_parts) = (self.split(&self.params), self.split(&grads));
+                let d_input = dense::backward(&self.layers, &parts, &values, d_output, &d_parts, wants_input);
+                self.leave(grads);
+                d_input
+            }
         }
+    }
+
+    /// Adds a gradient by hand to what the next step follows.
+    fn leave(&mut self, grads: Tensor) {
+        self.grads = Some(match self.grads.take() {
+            Some(before) => before + grads,
+            None => grads,
+        });
     }
 
     /// The passes by hand, if these are images that they can take.
     fn convolutions(&self, x: &Tensor) -> Option<&RefCell<Convolutions>> {
         let is_plain = x.device() == Device::Cpu && x.kind() == Kind::Float && x.numel() > 0;
-        self.by_hand.as_ref().filter(|_| is_plain)
+        self.convolutions.as_ref().filter(|_| is_plain)
     }
 
     /// What it makes of `x`, a batch.
@@ -274,12 +304,17 @@ impl Network {
         if let (false, Some(passes)) = (is_watched, self.convolutions(x)) {
             return run_by_hand(&mut passes.borrow_mut(), params, x, false);
         }
+        let mut parts = self.split(params).into_iter();
+        self.layers.iter().fold(x.shallow_clone(), |x, layer| layer.apply(&x, &mut parts))
+    }
+
+    /// Weights and biases by turns, as parts of `params`.
+    fn split(&self, params: &Tensor) -> Vec<Tensor> {
         let shapes = self.shapes();
         let sizes: Vec<i64> = shapes.iter().map(|shape| shape.iter().product()).collect();
         // One split, whose gradient is one concatenation; a view a layer would add up as many whole vectors.
         let parts = params.split_with_sizes(sizes, 0);
-        let mut parts = parts.into_iter().zip(shapes).map(|(part, shape)| part.view(&shape[..]));
-        self.layers.iter().fold(x.shallow_clone(), |x, layer| layer.apply(&x, &mut parts))
+        parts.into_iter().zip(shapes).map(|(part, shape)| part.view(&shape[..])).collect()
     }
 
     /// The flat parameters.
@@ -292,13 +327,17 @@ impl Network {
         self.params.numel()
     }
 
+    /// The gradient that the next step follows.
+    #[cfg(test)]
+    pub fn grads(&self) -> Tensor {
+        self.grads.as_ref().map_or_else(|| self.params.grad().copy(), Tensor::copy)
+    }
+
     /// Moves the parameters one step down their gradient, and clears it.
     pub fn step(&mut self, lr: f64) {
         let mut grads = self.params.grad();
-        if !self.grads.is_empty() {
-            let by_hand = Tensor::from_slice(&self.grads);
+        if let Some(by_hand) = self.grads.take() {
             grads = if grads.defined() { grads + by_hand } else { by_hand };
-            self.grads.clear();
         }
         self.step_along(&grads, lr);
         self.params.zero_grad();
@@ -376,7 +415,7 @@ mod tests {
         assert!(difference <= 1e-5 * largest, "{what}: {difference} apart, of up to {largest}");
     }
 
-    /// Networks of convolutions with the shape of an input and whether their input's gradient is checked.
+    /// Networks that have passes by hand, with the shape of an input.
     fn cases() -> Vec<(Vec<Layer>, Vec<i64>)> {
         let relu = || Layer::Act(Activation::Relu);
         let encoder = vec![
@@ -398,11 +437,15 @@ mod tests {
             Layer::conv3(8, 1),
         ];
         let plain = vec![Layer::conv3(1, 6), relu(), Layer::Upsample([6, 4])];
+        let dense = |inputs, outputs| Layer::Dense { inputs, outputs };
+        let flat = vec![Layer::Reshape(vec![12]), dense(12, 7), relu(), dense(7, 6), Layer::Reshape(vec![2, 3])];
         vec![
             (encoder, vec![35, 2, 13, 12]),
             (decoder, vec![20, 60]),
             (plain, vec![3, 1, 3, 2]),
             (vec![Layer::conv3(3, 4), relu(), Layer::conv3(4, 4)], vec![17, 3, 8, 16]),
+            (flat, vec![5, 1, 4, 3]),
+            (vec![dense(3, 4), relu()], vec![9, 3]),
         ]
     }
 
@@ -411,7 +454,7 @@ mod tests {
         let _torch = seeded(0);
         for (layers, shape) in cases() {
             let mut network = network(&layers);
-            assert!(network.by_hand.is_some(), "{layers:?} have passes by hand");
+            assert!(network.convolutions.is_some() || dense::knows(&layers), "{layers:?} have passes by hand");
             tch::manual_seed(2);
             // Biases off 0, so that none can be forgotten.
             tch::no_grad(|| network.params += network.params.randn_like() * 0.1);
@@ -425,9 +468,8 @@ mod tests {
                 tch::set_num_threads(n_threads);
                 assert_close("output", &tch::no_grad(|| network.forward(&x)), &expected);
                 assert_close("kept output", &network.pass(&leaf), &expected);
-                network.grads.clear();
                 let d_input = network.back(&d_output).expect("the input requires a gradient");
-                assert_close("gradient of the parameters", &Tensor::from_slice(&network.grads), &d_params);
+                assert_close("gradient of the parameters", &network.grads.take().expect("a gradient"), &d_params);
                 assert_close("gradient of the input", &d_input, &leaf.grad());
             }
             tch::set_num_threads(1);
@@ -437,12 +479,13 @@ mod tests {
     #[test]
     fn other_layers_are_autograds() {
         let _torch = seeded(0);
-        let relu = Layer::Act(Activation::Relu);
-        let dense = Layer::Dense { inputs: 4, outputs: 4 };
         let tanh = Layer::Act(Activation::Tanh);
+        let dense = Layer::Dense { inputs: 4, outputs: 4 };
         // Maxima of what may be negative are not among the passes by hand.
-        for layers in [vec![dense, relu], vec![Layer::conv3(1, 1), Layer::MaxPool], vec![Layer::conv3(1, 1), tanh]] {
-            assert!(network(&layers).by_hand.is_none(), "{layers:?}");
+        for layers in
+            [vec![dense, tanh.clone()], vec![Layer::conv3(1, 1), Layer::MaxPool], vec![Layer::conv3(1, 1), tanh]]
+        {
+            assert!(network(&layers).convolutions.is_none() && !dense::knows(&layers), "{layers:?}");
         }
     }
 
@@ -473,9 +516,8 @@ mod tests {
         for n_threads in [1, 2, 5] {
             tch::set_num_threads(n_threads);
             let output = network.pass(&x);
-            network.grads.clear();
             assert!(network.back(&output).is_none(), "x requires no gradient");
-            bits.push((to_vec(&output), network.grads.clone()));
+            bits.push((to_vec(&output), to_vec(&network.grads.take().expect("a gradient"))));
         }
         tch::set_num_threads(1);
         assert!(bits.windows(2).all(|pair| pair[0] == pair[1]));

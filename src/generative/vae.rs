@@ -13,7 +13,7 @@ mod tests;
 
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
-use super::net::{Activation, Layer, Network, descend};
+use super::net::{Activation, Layer, Network, bce_with_gradient};
 use super::rarity::Rarity;
 use super::registry::{ModelConfig, ModelTask, Recipe};
 use anyhow::{Result, ensure};
@@ -216,7 +216,7 @@ impl Vae {
 
     /// μ and ln σ² of q(z|x), each `[B, latent_dim]`.
     fn posterior(&self, x: &Tensor) -> [Tensor; 2] {
-        self.encoder.forward(x).chunk(2, 1).try_into().expect("two halves")
+        halves(&self.encoder.forward(x))
     }
 
     /// What the likelihood needs of codes `[.., latent_dim]`: logits or means `[.., pixels]`.
@@ -224,11 +224,13 @@ impl Vae {
         let [channels, rows, columns] = self.shape;
         let mut shape = code.size();
         *shape.last_mut().expect("codes have a width") = channels * rows * columns;
-        let output = self.decoder.forward(&code.reshape([-1, self.config.latent_dim]));
-        match output.size()[2..] == [rows, columns] {
-            true => output.view(&shape[..]),
-            false => output.narrow(2, 0, rows).narrow(3, 0, columns).reshape(&shape[..]),
-        }
+        self.cropped(&self.decoder.forward(&code.reshape([-1, self.config.latent_dim]))).reshape(&shape[..])
+    }
+
+    /// The part of the decoder's images that has the images' rows and columns: a view of them.
+    fn cropped(&self, images: &Tensor) -> Tensor {
+        let [_, rows, columns] = self.shape;
+        images.narrow(2, 0, rows).narrow(3, 0, columns)
     }
 
     /// ln p(x|z) of `output`, `[.., B, pixels]`, and `x`, `[B, pixels]`: `[.., B]`.
@@ -248,22 +250,60 @@ impl Vae {
 
     /// −ln p(x|z) of one sample and KL(q ‖ p), each `[B]`.
     fn elbo_terms(&self, x: &Tensor) -> [Tensor; 2] {
-        let ([output, kl], x) = (self.sample_and_kl(x), x.flatten(1, -1));
-        [-self.log_likelihood(&output, &x), kl]
-    }
-
-    /// The same as it is fitted: with the weights of what is rare.
-    fn fitted_terms(&self, x: &Tensor) -> [Tensor; 2] {
-        let Some(rarity) = &self.rarity else { return self.elbo_terms(x) };
-        let ([output, kl], flat) = (self.sample_and_kl(x), x.flatten(1, -1));
-        [-self.weighted_log_likelihood(&output, &flat, &rarity.weights(x).flatten(1, -1)), kl]
-    }
-
-    /// The output for one sample of the code, `[B, pixels]`, and KL(q ‖ p), `[B]`.
-    fn sample_and_kl(&self, x: &Tensor) -> [Tensor; 2] {
         let [mean, log_var] = self.posterior(x);
         let code = &mean + (&log_var * 0.5).exp() * mean.randn_like();
-        [self.output(&code), gaussian_kl(&mean, &log_var)]
+        [-self.log_likelihood(&self.output(&code), &x.flatten(1, -1)), gaussian_kl(&mean, &log_var)]
+    }
+
+    /// −ln p(x|z) as it is fitted, with the weights of what is rare, its mean over the batch; and the gradient of that in
+    /// `output`. Both `output` and `x` are `[B, channels, rows, columns]`.
+    fn recon_with_gradient(&self, output: &Tensor, x: &Tensor) -> (f64, Tensor) {
+        let _no_grad = tch::no_grad_guard();
+        let share = 1.0 / x.size()[0] as f64;
+        let mean = |log_p: Tensor| -log_p.mean(Kind::Double).double_value(&[]);
+        let (flat_output, flat_x) = (output.flatten(1, -1), x.flatten(1, -1));
+        let (recon, grad) = match self.config.likelihood {
+            Likelihood::Bernoulli => bce_with_gradient(output, x, share),
+            Likelihood::Gaussian => {
+                let grad = (output - x) * (share / (self.config.sigma * self.config.sigma));
+                (mean(self.log_likelihood(&flat_output, &flat_x)), grad)
+            }
+        };
+        let Some(rarity) = &self.rarity else { return (recon, grad) };
+        let weights = rarity.weights(x);
+        let weighted = self.weighted_log_likelihood(&flat_output, &flat_x, &weights.flatten(1, -1));
+        (mean(weighted), grad * weights)
+    }
+
+    /// Means over the batch of −ln p(x|z), of KL(q ‖ p) and of what is descended for k = 1, whose gradient it leaves in both
+    /// networks. By hand, ∂KL/∂μ = μ and ∂KL/∂ln σ² = ½ (σ² − 1); autograd takes as long again as all else.
+    fn elbo_gradient(&mut self, x: &Tensor) -> [f64; 3] {
+        let _no_grad = tch::no_grad_guard();
+        let [mean, log_var] = halves(&self.encoder.pass(x).detach());
+        let (noise, sigma) = (mean.randn_like(), (&log_var * 0.5).exp());
+        let spread = noise * &sigma;
+        let images = self.decoder.pass(&(&mean + &spread).set_requires_grad(true));
+        let (recon, grad) = self.recon_with_gradient(&self.cropped(&images), x);
+        let cut = |dim: usize| images.size()[dim] - grad.size()[dim];
+        let d_images = grad.constant_pad_nd([0, cut(3), 0, cut(2)]);
+        let d_code = self.decoder.back(&d_images).expect("a code requires a gradient");
+
+        let weight = self.config.kl_weight();
+        let share = weight / x.size()[0] as f64;
+        let d_mean = &d_code + &mean * share;
+        let d_log_var = (d_code * spread + (sigma.square() - 1.0) * share) * 0.5;
+        self.encoder.back(&Tensor::cat(&[d_mean, d_log_var], 1));
+        let kl = gaussian_kl(&mean, &log_var).mean(Kind::Double).double_value(&[]);
+        [recon, kl, recon + weight * kl]
+    }
+
+    /// The same for k > 1, with means over the samples too, by autograd.
+    fn bound_gradient(&self, x: &Tensor) -> [f64; 3] {
+        let [mean, log_var] = self.posterior(x);
+        let [log_p, log_ratio] = self.weight_terms(&x.flatten(1, -1), [&mean, &log_var], self.config.k);
+        let loss = -iwae_bound(&(&log_p + &log_ratio)).mean(Kind::Float);
+        loss.backward();
+        [-log_p.mean(Kind::Float), -log_ratio.mean(Kind::Float), loss].map(|term| term.double_value(&[]))
     }
 
     /// `k` samples of ln p(x|z) and of ln p(z) / q(z|x), each `[k, B]`, for images `[B, pixels]` with this posterior.
@@ -335,20 +375,12 @@ impl Model for Vae {
             Binarisation::None => batch.x.shallow_clone(),
             Binarisation::Dynamic => batch.x.bernoulli(),
         };
-        let [recon, kl, loss] = if self.config.k == 1 {
-            let [recon, kl] = self.fitted_terms(&x).map(|each| each.mean(Kind::Float));
-            let loss = &recon + &kl * self.config.kl_weight();
-            [recon, kl, loss]
-        } else {
-            let [mean, log_var] = self.posterior(&x);
-            let [log_p, log_ratio] = self.weight_terms(&x.flatten(1, -1), [&mean, &log_var], self.config.k);
-            let loss = -iwae_bound(&(&log_p + &log_ratio)).mean(Kind::Float);
-            [-log_p.mean(Kind::Float), -log_ratio.mean(Kind::Float), loss]
-        };
-        for (name, value) in [("fit/recon", recon), ("fit/kl", kl), ("fit/loss", loss.shallow_clone())] {
-            self.means.add(name, value.double_value(&[]), batch.step)?;
+        let terms = if self.config.k == 1 { self.elbo_gradient(&x) } else { self.bound_gradient(&x) };
+        for (name, value) in ["fit/recon", "fit/kl", "fit/loss"].into_iter().zip(terms) {
+            self.means.add(name, value, batch.step)?;
         }
-        descend(&loss, &mut [&mut self.encoder, &mut self.decoder], batch.lr);
+        self.encoder.step(batch.lr);
+        self.decoder.step(batch.lr);
         Ok(())
     }
 
@@ -425,6 +457,11 @@ impl Model for Vae {
         self.encoder.load(&from.nested("encoder")?)?;
         self.decoder.load(&from.nested("decoder")?)
     }
+}
+
+/// μ and ln σ² of the encoder's output, each `[B, latent_dim]`.
+fn halves(stats: &Tensor) -> [Tensor; 2] {
+    stats.chunk(2, 1).try_into().expect("two halves")
 }
 
 /// The encoder's layers and the decoder's, for images of `shape`.

@@ -4,17 +4,17 @@ use carom_agents::optim::{slice, slice_mut};
 use multiversion::multiversion;
 use tch::{Device, Kind, Tensor};
 
-/// Mean over all elements of the binary cross-entropy of `logits` l against `target` t in 0..=1, and its gradient (σ(l) − t) / n.
-pub fn bce_with_gradient(logits: &Tensor, target: &Tensor) -> (f64, Tensor) {
+/// The sum over all elements of the binary cross-entropy of `logits` l against `target` t in 0..=1, and its gradient σ(l) − t,
+/// both times `scale`.
+pub fn bce_with_gradient(logits: &Tensor, target: &Tensor, scale: f64) -> (f64, Tensor) {
     let _no_grad = tch::no_grad_guard();
-    let n = logits.numel() as f64;
     if logits.device() != Device::Cpu {
-        let loss = super::bce(logits, target).mean(Kind::Float).double_value(&[]);
-        return (loss, (logits.sigmoid() - target) / n);
+        let loss = super::bce(logits, target).sum(Kind::Float).double_value(&[]);
+        return (loss * scale, (logits.sigmoid() - target) * scale);
     }
     let mut grad = logits.copy().contiguous();
-    let sum = logistic(slice_mut(&mut grad), slice(&target.contiguous()), (1.0 / n) as f32);
-    (sum / n, grad)
+    let sum = logistic(slice_mut(&mut grad), slice(&target.contiguous()), scale as f32);
+    (sum * scale, grad)
 }
 
 /// Elements between two logarithms: a product of as many factors in 1..=2 is far from overflow.
@@ -99,7 +99,7 @@ mod tests {
         let logits: Vec<f32> = (-700..700).map(|i| 0.13 * i as f32).collect();
         let target: Vec<f32> = (0..1400).map(|i| (i % 11) as f32 / 10.0).collect();
         let (logits, target) = (Tensor::from_slice(&logits), Tensor::from_slice(&target));
-        let (loss, grad) = bce_with_gradient(&logits, &target);
+        let (loss, grad) = bce_with_gradient(&logits, &target, 1.0 / 1400.0);
         let leaf = logits.set_requires_grad(true);
         let expected = super::super::bce(&leaf, &target).mean(Kind::Double);
         expected.backward();
@@ -113,7 +113,7 @@ mod tests {
     fn what_is_not_finite_is_seen() {
         let target = Tensor::from_slice(&[0.5_f32]);
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let (loss, _) = bce_with_gradient(&Tensor::from_slice(&[bad]), &target);
+            let (loss, _) = bce_with_gradient(&Tensor::from_slice(&[bad]), &target, 1.0);
             assert!(!loss.is_finite(), "{bad} gives {loss}");
         }
     }

@@ -318,7 +318,7 @@ fn the_importance_weighted_bound_refuses_a_weight_of_the_kl() {
 #[test]
 fn rare_pixels_count_more_in_what_is_fitted_and_not_in_what_is_measured() {
     let data = data([1, 1, 2], 1, vec![1, 0, 0, 0, 1, 0, 0, 1]);
-    let vae = vae(VaeConfig { rarity: 2.0, ..VaeConfig::default() }, &data);
+    let mut vae = vae(VaeConfig { rarity: 2.0, ..VaeConfig::default() }, &data);
     let (logits, x) = (Tensor::from_slice2(&[[1.0_f32, -2.0]]), Tensor::from_slice2(&[[1.0_f32, 0.0]]));
     // 3 ln σ(1) + ln (1 − σ(−2)) = 3 · −0.313262 − 0.126928
     let by_hand = vae.weighted_log_likelihood(&logits, &x, &Tensor::from_slice2(&[[3.0_f32, 1.0]])).double_value(&[0]);
@@ -326,13 +326,63 @@ fn rare_pixels_count_more_in_what_is_fitted_and_not_in_what_is_measured() {
 
     silence(&vae);
     let x = data.test.first(4);
-    let [fitted, measured] = [vae.fitted_terms(&x), vae.elbo_terms(&x)];
+    let measured = vae.elbo_terms(&x);
     let rarity = vae.rarity.as_ref().expect("a weight").weights(&x).flatten(1, -1);
     let output = vae.output(&vae.encode(&x));
     let expected = -vae.weighted_log_likelihood(&output, &x.flatten(1, -1), &rarity);
-    let largest = |difference: Tensor| difference.abs().max().double_value(&[]);
-    assert!(largest(&fitted[0] - expected) < 1e-4);
-    assert!(largest(&fitted[1] - &measured[1]) == 0.0);
+    let mean = |terms: &Tensor| terms.mean(Kind::Double).double_value(&[]);
+    let [recon, kl, _] = vae.elbo_gradient(&x);
+    assert!((recon - mean(&expected)).abs() < 1e-4);
+    assert_eq!(kl, mean(&measured[1]));
     // All weights are above 1 where each pixel varies.
-    assert!(fitted[0].gt_tensor(&(&measured[0] * 1.5)).all().int64_value(&[]) == 1);
+    assert!(expected.gt_tensor(&(&measured[0] * 1.5)).all().int64_value(&[]) == 1);
+}
+
+/// What [`Vae::elbo_gradient`] returns and leaves, by autograd.
+fn elbo_gradient_by_autograd(vae: &Vae, x: &Tensor) -> ([f64; 3], [Tensor; 2]) {
+    let [mean, log_var] = vae.posterior(x);
+    let code = &mean + (&log_var * 0.5).exp() * mean.randn_like();
+    let weights = vae.rarity.as_ref().map_or_else(|| x.ones_like(), |rarity| rarity.weights(x));
+    let log_p = vae.weighted_log_likelihood(&vae.output(&code), &x.flatten(1, -1), &weights.flatten(1, -1));
+    let [recon, kl] = [-log_p, gaussian_kl(&mean, &log_var)].map(|term| term.mean(Kind::Float));
+    let loss = &recon + &kl * vae.config.kl_weight();
+    let params = [vae.encoder.params(), vae.decoder.params()];
+    let grads = Tensor::run_backward(&[&loss], &params, false, false).try_into().expect("two gradients");
+    ([recon, kl, loss].map(|term| term.double_value(&[])), grads)
+}
+
+#[test]
+fn the_gradient_by_hand_is_autograds() {
+    let _torch = seeded(0);
+    let data = noise([2, 9, 7], 255, 6);
+    let x = data.train.first(6) * 0.8 + 0.1;
+    let plain = VaeConfig { latent_dim: 3, hidden: vec![8, 5], channels: vec![3, 4], ..VaeConfig::default() };
+    let cases = [
+        plain.clone(),
+        VaeConfig { activation: Activation::Tanh, beta: 0.3, ..plain.clone() },
+        VaeConfig { rarity: 2.0, kl: KlReduction::Mean, ..plain.clone() },
+        VaeConfig { likelihood: Likelihood::Gaussian, sigma: 0.4, rarity: 0.5, hidden: vec![], ..plain.clone() },
+        VaeConfig { likelihood: Likelihood::Gaussian, sigma: 0.4, ..plain.clone() },
+        VaeConfig { architecture: Architecture::Conv, ..plain },
+    ];
+    for config in cases {
+        let mut vae = vae(config.clone(), &data);
+        tch::manual_seed(1);
+        // Biases off 0, so that none can be forgotten.
+        for network in [&vae.encoder, &vae.decoder] {
+            let _ = tch::no_grad(|| network.params().shallow_clone().g_add_(&(network.params().randn_like() * 0.1)));
+        }
+        tch::manual_seed(2);
+        let (expected, expected_grads) = elbo_gradient_by_autograd(&vae, &x);
+        tch::manual_seed(2);
+        let found = vae.elbo_gradient(&x);
+        for (found, expected) in found.into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found} instead of {expected}: {config:?}");
+        }
+        for (network, expected) in [&vae.encoder, &vae.decoder].into_iter().zip(expected_grads) {
+            let largest = |tensor: Tensor| tensor.abs().max().double_value(&[]);
+            let error = largest(network.grads() - &expected);
+            assert!(error < 1e-5 * largest(expected), "off by {error}: {config:?}");
+        }
+    }
 }
