@@ -2,10 +2,9 @@
 
 use super::energy::Energy;
 use super::units::{self, Noise};
-use carom_agents::optim::{read_tensor, slice, slice_mut, to_vec};
+use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
-use multiversion::multiversion;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// How the model's expectation is estimated, and how the parameters follow the gradient.
 #[derive(Clone, Debug)]
@@ -49,20 +48,22 @@ struct Buffers {
     chain_means: Tensor,
     /// `[C, H]`: states of the chains' hidden units.
     chain_states: Tensor,
-    /// `[V, H]`.
-    gradient: Tensor,
+    /// `[B + C]`: 1 / B for data, −1 / C for chains.
+    shares: Tensor,
 }
 
 impl Buffers {
     fn new(energy: &Energy, n_data: i64, n_chains: i64) -> Self {
-        let zeros = |rows, columns| Tensor::zeros([rows, columns], (Kind::Float, energy.weight.device()));
+        let options = (Kind::Float, energy.weight.device());
+        let zeros = |rows, columns| Tensor::zeros([rows, columns], options);
+        let share = |n: i64, sign: f64| Tensor::full([n], sign / n as f64, options);
         let (n_visible, n_hidden) = (energy.n_visible(), energy.n_hidden());
         Self {
             visible: zeros(n_data + n_chains, n_visible),
             hidden: zeros(n_data + n_chains, n_hidden),
             chain_means: zeros(n_chains, n_visible),
             chain_states: zeros(n_chains, n_hidden),
-            gradient: zeros(n_visible, n_hidden),
+            shares: Tensor::cat(&[share(n_data, 1.0), share(n_chains, -1.0)], 0),
         }
     }
 
@@ -94,7 +95,7 @@ impl Learner {
         let n = [n_data, n_chains];
         let contrast = self.fill(energy, data, n, noise);
         if contrast.is_finite() {
-            self.descend(energy, n, lr);
+            self.descend(energy, n_data, lr);
         }
         contrast
     }
@@ -137,8 +138,10 @@ impl Learner {
     /// Centred at μ and λ, ∇W = ⟨(v − μ)(h − λ)ᵀ⟩_data − ⟨(v − μ)(h − λ)ᵀ⟩_model, ∇b = ⟨v⟩_data − ⟨v⟩_model − ∇W λ,
     /// ∇c = ⟨h⟩_data − ⟨h⟩_model − ∇Wᵀ μ (Montavon & Müller 2012, written for the parameters of the usual energy by Melchior
     /// et al. 2016, equations 21 to 23). Without centring μ and λ are 0.
-    fn descend(&mut self, energy: &mut Energy, [n_data, n_chains]: [i64; 2], lr: f64) {
-        let Buffers { visible, hidden, gradient, .. } = &mut self.buffers;
+    ///
+    /// ∇W itself is never there: its product is added to the weights, and ∇W λ and ∇Wᵀ μ are sums over the rows.
+    fn descend(&mut self, energy: &mut Energy, n_data: i64, lr: f64) {
+        let Buffers { visible, hidden, shares, .. } = &mut self.buffers;
         let [mu, lambda] = &mut self.offsets;
         if self.rule.centring {
             let h_mean = hidden.narrow(0, 0, n_data).mean_dim(0, false, Kind::Float);
@@ -146,29 +149,17 @@ impl Learner {
             *visible -= &*mu;
             *hidden -= &*lambda;
         }
-        let mut of_chains = hidden.narrow(0, n_data, n_chains);
-        of_chains *= -(n_data as f64) / n_chains as f64;
-        let _ = visible.tr().mm_out(gradient, hidden);
+        let rates = &*shares * lr;
+        *hidden *= rates.unsqueeze(1);
+        let d_visible = visible.tr().mv(&(rates - hidden.mv(lambda)));
+        let d_hidden = hidden.tr().mv(&(1.0 - visible.mv(mu)));
 
-        let share = 1.0 / n_data as f64;
-        let signs = Tensor::cat(
-            &[
-                Tensor::full([n_data], share, (Kind::Float, visible.device())),
-                Tensor::full([n_chains], -1.0 / n_chains as f64, (Kind::Float, visible.device())),
-            ],
-            0,
-        );
-        let mut d_visible = visible.tr().mv(&signs);
-        let mut d_hidden = hidden.sum_dim_intlist(0, false, Kind::Float) * share;
-        if self.rule.centring {
-            d_visible -= gradient.mv(lambda) * share;
-            d_hidden -= gradient.tr().mv(mu) * share;
-        }
         let [weight_step, visible_step, hidden_step] = &mut self.steps;
         let Rule { momentum, weight_decay, .. } = self.rule;
-        follow(&mut energy.weight, weight_step, gradient, [momentum, lr * share, lr * weight_decay]);
-        follow(&mut energy.visible_bias, visible_step, &d_visible, [momentum, lr, 0.0]);
-        follow(&mut energy.hidden_bias, hidden_step, &d_hidden, [momentum, lr, 0.0]);
+        let add_gradient = |to: &mut Tensor| to.addmm_(&visible.tr(), hidden);
+        follow(&mut energy.weight, weight_step, add_gradient, momentum, lr * weight_decay);
+        follow(&mut energy.visible_bias, visible_step, |to| to.g_add_(&d_visible), momentum, 0.0);
+        follow(&mut energy.hidden_bias, hidden_step, |to| to.g_add_(&d_hidden), momentum, 0.0);
     }
 
     /// μ and λ of the last update.
@@ -214,22 +205,24 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// `step = momentum step + rate gradient − decay param`, and `param += step` (Hinton 2010, sections 9 and 10).
-fn follow(param: &mut Tensor, step: &mut Tensor, gradient: &Tensor, [momentum, rate, decay]: [f64; 3]) {
-    if param.device() == Device::Cpu {
-        let factors = [momentum, rate, decay].map(|factor| factor as f32);
-        follow_pass(slice_mut(param), slice_mut(step), slice(gradient), factors);
-    } else {
+/// `step = momentum step + gradient − decay param`, and `param += step` (Hinton 2010, sections 9 and 10). The step is kept only
+/// for a momentum to repeat.
+fn follow(
+    param: &mut Tensor,
+    step: &mut Tensor,
+    add_gradient: impl Fn(&mut Tensor) -> Tensor,
+    momentum: f64,
+    decay: f64,
+) {
+    if momentum > 0.0 {
         *step *= momentum;
-        *step += gradient * rate - &*param * decay;
+        *step -= &*param * decay;
+        let _ = add_gradient(step);
         *param += &*step;
-    }
-}
-
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-fn follow_pass(param: &mut [f32], step: &mut [f32], gradient: &[f32], [momentum, rate, decay]: [f32; 3]) {
-    for ((param, step), gradient) in param.iter_mut().zip(step).zip(gradient) {
-        *step = momentum * *step + rate * gradient - decay * *param;
-        *param += *step;
+    } else {
+        if decay > 0.0 {
+            *param *= 1.0 - decay;
+        }
+        let _ = add_gradient(param);
     }
 }
