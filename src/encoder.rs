@@ -189,7 +189,7 @@ impl Sight {
     pub fn open(config: &RunConfig, dir: &Path) -> Result<Self> {
         match config.encoder.as_str() {
             "raw" => Ok(Sight::Raw),
-            "oracle" => Ok(Sight::Oracle(fitted::read_scales(dir)?)),
+            "oracle" => Ok(Sight::Oracle(fitted::read_scales(dir, &config.env)?)),
             _ => Self::through(Fitted::open(config, dir)?, config),
         }
     }

@@ -74,6 +74,25 @@ fn joint_training_tells_its_reconstruction() {
 }
 
 #[test]
+fn the_oracle_sees_each_brick() {
+    let program = Program::new();
+    program.succeed(&format!("{TRAIN} {DQN} --encoder oracle --out run").replace("--encoder fit ", ""));
+    let mut facts: Value = serde_json::from_str(&program.read("run/encoder/encoder.json")).expect("JSON");
+    let scales = facts["scales"].as_array_mut().expect("a list");
+    assert_eq!(scales.len(), 7 + 30);
+    for scale in &scales[7..] {
+        let [mean, width] = [0, 1].map(|i| scale[i].as_f64().expect("a number"));
+        assert!(
+            width > 0.0 && mean.max(1.0 - mean) / width < 10.001,
+            "a brick that stands or fell in few frames: {scale}"
+        );
+    }
+    scales.truncate(7);
+    program.write("run/encoder/encoder.json", &facts.to_string());
+    assert!(program.fail("eval run --episodes 1").contains("is of 7 factors, and minatar/breakout has 37"));
+}
+
+#[test]
 fn a_table_tells_how_many_codes_it_met() {
     let program = fitted("pca");
     let summary = program.succeed(&format!("{TRAIN} --agent q-learning --out run"));

@@ -37,11 +37,31 @@ use rand::{Rng, RngCore};
 use screen::Screen;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::sync::LazyLock;
 
 /// ALE's numbers of the actions that a reset plays.
 const NOOP: u8 = 0;
 const FIRE: u8 = 1;
 const RIGHT: u8 = 3;
+
+/// The factors before the single bricks.
+const FACTORS: [&str; 15] = [
+    "ball_x",
+    "ball_y",
+    "ball_vx",
+    "ball_vy",
+    "paddle_x",
+    "paddle_width",
+    "bricks_left",
+    "lives",
+    "score",
+    "bricks_row_0",
+    "bricks_row_1",
+    "bricks_row_2",
+    "bricks_row_3",
+    "bricks_row_4",
+    "bricks_row_5",
+];
 
 /// The game; see the [module](self).
 #[derive(Clone)]
@@ -140,6 +160,12 @@ impl Breakout {
     }
 }
 
+/// `names`, then `brick_<row>_<column>` of each brick of a wall, the top row first.
+pub(crate) fn with_bricks(names: &[&'static str], rows: usize, columns: usize) -> Vec<&'static str> {
+    let brick = |i: usize| &*format!("brick_{}_{}", i / columns, i % columns).leak();
+    names.iter().copied().chain((0..rows * columns).map(brick)).collect()
+}
+
 /// ALE's uniform draw from [0, 1), of which it makes two a frame, the second for an idle second player.
 fn draw(rng: &mut dyn RngCore) -> f64 {
     let word = rng.next_u32();
@@ -190,25 +216,11 @@ impl Env for Breakout {
     }
 
     /// Positions are the screen's: `ball_x` and `paddle_x` the left column, `ball_y` the top row, all with fractions where
-    /// there are any; speeds are pixels a frame, to the right and down. Without a ball its four are 0.
+    /// there are any; speeds are pixels a frame, to the right and down. Without a ball its four are 0. A brick is 1 while it
+    /// stands, else 0.
     fn factor_names(&self) -> &[&'static str] {
-        &[
-            "ball_x",
-            "ball_y",
-            "ball_vx",
-            "ball_vy",
-            "paddle_x",
-            "paddle_width",
-            "bricks_left",
-            "lives",
-            "score",
-            "bricks_row_0",
-            "bricks_row_1",
-            "bricks_row_2",
-            "bricks_row_3",
-            "bricks_row_4",
-            "bricks_row_5",
-        ]
+        static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| with_bricks(&FACTORS, BRICK_ROWS, BRICK_COLUMNS));
+        &NAMES
     }
 
     fn factors(&self, out: &mut [f32]) {
@@ -227,8 +239,10 @@ impl Env for Breakout {
         out[6] = state.bricks_left() as f32;
         out[7] = f32::from(state.lives);
         out[8] = f32::from(state.score);
-        for (out, row) in out[9..].iter_mut().zip(state.bricks) {
+        let (rows, bricks) = out[9..].split_at_mut(BRICK_ROWS);
+        for ((out, bricks), row) in rows.iter_mut().zip(bricks.chunks_exact_mut(BRICK_COLUMNS)).zip(state.bricks) {
             *out = row.count_ones() as f32;
+            bricks.iter_mut().enumerate().for_each(|(column, out)| *out = (row >> column & 1) as f32);
         }
     }
 

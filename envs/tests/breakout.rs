@@ -89,6 +89,55 @@ fn factors_say_where_the_ball_is_drawn() {
 }
 
 #[test]
+fn factors_say_which_bricks_stand() {
+    for id in ["breakout", "minatar/breakout"] {
+        let mut game = registry::make(id, &registry::Settings::new()).unwrap();
+        let mut rng = Seeds::new(0).stream("env/0");
+        game.reset(&mut rng);
+        let names = game.factor_names().to_vec();
+        let mut factors = vec![0.0; names.len()];
+        for _ in 0..400 {
+            game.factors(&mut factors);
+            let sum_of = |prefix: &str| -> f32 {
+                names.iter().zip(&factors).filter(|(name, _)| name.starts_with(prefix)).map(|(_, value)| value).sum()
+            };
+            assert_eq!(sum_of("brick_"), sum_of("bricks_left"), "{id}");
+            for row in 0..6 {
+                let row_factor = format!("bricks_row_{row}");
+                if names.contains(&&*row_factor) {
+                    assert_eq!(sum_of(&format!("brick_{row}_")), sum_of(&row_factor));
+                }
+            }
+            let action = game.scripted_action().unwrap();
+            if game.step(action, &mut rng).terminated {
+                break;
+            }
+        }
+        assert!(factors.iter().zip(&names).any(|(&value, name)| name.starts_with("brick_") && value == 0.0), "{id}");
+    }
+}
+
+/// The planes show where the bricks of the factors are.
+#[test]
+fn factors_name_bricks_by_row_and_column() {
+    let mut game = registry::make("minatar/breakout", &registry::Settings::new()).unwrap();
+    let mut rng = Seeds::new(0).stream("env/0");
+    game.reset(&mut rng);
+    for _ in 0..200 {
+        game.step(game.scripted_action().unwrap(), &mut rng);
+    }
+    let (mut obs, mut factors) = (vec![0; 400], vec![0.0; game.factor_names().len()]);
+    game.observe(&mut obs);
+    game.factors(&mut factors);
+    for (name, value) in game.factor_names().iter().zip(factors) {
+        let Some(place) = name.strip_prefix("brick_") else { continue };
+        let (row, column) = place.split_once('_').unwrap();
+        let (row, column): (usize, usize) = (row.parse().unwrap(), column.parse().unwrap());
+        assert_eq!(f32::from(obs[((row + 1) * 10 + column) * 4 + 3]), value, "{name}");
+    }
+}
+
+#[test]
 fn fire_on_reset_serves_the_ball() {
     let mut game = Breakout::new(&Settings { fire_reset: true, ..Settings::default() });
     for seed in 0..20 {

@@ -261,9 +261,11 @@ pub(super) fn images(obs_space: &ObsSpace, frames: &Tensor) -> Tensor {
     }
 }
 
-/// Offset and width of each factor of the run's environment, over frames of play.
+/// Offset and width of each factor of the run's environment, over frames of play: there, none is shown as more than 10 away
+/// from 0. A brick that fell in one frame of two thousand would be 45 deviations off, and drown what else the network sees.
 pub(super) fn factor_scales(config: &RunConfig) -> Result<Vec<(f32, f32)>> {
     const N_FRAMES: usize = 2_000;
+    const LARGEST: f64 = 10.0;
     let mut settings = config.env_settings.clone();
     settings.extend(envs::evaluation_overrides(&config.env));
     let frames = frames::collect(&config.env, &settings, N_FRAMES, 0)?;
@@ -272,8 +274,10 @@ pub(super) fn factor_scales(config: &RunConfig) -> Result<Vec<(f32, f32)>> {
         let values = || frames.factors.iter().skip(i).step_by(n_factors).map(|&value| f64::from(value));
         let mean = values().sum::<f64>() / n;
         let std = (values().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
+        let farthest = values().map(|value| (value - mean).abs()).fold(0.0, f64::max);
+        let width = std.max(farthest / LARGEST);
         // A factor that never varied is shown as it is.
-        (mean as f32, if std > 0.0 { std as f32 } else { 1.0 })
+        (mean as f32, if width > 0.0 { width as f32 } else { 1.0 })
     };
     Ok((0..n_factors).map(moments).collect())
 }
@@ -286,10 +290,12 @@ pub(super) fn write_scales(dir: &Path, scales: &[(f32, f32)]) -> Result<()> {
     Ok(fs::write(to.join(FACTS), serde_json::to_vec(&facts)?)?)
 }
 
-/// Reads what [`write_scales`] wrote.
-pub(super) fn read_scales(dir: &Path) -> Result<Vec<(f32, f32)>> {
+/// Reads what [`write_scales`] wrote for a run of environment `env`.
+pub(super) fn read_scales(dir: &Path, env: &str) -> Result<Vec<(f32, f32)>> {
     let path = dir.join(FOLDER).join(FACTS);
     let facts: Facts =
         serde_json::from_str(&fs::read_to_string(&path)?).with_context(|| format!("in {}", path.display()))?;
+    let (n, expected) = (facts.scales.len(), envs::make(env, &Settings::new())?.factor_names().len());
+    ensure!(n == expected, "{} is of {n} factors, and {env} has {expected}: train again", path.display());
     Ok(facts.scales)
 }

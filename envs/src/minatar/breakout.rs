@@ -12,11 +12,13 @@
 
 mod player;
 
+use crate::breakout::with_bricks;
 use crate::registry::{EnvSettings, Game, cap_suffix};
 use crate::{Env, ObsSpace, Picture, RestoreError, Step};
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::sync::LazyLock;
 
 const SIZE: i8 = 10;
 const N_CHANNELS: usize = 4;
@@ -243,8 +245,11 @@ impl Env for Breakout {
         out[cell(state.last_x, state.last_y) + 2] = 1;
     }
 
+    /// Positions are cells, speeds cells a step. A brick is 1 while it stands, else 0.
     fn factor_names(&self) -> &[&'static str] {
-        &["ball_x", "ball_y", "ball_dx", "ball_dy", "paddle_x", "bricks_left", "strike"]
+        const NAMES: [&str; 7] = ["ball_x", "ball_y", "ball_dx", "ball_dy", "paddle_x", "bricks_left", "strike"];
+        static ALL: LazyLock<Vec<&'static str>> = LazyLock::new(|| with_bricks(&NAMES, 3, SIZE as usize));
+        &ALL
     }
 
     fn factors(&self, out: &mut [f32]) {
@@ -252,6 +257,7 @@ impl Env for Breakout {
         out[..5].copy_from_slice(&[x, y, dx, dy, paddle].map(f32::from));
         out[5] = self.state.bricks.count_ones() as f32;
         out[6] = f32::from(u8::from(self.state.strike));
+        out[7..].iter_mut().enumerate().for_each(|(i, out)| *out = (self.state.bricks >> i & 1) as f32);
     }
 
     fn save(&self) -> Value {
