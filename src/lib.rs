@@ -13,7 +13,7 @@ pub mod evaluate;
 mod game;
 pub mod generative;
 pub mod human;
-mod interrupt;
+pub mod interrupt;
 mod movie;
 pub mod plot;
 pub mod presets;

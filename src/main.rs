@@ -1,5 +1,6 @@
 //! The program `carom`: parses, dispatches, and turns the outcome into an exit code.
 
+use carom::interrupt::{self, Interrupted};
 use clap::Parser;
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -10,6 +11,10 @@ fn main() -> ExitCode {
         Ok(code) => code,
         // Whoever read our output, such as `head`, has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("{error}");
+            ExitCode::from(interrupt::EXIT_CODE)
+        }
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -1,5 +1,7 @@
 use crate::program::Program;
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 /// Breakout of MinAtar seen through a small fit in folder `fit`.
 const TRAIN: &str =
@@ -90,6 +92,26 @@ fn the_oracle_sees_each_brick() {
     scales.truncate(7);
     program.write("run/encoder/encoder.json", &facts.to_string());
     assert!(program.fail("eval run --episodes 1").contains("is of 7 factors, and minatar/breakout has 37"));
+}
+
+#[test]
+fn an_interrupted_fit_leaves_as_other_commands_do_and_the_same_command_goes_on() {
+    let program = Program::new();
+    let line = format!("{TRAIN} {DQN} --encoder ae --out run").replace("--encoder fit ", "");
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("carom"))
+        .current_dir(program.path("."))
+        .env("CAROM_CACHE", program.path("cache"))
+        .args(line.split_whitespace())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut told = BufReader::new(child.stderr.take().expect("piped")).lines().map(|line| line.expect("UTF-8"));
+    assert!(told.any(|line| line.starts_with("fitting encoder ae")));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there").success());
+    let last = told.last().expect("a word of farewell");
+    assert_eq!((child.wait().expect("it ends").code(), program.path("run").exists()), (Some(130), false), "{last}");
+    assert_eq!(last, "stopped while encoder ae was fitted; the same command goes on");
+    assert!(program.run_with(&line, &[("CAROM_CACHE", program.path("cache"))]).status.success());
 }
 
 #[test]

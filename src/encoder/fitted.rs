@@ -7,7 +7,7 @@ use crate::generative::config::{FitConfig, FitLayer};
 use crate::generative::data::{frames, published};
 use crate::generative::fit::{self, FitSession};
 use crate::human::count;
-
+use crate::interrupt::Interrupted;
 use crate::run::{self, Config, Run, checkpoint};
 use crate::train::Outcome;
 use anyhow::{Context, Result, bail, ensure};
@@ -125,7 +125,7 @@ fn find_or_fit(config: &FitConfig) -> Result<PathBuf> {
     match fit::fit(&mut session, &mut run)? {
         Outcome::Finished => session.draw(&dir)?,
         Outcome::Interrupted => {
-            bail!("interrupted while encoder {} was fitted; the same command goes on", config.model)
+            bail!(Interrupted(format!("stopped while encoder {} was fitted; the same command goes on", config.model)))
         }
     }
     Ok(dir)
