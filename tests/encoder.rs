@@ -91,7 +91,7 @@ fn the_oracle_sees_each_brick() {
     }
     scales.truncate(7);
     program.write("run/encoder/encoder.json", &facts.to_string());
-    assert!(program.fail("eval run --episodes 1").contains("is of 7 factors, and minatar/breakout has 37"));
+    assert!(program.fail("eval run --episodes 1").contains("run saw 7 factors of minatar/breakout, which has 37 now"));
 }
 
 #[test]
@@ -111,7 +111,18 @@ fn an_interrupted_fit_leaves_as_other_commands_do_and_the_same_command_goes_on()
     let last = told.last().expect("a word of farewell");
     assert_eq!((child.wait().expect("it ends").code(), program.path("run").exists()), (Some(130), false), "{last}");
     assert_eq!(last, "stopped while encoder ae was fitted; the same command goes on");
-    assert!(program.run_with(&line, &[("CAROM_CACHE", program.path("cache"))]).status.success());
+
+    // What is known of the fit is kept beside it, so that its frames need not be played again.
+    let cached = |line: &str| program.run_with(line, &[("CAROM_CACHE", program.path("cache"))]);
+    assert!(cached(&line).status.success());
+    let facts = format!("cache/encoders/{}/encoder.json", program.names("cache/encoders")[0]);
+    assert_eq!(program.read(&facts), program.read("run/encoder/encoder.json"));
+    let mut known: Value = serde_json::from_str(&program.read(&facts)).expect("JSON");
+    known["n_env_steps"] = 7.into();
+    program.write(&facts, &known.to_string());
+    let told = cached(&line.replace("--out run", "--out again")).stderr;
+    assert!(String::from_utf8(told).expect("UTF-8").contains("seen through ae (its frames cost 7 steps)"));
+    program.assert_same("run", "again");
 }
 
 #[test]

@@ -61,6 +61,17 @@ struct Facts {
     n_env_steps: u64,
 }
 
+impl Facts {
+    fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(FACTS);
+        serde_json::from_str(&fs::read_to_string(&path)?).with_context(|| format!("in {}", path.display()))
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        Ok(fs::write(dir.join(FACTS), serde_json::to_vec(self)?)?)
+    }
+}
+
 /// The encoder that `config` asks for: the fitted model at a path, or the model of a name, fitted to frames of the environment.
 /// Such a fit is kept in the cache under a hash of all its settings, and found there the next time.
 ///
@@ -75,6 +86,9 @@ pub fn prepare(config: &RunConfig) -> Result<Fitted> {
         Config::Fit(fit_config) => fit_config,
         Config::Training(_) => bail!("{} is an agent's run, not a fitted model's", source.display()),
     };
+    if source.join(FACTS).exists() {
+        return Fitted::known(source, fit_config, config);
+    }
     let (session, _) = fit::open(&source, fit_config)?;
     let codes = tch::no_grad(|| session.model.encode(&session.data.train.first(SCALE_FRAMES))).to_kind(Kind::Double);
     let (mean, std) = (codes.mean_dim(0, false, Kind::Double), codes.std_dim(0, false, false));
@@ -83,6 +97,10 @@ pub fn prepare(config: &RunConfig) -> Result<Fitted> {
     let widths = rows(&std).into_iter().map(|std| if std < least { IDLE_WIDTH } else { std as f32 });
     let scales = rows(&mean).into_iter().map(|mean| mean as f32).zip(widths).collect();
     let facts = Facts { scales, n_env_steps: session.n_env_steps };
+    // A run that somebody keeps may yet be resumed; a fit in the cache is at its end.
+    if super::is_model(&config.encoder) {
+        facts.write(&source)?;
+    }
     Fitted::new(session, source, facts, &config.env, &config.env_settings)
 }
 
@@ -109,11 +127,14 @@ fn find_or_fit(config: &FitConfig) -> Result<PathBuf> {
     let hash = Sha256::digest(format!("carom {}\n{text}", env!("CARGO_PKG_VERSION")));
     let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let dir = published::cache()?.join("encoders").join(format!("{}-{hash}", config.slug()));
+    if dir.join(FACTS).exists() {
+        eprintln!("encoder {}: {}", config.model, dir.display());
+        return Ok(dir);
+    }
     let is_begun = dir.exists() && checkpoint::newest::<fit::FitProgress>(&dir).is_ok();
     let (mut session, mut run) = if is_begun {
         let (session, saved) = fit::open(&dir, config.clone())?;
         if session.progress.step == session.total_steps() {
-            eprintln!("encoder {}: {}", config.model, dir.display());
             return Ok(dir);
         }
         (session, Run::reopen(&dir, &saved)?)
@@ -139,8 +160,12 @@ impl Fitted {
     pub fn open(config: &RunConfig, dir: &Path) -> Result<Self> {
         let source = dir.join(FOLDER);
         let Config::Fit(fit_config) = run::config(&source)? else { bail!("{} is no fitted model", source.display()) };
-        let facts = fs::read_to_string(source.join(FACTS))?;
-        let facts = serde_json::from_str(&facts).with_context(|| format!("in {}", source.join(FACTS).display()))?;
+        Self::known(source, fit_config, config)
+    }
+
+    /// The fit in `source`, with what was found out about it before.
+    fn known(source: PathBuf, fit_config: FitConfig, config: &RunConfig) -> Result<Self> {
+        let facts = Facts::read(&source)?;
         // The weights alone are wanted: a few frames tell the model what images are like.
         let (session, _) = fit::open_for_use(&source, fit_config)?;
         Self::new(session, source, facts, &config.env, &config.env_settings)
@@ -173,7 +198,7 @@ impl Fitted {
     pub(super) fn save(&self, dir: &Path) -> Result<()> {
         let to = dir.join(FOLDER);
         run::copy_newest(&self.source, &to)?;
-        Ok(fs::write(to.join(FACTS), serde_json::to_vec(&self.facts)?)?)
+        self.facts.write(&to)
     }
 
     /// The model.
@@ -286,16 +311,13 @@ pub(super) fn factor_scales(config: &RunConfig) -> Result<Vec<(f32, f32)>> {
 pub(super) fn write_scales(dir: &Path, scales: &[(f32, f32)]) -> Result<()> {
     let to = dir.join(FOLDER);
     fs::create_dir_all(&to)?;
-    let facts = Facts { scales: scales.to_vec(), n_env_steps: 0 };
-    Ok(fs::write(to.join(FACTS), serde_json::to_vec(&facts)?)?)
+    Facts { scales: scales.to_vec(), n_env_steps: 0 }.write(&to)
 }
 
 /// Reads what [`write_scales`] wrote for a run of environment `env`.
 pub(super) fn read_scales(dir: &Path, env: &str) -> Result<Vec<(f32, f32)>> {
-    let path = dir.join(FOLDER).join(FACTS);
-    let facts: Facts =
-        serde_json::from_str(&fs::read_to_string(&path)?).with_context(|| format!("in {}", path.display()))?;
+    let facts = Facts::read(&dir.join(FOLDER))?;
     let (n, expected) = (facts.scales.len(), envs::make(env, &Settings::new())?.factor_names().len());
-    ensure!(n == expected, "{} is of {n} factors, and {env} has {expected}: train again", path.display());
+    ensure!(n == expected, "{} saw {n} factors of {env}, which has {expected} now: train again", dir.display());
     Ok(facts.scales)
 }
