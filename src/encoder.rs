@@ -14,7 +14,7 @@ use crate::human::{count, nearest};
 use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Trunk;
 use carom_agents::registry::AGENTS;
-use carom_envs::{Env, FactorsEnv, ObsSpace, VecEnv, View, registry as envs};
+use carom_envs::{Env, FactorsEnv, ObsSpace, StackEnv, VecEnv, View, registry as envs};
 use fitted::Fitted;
 use rand_pcg::Pcg32;
 use std::fmt;
@@ -222,23 +222,20 @@ impl Sight {
     /// When the environment or a setting does not exist.
     pub fn envs(&self, id: &str, settings: &Settings, rngs: Vec<Pcg32>) -> Result<VecEnv> {
         let settings = self.settings(settings);
-        Ok(match self {
-            Sight::Raw | Sight::Trunk(..) => envs::make_vec(id, &settings, rngs)?,
-            Sight::Oracle(_) => envs::make_vec_of(id, &settings, rngs, |env| self.wrap(env))?,
-            Sight::Codes(..) => {
-                let envs = envs::make_vec(id, &settings, rngs)?;
-                match self.view() {
-                    Some(view) => envs.with_view(view),
-                    None => envs,
-                }
-            }
+        let envs = envs::make_vec_of(id, &settings, rngs, |env| self.wrap(env))?;
+        Ok(match self.view() {
+            Some(view) => envs.with_view(view),
+            None => envs,
         })
     }
 
-    /// The environment as the oracle shows it, else itself.
+    /// The environment as the oracle shows it, or with as many frames at once as the model takes.
     pub fn wrap(&self, env: Box<dyn Env>) -> Box<dyn Env> {
         match self {
             Sight::Oracle(scales) => Box::new(FactorsEnv::new(env, scales.clone())),
+            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) if fitted.n_frames() > 1 => {
+                Box::new(StackEnv::new(env, fitted.n_frames()))
+            }
             Sight::Raw | Sight::Codes(..) | Sight::Trunk(..) => env,
         }
     }

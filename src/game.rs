@@ -65,7 +65,7 @@ impl Game {
         let env = envs::make(id, &settings)?;
         let env_obs = env.obs_space();
         let (env, view) = (sight.wrap(env), sight.view());
-        let frame = vec![0; if view.is_some() { env_obs.n_bytes() } else { 0 }];
+        let frame = vec![0; if view.is_some() { env.obs_space().n_bytes() } else { 0 }];
         let number = |key: &str| settings.get(key).and_then(Value::as_u64).unwrap_or(1);
         let obs_bytes = view.as_ref().map_or_else(|| env.obs_space(), |view| view.obs_space()).n_bytes();
         let mut game = Self {

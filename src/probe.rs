@@ -152,6 +152,13 @@ impl Probe {
                 ..self.config.clone()
             })?)),
         };
+        if let Eye::Model(fitted) = &eye {
+            let (n, n_stacked) = (fitted.n_frames(), self.test.stack.len());
+            ensure!(
+                n <= n_stacked,
+                "encoder `{encoder}` sees {n} frames at once, {n_stacked} are probed: --set env.frame_stack={n}"
+            );
+        }
         let _no_grad = tch::no_grad_guard();
         let [train, test] = [&self.train, &self.test].map(|part| part.codes(&eye));
         let (newest, n) = (train.len() - 1, train[0].size()[1]);
@@ -181,7 +188,7 @@ impl Probe {
         };
         if let Eye::Model(fitted) = &eye {
             (found.fit_s, found.encode_us) = (Some(fitted.fit_s()), Some(self.test.encode_us(fitted)));
-            if let Some(decoded) = decode(fitted, &self.test.images) {
+            if let Some(decoded) = self.test.decode(fitted) {
                 found.ball_recall = Some(self.finder.recall(&decoded, &self.test.balls));
                 let error = (&decoded - &self.test.images).square();
                 found.mse = Some(error.mean(Kind::Double).double_value(&[]));
@@ -239,23 +246,40 @@ impl Part {
                 .iter()
                 .map(|frames| Tensor::from_slice(frames).view([n as i64, -1]).to_kind(Kind::Float))
                 .collect(),
-            Eye::Model(fitted) => self
-                .stack
-                .iter()
-                .map(|frames| {
-                    let n_bytes = frames.len() / n;
-                    let codes: Vec<f32> =
-                        frames.chunks(CHUNK * n_bytes).flat_map(|frames| fitted.features(frames)).collect();
+            Eye::Model(fitted) => (fitted.n_frames() - 1..self.stack.len())
+                .map(|newest| {
+                    let chunks = self.chunks(fitted.n_frames(), newest);
+                    let codes: Vec<f32> = chunks.flat_map(|frames| fitted.features(&frames)).collect();
                     Tensor::from_slice(&codes).view([n as i64, -1])
                 })
                 .collect(),
         }
     }
 
+    /// What a model sees that takes `n_frames` at once, where `newest` is the newest one's place in the stack:
+    /// `[n, n_frames, frame bytes]` by [`CHUNK`].
+    fn chunks(&self, n_frames: usize, newest: usize) -> impl Iterator<Item = Vec<u8>> {
+        let (n, window) = (self.balls.len(), &self.stack[newest + 1 - n_frames..=newest]);
+        let n_bytes = window[0].len() / n;
+        let seen = move |i: usize| window.iter().flat_map(move |frames| &frames[i * n_bytes..][..n_bytes]).copied();
+        (0..n).step_by(CHUNK).map(move |first| (first..n.min(first + CHUNK)).flat_map(seen).collect())
+    }
+
+    /// What the model makes of the codes of the newest frames, where it can.
+    fn decode(&self, fitted: &Fitted) -> Option<Tensor> {
+        let (model, channels) = (fitted.model(), self.images.size()[1]);
+        let decode = |frames: Vec<u8>| {
+            let decoded = model.decode(&model.encode(&fitted.images(&frames)))?;
+            Some(decoded.narrow(1, decoded.size()[1] - channels, channels))
+        };
+        let chunks: Option<Vec<Tensor>> = self.chunks(fitted.n_frames(), self.stack.len() - 1).map(decode).collect();
+        Some(Tensor::cat(&chunks?, 0))
+    }
+
     /// Microseconds a frame: the median of batches.
     fn encode_us(&self, fitted: &Fitted) -> f64 {
-        let frames = self.stack.last().expect("at least one frame");
-        let n_bytes = frames.len() / self.balls.len();
+        let frames = self.chunks(fitted.n_frames(), self.stack.len() - 1).next().expect("at least one frame");
+        let n_bytes = frames.len() / self.balls.len().min(CHUNK);
         let batch: Vec<u8> = frames.iter().copied().cycle().take(TIMED_BATCH * n_bytes).collect();
         let mut times: Vec<f64> = (0..TIMED)
             .map(|_| {
@@ -267,14 +291,6 @@ impl Part {
         times.sort_by(f64::total_cmp);
         times[TIMED / 2]
     }
-}
-
-/// What the model makes of images' codes, where it can.
-fn decode(fitted: &Fitted, images: &Tensor) -> Option<Tensor> {
-    let model = fitted.model();
-    let chunks: Option<Vec<Tensor>> =
-        images.split(CHUNK as i64, 0).iter().map(|images| model.decode(&model.encode(images))).collect();
-    chunks.map(|chunks| Tensor::cat(&chunks, 0))
 }
 
 fn integers(labels: &Tensor) -> Vec<i64> {

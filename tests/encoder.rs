@@ -140,6 +140,25 @@ fn a_table_tells_how_many_codes_it_met() {
 }
 
 #[test]
+fn a_fit_of_stacks_is_given_as_many_frames() {
+    let program = Program::new();
+    let fit = "fit pca --data env:breakout --set n_frames=60 --latent-dim 8 --set env.frame_stack=2 --out pair";
+    program.succeed(fit);
+    program.succeed(&format!(
+        "train --env breakout --encoder pair {DQN} --steps 300 --n-envs 2 --set env.frame_stack=1 --out run"
+    ));
+    program.succeed("eval run --episodes 1 --max-steps 50");
+    program.succeed("watch run --gif a.gif --max-steps 20");
+    assert!(program.fail("train --env minatar/breakout --agent dqn --encoder pair").contains("images of 2x84x84"));
+
+    let probe = "probe pair --env breakout --frames 200 --json";
+    assert!(program.fail(&format!("{probe} --set env.frame_stack=1")).contains("sees 2 frames at once, 1 are probed"));
+    let output = program.run_with(probe, &[("CAROM_CACHE", program.path("cache"))]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
+    assert_eq!((&report["encoders"][0]["encoder"], &report["encoders"][0]["code"]), (&"pair".into(), &8.into()));
+}
+
+#[test]
 fn impossible_modes_say_why() {
     let program = fitted("pca");
     let refuses = |line: &str, words: &[&str]| {

@@ -100,6 +100,20 @@ fn killed_agents_go_on_with_the_encoders_that_they_train() {
 }
 
 #[test]
+fn killed_agents_go_on_with_the_frame_before() {
+    let program = Program::new();
+    program.succeed(
+        "fit ae --data env:breakout --set n_frames=60 --epochs 1 --latent-dim 8 --set env.frame_stack=2 --out fit",
+    );
+    let line = "train --env breakout --encoder fit --agent dqn --steps 400 --set checkpoint_every=170 --n-envs 2 \
+                --set agent.learning_starts=100 --set agent.buffer_size=400 --set agent.hidden=[16] --set env.frame_stack=1";
+    kill_and_compare_in(&program, line);
+    fs_err::remove_dir_all(program.path("whole")).expect("removed");
+    fs_err::remove_dir_all(program.path("cut")).expect("removed");
+    kill_and_compare_in(&program, &format!("{line} --encoder-mode joint"));
+}
+
+#[test]
 fn a_killed_table_of_codes_still_knows_which_it_met() {
     let line = "train --env minatar/breakout --encoder fit --agent q-learning --steps 600 --set checkpoint_every=210";
     kill_and_compare_in(&encoder::fitted("pca"), &format!("{line} --set log_every=100"));

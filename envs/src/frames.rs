@@ -93,7 +93,7 @@ impl Frames {
 }
 
 /// Runs of equal bytes: six hexadecimal digits each, four of them the length.
-fn to_text(frame: &[u8]) -> String {
+pub(crate) fn to_text(frame: &[u8]) -> String {
     frame
         .chunk_by(|a, b| a == b)
         .flat_map(|run| run.chunks(0xFFFF))
@@ -102,7 +102,7 @@ fn to_text(frame: &[u8]) -> String {
 }
 
 /// Undoes [`to_text`]; none where it does not fill `frame`.
-fn from_text(text: &str, frame: &mut [u8]) -> Option<()> {
+pub(crate) fn from_text(text: &str, frame: &mut [u8]) -> Option<()> {
     let mut rest = frame;
     for at in (0..text.len()).step_by(6) {
         let length = usize::from_str_radix(text.get(at..at + 4)?, 16).ok()?;

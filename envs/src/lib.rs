@@ -25,4 +25,4 @@ pub use picture::Picture;
 pub use registry::{EnvError, Settings};
 pub use seeds::Seeds;
 pub use vec_env::{Episode, Transition, VecEnv};
-pub use view::{FactorsEnv, View};
+pub use view::{FactorsEnv, StackEnv, View};

@@ -1,6 +1,6 @@
 //! Time limits, automatic reset, final observations, save and restore.
 
-use carom_envs::{Env, Episode, ObsSpace, RestoreError, Seeds, Step, VecEnv, registry};
+use carom_envs::{Env, Episode, ObsSpace, RestoreError, Seeds, StackEnv, Step, VecEnv, registry};
 use rand::RngCore;
 use rand_pcg::Pcg32;
 use serde_json::Value;
@@ -193,6 +193,35 @@ fn a_restored_vector_has_its_stacks_again() {
             assert_eq!(restored.prev_stacks(&mut ours), envs.prev_stacks(&mut theirs), "after step {t}");
         }
     }
+}
+
+/// Frames below each other in one observation are the vector's stacks, at the ends of episodes and after a restore too.
+#[test]
+fn an_environment_of_stacks_shows_what_a_vector_stacks() {
+    let lengths = [2, 5, 9];
+    let stacked = || -> VecEnv {
+        let clock =
+            |&length| -> Box<dyn Env> { Box::new(StackEnv::new(Box::new(Clock { length, episode: 0, time: 0 }), 3)) };
+        VecEnv::new(lengths.iter().map(clock).collect(), streams(lengths.len()), Some(6))
+    };
+    let (mut envs, mut expected) = (stacked(), clocks(&lengths, Some(6)).with_frame_stack(3));
+    assert_eq!(envs.obs_space(), &ObsSpace::Pixels { shape: [3, 2] });
+    let scratch = &mut Vec::new();
+    for step in 0..20 {
+        assert_eq!(envs.obs(), expected.stacks(scratch), "step {step}");
+        envs.step(&[0; 3]);
+        expected.step(&[0; 3]);
+        for env_idx in (0..3).filter(|&env_idx| envs.transitions()[env_idx].done()) {
+            assert_eq!(envs.final_obs(env_idx), expected.final_stack(env_idx, scratch), "step {step}");
+        }
+        if step == 10 {
+            let saved = serde_json::from_str(&envs.save().to_string()).unwrap();
+            envs = stacked();
+            envs.restore(&saved).unwrap();
+        }
+    }
+    let message = envs.restore(&clocks(&lengths, Some(6)).save()).expect_err("no stacks").to_string();
+    assert!(message.contains("saved environment state"), "{message}");
 }
 
 #[test]

@@ -40,7 +40,10 @@ const IDLE_WIDTH: f32 = 1e30;
 pub struct Fitted {
     model: Box<dyn Model>,
     model_name: String,
+    /// What a single frame is.
     obs_space: ObsSpace,
+    /// Frames that the model takes at once.
+    n_frames: usize,
     device: tch::Device,
     /// Where the model's run lies.
     source: PathBuf,
@@ -174,9 +177,10 @@ impl Fitted {
     fn new(session: FitSession, source: PathBuf, facts: Facts, env: &str, settings: &Settings) -> Result<Self> {
         let obs_space = envs::make(env, settings)?.obs_space();
         let ([channels, rows, columns], name) = (session.data.shape.map(|size| size as usize), source.display());
+        let n_frames = session.config.frame_stack();
         let fits = match obs_space {
-            ObsSpace::Planes { shape } => shape == [rows, columns, channels],
-            ObsSpace::Pixels { shape } => shape == [rows, columns] && channels == 1,
+            ObsSpace::Planes { shape } => [shape[0], shape[1], n_frames * shape[2]] == [rows, columns, channels],
+            ObsSpace::Pixels { shape } => shape == [rows, columns] && channels == n_frames,
             _ => false,
         };
         ensure!(fits, "{name} was fitted to images of {channels}x{rows}x{columns}, and {env} observes {obs_space:?}");
@@ -191,7 +195,7 @@ impl Fitted {
         });
         let (mean, width) = (column(means), column(widths));
         let (model, model_name) = (session.model, session.config.model);
-        Ok(Self { model, model_name, obs_space, device, source, fit_s, facts, mean, width, directions })
+        Ok(Self { model, model_name, obs_space, n_frames, device, source, fit_s, facts, mean, width, directions })
     }
 
     /// Copies it into the run in `dir`.
@@ -211,9 +215,14 @@ impl Fitted {
         &self.model_name
     }
 
-    /// What a frame is.
+    /// What a single frame is.
     pub(super) fn obs_space(&self) -> &ObsSpace {
         &self.obs_space
+    }
+
+    /// Frames that the model takes at once.
+    pub fn n_frames(&self) -> usize {
+        self.n_frames
     }
 
     /// What is subtracted from each feature, and what it is divided by then, `[n_features]` each.
@@ -241,9 +250,9 @@ impl Fitted {
         self.fit_s
     }
 
-    /// Frames as the model takes them: `[n, channels, rows, columns]` in 0..=1.
+    /// Frames, `[n, n_frames, frame bytes]`, as the model takes them: `[n, channels, rows, columns]` in 0..=1.
     pub fn images(&self, frames: &[u8]) -> Tensor {
-        images(&self.obs_space, &Tensor::from_slice(frames).to_device(self.device))
+        images(&self.obs_space, self.n_frames, &Tensor::from_slice(frames).to_device(self.device))
     }
 
     fn codes(&self, frames: &[u8]) -> Tensor {
@@ -272,15 +281,18 @@ impl Fitted {
     }
 }
 
-/// Frames of `obs_space`, bytes in any shape, as models take them: `[n, channels, rows, columns]` in 0..=1.
-pub(super) fn images(obs_space: &ObsSpace, frames: &Tensor) -> Tensor {
+/// Frames of `obs_space`, bytes in any shape, as models take them that see `n_frames` at once, the oldest first:
+/// `[n, channels, rows, columns]` in 0..=1.
+pub(super) fn images(obs_space: &ObsSpace, n_frames: usize, frames: &Tensor) -> Tensor {
+    let n_frames = n_frames as i64;
     match *obs_space {
         ObsSpace::Planes { shape } => {
             let [rows, columns, channels] = shape.map(|size| size as i64);
-            frames.reshape([-1, rows, columns, channels]).permute([0, 3, 1, 2]).to_kind(Kind::Float).contiguous()
+            let frames = frames.reshape([-1, n_frames, rows, columns, channels]).permute([0, 1, 4, 2, 3]);
+            frames.reshape([-1, n_frames * channels, rows, columns]).to_kind(Kind::Float)
         }
         ObsSpace::Pixels { shape: [rows, columns] } => {
-            frames.reshape([-1, 1, rows as i64, columns as i64]).to_kind(Kind::Float) / 255.0
+            frames.reshape([-1, n_frames, rows as i64, columns as i64]).to_kind(Kind::Float) / 255.0
         }
         _ => unreachable!("encoders see planes or pixels"),
     }

@@ -18,6 +18,8 @@ use tch::{Kind, Tensor};
 pub struct EncoderTrunk {
     halves: Halves,
     obs_space: ObsSpace,
+    /// Frames that the encoder takes at once.
+    n_frames: usize,
     scales: [Tensor; 2],
     /// Weight of the reconstruction loss; nothing without one.
     recon_weight: Option<f64>,
@@ -63,8 +65,8 @@ impl EncoderTrunk {
                 None
             }
         };
-        let (obs_space, scales) = (fitted.obs_space().clone(), fitted.scales());
-        Ok(Self { halves, obs_space, scales, recon_weight })
+        let (obs_space, n_frames, scales) = (fitted.obs_space().clone(), fitted.n_frames(), fitted.scales());
+        Ok(Self { halves, obs_space, n_frames, scales, recon_weight })
     }
 
     /// Parameters of encoder and decoder in `params`.
@@ -93,7 +95,7 @@ impl Trunk for EncoderTrunk {
     fn features(&self, params: &Tensor, frames: &Tensor) -> Tensor {
         let [of_encoder, _] = self.parts(params);
         let [mean, width] = &self.scales;
-        (self.code(&of_encoder, &fitted::images(&self.obs_space, frames)) - mean) / width
+        (self.code(&of_encoder, &fitted::images(&self.obs_space, self.n_frames, frames)) - mean) / width
     }
 
     /// Mean over pixels of the reconstruction's cross-entropy, or of its squared error where pixels have Gaussian noise; with the
@@ -101,7 +103,7 @@ impl Trunk for EncoderTrunk {
     fn loss(&self, params: &Tensor, frames: &Tensor) -> Option<(Tensor, f64)> {
         let (weight, decoder) = (self.recon_weight?, self.halves.decoder.as_ref()?);
         let [of_encoder, of_decoder] = self.parts(params);
-        let images = fitted::images(&self.obs_space, frames);
+        let images = fitted::images(&self.obs_space, self.n_frames, frames);
         let output = decoder.forward_with(&of_decoder, &self.code(&of_encoder, &images));
         // A decoder that doubles sides may make an odd one too large.
         let size = images.size();

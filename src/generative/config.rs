@@ -7,6 +7,7 @@ use crate::config::{Device, check_keys, parse_assignments};
 use anyhow::{Context, Result, anyhow, ensure};
 use carom_envs::registry as envs;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// A whole fit, resolved and valid: what `config.toml` in its directory holds.
@@ -167,6 +168,11 @@ impl FitConfig {
     /// What it is fitted to.
     pub fn source(&self) -> Source {
         self.data.parse().expect("a resolved source can be read again")
+    }
+
+    /// Frames in an image: more than 1 where stacks of an environment's frames are fitted.
+    pub fn frame_stack(&self) -> usize {
+        self.env_settings.get("frame_stack").and_then(Value::as_u64).unwrap_or(1) as usize
     }
 
     fn check(&self) -> Result<()> {

@@ -25,7 +25,7 @@ fn frames() -> Vec<u8> {
 }
 
 fn data() -> Data {
-    let images = fitted::images(&SPACE, &Tensor::from_slice(&frames())).to_kind(Kind::Uint8);
+    let images = fitted::images(&SPACE, 1, &Tensor::from_slice(&frames())).to_kind(Kind::Uint8);
     let pixels = Vec::try_from(images.flatten(0, -1)).expect("bytes");
     let split = Split::new([2, 12, 9], pixels, vec![]);
     let (train, test) = (split.clone(), split);
@@ -49,7 +49,7 @@ fn trunk(model: &dyn Model, recon_weight: Option<f64>) -> EncoderTrunk {
     }
     let code = tch::no_grad(|| model.encode(&data().test.first(60)));
     let scales = [code.mean_dim(0, false, Kind::Float), code.std_dim(0, false, false) + 0.1];
-    EncoderTrunk { halves, obs_space: SPACE, scales, recon_weight }
+    EncoderTrunk { halves, obs_space: SPACE, n_frames: 1, scales, recon_weight }
 }
 
 fn assert_close(what: &str, ours: &Tensor, theirs: &Tensor) {
