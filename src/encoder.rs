@@ -59,11 +59,11 @@ pub enum EncoderMode {
     /// Replay stores frames. The gradient goes through the online network; the targets carry none, and the target network has a
     /// copy of the encoder as of the rest. Offset and width that bring a code to a comparable size stay those of the fit.
     Finetune,
-    /// As finetune, plus recon_weight times the reconstruction loss of the newest frame
+    /// As finetune, plus recon_weight times the reconstruction loss of the newest frame (of all that the encoder takes at once)
     ///
     /// Both losses reach the encoder; the decoder follows the reconstruction's alone. That is the mean over pixels of the
-    /// cross-entropy (of the squared error where pixels have Gaussian noise), under the weights of the fit if model.rarity gave
-    /// any, and without noise on the code: a vae's mean is decoded, with no KL divergence; an rbm's hidden probabilities are decoded by weights that begin as the encoder's transpose.
+    /// cross-entropy (of the squared error where pixels have Gaussian noise), under the weights of the fit if model.rarity or
+    /// model.motion gave any, and without noise on the code: a vae's mean is decoded, with no KL divergence; an rbm's hidden probabilities are decoded by weights that begin as the encoder's transpose.
     Joint,
 }
 

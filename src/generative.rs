@@ -16,9 +16,9 @@ pub mod model;
 pub mod net;
 mod pca;
 mod random;
-pub mod rarity;
 mod rbm;
 pub mod registry;
 pub mod vae;
+pub mod weights;
 
 pub use model::{Effort, FitError, Measures, Model};

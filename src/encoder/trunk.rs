@@ -99,7 +99,7 @@ impl Trunk for EncoderTrunk {
     }
 
     /// Mean over pixels of the reconstruction's cross-entropy, or of its squared error where pixels have Gaussian noise; with the
-    /// weights of what is rare, where the model was fitted with them.
+    /// weights of what is rare or moves, where the model was fitted with them.
     fn loss(&self, params: &Tensor, frames: &Tensor) -> Option<(Tensor, f64)> {
         let (weight, decoder) = (self.recon_weight?, self.halves.decoder.as_ref()?);
         let [of_encoder, of_decoder] = self.parts(params);
@@ -109,8 +109,8 @@ impl Trunk for EncoderTrunk {
         let size = images.size();
         let output = output.narrow(2, 0, size[2]).narrow(3, 0, size[3]);
         let loss = if self.halves.has_logits { bce(&output, &images) } else { (output - &images).square() };
-        let loss = match &self.halves.rarity {
-            Some(rarity) => loss * rarity.weights(&images),
+        let loss = match &self.halves.weights {
+            Some(weights) => loss * weights.weights(&images),
             None => loss,
         };
         Some((loss.mean(Kind::Float), weight))

@@ -3,15 +3,17 @@
 //! `ae` is dense, 784 → 32 → 784 on MNIST: a code of 32 compresses 784 numbers by 24.5. `cnn-ae` has 3×3 convolutions of 16, 8
 //! and 8 filters with 2×2 maxima between them, down to 4×4×8, and the mirror of that with upsampling; with its 128 numbers it
 //! reconstructs digits better. Loss: binary cross-entropy of the reconstruction, which is lowest where the reconstruction is
-//! the image, but is then not 0 unless the image is black and white ([`pixels::entropy_floor`]).
+//! the image, but is then not 0 unless the image is black and white ([`pixels::entropy_floor`]). It is the mean over pixels: their
+//! sum, as in a vae's ELBO, which has the KL divergence beside it, would be the same under Adam, whose steps do not depend on the
+//! scale of the loss (Kingma & Ba 2015, section 2.1) but for its epsilon; `sparsity` would weigh the less.
 
 use super::config::Schedule;
 use super::images::Data;
 use super::measures::{pca, pixels};
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{self, Activation, Layer, Network, bce_with_gradient};
-use super::rarity::Rarity;
 use super::registry::{ModelConfig, ModelTask, Recipe};
+use super::weights::PixelWeights;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
@@ -33,13 +35,24 @@ pub struct AeConfig {
     pub noise: f64,
     /// Weight of the code's mean absolute value in the loss: a sparse code; 0 for none.
     pub sparsity: f64,
-    /// How much more than others pixels count that differ from their mean by a standard deviation: see [`Rarity`]; 0 for all alike.
+    /// How much more than others pixels count that differ from their mean by a standard deviation: see [`PixelWeights`]; 0 for all alike.
     pub rarity: f64,
+    /// How much more than others pixels count that changed from black to white since the frame before: see [`PixelWeights`]; 0 for
+    /// none. Images must be of two frames at least (`env.frame_stack`).
+    pub motion: f64,
 }
 
 impl Default for AeConfig {
     fn default() -> Self {
-        Self { latent_dim: 32, hidden: vec![], activation: Activation::Relu, noise: 0.0, sparsity: 0.0, rarity: 0.0 }
+        Self {
+            latent_dim: 32,
+            hidden: vec![],
+            activation: Activation::Relu,
+            noise: 0.0,
+            sparsity: 0.0,
+            rarity: 0.0,
+            motion: 0.0,
+        }
     }
 }
 
@@ -56,6 +69,7 @@ impl ModelConfig for AeConfig {
         ensure!(self.noise >= 0.0, "model.noise is {}: expected a number, 0 or above", self.noise);
         ensure!(self.sparsity >= 0.0, "model.sparsity is {}: expected a number, 0 or above", self.sparsity);
         ensure!(self.rarity >= 0.0, "model.rarity is {}: expected a number, 0 or above", self.rarity);
+        ensure!(self.motion >= 0.0, "model.motion is {}: expected a number, 0 or above", self.motion);
         Ok(())
     }
 }
@@ -73,13 +87,16 @@ pub struct CnnAeConfig {
     pub noise: f64,
     /// Weight of the code's mean absolute value in the loss; 0 for none.
     pub sparsity: f64,
-    /// How much more than others pixels count that differ from their mean by a standard deviation: see [`Rarity`]; 0 for all alike.
+    /// How much more than others pixels count that differ from their mean by a standard deviation: see [`PixelWeights`]; 0 for all alike.
     pub rarity: f64,
+    /// How much more than others pixels count that changed from black to white since the frame before: see [`PixelWeights`]; 0 for
+    /// none. Images must be of two frames at least (`env.frame_stack`).
+    pub motion: f64,
 }
 
 impl Default for CnnAeConfig {
     fn default() -> Self {
-        Self { filters: 8, halvings: 3, bottleneck: 0, noise: 0.0, sparsity: 0.0, rarity: 0.0 }
+        Self { filters: 8, halvings: 3, bottleneck: 0, noise: 0.0, sparsity: 0.0, rarity: 0.0, motion: 0.0 }
     }
 }
 
@@ -95,6 +112,7 @@ impl ModelConfig for CnnAeConfig {
         ensure!(self.noise >= 0.0, "model.noise is {}: expected a number, 0 or above", self.noise);
         ensure!(self.sparsity >= 0.0, "model.sparsity is {}: expected a number, 0 or above", self.sparsity);
         ensure!(self.rarity >= 0.0, "model.rarity is {}: expected a number, 0 or above", self.rarity);
+        ensure!(self.motion >= 0.0, "model.motion is {}: expected a number, 0 or above", self.motion);
         Ok(())
     }
 }
@@ -108,7 +126,7 @@ pub struct Autoencoder {
     decoder: Network,
     noise: f64,
     sparsity: f64,
-    rarity: Option<Rarity>,
+    weights: Option<PixelWeights>,
     means: Means,
 }
 
@@ -135,7 +153,8 @@ impl Autoencoder {
         }
         decoder.pop();
         decoder.push(Layer::Reshape(task.data.shape.to_vec()));
-        Ok(Self::new([encoder, decoder], [config.noise, config.sparsity, config.rarity], task, rng))
+        let weights = PixelWeights::of(config.rarity, config.motion, task.data)?;
+        Ok(Self::new([encoder, decoder], [config.noise, config.sparsity], weights, task, rng))
     }
 
     /// Layers of 3×3 convolutions.
@@ -174,16 +193,21 @@ impl Autoencoder {
             decoder.extend([Layer::conv3(filters, outputs), act(), Layer::Upsample(halved(left))]);
         }
         decoder.push(Layer::conv3(WIDE, channels));
-        Ok(Self::new([encoder, decoder], [config.noise, config.sparsity, config.rarity], task, rng))
+        let weights = PixelWeights::of(config.rarity, config.motion, task.data)?;
+        Ok(Self::new([encoder, decoder], [config.noise, config.sparsity], weights, task, rng))
     }
 
-    fn new(layers: [Vec<Layer>; 2], penalties: [f64; 3], task: &ModelTask, rng: &mut Pcg32) -> Self {
+    fn new(
+        layers: [Vec<Layer>; 2],
+        [noise, sparsity]: [f64; 2],
+        weights: Option<PixelWeights>,
+        task: &ModelTask,
+        rng: &mut Pcg32,
+    ) -> Self {
         let [encoder, decoder] =
             layers.map(|layers| Network::new(layers, OptimConfig::of(Rule::Adam), task.device, rng));
-        let [noise, sparsity, rarity] = penalties;
-        let rarity = Rarity::of(rarity, &task.data.train);
         let means = Means::new(&["fit/loss", "fit/bce"]);
-        Self { encoder, decoder, noise, sparsity, rarity, means }
+        Self { encoder, decoder, noise, sparsity, weights, means }
     }
 }
 
@@ -196,10 +220,10 @@ impl Model for Autoencoder {
         let code = self.encoder.pass(&seen);
         let logits = self.decoder.pass(&code);
         let (bce, mut d_logits) = bce_with_gradient(&logits, &batch.x, 1.0 / logits.numel() as f64);
-        let weighted = match &self.rarity {
+        let weighted = match &self.weights {
             None => bce,
-            Some(rarity) => tch::no_grad(|| {
-                let weights = rarity.weights(&batch.x);
+            Some(weights) => tch::no_grad(|| {
+                let weights = weights.weights(&batch.x);
                 d_logits *= &weights;
                 (net::bce(&logits, &batch.x) * weights).mean(Kind::Double).double_value(&[])
             }),
@@ -255,8 +279,8 @@ impl Model for Autoencoder {
 
     fn halves(&self) -> Option<Halves> {
         let [encoder, decoder] = [&self.encoder, &self.decoder].map(|network| network.twin(network.params()));
-        let rarity = self.rarity.as_ref().map(Rarity::share);
-        Some(Halves { encoder, decoder: Some(decoder), has_logits: true, rarity })
+        let weights = self.weights.as_ref().map(PixelWeights::share);
+        Some(Halves { encoder, decoder: Some(decoder), has_logits: true, weights })
     }
 
     fn sample(&self, _n: usize) -> Option<Tensor> {
@@ -272,16 +296,16 @@ impl Model for Autoencoder {
             .value("means", &self.means.save())
             .nest("encoder", self.encoder.save())
             .nest("decoder", self.decoder.save());
-        match &self.rarity {
-            Some(rarity) => snapshot.nest("rarity", rarity.save()),
+        match &self.weights {
+            Some(weights) => snapshot.nest("rarity", weights.save()),
             None => snapshot,
         }
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.means.load(from.value("means")?);
-        if let Some(rarity) = &mut self.rarity {
-            rarity.load(&from.nested("rarity")?)?;
+        if let Some(weights) = &mut self.weights {
+            weights.load(&from.nested("rarity")?)?;
         }
         self.encoder.load(&from.nested("encoder")?)?;
         self.decoder.load(&from.nested("decoder")?)

@@ -11,6 +11,8 @@ pub struct Data {
     pub name: String,
     /// `[channels, rows, columns]`
     pub shape: [i64; 3],
+    /// Frames in an image, one after the other along its channels: 1 unless stacks of an environment's frames are fitted.
+    pub n_frames: i64,
     /// Number of classes; 0 without labels.
     pub n_classes: i64,
     /// What is fitted.
@@ -40,7 +42,7 @@ impl Data {
             Images { pixels, labels, max: f64::from(dataset.max) }
         };
         let (train, test) = (images(&dataset.train), images(&dataset.test));
-        Self { name: dataset.name.clone(), shape, n_classes: dataset.n_classes as i64, train, test }
+        Self { name: dataset.name.clone(), shape, n_frames: 1, n_classes: dataset.n_classes as i64, train, test }
     }
 
     /// Where it lives.
@@ -50,8 +52,8 @@ impl Data {
 
     /// The same data once more, without copying a pixel.
     pub fn share(&self) -> Self {
-        let Self { shape, n_classes, .. } = *self;
-        Self { name: self.name.clone(), shape, n_classes, train: self.train.share(), test: self.test.share() }
+        let Self { shape, n_frames, n_classes, .. } = *self;
+        Self { name: self.name.clone(), shape, n_frames, n_classes, train: self.train.share(), test: self.test.share() }
     }
 
     /// Numbers in one image.

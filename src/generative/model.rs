@@ -2,7 +2,7 @@
 
 use super::images::Data;
 use super::net::Network;
-use super::rarity::Rarity;
+use super::weights::PixelWeights;
 use anyhow::Result;
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use serde_json::{Map, Value};
@@ -89,7 +89,7 @@ pub struct Halves {
     /// Whether the decoder gives logits of pixels in 0..=1, else the pixels themselves.
     pub has_logits: bool,
     /// Weights of pixels in the reconstruction loss, where they are not all 1.
-    pub rarity: Option<Rarity>,
+    pub weights: Option<PixelWeights>,
 }
 
 /// A model of images that is fitted batch by batch.

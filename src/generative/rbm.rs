@@ -434,7 +434,7 @@ impl Model for Rbm {
             encoder: Network::with_params(encoder, &up),
             decoder: Some(Network::with_params(decoder, &down)),
             has_logits: *visible == Visible::Bernoulli,
-            rarity: None,
+            weights: None,
         })
     }
 

@@ -14,8 +14,8 @@ mod tests;
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, bce_with_gradient};
-use super::rarity::Rarity;
 use super::registry::{ModelConfig, ModelTask, Recipe};
+use super::weights::PixelWeights;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
@@ -48,7 +48,7 @@ pub struct VaeConfig {
     /// `sum` over the code's dimensions, or `mean`, which is no bound but the same as a `beta` of 1 / `latent_dim`.
     pub kl: KlReduction,
     /// How much more than others pixels count in what is fitted that differ from their mean by a standard deviation: see
-    /// [`Rarity`]; 0 for all alike. What is measured has no weights.
+    /// [`PixelWeights`]; 0 for all alike. What is measured has no weights.
     pub rarity: f64,
     /// Samples of the importance-weighted bound that is fitted; 1 for the ELBO.
     pub k: i64,
@@ -199,7 +199,7 @@ pub struct Vae {
     /// `[channels, rows, columns]`
     shape: [i64; 3],
     device: Device,
-    rarity: Option<Rarity>,
+    rarity: Option<PixelWeights>,
     means: Means,
 }
 
@@ -210,7 +210,7 @@ impl Vae {
         let [encoder, decoder] =
             layers(&config, shape).map(|layers| Network::new(layers, OptimConfig::of(Rule::Adam), device, rng));
         let means = Means::new(&["fit/loss", "fit/recon", "fit/kl"]);
-        let rarity = Rarity::of(config.rarity, &task.data.train);
+        let rarity = PixelWeights::of(config.rarity, 0.0, task.data).expect("no motion is asked for");
         Self { encoder, decoder, config, shape, device, rarity, means }
     }
 
@@ -426,8 +426,8 @@ impl Model for Vae {
     fn halves(&self) -> Option<Halves> {
         let [encoder, decoder] = [&self.encoder, &self.decoder].map(|network| network.twin(network.params()));
         let has_logits = self.config.likelihood == Likelihood::Bernoulli;
-        let rarity = self.rarity.as_ref().map(Rarity::share);
-        Some(Halves { encoder, decoder: Some(decoder), has_logits, rarity })
+        let weights = self.rarity.as_ref().map(PixelWeights::share);
+        Some(Halves { encoder, decoder: Some(decoder), has_logits, weights })
     }
 
     fn sample(&self, n: usize) -> Option<Tensor> {

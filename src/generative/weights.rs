@@ -1,0 +1,133 @@
+//! Weights that make what is rarely there, or moves, count: the ball is 0.03 % of a frame's pixels, and a mean over pixels forgets
+//! it.
+
+use super::images::Data;
+use anyhow::{Result, ensure};
+use carom_agents::optim::{read_tensor, to_vec};
+use carom_agents::{Loaded, Snapshot, SnapshotError};
+use tch::{Kind, Tensor};
+
+/// Training images that mean and deviation are taken over, at most.
+const IMAGES: usize = 5_000;
+/// Images summed at a time.
+const CHUNK: usize = 500;
+/// A pixel's least deviation: 5 of 255 gray levels. What changes once in a thousand images is not worth a thousand others.
+const LEAST_DEVIATION: f64 = 0.02;
+
+/// Weights of pixels in a loss: 1 + rarity |x − mean| / deviation + motion |x − before|. Mean and deviation are that pixel's over
+/// the training images; before is the same pixel one frame earlier, and for the oldest frame of an image one later.
+#[derive(Debug)]
+pub struct PixelWeights {
+    rarity: f64,
+    motion: f64,
+    /// Channels of a frame.
+    frame_channels: i64,
+    /// `[1, channels, rows, columns]`
+    mean: Tensor,
+    deviation: Tensor,
+}
+
+impl PixelWeights {
+    /// With these factors for `data`; nothing where both are 0, and all pixels weigh 1.
+    ///
+    /// # Errors
+    /// When images are of one frame, in which nothing moves.
+    pub fn of(rarity: f64, motion: f64, data: &Data) -> Result<Option<Self>> {
+        ensure!(
+            motion == 0.0 || data.n_frames > 1,
+            "model.motion is {motion}, and an image of {} is a single frame, in which nothing moves: fit an environment's \
+             frames with --set env.frame_stack=2, or leave model.motion at 0",
+            data.name
+        );
+        if rarity == 0.0 && motion == 0.0 {
+            return Ok(None);
+        }
+        let n = data.train.len().min(IMAGES);
+        let chunks = || data.train.chunks(CHUNK).take(n.div_ceil(CHUNK));
+        let seen: i64 = chunks().map(|x| x.size()[0]).sum();
+        let mean_of = |value: fn(&Tensor) -> Tensor| {
+            let sums = chunks().map(|x| value(&x).sum_dim_intlist(0, true, Kind::Double));
+            sums.reduce(|a, b| a + b).expect("at least one image") / seen as f64
+        };
+        let mean = mean_of(Tensor::shallow_clone);
+        let variance = mean_of(Tensor::square) - mean.square();
+        let deviation = variance.clamp_min(LEAST_DEVIATION * LEAST_DEVIATION).sqrt();
+        let [mean, deviation] = [mean, deviation].map(|tensor| tensor.to_kind(Kind::Float));
+        Ok(Some(Self { rarity, motion, frame_channels: data.shape[0] / data.n_frames, mean, deviation }))
+    }
+
+    /// The weights of images `[B, channels, rows, columns]`, of the same shape.
+    pub fn weights(&self, x: &Tensor) -> Tensor {
+        let weights = (x - &self.mean).abs() / &self.deviation * self.rarity + 1.0;
+        if self.motion == 0.0 {
+            return weights;
+        }
+        let (of_frame, of_others) = (self.frame_channels, x.size()[1] - self.frame_channels);
+        let moved = (x.narrow(1, of_frame, of_others) - x.narrow(1, 0, of_others)).abs();
+        weights + Tensor::cat(&[&moved.narrow(1, 0, of_frame), &moved], 1) * self.motion
+    }
+
+    /// The same weights once more.
+    pub fn share(&self) -> Self {
+        let [mean, deviation] = [&self.mean, &self.deviation].map(Tensor::shallow_clone);
+        Self { mean, deviation, ..*self }
+    }
+
+    /// What [`PixelWeights::load`] needs.
+    pub fn save(&self) -> Snapshot<'_> {
+        Snapshot::default().owned_array("mean", &to_vec(&self.mean)).owned_array("deviation", &to_vec(&self.deviation))
+    }
+
+    /// Takes up what [`PixelWeights::save`] gave.
+    ///
+    /// # Errors
+    /// When it is of images of another size.
+    pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        read_tensor(from, "mean", &mut self.mean)?;
+        read_tensor(from, "deviation", &mut self.deviation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generative::data::{Dataset, Split};
+    use crate::generative::images::Data;
+
+    /// Four images of 3 pixels: one that never changes, one lit half the time, one lit once.
+    fn data() -> Data {
+        let pixels = vec![1, 1, 0, 1, 0, 0, 1, 1, 0, 1, 0, 1];
+        let split = Split::new([1, 1, 3], pixels, vec![]);
+        let (train, test) = (split.clone(), split);
+        let dataset = Dataset { name: "lamps".into(), shape: [1, 1, 3], max: 1, n_classes: 0, train, test };
+        Data::new(&dataset, tch::Device::Cpu)
+    }
+
+    #[test]
+    fn what_is_rare_weighs_more() {
+        assert!(PixelWeights::of(0.0, 0.0, &data()).expect("no motion").is_none());
+        let rare = PixelWeights::of(2.0, 0.0, &data()).expect("no motion").expect("weights");
+        let weights = rare.weights(&Tensor::from_slice(&[1.0_f32, 1.0, 1.0]).view([1, 1, 1, 3]));
+        // Means 1, 1/2, 1/4; deviations 0.02 at least, 1/2, √3/4: |x − mean| / deviation is 0, 1 and √3.
+        let expected = [1.0, 3.0, 1.0 + 2.0 * 3.0_f64.sqrt()];
+        for (i, expected) in expected.into_iter().enumerate() {
+            let weight = weights.double_value(&[0, 0, 0, i as i64]);
+            assert!((weight - expected).abs() < 1e-5, "{weight} instead of {expected}");
+        }
+    }
+
+    #[test]
+    fn what_moves_weighs_more() {
+        let message = PixelWeights::of(0.0, 3.0, &data()).expect_err("one frame").to_string();
+        assert!(message.contains("model.motion is 3") && message.contains("lamps is a single frame"), "{message}");
+        // Three frames of two channels with one pixel each.
+        let split = Split::new([6, 1, 1], vec![0; 12], vec![]);
+        let (train, test) = (split.clone(), split);
+        let dataset = Dataset { name: "frames".into(), shape: [6, 1, 1], max: 1, n_classes: 0, train, test };
+        let data = Data { n_frames: 3, ..Data::new(&dataset, tch::Device::Cpu) };
+        let moving = PixelWeights::of(0.0, 2.0, &data).expect("three frames").expect("weights");
+        let weights = moving.weights(&Tensor::from_slice(&[0.0_f32, 0.5, 1.0, 0.5, 0.0, 0.25]).view([1, 6, 1, 1]));
+        let weights: Vec<f32> = Vec::try_from(weights.flatten(0, -1)).expect("floats");
+        assert_eq!(weights, [3.0, 1.0, 3.0, 1.0, 3.0, 1.5]);
+    }
+}
