@@ -134,10 +134,9 @@ pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> 
     let ended = train(session, run);
     let outcome = run.log_end(session.progress.step, ended)?;
     draw(session, run.dir());
-    let (step, dir) = (count(session.progress.step), run.dir().display().to_string());
     if outcome == Outcome::Interrupted {
-        eprintln!("stopped at step {step}; go on with: carom resume {dir}");
-        return Ok(outcome);
+        let step = count(session.progress.step);
+        eprintln!("stopped at step {step}; go on with: carom resume {}", run.dir().display());
     }
     Ok(outcome)
 }

@@ -9,6 +9,8 @@ mod dense;
 mod kernels;
 mod loss;
 mod planes;
+#[cfg(test)]
+mod tests;
 
 pub use loss::bce_with_gradient;
 
@@ -396,130 +398,4 @@ pub fn bce(logits: &Tensor, target: &Tensor) -> Tensor {
 /// Mean over the batch of the sum over everything else: a loss in nats per image.
 pub fn per_image(loss: &Tensor) -> Tensor {
     loss.sum(Kind::Float) / loss.size()[0] as f64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::generative::model::seeded;
-    use rand::SeedableRng;
-
-    fn network(layers: &[Layer]) -> Network {
-        Network::new(layers.to_vec(), OptimConfig::of(Rule::Adam), Device::Cpu, &mut Pcg32::seed_from_u64(1))
-    }
-
-    fn assert_close(what: &str, ours: &Tensor, theirs: &Tensor) {
-        assert_eq!(ours.size(), theirs.size(), "shapes of {what}");
-        let largest = theirs.abs().max().double_value(&[]).max(1.0);
-        let difference = (ours - theirs).abs().max().double_value(&[]);
-        assert!(difference <= 1e-5 * largest, "{what}: {difference} apart, of up to {largest}");
-    }
-
-    /// Networks that have passes by hand, with the shape of an input.
-    fn cases() -> Vec<(Vec<Layer>, Vec<i64>)> {
-        let relu = || Layer::Act(Activation::Relu);
-        let encoder = vec![
-            Layer::conv3(2, 16),
-            relu(),
-            Layer::MaxPool,
-            Layer::conv3(16, 5),
-            relu(),
-            Layer::MaxPool,
-            Layer::Reshape(vec![5 * 4 * 3]),
-        ];
-        let decoder = vec![
-            Layer::Reshape(vec![3, 4, 5]),
-            Layer::conv3(3, 9),
-            relu(),
-            Layer::Upsample([7, 10]),
-            Layer::conv3(9, 8),
-            Layer::Upsample([14, 19]),
-            Layer::conv3(8, 1),
-        ];
-        let plain = vec![Layer::conv3(1, 6), relu(), Layer::Upsample([6, 4])];
-        let dense = |inputs, outputs| Layer::Dense { inputs, outputs };
-        let flat = vec![Layer::Reshape(vec![12]), dense(12, 7), relu(), dense(7, 6), Layer::Reshape(vec![2, 3])];
-        vec![
-            (encoder, vec![35, 2, 13, 12]),
-            (decoder, vec![20, 60]),
-            (plain, vec![3, 1, 3, 2]),
-            (vec![Layer::conv3(3, 4), relu(), Layer::conv3(4, 4)], vec![17, 3, 8, 16]),
-            (flat, vec![5, 1, 4, 3]),
-            (vec![dense(3, 4), relu()], vec![9, 3]),
-        ]
-    }
-
-    #[test]
-    fn passes_by_hand_agree_with_autograd() {
-        let _torch = seeded(0);
-        for (layers, shape) in cases() {
-            let mut network = network(&layers);
-            assert!(network.convolutions.is_some() || dense::knows(&layers), "{layers:?} have passes by hand");
-            tch::manual_seed(2);
-            // Biases off 0, so that none can be forgotten.
-            tch::no_grad(|| network.params += network.params.randn_like() * 0.1);
-            let x = Tensor::randn(&shape[..], (Kind::Float, Device::Cpu));
-            let leaf = x.copy().set_requires_grad(true);
-            let expected = network.forward(&leaf);
-            let d_output = expected.randn_like();
-            (&expected * &d_output).sum(Kind::Float).backward();
-            let d_params = network.params.grad().copy();
-            for n_threads in [1, 3] {
-                tch::set_num_threads(n_threads);
-                assert_close("output", &tch::no_grad(|| network.forward(&x)), &expected);
-                assert_close("kept output", &network.pass(&leaf), &expected);
-                let d_input = network.back(&d_output).expect("the input requires a gradient");
-                assert_close("gradient of the parameters", &network.grads.take().expect("a gradient"), &d_params);
-                assert_close("gradient of the input", &d_input, &leaf.grad());
-            }
-            tch::set_num_threads(1);
-        }
-    }
-
-    #[test]
-    fn other_layers_are_autograds() {
-        let _torch = seeded(0);
-        let tanh = Layer::Act(Activation::Tanh);
-        let dense = Layer::Dense { inputs: 4, outputs: 4 };
-        // Maxima of what may be negative are not among the passes by hand.
-        for layers in
-            [vec![dense, tanh.clone()], vec![Layer::conv3(1, 1), Layer::MaxPool], vec![Layer::conv3(1, 1), tanh]]
-        {
-            assert!(network(&layers).convolutions.is_none() && !dense::knows(&layers), "{layers:?}");
-        }
-    }
-
-    #[test]
-    fn going_back_over_autograds_pass_gives_its_gradients() {
-        let _torch = seeded(0);
-        let layers = [Layer::Dense { inputs: 3, outputs: 4 }, Layer::Act(Activation::Tanh)];
-        let (mut there, mut back) = (network(&layers), network(&layers));
-        let x = Tensor::from_slice(&[0.1_f32, -0.4, 0.9]).view([1, 3]).set_requires_grad(true);
-        there.forward(&x).square().sum(Kind::Float).backward();
-        let output = back.pass(&x);
-        let d_input = back.back(&(&output * 2.0)).expect("the input requires a gradient");
-        assert_close("gradient of the parameters", &back.params.grad(), &there.params.grad());
-        assert_close("gradient of the input", &d_input, &x.grad());
-        for network in [&mut there, &mut back] {
-            network.step(0.01);
-        }
-        assert_close("parameters", &back.params, &there.params);
-    }
-
-    #[test]
-    fn threads_do_not_change_a_bit() {
-        let _torch = seeded(0);
-        let (layers, shape) = cases().swap_remove(0);
-        let mut network = network(&layers);
-        let x = Tensor::ones(&shape[..], (Kind::Float, Device::Cpu)).cumsum(3, Kind::Float).sin();
-        let mut bits = vec![];
-        for n_threads in [1, 2, 5] {
-            tch::set_num_threads(n_threads);
-            let output = network.pass(&x);
-            assert!(network.back(&output).is_none(), "x requires no gradient");
-            bits.push((to_vec(&output), to_vec(&network.grads.take().expect("a gradient"))));
-        }
-        tch::set_num_threads(1);
-        assert!(bits.windows(2).all(|pair| pair[0] == pair[1]));
-    }
 }
