@@ -81,9 +81,9 @@ impl Facts {
 /// # Errors
 /// When the model cannot be fitted, was interrupted, or is of other frames than the environment's.
 pub fn prepare(config: &RunConfig) -> Result<Fitted> {
-    let source = match super::is_model(&config.encoder) {
+    let (source, fresh) = match super::is_model(&config.encoder) {
         true => find_or_fit(&fit_config(config)?)?,
-        false => PathBuf::from(&config.encoder),
+        false => (PathBuf::from(&config.encoder), None),
     };
     let fit_config = match run::config(&source)? {
         Config::Fit(fit_config) => fit_config,
@@ -92,7 +92,10 @@ pub fn prepare(config: &RunConfig) -> Result<Fitted> {
     if source.join(FACTS).exists() {
         return Fitted::known(source, fit_config, config);
     }
-    let (session, _) = fit::open(&source, fit_config)?;
+    let session = match fresh {
+        Some(session) => session,
+        None => fit::open(&source, fit_config)?.0,
+    };
     let codes = tch::no_grad(|| session.model.encode(&session.data.train.first(SCALE_FRAMES))).to_kind(Kind::Double);
     let (mean, std) = (codes.mean_dim(0, false, Kind::Double), codes.std_dim(0, false, false));
     let least = (std.max().double_value(&[]) * LEAST_WIDTH).max(f64::MIN_POSITIVE);
@@ -124,21 +127,21 @@ fn fit_config(config: &RunConfig) -> Result<FitConfig> {
     FitConfig::resolve(&[named, recipes::of(&config.encoder, &obs_space)?])
 }
 
-/// The run of `config` in the cache, fitted to its end.
-fn find_or_fit(config: &FitConfig) -> Result<PathBuf> {
+/// The run of `config` in the cache, fitted to its end; and the session that it was fitted in, if that was now.
+fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
     let text = config.to_toml();
     let hash = Sha256::digest(format!("carom {}\n{text}", env!("CARGO_PKG_VERSION")));
     let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let dir = published::cache()?.join("encoders").join(format!("{}-{hash}", config.slug()));
     if dir.join(FACTS).exists() {
         eprintln!("encoder {}: {}", config.model, dir.display());
-        return Ok(dir);
+        return Ok((dir, None));
     }
     let is_begun = dir.exists() && checkpoint::newest::<fit::FitProgress>(&dir).is_ok();
     let (mut session, mut run) = if is_begun {
         let (session, saved) = fit::open(&dir, config.clone())?;
         if session.progress.step == session.total_steps() {
-            return Ok(dir);
+            return Ok((dir, Some(session)));
         }
         (session, Run::reopen(&dir, &saved)?)
     } else {
@@ -152,7 +155,7 @@ fn find_or_fit(config: &FitConfig) -> Result<PathBuf> {
             bail!(Interrupted(format!("stopped while encoder {} was fitted; the same command goes on", config.model)))
         }
     }
-    Ok(dir)
+    Ok((dir, Some(session)))
 }
 
 impl Fitted {

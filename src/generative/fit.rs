@@ -62,16 +62,15 @@ impl FitSession {
         Ok(Self { n_env_steps, ..Self::on(config, data)? })
     }
 
-    /// As [`FitSession::new`], to data that are here already.
+    /// As [`FitSession::new`], to data that are here already, on their device.
     ///
     /// # Errors
-    /// As there.
+    /// When the model cannot be fitted to them.
     pub fn on(config: FitConfig, data: Data) -> Result<Self> {
-        let device = device::open(config.device)?;
         tch::set_num_threads(config.threads as i32);
         ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.data);
         let total_steps = total_steps(&config, &data);
-        let task = ModelTask { data: &data, total_steps, device };
+        let task = ModelTask { data: &data, total_steps, device: data.device() };
         let mut rng = Seeds::new(config.seed).stream("init");
         tch::manual_seed(rng.next_u32().into());
         let model = registry::make(&config.model, &config.model_settings, &task, &mut rng)?;

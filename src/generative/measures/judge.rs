@@ -9,6 +9,7 @@ use crate::generative::data::{Source, published};
 use crate::generative::fit::{FitSession, fit};
 use crate::generative::images::Data;
 use crate::generative::{Effort, Measures};
+use crate::interrupt::Interrupted;
 use crate::run::{self, Config, Run};
 use crate::train::Outcome;
 use anyhow::{Context, Result, bail};
@@ -36,11 +37,12 @@ impl Judge {
             "stacked-mnist" => ("mnist", 10),
             name => (name, data.n_classes),
         };
-        let (dir, shape) = match run {
-            "auto" => (cached(name, data)?, data.shape),
-            run => (PathBuf::from(run), data.shape),
+        let dir = match run {
+            "auto" => cached(name, data)?,
+            run => PathBuf::from(run),
         };
-        let classifier = Classifier::open(&dir, [1, shape[1], shape[2]], n_classes, device)?;
+        let [_, rows, columns] = data.shape;
+        let classifier = Classifier::open(&dir, [1, rows, columns], n_classes, device)?;
         let sha256 = classifier.sha256();
         Ok(Self { classifier, sha256 })
     }
@@ -163,7 +165,7 @@ fn make(dir: &Path, config: FitConfig, data: Option<Data>) -> Result<()> {
     if !matches!(outcome, Ok(Outcome::Finished)) {
         fs_err::remove_dir_all(&aside)?;
         outcome?;
-        bail!("interrupted");
+        bail!(Interrupted("stopped while the classifier was fitted; the same command begins it anew".to_owned()));
     }
     if dir.exists() {
         fs_err::remove_dir_all(dir)?;
