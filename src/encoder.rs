@@ -63,7 +63,9 @@ pub enum EncoderMode {
     ///
     /// Both losses reach the encoder; the decoder follows the reconstruction's alone. That is the mean over pixels of the
     /// cross-entropy (of the squared error where pixels have Gaussian noise), under the weights of the fit if model.rarity or
-    /// model.motion gave any, and without noise on the code: a vae's mean is decoded, with no KL divergence; an rbm's hidden probabilities are decoded by weights that begin as the encoder's transpose.
+    /// model.motion gave any, plus model.difference times the loss of frames' differences if it was fitted with that, and without
+    /// noise on the code: a vae's mean is decoded, with no KL divergence; an rbm's hidden probabilities are decoded by weights that
+    /// begin as the encoder's transpose.
     Joint,
 }
 

@@ -7,6 +7,7 @@ mod autoencoder;
 pub mod classifier;
 pub mod config;
 pub mod data;
+pub mod difference;
 pub mod fit;
 pub mod gallery;
 pub mod gan;

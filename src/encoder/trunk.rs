@@ -99,7 +99,8 @@ impl Trunk for EncoderTrunk {
     }
 
     /// Mean over pixels of the reconstruction's cross-entropy, or of its squared error where pixels have Gaussian noise; with the
-    /// weights of what is rare or moves, where the model was fitted with them.
+    /// weights of what is rare or moves, and the loss of frames' differences, where the model was fitted with them: a decoder that
+    /// was fitted to tell what moves is not let go of it.
     fn loss(&self, params: &Tensor, frames: &Tensor) -> Option<(Tensor, f64)> {
         let (weight, decoder) = (self.recon_weight?, self.halves.decoder.as_ref()?);
         let [of_encoder, of_decoder] = self.parts(params);
@@ -108,12 +109,16 @@ impl Trunk for EncoderTrunk {
         // A decoder that doubles sides may make an odd one too large.
         let size = images.size();
         let output = output.narrow(2, 0, size[2]).narrow(3, 0, size[3]);
-        let loss = if self.halves.has_logits { bce(&output, &images) } else { (output - &images).square() };
+        let loss = if self.halves.has_logits { bce(&output, &images) } else { (&output - &images).square() };
         let loss = match &self.halves.weights {
             Some(weights) => loss * weights.weights(&images),
             None => loss,
         };
-        Some((loss.mean(Kind::Float), weight))
+        let loss = match &self.halves.difference {
+            Some(difference) => loss.mean(Kind::Float) + difference.loss(&output, &images),
+            None => loss.mean(Kind::Float),
+        };
+        Some((loss, weight))
     }
 }
 

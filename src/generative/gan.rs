@@ -291,7 +291,7 @@ impl Model for Gan {
             Some([spectral, _]) => body.twin(&spectral.normalised(body)),
             None => body.twin(body.params()),
         };
-        Some(Halves { encoder, decoder: None, has_logits: false, weights: None })
+        Some(Halves { encoder, decoder: None, has_logits: false, weights: None, difference: None })
     }
 
     fn sample(&self, n: usize) -> Option<Tensor> {

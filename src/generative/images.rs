@@ -1,6 +1,7 @@
 //! Data sets as tensors.
 
 use super::data::{Dataset, Split};
+use anyhow::{Result, ensure};
 use carom_agents::optim::slice_mut;
 use tch::{Device, Kind, Tensor};
 
@@ -59,6 +60,25 @@ impl Data {
     /// Numbers in one image.
     pub fn n_pixels(&self) -> i64 {
         self.shape.iter().product()
+    }
+
+    /// Channels of one frame of an image.
+    pub fn frame_channels(&self) -> i64 {
+        self.shape[0] / self.n_frames
+    }
+
+    /// Whether images can be fitted under setting `key`, which compares their frames unless its `value` is 0.
+    ///
+    /// # Errors
+    /// When it is not 0 and images are of one frame, in which nothing moves.
+    pub fn check_moves(&self, key: &str, value: f64) -> Result<()> {
+        ensure!(
+            value == 0.0 || self.n_frames > 1,
+            "{key} is {value}, and an image of {} is a single frame, in which nothing moves: fit an environment's frames with \
+             --set env.frame_stack=2, or leave {key} at 0",
+            self.name
+        );
+        Ok(())
     }
 }
 

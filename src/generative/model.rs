@@ -1,5 +1,6 @@
 //! What every generative model is: [`Model`].
 
+use super::difference::FrameDifference;
 use super::images::Data;
 use super::net::Network;
 use super::weights::PixelWeights;
@@ -90,6 +91,8 @@ pub struct Halves {
     pub has_logits: bool,
     /// Weights of pixels in the reconstruction loss, where they are not all 1.
     pub weights: Option<PixelWeights>,
+    /// What is added to the reconstruction loss for the difference of frames; of logits alone.
+    pub difference: Option<FrameDifference>,
 }
 
 /// A model of images that is fitted batch by batch.

@@ -88,7 +88,7 @@ impl Model for Random {
 
     fn halves(&self) -> Option<Halves> {
         let encoder = self.network.twin(self.network.params());
-        Some(Halves { encoder, decoder: None, has_logits: false, weights: None })
+        Some(Halves { encoder, decoder: None, has_logits: false, weights: None, difference: None })
     }
 
     fn sample(&self, _n: usize) -> Option<Tensor> {

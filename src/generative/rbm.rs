@@ -435,6 +435,7 @@ impl Model for Rbm {
             decoder: Some(Network::with_params(decoder, &down)),
             has_logits: *visible == Visible::Bernoulli,
             weights: None,
+            difference: None,
         })
     }
 

@@ -427,7 +427,7 @@ impl Model for Vae {
         let [encoder, decoder] = [&self.encoder, &self.decoder].map(|network| network.twin(network.params()));
         let has_logits = self.config.likelihood == Likelihood::Bernoulli;
         let weights = self.rarity.as_ref().map(PixelWeights::share);
-        Some(Halves { encoder, decoder: Some(decoder), has_logits, weights })
+        Some(Halves { encoder, decoder: Some(decoder), has_logits, weights, difference: None })
     }
 
     fn sample(&self, n: usize) -> Option<Tensor> {

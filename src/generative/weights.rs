@@ -2,7 +2,7 @@
 //! it.
 
 use super::images::Data;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Kind, Tensor};
@@ -33,12 +33,7 @@ impl PixelWeights {
     /// # Errors
     /// When images are of one frame, in which nothing moves.
     pub fn of(rarity: f64, motion: f64, data: &Data) -> Result<Option<Self>> {
-        ensure!(
-            motion == 0.0 || data.n_frames > 1,
-            "model.motion is {motion}, and an image of {} is a single frame, in which nothing moves: fit an environment's \
-             frames with --set env.frame_stack=2, or leave model.motion at 0",
-            data.name
-        );
+        data.check_moves("model.motion", motion)?;
         if rarity == 0.0 && motion == 0.0 {
             return Ok(None);
         }
@@ -53,7 +48,7 @@ impl PixelWeights {
         let variance = mean_of(Tensor::square) - mean.square();
         let deviation = variance.clamp_min(LEAST_DEVIATION * LEAST_DEVIATION).sqrt();
         let [mean, deviation] = [mean, deviation].map(|tensor| tensor.to_kind(Kind::Float));
-        Ok(Some(Self { rarity, motion, frame_channels: data.shape[0] / data.n_frames, mean, deviation }))
+        Ok(Some(Self { rarity, motion, frame_channels: data.frame_channels(), mean, deviation }))
     }
 
     /// The weights of images `[B, channels, rows, columns]`, of the same shape.

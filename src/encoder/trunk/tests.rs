@@ -3,6 +3,7 @@
 use super::*;
 use crate::generative::Model;
 use crate::generative::data::{Dataset, Split};
+use crate::generative::difference::FrameDifference;
 use crate::generative::images::Data;
 use crate::generative::registry::{self, MODELS, ModelTask, Settings};
 use carom_agents::losses::Loss;
@@ -116,6 +117,22 @@ fn rare_pixels_count_as_they_did_in_the_fit() {
     let [(plain, per_pixel), (weighted, _)] = losses;
     assert_close("without weights", &plain, &per_pixel.mean(Kind::Float));
     assert_close("with weights", &weighted, &(per_pixel * weights).mean(Kind::Float));
+}
+
+#[test]
+fn the_difference_of_frames_counts_as_it_did_in_the_fit() {
+    let mut trunk = trunk(&*model("ae", json!({"latent_dim": 5})), Some(1.0));
+    let params = Tensor::from_slice(&trunk.params());
+    let frames = Tensor::from_slice(&frames()).view([60, -1]);
+    let plain = trunk.loss(&params, &frames).expect("a loss").0;
+    // The two planes as two frames.
+    trunk.halves.difference = FrameDifference::of(3.0, &Data { n_frames: 2, ..data() }).expect("two frames");
+    let x = data().test.first(60);
+    let decoder = trunk.halves.decoder.as_ref().expect("a decoder");
+    let p = decoder.forward(&trunk.code(&trunk.parts(&params)[0], &x)).sigmoid();
+    let [seen, true_one] = [p, x].map(|frames| frames.select(1, 1) - frames.select(1, 0));
+    let expected = plain + (seen - true_one).square().mean(Kind::Float) * 3.0;
+    assert_close("with differences", &trunk.loss(&params, &frames).expect("a loss").0, &expected);
 }
 
 #[test]
