@@ -80,7 +80,9 @@ impl fmt::Display for EncoderMode {
 }
 
 /// Weight of the reconstruction loss in [`EncoderMode::Joint`] where nothing else is said: as in SAC-AE (Yarats et al. 2021), which
-/// gives it none beside the critic's loss, but makes its steps with an optimiser of its own.
+/// gives it none beside the critic's loss, but makes its steps with an optimiser of its own. On `minatar/breakout` 0, 0.1, 1 and 10
+/// gave an `ae`'s DQN returns of 6.15, 6.20, 6.52 and 6.09 after 100,000 steps, means of three seeds up to 2 apart; all but 0 keep
+/// the reconstruction (`docs/encoders.md`).
 pub const RECON_WEIGHT: f64 = 1.0;
 
 /// Refuses an encoder that does not exist, and a mode that it or the agent does not have.
