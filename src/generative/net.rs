@@ -12,7 +12,7 @@ mod planes;
 #[cfg(test)]
 mod tests;
 
-pub use loss::bce_with_gradient;
+pub use loss::{bce_rows, bce_with_gradient};
 
 use carom_agents::optim::{OptimConfig, Rule, TensorOptimizer, read_tensor, slice_mut, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};

@@ -13,19 +13,43 @@ pub fn bce_with_gradient(logits: &Tensor, target: &Tensor, scale: f64) -> (f64, 
         return (loss * scale, (logits.sigmoid() - target) * scale);
     }
     let mut grad = logits.copy().contiguous();
-    let sum = logistic(slice_mut(&mut grad), slice(&target.contiguous()), scale as f32);
-    (sum * scale, grad)
+    let mut sum = [0.0];
+    logistic(slice_mut(&mut grad), slice(&target.contiguous()), scale as f32, &mut sum);
+    (sum[0] * scale, grad)
 }
 
-/// Elements between two logarithms: a product of as many factors in 1..=2 is far from overflow.
-const FACTORS: usize = 32;
-const LANES: usize = 16;
+/// The sum over each row of the binary cross-entropy of `logits`, `[k, B, n]`, which are lost, against `target`, `[B, n]`: doubles `[k, B]`.
+pub fn bce_rows(logits: Tensor, target: &Tensor) -> Tensor {
+    let _no_grad = tch::no_grad_guard();
+    if logits.device() != Device::Cpu {
+        return super::bce(&logits, &target.expand_as(&logits)).sum_dim_intlist(-1, false, Kind::Double);
+    }
+    let size = logits.size();
+    let mut sums = vec![0.0; (size[0] * size[1]) as usize];
+    logistic(slice_mut(&mut logits.contiguous()), slice(&target.contiguous()), 1.0, &mut sums);
+    Tensor::from_slice(&sums).view(&size[..2])
+}
 
-/// The sum of max(l, 0) − l t + ln(1 + e^−|l|), of which logits l become (σ(l) − t) `scale`.
+const LANES: usize = 16;
+/// Elements of a lane between two logarithms. A product of as many factors in 1..=2, and one of all lanes in double precision,
+/// is far from overflow.
+const FACTORS: usize = 32;
+
+/// Of each row of logits the sum of max(l, 0) − l t + ln(1 + e^−|l|), while l becomes (σ(l) − t) `scale`. There are as many rows
+/// as `sums`, equally long; where those of `target` are fewer, it starts over.
 ///
-/// Logarithms are taken of products, one for 32 factors.
+/// Logarithms are taken of products, one for 512 factors.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-fn logistic(logits: &mut [f32], target: &[f32], scale: f32) -> f64 {
+fn logistic(logits: &mut [f32], target: &[f32], scale: f32, sums: &mut [f64]) {
+    let width = logits.len() / sums.len();
+    let targets = target.chunks_exact(width).cycle();
+    for ((logits, target), sum) in logits.chunks_exact_mut(width).zip(targets).zip(sums) {
+        *sum = logistic_row(logits, target, scale);
+    }
+}
+
+#[inline(always)]
+fn logistic_row(logits: &mut [f32], target: &[f32], scale: f32) -> f64 {
     let mut total = 0.0;
     for (logits, target) in logits.chunks_mut(LANES * FACTORS).zip(target.chunks(LANES * FACTORS)) {
         let (mut sums, mut products) = ([0.0; LANES], [1.0; LANES]);
@@ -42,8 +66,8 @@ fn logistic(logits: &mut [f32], target: &[f32], scale: f32) -> f64 {
             logistic_lanes(&mut l, &t, scale, &mut sums, &mut products);
             last_logits.copy_from_slice(&l[..last_logits.len()]);
         }
-        let ends = sums.iter().zip(products).map(|(sum, product)| f64::from(*sum) + f64::from(product).ln());
-        total += ends.sum::<f64>();
+        total += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
+        total += products.iter().map(|&product| f64::from(product)).product::<f64>().ln();
     }
     total
 }
@@ -107,6 +131,16 @@ mod tests {
         assert!((loss / expected - 1.0).abs() < 1e-6, "{loss} instead of {expected}");
         let largest = ((grad - leaf.grad()).abs().max() * 1400.0).double_value(&[]);
         assert!(largest < 1e-6, "a gradient differs by {largest}");
+    }
+
+    #[test]
+    fn each_row_has_its_sum() {
+        let logits = Tensor::arange(3 * 2 * 700, (Kind::Float, Device::Cpu)).sin().view([3, 2, 700]) * 9.0;
+        let target = Tensor::arange(2 * 700, (Kind::Float, Device::Cpu)).cos().abs().view([2, 700]);
+        let expected = super::super::bce(&logits, &target.expand_as(&logits)).sum_dim_intlist(-1, false, Kind::Double);
+        let sums = bce_rows(logits, &target);
+        let largest = (sums / expected - 1.0).abs().max().double_value(&[]);
+        assert!(largest < 1e-6, "a sum differs by {largest} of itself");
     }
 
     #[test]

@@ -30,9 +30,14 @@ fn vae(config: VaeConfig, data: &Data) -> Vae {
 /// Makes σ so small that no sample's noise is left in a float. Tests that run side by side share torch's generator: what is to come
 /// out the same twice must not depend on it.
 fn silence(vae: &Vae) {
+    spread(vae, -60.0);
+}
+
+/// Makes ln σ² start from `log_var`.
+fn spread(vae: &Vae, log_var: f64) {
     let (params, d) = (vae.encoder.params(), vae.config.latent_dim);
     // The last layer's biases are the last parameters, and those of ln σ² the last half.
-    let _ = tch::no_grad(|| params.narrow(0, params.size()[0] - d, d).fill_(-60.0));
+    let _ = tch::no_grad(|| params.narrow(0, params.size()[0] - d, d).fill_(log_var));
 }
 
 /// Updates `steps` on all training images.
@@ -348,9 +353,30 @@ fn elbo_gradient_by_autograd(vae: &Vae, x: &Tensor) -> ([f64; 3], [Tensor; 2]) {
     let log_p = vae.weighted_log_likelihood(&vae.output(&code), &x.flatten(1, -1), &weights.flatten(1, -1));
     let [recon, kl] = [-log_p, gaussian_kl(&mean, &log_var)].map(|term| term.mean(Kind::Float));
     let loss = &recon + &kl * vae.config.kl_weight();
+    by_autograd(vae, [recon, kl, loss])
+}
+
+/// What [`Vae::bound_gradient`] returns and leaves, by autograd in double precision: floats of ln w leave weights with an error of
+/// 1e-5 of their own.
+fn bound_gradient_by_autograd(vae: &Vae, x: &Tensor) -> ([f64; 3], [Tensor; 2]) {
+    let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
+    let (x, k) = (double(x), vae.config.k);
+    let [mean, log_var] = halves(&vae.encoder.forward_with(&double(vae.encoder.params()), &x));
+    let noise = double(&Tensor::randn([k, mean.size()[0], mean.size()[1]], (Kind::Float, Device::Cpu)));
+    let code = &mean + (&log_var * 0.5).exp() * &noise;
+    let images = vae.decoder.forward_with(&double(vae.decoder.params()), &code.flatten(0, 1));
+    let output = vae.cropped(&images).reshape([k, mean.size()[0], -1]);
+    let log_p = vae.log_likelihood(&output, &x.flatten(1, -1));
+    let log_ratio = (noise.square() + &log_var - code.square()).sum_dim_intlist(-1, false, Kind::Double) * 0.5;
+    let loss = -iwae_bound(&(&log_p + &log_ratio));
+    by_autograd(vae, [-log_p, -log_ratio, loss].map(|term| term.mean(Kind::Double)))
+}
+
+/// The values of `terms`, and the gradients of the last in both networks.
+fn by_autograd(vae: &Vae, terms: [Tensor; 3]) -> ([f64; 3], [Tensor; 2]) {
     let params = [vae.encoder.params(), vae.decoder.params()];
-    let grads = Tensor::run_backward(&[&loss], &params, false, false).try_into().expect("two gradients");
-    ([recon, kl, loss].map(|term| term.double_value(&[])), grads)
+    let grads = Tensor::run_backward(&[&terms[2]], &params, false, false).try_into().expect("two gradients");
+    (terms.map(|term| term.double_value(&[])), grads)
 }
 
 #[test]
@@ -359,13 +385,20 @@ fn the_gradient_by_hand_is_autograds() {
     let data = noise([2, 9, 7], 255, 6);
     let x = data.train.first(6) * 0.8 + 0.1;
     let plain = VaeConfig { latent_dim: 3, hidden: vec![8, 5], channels: vec![3, 4], ..VaeConfig::default() };
+    let gaussian = VaeConfig { likelihood: Likelihood::Gaussian, sigma: 0.4, ..plain.clone() };
+    // More samples than go through the decoder at once.
+    let many = VaeConfig { k: 300, ..plain.clone() };
     let cases = [
         plain.clone(),
         VaeConfig { activation: Activation::Tanh, beta: 0.3, ..plain.clone() },
         VaeConfig { rarity: 2.0, kl: KlReduction::Mean, ..plain.clone() },
-        VaeConfig { likelihood: Likelihood::Gaussian, sigma: 0.4, rarity: 0.5, hidden: vec![], ..plain.clone() },
-        VaeConfig { likelihood: Likelihood::Gaussian, sigma: 0.4, ..plain.clone() },
+        VaeConfig { rarity: 0.5, hidden: vec![], ..gaussian.clone() },
+        gaussian.clone(),
         VaeConfig { architecture: Architecture::Conv, ..plain },
+        VaeConfig { architecture: Architecture::Conv, ..many.clone() },
+        many,
+        VaeConfig { k: 5, architecture: Architecture::Conv, ..gaussian.clone() },
+        VaeConfig { k: 5, ..gaussian },
     ];
     for config in cases {
         let mut vae = vae(config.clone(), &data);
@@ -374,17 +407,52 @@ fn the_gradient_by_hand_is_autograds() {
         for network in [&vae.encoder, &vae.decoder] {
             let _ = tch::no_grad(|| network.params().shallow_clone().g_add_(&(network.params().randn_like() * 0.1)));
         }
-        tch::manual_seed(2);
-        let (expected, expected_grads) = elbo_gradient_by_autograd(&vae, &x);
-        tch::manual_seed(2);
-        let found = vae.elbo_gradient(&x);
-        for (found, expected) in found.into_iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found} instead of {expected}: {config:?}");
-        }
-        for (network, expected) in [&vae.encoder, &vae.decoder].into_iter().zip(expected_grads) {
-            let largest = |tensor: Tensor| tensor.abs().max().double_value(&[]);
-            let error = largest(network.grads() - &expected);
-            assert!(error < 1e-5 * largest(expected), "off by {error}: {config:?}");
-        }
+        assert_gradient_is_autograds(&mut vae, &x);
+    }
+}
+
+#[test]
+fn samples_without_weight_leave_no_gradient() {
+    let _torch = seeded(0);
+    let data = noise([2, 9, 7], 255, 6);
+    let mut vae = vae(VaeConfig { latent_dim: 3, hidden: vec![8, 5], k: 300, ..VaeConfig::default() }, &data);
+    // Codes so far apart that the prior leaves few of them a weight.
+    spread(&vae, 3.0);
+    let [mean, log_var] = vae.posterior(&data.train.first(6));
+    let noise = Tensor::randn([300, 6, 3], (Kind::Float, Device::Cpu));
+    let [log_p, log_ratio] = vae.weight_terms(&data.train.first(6).flatten(1, -1), [&mean, &log_var], &noise);
+    let counted = (log_p + log_ratio).softmax(0, Kind::Double).gt(LEAST_WEIGHT).sum(Kind::Int64).int64_value(&[]);
+    assert!((100..1200).contains(&counted), "{counted} of 1800 have a weight");
+    assert_gradient_is_autograds(&mut vae, &data.train.first(6));
+}
+
+/// The gradient by hand, on the same noise.
+fn assert_gradient_is_autograds(vae: &mut Vae, x: &Tensor) {
+    let (config, is_elbo) = (vae.config.clone(), vae.config.k == 1);
+    tch::manual_seed(2);
+    let (expected, expected_grads) =
+        if is_elbo { elbo_gradient_by_autograd(vae, x) } else { bound_gradient_by_autograd(vae, x) };
+    tch::manual_seed(2);
+    let found = if is_elbo { vae.elbo_gradient(x) } else { vae.bound_gradient(x) };
+    for (found, expected) in found.into_iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found} instead of {expected}: {config:?}");
+    }
+    for (network, expected) in [&vae.encoder, &vae.decoder].into_iter().zip(expected_grads) {
+        let largest = |tensor: Tensor| tensor.abs().max().double_value(&[]);
+        let error = largest(network.grads() - &expected);
+        assert!(error < 1e-5 * largest(expected), "off by {error}: {config:?}");
+    }
+}
+
+#[test]
+fn what_is_not_a_number_stops_the_fit_by_its_name() {
+    let _torch = seeded(0);
+    let data = noise([1, 4, 4], 1, 8);
+    for k in [1, 5] {
+        let mut vae = vae(VaeConfig { k, ..VaeConfig::default() }, &data);
+        let _ = tch::no_grad(|| vae.decoder.params().shallow_clone().fill_(f64::NAN));
+        let batch = Batch { x: data.train.first(8), labels: None, step: 7, lr: 1e-3 };
+        let error = vae.fit_batch(&batch).expect_err("a loss that is none").to_string();
+        assert!(error.starts_with("fit/recon is NaN at step 7"), "{error}");
     }
 }
