@@ -3,6 +3,7 @@
 use super::data::{Dataset, Split};
 use anyhow::{Result, ensure};
 use carom_agents::optim::slice_mut;
+use multiversion::multiversion;
 use tch::{Device, Kind, Tensor};
 
 /// A data set ready to be fitted.
@@ -117,7 +118,7 @@ impl Images {
         let mut gathered = Tensor::empty(shape, (Kind::Float, Device::Cpu));
         for (index, values) in indices.iter().zip(slice_mut(&mut gathered).chunks_exact_mut(image)) {
             let row = &self.bytes()[*index as usize * image..][..image];
-            values.iter_mut().zip(row).for_each(|(value, &byte)| *value = f32::from(byte) / max);
+            scale(row, max, values);
         }
         gathered
     }
@@ -156,5 +157,13 @@ impl Images {
     fn scaled(&self, pixels: &Tensor) -> Tensor {
         let values = pixels.to_kind(Kind::Float);
         if self.max == 1.0 { values } else { values / self.max }
+    }
+}
+
+/// Bytes 0..=`max` as floats in 0..=1.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
+fn scale(bytes: &[u8], max: f32, values: &mut [f32]) {
+    for (value, &byte) in values.iter_mut().zip(bytes) {
+        *value = f32::from(byte) / max;
     }
 }

@@ -362,7 +362,7 @@ impl Model for Rbm {
         let v = self.visible_of(&batch.x);
         let is_drawn = self.config.visible == Visible::Bernoulli && self.config.binarisation == Binarisation::Sample;
         let contrast = if is_drawn {
-            let mut states = v.zeros_like();
+            let mut states = v.empty_like();
             units::binarise(&v, &mut states, &mut noise);
             self.learner.update(&mut self.energy, &states, batch.lr, &mut noise)
         } else {
