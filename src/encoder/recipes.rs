@@ -6,7 +6,8 @@
 //!   one halving .994 and 1.000;
 //! - `breakout`, `cnn-ae` with two halvings: .000 without rarity (4 filters, 3,000 frames, 3 epochs), .912 with 5 (8 filters, 4,000
 //!   frames, 6 epochs). Narrowed to one channel, a number for each 4×4 pixels, .928 (8 epochs), and an agent that sees it makes
-//!   12 times as many steps a second as on pixels, with all eight 1.6 times (`docs/encoders.md`). A dense `ae` has no ball there, even with a rarity of 1: it is left without.
+//!   12 times as many steps a second as on pixels, with all eight 1.6 times (`docs/encoders.md`). A dense `ae` has no ball there,
+//!   even with a rarity of 1: it is left without.
 //! - `breakout`, `cnn-ae` as above of two frames (`env.frame_stack=2`): .516, and .833 with a `motion` of 250; with 2 filters .519 and
 //!   .610, where one frame has .491; with 1 filter .594 and .352. Narrowed to one channel .519, and .802 with a `difference` of 1000.
 //!   So one frame, no motion and no difference.

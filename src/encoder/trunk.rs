@@ -114,9 +114,10 @@ impl Trunk for EncoderTrunk {
             Some(weights) => loss * weights.weights(&images),
             None => loss,
         };
+        let loss = loss.mean(Kind::Float);
         let loss = match &self.halves.difference {
-            Some(difference) => loss.mean(Kind::Float) + difference.loss(&output, &images),
-            None => loss.mean(Kind::Float),
+            Some(difference) => loss + difference.loss(&output, &images),
+            None => loss,
         };
         Some((loss, weight))
     }

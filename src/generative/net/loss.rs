@@ -18,7 +18,8 @@ pub fn bce_with_gradient(logits: &Tensor, target: &Tensor, scale: f64) -> (f64, 
     (sum[0] * scale, grad)
 }
 
-/// The sum over each row of the binary cross-entropy of `logits`, `[k, B, n]`, which are lost, against `target`, `[B, n]`: doubles `[k, B]`.
+/// The sum over each row of the binary cross-entropy of `logits`, `[k, B, n]`, which are lost, against `target`, `[B, n]`:
+/// doubles `[k, B]`.
 pub fn bce_rows(logits: Tensor, target: &Tensor) -> Tensor {
     let _no_grad = tch::no_grad_guard();
     if logits.device() != Device::Cpu {
