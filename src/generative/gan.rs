@@ -257,7 +257,7 @@ impl Model for Gan {
 
     fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
         // Drawn before anything else, so that they do not depend on whether the classifier has to be made.
-        let samples = self.samples(Judge::n_samples(effort));
+        let samples = self.samples(Judge::n_samples(data, effort));
         let n = DIVERSITY.min(data.test.len());
         let diversity = mean_distance(&samples.narrow(0, 0, n as i64)) / mean_distance(&data.test.first(n));
         let mut measures = match self.config.classifier.as_str() {
