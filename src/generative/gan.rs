@@ -115,6 +115,9 @@ impl ModelConfig for GanConfig {
 const STRIP: i64 = 10;
 /// Updates at which the strip gains a row, in a fit of this many or more; in a shorter one at the same shares of it.
 const STRIP_STEPS: [u64; 6] = [1000, 3000, 5000, 7000, 9000, 10_000];
+/// A pixel's logit stops here, at 4e-18, where it has no more gradient. Pixels that are never lit would go on down to numbers whose
+/// products are subnormal, and those take so long that late updates had half the speed of early ones.
+const LEAST_LOGIT: f64 = -40.0;
 /// Images whose distances tell how diverse samples are.
 const DIVERSITY: usize = 500;
 
@@ -164,7 +167,7 @@ impl Gan {
 
     /// Images of noise `[n, latent_dim]` by the generator with these parameters.
     fn generate(&self, params: &Tensor, noise: &Tensor) -> Tensor {
-        self.generator.forward_with(params, noise).sigmoid()
+        self.generator.forward_with(params, noise).clamp_min(LEAST_LOGIT).sigmoid()
     }
 
     /// The discriminator's update; its loss with penalties is what `fit/loss` tells of the game.
