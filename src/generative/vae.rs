@@ -170,9 +170,10 @@ impl Vae {
 
     /// The same for k > 1, with means over the samples too.
     ///
-    /// The gradient of the bound is Σ w̃ᵢ ∇ ln wᵢ with w̃ᵢ = wᵢ / Σ wⱼ (Burda et al. 2016, equation 13), and ln wᵢ =
-    /// ln p(x|zᵢ) + ½ Σ (ε² + ln σ² − zᵢ²) leads back to μ and σ through zᵢ = μ + σ ε. All samples go forward; once w̃ is known,
-    /// those that count do so again, and back.
+    /// With w̃ᵢ = wᵢ / Σ wⱼ the decoder's gradient of the bound is Σ w̃ᵢ ∇ ln wᵢ (Burda et al. 2016, equation 13). The encoder's is
+    /// doubly reparameterised (Tucker et al. 2019, section 4): Σ w̃ᵢ² ∂ln wᵢ/∂zᵢ · ∂zᵢ/∂φ with zᵢ = μ + σ ε, which has the
+    /// expectation of equation 13 and, with many samples, far less variance. All samples go forward; once w̃ is known, those that
+    /// count do so again, and back.
     fn bound_gradient(&mut self, x: &Tensor) -> [f64; 3] {
         let _no_grad = tch::no_grad_guard();
         let [mean, log_var] = halves(&self.encoder.pass(x).detach());
@@ -185,19 +186,19 @@ impl Vae {
         let [log_p, log_ratio] = [log_p, log_ratio].map(|terms| Tensor::cat(&terms, 0));
         let log_w = &log_p + &log_ratio;
 
-        let share = 1.0 / n_images as f64;
         let weights = log_w.softmax(0, Kind::Double).flatten(0, -1).to_kind(Kind::Float);
         // Not "above", so that NaN is among them.
         let counted = weights.lt(LEAST_WEIGHT).logical_not().nonzero().squeeze_dim(1);
         let image = counted.remainder(n_images);
-        let weights = weights.index_select(0, &counted).unsqueeze(1) * share;
-        let sigma = (log_var * 0.5).exp();
-        let spread = noise.view([-1, d]).index_select(0, &counted) * sigma.index_select(0, &image);
+        let weights = weights.index_select(0, &counted).unsqueeze(1);
+        let shares = &weights / n_images as f64;
+        let (noise, sigma) =
+            (noise.view([-1, d]).index_select(0, &counted), (log_var * 0.5).exp().index_select(0, &image));
+        let spread = &noise * &sigma;
         let code = mean.index_select(0, &image) + &spread;
-        let d_code = self.code_gradient(&code, x, &image, &weights) + code * weights;
+        let d_code = (self.code_gradient(&code, x, &image, &shares) + (code - noise / sigma) * shares) * weights;
         let sums = |rows: &Tensor| mean.zeros_like().index_add(0, &image, rows);
-        let d_log_var = (sums(&(&d_code * spread)) - share) * 0.5;
-        self.encoder.back(&Tensor::cat(&[sums(&d_code), d_log_var], 1));
+        self.encoder.back(&Tensor::cat(&[sums(&d_code), sums(&(d_code * spread)) * 0.5], 1));
         [-log_p, -log_ratio, -iwae_bound(&log_w)].map(|term| term.mean(Kind::Double).double_value(&[]))
     }
 
