@@ -431,7 +431,7 @@ fn the_encoders_gradient_has_the_expectation_of_the_bounds() {
     let x = data.train.first(2).repeat([500, 1, 1, 1]);
     let (by_hand, by_autograd): (Vec<_>, Vec<_>) = (0..100)
         .map(|_| {
-            vae.bound_gradient(&x);
+            vae.bound_gradient(&x, LEAST_WEIGHT);
             let by_hand = vae.encoder.grads();
             // To clear it.
             vae.encoder.step(0.0);
@@ -450,18 +450,23 @@ fn the_encoders_gradient_has_the_expectation_of_the_bounds() {
 }
 
 #[test]
-fn samples_without_weight_leave_no_gradient() {
+fn thinned_weights_have_the_sums_that_they_had() {
     let _torch = seeded(0);
-    let data = noise([2, 9, 7], 255, 6);
-    let mut vae = vae(VaeConfig { latent_dim: 3, hidden: vec![8, 5], k: 300, ..VaeConfig::default() }, &data);
-    // Codes so far apart that the prior leaves few of them a weight.
-    spread(&vae, 3.0);
-    let [mean, log_var] = vae.posterior(&data.train.first(6));
-    let noise = Tensor::randn([300, 6, 3], (Kind::Float, Device::Cpu));
-    let [log_p, log_ratio] = vae.weight_terms(&data.train.first(6).flatten(1, -1), [&mean, &log_var], &noise);
-    let counted = (log_p + log_ratio).softmax(0, Kind::Double).gt(LEAST_WEIGHT).sum(Kind::Int64).int64_value(&[]);
-    assert!((100..1200).contains(&counted), "{counted} of 1800 have a weight");
-    assert_gradient_is_autograds(&mut vae, &data.train.first(6));
+    let weights = Tensor::from_slice(&[0.7_f32, 0.2, 0.05, 0.03, 0.0199, 1e-9, 0.0, f32::NAN]);
+    let (n, least) = (20_000, 0.1);
+    let mut sums = weights.zeros_like();
+    for _ in 0..n {
+        let left = thinned(&weights, least);
+        sums = sums.index_add(0, &left, &weights.index_select(0, &left).clamp_min(least));
+    }
+    let means = Vec::<f32>::try_from(sums / f64::from(n)).unwrap();
+    let weights = Vec::<f32>::try_from(weights).unwrap();
+    for (mean, weight) in means.into_iter().zip(weights) {
+        // Five standard errors of w = least times the share that stays.
+        let margin = 5.0 * (weight * least as f32 / n as f32).sqrt();
+        assert!((mean - weight).abs() <= margin || weight.is_nan() && mean.is_nan(), "{mean} for {weight}");
+    }
+    assert_eq!(thinned(&Tensor::from_slice(&[0.5_f32, 0.0]), 0.0).size(), [2]);
 }
 
 /// The gradient by hand, on the same noise.
@@ -471,7 +476,7 @@ fn assert_gradient_is_autograds(vae: &mut Vae, x: &Tensor) {
     let (expected, expected_grads) =
         if is_elbo { elbo_gradient_by_autograd(vae, x) } else { bound_gradient_by_autograd(vae, x) };
     tch::manual_seed(2);
-    let found = if is_elbo { vae.elbo_gradient(x) } else { vae.bound_gradient(x) };
+    let found = if is_elbo { vae.elbo_gradient(x) } else { vae.bound_gradient(x, 0.0) };
     for (found, expected) in found.into_iter().zip(expected) {
         assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found} instead of {expected}: {config:?}");
     }
