@@ -2,10 +2,10 @@
 
 use crate::encoder::{self, EncoderMode};
 use crate::generative::registry as models;
-use crate::human::{nearest, parse_count, round_down};
+use crate::human::{parse_count, round_down};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use carom_agents::registry as agents;
-use carom_envs::registry as envs;
+use carom_envs::{nearest, registry as envs};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -64,6 +64,9 @@ pub struct RunConfig {
     pub agent_settings: Settings,
 }
 
+/// Environments side by side, at most: more fit no memory.
+const MOST_ENVS: usize = 100_000;
+
 /// Steps of a run for which nothing else is said.
 const DEFAULT_STEPS: u64 = 100_000;
 
@@ -79,7 +82,12 @@ impl RunConfig {
         let mut merged = Layer::default();
         for layer in layers {
             merged = layer.clone().over(merged);
-            layer.check_settings(merged.env.as_deref(), merged.agent.as_deref())?;
+            // With what is below it: whether a value is in range may depend on others.
+            let checked = merged.check_settings();
+            match &layer.source {
+                Some(source) => checked.with_context(|| format!("in {source}"))?,
+                None => checked?,
+            }
         }
         let env = merged.env.ok_or_else(|| anyhow!("which environment? --env ID (`carom list envs` shows all)"))?;
         let agent = merged.agent.ok_or_else(|| anyhow!("which agent? --agent NAME (`carom list agents` shows all)"))?;
@@ -118,8 +126,8 @@ impl RunConfig {
             self.eval_episodes > 0,
             "eval_episodes is 0: an evaluation plays at least one; eval_every = 0 turns it off"
         );
-        let largest = i64::MAX as u64;
-        ensure!(self.seed <= largest, "seed is {}: seeds go up to {largest}", self.seed);
+        ensure!(self.n_envs <= MOST_ENVS, "n_envs is {}: there are at most {MOST_ENVS}", self.n_envs);
+        check_integers(self)?;
         encoder::check(self)
     }
 
@@ -261,18 +269,30 @@ impl Layer {
         }
     }
 
-    /// Checks the settings of this layer by themselves, so that an error is known to be about this source.
-    fn check_settings(&self, env: Option<&str>, agent: Option<&str>) -> Result<()> {
-        let check = || -> Result<()> {
-            env.map(|env| envs::resolve(env, &self.env_settings)).transpose()?;
-            agent.map(|agent| agents::resolve(agent, &self.agent_settings)).transpose()?;
-            Ok(())
-        };
-        match &self.source {
-            Some(source) => check().with_context(|| format!("in {source}")),
-            None => check(),
+    fn check_settings(&self) -> Result<()> {
+        self.env.as_ref().map(|env| envs::resolve(env, &self.env_settings)).transpose()?;
+        self.agent.as_ref().map(|agent| agents::resolve(agent, &self.agent_settings)).transpose()?;
+        Ok(())
+    }
+}
+
+/// Refuses whole numbers in `config` that TOML could not hold.
+pub(crate) fn check_integers(config: &impl Serialize) -> Result<()> {
+    fn check(key: &str, value: &Value) -> Result<()> {
+        let largest = i64::MAX as u64;
+        match value {
+            Value::Object(table) => table.iter().try_for_each(|(inner, value)| {
+                let part = key.strip_suffix("_settings").map(|part| format!("{part}.")).unwrap_or_default();
+                check(&format!("{part}{inner}"), value)
+            }),
+            Value::Array(values) => values.iter().try_for_each(|value| check(key, value)),
+            _ => match value.as_u64() {
+                Some(n) if n > largest => bail!("{key} is {n}: whole numbers go up to {largest}"),
+                _ => Ok(()),
+            },
         }
     }
+    check("", &serde_json::to_value(config)?)
 }
 
 /// Refuses keys that are not among `known`.
@@ -290,8 +310,9 @@ fn hint(key: &str, known: &[&str]) -> String {
     let has_key = |settings: Result<Settings>| settings.is_ok_and(|settings| settings.contains_key(key));
     let none = Settings::new();
     let of_agent = agents::AGENTS.iter().any(|entry| has_key(agents::resolve(entry.name, &none).map_err(Into::into)));
+    let of_env = envs::ENVS.iter().any(|entry| has_key(envs::resolve(entry.id, &none).map_err(Into::into)));
     let of_model = models::MODELS.iter().any(|entry| has_key(models::resolve(entry.name, &none)));
-    for (part, has) in [("agent", of_agent), ("model", of_model)] {
+    for (part, has) in [("agent", of_agent), ("model", of_model), ("env", of_env)] {
         if has && known.contains(&format!("{part}_settings").as_str()) {
             return format!("the setting is `{part}.{key}` in --set, and goes under [{part}_settings] in a file");
         }

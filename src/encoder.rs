@@ -10,11 +10,11 @@ mod trunk;
 
 use crate::config::{RunConfig, Settings};
 use crate::generative::registry::MODELS;
-use crate::human::{count, nearest};
+use crate::human::count;
 use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Trunk;
 use carom_agents::registry::AGENTS;
-use carom_envs::{Env, FactorsEnv, ObsSpace, StackEnv, VecEnv, View, registry as envs};
+use carom_envs::{Env, FactorsEnv, ObsSpace, StackEnv, VecEnv, View, nearest, registry as envs};
 use fitted::Fitted;
 use rand_pcg::Pcg32;
 use std::fmt;
@@ -33,7 +33,10 @@ pub struct EncoderEntry {
 /// All encoders that have a name; the path of a fitted model's run is one too.
 pub const ENCODERS: &[EncoderEntry] = &[
     EncoderEntry { name: "raw", summary: "no encoder: the agent sees the observation itself and learns end to end" },
-    EncoderEntry { name: "oracle", summary: "the true state (ball, paddle, bricks, ...): what no encoder can beat" },
+    EncoderEntry {
+        name: "oracle",
+        summary: "the true state (ball, paddle, bricks, ...) as a vector: a yardstick, though a network may read a picture better",
+    },
     EncoderEntry {
         name: "random",
         summary: "a convolutional network that nothing was learned in: what any encoder should beat",

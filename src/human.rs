@@ -49,11 +49,6 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
-/// The one of `known` most like `word`.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
-    known.into_iter().min_by_key(|known| strsim::damerau_levenshtein(word, known)).unwrap_or_default()
-}
-
 /// The largest of 1, 2, 5, 10, 20, 50, … that is not above `n`; 1 for 0.
 pub fn round_down(n: u64) -> u64 {
     let power = 10_u64.pow(n.max(1).ilog10());

@@ -1,8 +1,8 @@
 //! The presets of `presets/`, built into the program so that it works from anywhere.
 
 use crate::config::Layer;
-use crate::human::nearest;
 use anyhow::{Result, bail};
+use carom_envs::nearest;
 
 include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 

@@ -41,7 +41,7 @@ pub struct DqnConfig {
     pub epsilon_start: f64,
     /// Probability of a random action after `epsilon_steps`.
     pub epsilon_end: f64,
-    /// Steps over which it falls.
+    /// Steps over which it falls, from the first on; 0 for `epsilon_end` at once.
     pub epsilon_steps: u64,
     /// Steps whose rewards are summed before bootstrapping.
     pub n_step: usize,
@@ -106,6 +106,12 @@ impl AgentConfig for DqnConfig {
                 return Err(AgentError::bad_value(key, value, "a whole number above 0"));
             }
         }
+        for (key, value) in [("batch_size", self.batch_size), ("n_step", self.n_step)] {
+            if value > self.buffer_size {
+                let expected = format!("no more than the {} transitions of buffer_size", self.buffer_size);
+                return Err(AgentError::bad_value(key, value, &expected));
+            }
+        }
         check_hidden(&self.hidden, self.layer_norm)
     }
 }
@@ -119,6 +125,24 @@ pub(crate) fn check_hidden(hidden: &[usize], layer_norm: bool) -> Result<(), Age
         Some(width) => Err(AgentError::bad_value("hidden", width, "widths above 0")),
         None => Ok(()),
     }
+}
+
+/// Refuses a replay of so many transitions, with frames of `frame_bytes`, that the system gives no memory for it.
+fn check_room(buffer_size: usize, frame_bytes: usize) -> Result<(), AgentError> {
+    let n_bytes = buffer_size.saturating_mul(frame_bytes);
+    let mut room = Vec::<u8>::new();
+    let has_room = room.try_reserve_exact(n_bytes).is_ok();
+    // Or the compiler would find that nobody needs the room.
+    std::hint::black_box(&room);
+    if has_room {
+        return Ok(());
+    }
+    let gb = n_bytes as f64 / 1e9;
+    Err(AgentError::bad_value(
+        "buffer_size",
+        buffer_size,
+        &format!("fewer: their frames take {gb:.1} GB, more than can be had"),
+    ))
 }
 
 /// The agent.
@@ -141,11 +165,12 @@ impl Dqn {
     /// # Errors
     /// When the replay is too small for the number of environments.
     pub fn new(config: DqnConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
-        let shortest = task.n_envs * (config.n_step + task.frame_stack + 1);
+        let shortest = task.n_envs.saturating_mul(config.n_step.saturating_add(task.frame_stack + 1));
         if config.buffer_size < shortest {
             let expected = format!("at least {shortest} transitions for {} environments", task.n_envs);
             return Err(AgentError::bad_value("buffer_size", config.buffer_size, &expected));
         }
+        check_room(config.buffer_size, task.obs_space.n_bytes())?;
         let spec = NetSpec {
             obs_space: task.obs_space.clone(),
             frame_stack: task.frame_stack,

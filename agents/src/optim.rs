@@ -11,13 +11,15 @@ use tch::{Device, Kind, Tensor};
 
 /// Which rule turns a gradient into a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "lowercase")]
 pub enum Rule {
     /// Kingma & Ba 2015, algorithm 1.
     Adam,
     /// Tieleman & Hinton 2012: the gradient over the root of its running mean square.
     RmsProp,
-    /// RMSProp with the running variance (Graves 2013), as Mnih et al. 2015 used it.
+    /// RMSProp with the running variance (Graves 2013). ε is added to the root, as PyTorch and MinAtar's DQN have it; Mnih et al. 2015
+    /// had it under the root.
+    #[serde(rename = "rmsprop-centered")]
     RmsPropCentered,
     /// Liu et al. 2020, algorithm 2: Adam with a rectified adaptive rate.
     RAdam,

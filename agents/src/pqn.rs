@@ -182,8 +182,10 @@ impl Pqn {
         Linear { start, end, steps: (fraction * self.total_steps as f64) as u64 }.at(self.n_steps)
     }
 
+    /// That of the rollout's first step, for all of its updates: that of its last would be 0 at the end of a run.
     fn lr(&self) -> f64 {
-        Linear { start: self.config.lr, end: self.config.lr_end, steps: self.total_steps }.at(self.n_steps)
+        let first = self.n_steps.saturating_sub((self.config.rollout_len * self.n_envs) as u64);
+        Linear { start: self.config.lr, end: self.config.lr_end, steps: self.total_steps }.at(first)
     }
 
     /// λ-returns of the rollout, in the order of its transitions.

@@ -7,7 +7,7 @@ use crate::tabular::{
     QLearning, Random, Sarsa, TdConfig, ValueIteration, ValueIterationConfig,
 };
 use crate::{Dqn, DqnConfig, Learner, Planner, Pqn, PqnConfig, Task, Trainer};
-use carom_envs::Seeds;
+use carom_envs::{Seeds, nearest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -292,7 +292,8 @@ fn expected(error: &serde_json::Error) -> String {
     let tail = message.rsplit_once("expected ").map_or(message.as_str(), |(_, tail)| tail);
     match tail {
         "f64" => "a number",
-        "u64" => "a whole number, 0 or above",
+        "u64" | "usize" => "a whole number, 0 or above",
+        "a sequence" => "a list, e.g. [128]",
         other => other,
     }
     .to_string()
@@ -304,11 +305,6 @@ fn known_settings(key: &str, settings: &Settings) -> String {
     }
     let all: Vec<&str> = settings.keys().map(String::as_str).collect();
     format!("the nearest is `{}` (it has {})", nearest(key, all.iter().copied()), all.join(", "))
-}
-
-/// The one of `names` most like `name`.
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> &'a str {
-    names.min_by_key(|known| strsim::damerau_levenshtein(name, known)).unwrap_or_default()
 }
 
 #[cfg(test)]

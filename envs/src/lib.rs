@@ -22,7 +22,7 @@ mod view;
 pub use env::{Env, ObsSpace, RestoreError, Step};
 pub use model::TransitionModel;
 pub use picture::Picture;
-pub use registry::{EnvError, Settings};
+pub use registry::{EnvError, Settings, nearest};
 pub use seeds::Seeds;
 pub use vec_env::{Episode, Transition, VecEnv};
 pub use view::{FactorsEnv, StackEnv, View};

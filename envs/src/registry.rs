@@ -180,12 +180,13 @@ const fn entry<G: Game>(id: &'static str, summary: &'static str) -> EnvEntry {
 fn find(id: &str) -> Result<&'static EnvEntry, EnvError> {
     ENVS.iter().find(|entry| entry.id == id).ok_or_else(|| EnvError::UnknownId {
         id: id.to_owned(),
-        nearest: nearest(id, ENVS.iter().map(|entry| entry.id)).unwrap_or_default(),
+        nearest: nearest(id, ENVS.iter().map(|entry| entry.id)),
     })
 }
 
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known.max_by(|a, b| strsim::jaro_winkler(word, a).total_cmp(&strsim::jaro_winkler(word, b)))
+/// The one of `known` most like `word`, for messages about what is not there; empty where nothing is known.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
+    known.into_iter().min_by_key(|known| strsim::damerau_levenshtein(word, known)).unwrap_or_default()
 }
 
 /// A fault in the settings, before it is known which environment they are of.
@@ -208,7 +209,7 @@ impl BadSetting {
         match fault {
             Fault::Value(expected) => EnvError::BadValue { id, key, found, expected },
             Fault::Unknown(keys) => {
-                let nearest = nearest(&key, keys.iter().map(String::as_str)).unwrap_or_default().to_owned();
+                let nearest = nearest(&key, keys.iter().map(String::as_str)).to_owned();
                 EnvError::UnknownKey { id, key, nearest, all: keys.join(", ") }
             }
         }

@@ -308,7 +308,7 @@ impl VecEnv {
                     Some(view) => view.look(obs, final_obs),
                 }
                 let Slot { episode_return, length, .. } = *slot;
-                if slot.begin_next(obs) {
+                if slot.begin_next(self.max_steps, obs) {
                     self.episodes.push(Episode { env_idx, episode_return, length });
                 }
                 begun[env_idx] = 0;
@@ -366,8 +366,13 @@ impl Slot {
     }
 
     /// Begins the next episode; whether the game that return and length are of is over.
-    fn begin_next(&mut self, obs: &mut [u8]) -> bool {
-        let goes_on = self.env.goes_on();
+    fn begin_next(&mut self, max_steps: u64, obs: &mut [u8]) -> bool {
+        let mut goes_on = self.env.goes_on();
+        if goes_on && self.length >= max_steps {
+            // The game's time ran out with the life: a reset that goes on, and then one that begins.
+            self.env.reset(&mut self.rng);
+            goes_on = false;
+        }
         let so_far = (self.episode_return, self.length);
         self.reset(obs);
         if goes_on {

@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     /// Learning rate
     #[arg(long, value_name = "R")]
     lr: Option<f64>,
-    /// How the learning rate changes along the fit [default: constant]
+    /// How the learning rate changes along the fit [default: the model's]
     #[arg(long, value_name = "NAME")]
     lr_schedule: Option<Schedule>,
     /// Width of the code: `model.latent_dim`

@@ -43,7 +43,11 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
 fn go_on_fitting(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCode> {
     let (dir, name) = (&arguments.run, arguments.run.display());
     let begun_for = config.epochs;
-    config.epochs = arguments.epochs.unwrap_or(begun_for);
+    if let Some(epochs) = arguments.epochs {
+        config.epochs = epochs;
+        // What `carom fit --steps` ended before the last epoch.
+        config.steps = None;
+    }
     let (epochs, config_text) = (config.epochs, config.to_toml());
     ensure!(epochs >= begun_for, "--epochs {epochs} is less than the {begun_for} that {name} was begun for");
     ensure!(arguments.steps.is_none(), "{name} is a fitted model: --epochs N makes it longer");
@@ -55,7 +59,7 @@ fn go_on_fitting(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCod
     }
     interrupt::listen()?;
     let mut run = Run::reopen(dir, &checkpoint)?;
-    if epochs > begun_for {
+    if arguments.epochs.is_some() {
         run.rewrite_config(&config_text)?;
     }
     super::fit::announce(&session, &mut run, &format!("resuming at update {}:", count(step)))?;

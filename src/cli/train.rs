@@ -9,7 +9,7 @@ use crate::run::Run;
 use crate::session::{Codes, RECENT, Session};
 use crate::train::{Outcome, train};
 use crate::{interrupt, plot, run};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use carom_agents::Trainer;
 use clap::Args;
 use std::io::{Write, stdout};
@@ -225,9 +225,14 @@ pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>) -> Result<O
     found.map(|preset| preset.layer()).transpose()
 }
 
+/// Seeds of one command, at most.
+const MOST_SEEDS: u64 = 1000;
+
 pub(super) fn parse_seeds(text: &str) -> Result<Range<u64>> {
     let bounds = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
     let range = bounds.filter(|range: &Range<u64>| !range.is_empty());
-    ensure!(range.is_some(), "expected A..B with A below B, e.g. 0..5 for the seeds 0, 1, 2, 3, 4");
-    Ok(range.unwrap_or_default())
+    let range = range.context("expected A..B with A below B, e.g. 0..5 for the seeds 0, 1, 2, 3, 4")?;
+    ensure!(range.end - range.start <= MOST_SEEDS, "expected at most {MOST_SEEDS} seeds");
+    ensure!(range.end <= i64::MAX as u64, "seeds go up to {}", i64::MAX);
+    Ok(range)
 }

@@ -130,6 +130,7 @@ impl Planner for PolicyIteration {
     fn sweep(&mut self) -> bool {
         self.residual = Some(self.evaluate());
         self.n_changed = self.improve();
-        self.n_changed == 0
+        // A policy that stays is the best one only where its values have settled.
+        self.n_changed == 0 && self.residual <= Some(self.config.tolerance)
     }
 }

@@ -1,39 +1,41 @@
 //! The table of action values, and the two policies read off it.
 
 use super::states;
+use ndarray::Array2;
 use rand::Rng;
 
-/// Q(s, a) for all states and actions, `[n_states * n_actions]`.
+/// Q(s, a) for all states and actions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QTable {
-    values: Vec<f64>,
-    n_actions: usize,
+    /// `[n_states, n_actions]`, in rows.
+    values: Array2<f64>,
 }
 
 impl QTable {
     /// A table with `init` in every entry.
     pub fn new(n_states: usize, n_actions: usize, init: f64) -> Self {
-        Self { values: vec![init; n_states * n_actions], n_actions }
+        Self { values: Array2::from_elem((n_states, n_actions), init) }
     }
 
     /// Q(state, ·), `[n_actions]`.
     pub fn row(&self, state: usize) -> &[f64] {
-        &self.values[state * self.n_actions..][..self.n_actions]
+        let n_actions = self.values.ncols();
+        &self.values()[state * n_actions..][..n_actions]
     }
 
     /// Q(state, action), to be changed.
     pub fn at(&mut self, state: usize, action: usize) -> &mut f64 {
-        &mut self.values[state * self.n_actions + action]
+        &mut self.values[[state, action]]
     }
 
     /// All entries, state by state.
     pub fn values(&self) -> &[f64] {
-        &self.values
+        self.values.as_slice().expect("rows one after the other")
     }
 
     /// All entries, to be changed.
     pub fn values_mut(&mut self) -> &mut [f64] {
-        &mut self.values
+        self.values.as_slice_mut().expect("rows one after the other")
     }
 
     /// Writes the greedy action of each discrete observation in `obs` to `actions`.

@@ -1,22 +1,14 @@
-//! What stands between an observation and an agent's network.
+//! Observations as numbers for a network.
 
 use carom_envs::ObsSpace;
 
-/// Turns observations into features: `[B, *obs]` to `[B, n_features]`.
-pub trait Encoder {
-    /// Features of one observation.
-    fn n_features(&self) -> usize;
-
-    /// Writes the features of `obs`, `[B * obs_bytes]`, to `features`, `[B * n_features]`.
-    fn encode(&mut self, obs: &[u8], features: &mut [f32]);
-}
-
-/// No encoder: vectors as they are, a discrete state one-hot, planes as 0 and 1, pixels over 255.
+/// Vectors as they are, a discrete state one-hot, planes as 0 and 1, pixels over 255.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Raw(pub ObsSpace);
+pub(crate) struct Raw(pub ObsSpace);
 
-impl Encoder for Raw {
-    fn n_features(&self) -> usize {
+impl Raw {
+    /// Features of one observation.
+    pub fn n_features(&self) -> usize {
         match self.0 {
             ObsSpace::Discrete { n } => n,
             ObsSpace::Vector { len } => len,
@@ -25,7 +17,8 @@ impl Encoder for Raw {
         }
     }
 
-    fn encode(&mut self, obs: &[u8], features: &mut [f32]) {
+    /// Writes the features of `obs`, `[B * obs_bytes]`, to `features`, `[B * n_features]`.
+    pub fn encode(&self, obs: &[u8], features: &mut [f32]) {
         match self.0 {
             ObsSpace::Vector { .. } => {
                 for (feature, bytes) in features.iter_mut().zip(obs.as_chunks().0) {
@@ -57,7 +50,7 @@ mod tests {
     use super::*;
 
     fn encode(space: ObsSpace, obs: &[u8]) -> Vec<f32> {
-        let mut raw = Raw(space);
+        let raw = Raw(space);
         let batch = obs.len() / raw.0.n_bytes();
         let mut features = vec![9.0; batch * raw.n_features()];
         raw.encode(obs, &mut features);
