@@ -64,27 +64,26 @@ pub fn points(dir: &Path, metric: &str) -> Result<Vec<(f64, f64)>, PlotError> {
     Ok(Run::read(dir, metric)?.points)
 }
 
-/// Draws the loss of the fit in `run_dir` to the SVG file `out`: a loss known by the same name on training and on test images,
-/// such as `fit/bce` and `test/bce`, as two lines, else `fit/loss`.
+/// Draws the loss of the fit in `run_dir` to the SVG file `out`: `fit/bce` and `test/bce` as two lines where there are both, else
+/// `fit/loss`.
 ///
 /// # Errors
 /// As [`returns`].
 pub fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
     let metrics = Run::read(run_dir, "")?.metrics;
-    let both = metrics.iter().filter_map(|name| name.strip_prefix("fit/"));
-    let Some(loss) = both.map(|tail| format!("test/{tail}")).find(|name| metrics.contains(name)) else {
+    let [train, test] = ["fit/bce", "test/bce"];
+    if [train, test].iter().any(|name| !metrics.contains(*name)) {
         return returns(&[run_dir], "fit/loss", out).map(drop);
-    };
-    let train = Run::read(run_dir, &loss.replacen("test/", "fit/", 1))?;
-    let mut runs = vec![train, Run::read(run_dir, &loss)?];
-    let x_name = count_steps(&mut runs, &loss);
+    }
+    let mut runs = vec![Run::read(run_dir, train)?, Run::read(run_dir, test)?];
+    let x_name = count_steps(&mut runs, test);
     let curves = [("training", &runs[..1]), ("test", &runs[1..])];
     let curves = curves.map(|(label, run)| Curve { label: label.to_owned(), ..series::curve(run) });
     let notes = runs[0].seed.iter().map(|seed| format!("seed {seed}")).chain(curve_note(&curves, x_name)).collect();
-    let y_name = value_name(&loss);
+    let y_name = value_name(test);
     let y_name = y_name.strip_prefix("test ").unwrap_or(&y_name).to_owned();
     let group = Group { label: String::new(), runs };
-    let title = title(&[group], &loss);
+    let title = title(&[group], test);
     write_whole(out, &Chart { title, notes, x_name, y_name, curves: curves.into(), references: vec![] }.svg()?)
 }
 

@@ -96,7 +96,8 @@ pub fn prepare(config: &RunConfig) -> Result<Fitted> {
         Some(session) => session,
         None => fit::open(&source, fit_config)?.0,
     };
-    let codes = tch::no_grad(|| session.model.encode(&session.data.train.first(SCALE_FRAMES))).to_kind(Kind::Double);
+    let codes =
+        tch::no_grad(|| session.model.encode(&session.data.train.spaced(SCALE_FRAMES).all())).to_kind(Kind::Double);
     let (mean, std) = (codes.mean_dim(0, false, Kind::Double), codes.std_dim(0, false, false));
     let least = (std.max().double_value(&[]) * LEAST_WIDTH).max(f64::MIN_POSITIVE);
     let rows = |tensor: &Tensor| Vec::<f64>::try_from(tensor).expect("a vector of doubles");

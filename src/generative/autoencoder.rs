@@ -373,7 +373,7 @@ mod tests {
     fn rare_pixels_count_more_by_hand() {
         let data = lamps();
         let mut model = autoencoder(2.0, &data);
-        let x = data.train.first(4);
+        let x = data.train.spaced(4).all();
         let p = model.decode(&model.encode(&x)).expect("images");
         model.fit_batch(&Batch { x, labels: None, step: 0, lr: 0.0 }).expect("a finite loss");
         // Mean and deviation are 1/2 and 1/2, and 1/4 and √3/4: 1 + 2 |x − mean| / deviation is 3 for the first pixel, and for
@@ -405,14 +405,14 @@ mod tests {
         let dataset = Dataset { name: "lamp".into(), shape: [2, 1, 1], max: 1, n_classes: 0, train, test };
         let data = Data { n_frames: 2, ..Data::new(&dataset, Device::Cpu) };
         let error = |model: &Autoencoder| {
-            let x = data.train.first(4);
+            let x = data.train.spaced(4).all();
             let missed = model.decode(&model.encode(&x)).expect("images") - x;
             (missed.select(1, 1) - missed.select(1, 0)).square().mean(Kind::Double).double_value(&[])
         };
         let errors = [0.0, 20.0].map(|difference| {
             let mut model = of(&AeConfig { difference, ..AeConfig::default() }, &data);
             for step in 0..300 {
-                let (x, before) = (data.train.first(4), error(&model));
+                let (x, before) = (data.train.spaced(4).all(), error(&model));
                 model.fit_batch(&Batch { x, labels: None, step, lr: 0.03 }).expect("a finite loss");
                 let stats = model.stats();
                 let beside_bce = stat(&stats, "fit/loss") - stat(&stats, "fit/bce");
@@ -433,7 +433,7 @@ mod tests {
         for (bottleneck, code_width) in [(0, 8 * 4), (1, 4), (3, 3 * 4)] {
             let config = CnnAeConfig { halvings: 2, bottleneck, ..CnnAeConfig::default() };
             let mut model = Autoencoder::convolutional(&config, &task, &mut Pcg32::seed_from_u64(0)).expect("a model");
-            let x = data.train.first(4);
+            let x = data.train.spaced(4).all();
             let code = model.encode(&x);
             assert_eq!(code.size(), [4, code_width]);
             assert_eq!(model.decode(&code).expect("images").size(), x.size());
@@ -447,10 +447,10 @@ mod tests {
         let rare_pixel = |rarity: f64| {
             let mut model = autoencoder(rarity, &data);
             for step in 0..300 {
-                let x = data.train.first(4);
+                let x = data.train.spaced(4).all();
                 model.fit_batch(&Batch { x, labels: None, step, lr: 0.03 }).expect("a finite loss");
             }
-            let seen = model.decode(&model.encode(&data.train.first(4))).expect("images");
+            let seen = model.decode(&model.encode(&data.train.spaced(4).all())).expect("images");
             seen.double_value(&[3, 0, 0, 1])
         };
         // Lit in the last image, where the other pixel is dark: a code of one number must choose what to tell.

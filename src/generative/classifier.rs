@@ -190,9 +190,9 @@ impl Model for Classifier {
 
     fn evaluate(&self, data: &Data, _effort: Effort) -> Measures {
         let n = data.test.len();
-        let labels = data.test.first_labels(n).expect("data with classes have labels");
+        let labels = data.test.labels().expect("data with classes have labels");
         let predicted: Vec<Tensor> = data.test.chunks(1000).map(|x| self.judge(&x).1).collect();
-        let hits = Tensor::cat(&predicted, 0).eq_tensor(&labels).sum(Kind::Int64).int64_value(&[]);
+        let hits = Tensor::cat(&predicted, 0).eq_tensor(labels).sum(Kind::Int64).int64_value(&[]);
         let mut measures = Measures::default();
         measures.add("test/accuracy", hits as f64 / n as f64);
         measures.note("classifier", self.sha256());
@@ -259,7 +259,12 @@ mod tests {
     }
 
     fn batch(data: &Data, step: u64) -> Batch {
-        Batch { x: data.train.first(16), labels: data.train.first_labels(16), step, lr: 3e-3 }
+        Batch {
+            x: data.train.spaced(16).all(),
+            labels: data.train.spaced(16).labels().map(Tensor::shallow_clone),
+            step,
+            lr: 3e-3,
+        }
     }
 
     #[test]
@@ -276,14 +281,14 @@ mod tests {
         let measures = classifier.evaluate(&data, Effort::Curve);
         assert_eq!(measures.get("test/accuracy"), Some(1.0));
         assert!(classifier.sha256() != untrained && classifier.sha256().len() == 64);
-        assert_eq!(classifier.encode(&data.test.first(3)).size(), [3, 64]);
+        assert_eq!(classifier.encode(&data.test.spaced(3).all()).size(), [3, 64]);
     }
 
     #[test]
     fn augmentation_moves_and_keeps_ink() {
         let _torch = seeded(0);
         let data = halves();
-        let x = data.train.first(16);
+        let x = data.train.spaced(16).all();
         let still = ClassifierConfig { rotation_deg: 0.0, shift: 0.0, zoom: 0.0, ..ClassifierConfig::default() };
         assert_eq!(classifier(&still, &data).augment(&x), x);
         // A shift by up to an eighth of the side: one pixel of eight.

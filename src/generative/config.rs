@@ -3,7 +3,7 @@
 use super::data::Source;
 use super::data::frames::default_n_frames;
 use super::registry::{self, ModelEntry, Settings};
-use crate::config::{Device, check_keys, parse_assignments};
+use crate::config::{Device, check_integers, check_keys, parse_assignments};
 use anyhow::{Context, Result, anyhow, ensure};
 use carom_envs::registry as envs;
 use serde::{Deserialize, Serialize};
@@ -181,9 +181,7 @@ impl FitConfig {
         ensure!(self.batch_size > 0, "batch_size is 0: an update needs at least one image");
         ensure!(self.lr > 0.0 && self.lr.is_finite(), "lr is {}: expected a number above 0", self.lr);
         ensure!((1..=1024).contains(&self.threads), "threads is {}: expected a number in 1..=1024", self.threads);
-        let largest = i64::MAX as u64;
-        ensure!(self.seed <= largest, "seed is {}: seeds go up to {largest}", self.seed);
-        Ok(())
+        check_integers(self)
     }
 
     /// The settings as TOML, which is itself a configuration file.

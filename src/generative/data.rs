@@ -127,6 +127,15 @@ fn images(
     [train_images, train_labels, test_images, test_labels]: [Option<Idx>; 4],
 ) -> Result<Dataset> {
     let (Some(train_images), Some(test_images)) = (train_images, test_images) else { unreachable!("images are there") };
+    for (there, missing) in [(&train_labels, &test_labels), (&test_labels, &train_labels)] {
+        if let (Some(there), None) = (there, missing) {
+            let hint = "add the labels of the other images, or take these away";
+            bail!(
+                "{}: labels of one split alone, and data have them for both or neither; {hint}",
+                there.path.display()
+            );
+        }
+    }
     let shape = image_shape(&train_images)?;
     let test_shape = image_shape(&test_images)?;
     ensure!(
@@ -207,6 +216,7 @@ mod tests {
             (2, 1, &[6, 7, 8, 9, 10, 11][..])
         );
         write(folder.path(), "train-labels", &[2], &[1, 4]);
+        assert!(refuse().contains("train-labels: labels of one split alone"), "{}", refuse());
         write(folder.path(), "test-labels", &[2], &[1, 1]);
         assert!(refuse().contains("test-labels: sizes [2], expected [1]"), "{}", refuse());
         write(folder.path(), "test-labels", &[1], &[2]);

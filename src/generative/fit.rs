@@ -58,7 +58,8 @@ impl FitSession {
     pub fn new(config: FitConfig) -> Result<Self> {
         let device = device::open(config.device)?;
         let (dataset, n_env_steps) = dataset(&config)?;
-        let data = Data { n_frames: config.frame_stack() as i64, ..Data::new(&dataset, device) };
+        let (n_frames, data_dir) = (config.frame_stack() as i64, config.data_dir.clone());
+        let data = Data { n_frames, data_dir, ..Data::new(&dataset, device) };
         Ok(Self { n_env_steps, ..Self::on(config, data)? })
     }
 

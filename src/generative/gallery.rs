@@ -39,7 +39,7 @@ pub fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
 /// Double rows: `n` test images (or as many as there are), taken evenly, over what the model makes of their codes. Nothing
 /// where the model cannot turn a code into an image.
 pub fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Picture> {
-    let inputs = test.gather(&spread(test.len(), n));
+    let inputs = test.spaced(n).all();
     let outputs = model.decode(&model.encode(&inputs))?;
     let double_rows = inputs.split(COLUMNS as i64, 0).into_iter().zip(outputs.split(COLUMNS as i64, 0));
     let pictures: Vec<Picture> = double_rows
@@ -53,10 +53,4 @@ pub fn samples(model: &dyn Model, n: usize) -> Option<Picture> {
     // As many columns as rows, where that is not too narrow.
     let columns = ((n as f64).sqrt().ceil() as usize).clamp(n.min(COLUMNS / 2), COLUMNS.max(n / 32));
     Some(grid(&model.sample(n)?, columns, GAP))
-}
-
-/// `n` of the numbers below `len` (or all, if fewer), evenly from first to last: neighbours may be frames of one moment.
-fn spread(len: usize, n: usize) -> Tensor {
-    let n = n.min(len);
-    Tensor::from_slice(&(0..n).map(|i| (i * len / n) as i64).collect::<Vec<_>>())
 }

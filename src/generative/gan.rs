@@ -260,9 +260,15 @@ impl Model for Gan {
 
     fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
         // Drawn before anything else, so that they do not depend on whether the classifier has to be made.
-        let samples = self.samples(Judge::n_samples(data, effort));
+        let n_judged = match self.config.classifier.as_str() {
+            "none" => 0,
+            run => Judge::n_samples(run, data, effort),
+        };
         let n = DIVERSITY.min(data.test.len());
-        let diversity = mean_distance(&samples.narrow(0, 0, n as i64)) / mean_distance(&data.test.first(n));
+        let samples = self.samples(n_judged.max(n));
+        // One image has no distance to others.
+        let diversity =
+            (n > 1).then(|| mean_distance(&samples.narrow(0, 0, n as i64)) / mean_distance(&data.test.spaced(n).all()));
         let mut measures = match self.config.classifier.as_str() {
             "none" => Measures::default(),
             run => match self.judge.get_or_init(|| Judge::open(run, data).map_err(|error| format!("{error:#}"))) {
@@ -274,7 +280,9 @@ impl Model for Gan {
                 }
             },
         };
-        measures.add("test/diversity", diversity);
+        if let Some(diversity) = diversity {
+            measures.add("test/diversity", diversity);
+        }
         measures.note("game", self.game.diagnosis(diversity));
         measures
     }

@@ -4,6 +4,7 @@ use super::data::{Dataset, Split};
 use anyhow::{Result, ensure};
 use carom_agents::optim::slice_mut;
 use multiversion::multiversion;
+use std::path::PathBuf;
 use tch::{Device, Kind, Tensor};
 
 /// A data set ready to be fitted.
@@ -17,6 +18,8 @@ pub struct Data {
     pub n_frames: i64,
     /// Number of classes; 0 without labels.
     pub n_classes: i64,
+    /// The folder of somebody's own copy, if it was read from there.
+    pub data_dir: Option<PathBuf>,
     /// What is fitted.
     pub train: Images,
     /// What the fit is measured on.
@@ -44,7 +47,8 @@ impl Data {
             Images { pixels, labels, max: f64::from(dataset.max) }
         };
         let (train, test) = (images(&dataset.train), images(&dataset.test));
-        Self { name: dataset.name.clone(), shape, n_frames: 1, n_classes: dataset.n_classes as i64, train, test }
+        let (name, n_classes) = (dataset.name.clone(), dataset.n_classes as i64);
+        Self { name, shape, n_frames: 1, n_classes, data_dir: None, train, test }
     }
 
     /// Where it lives.
@@ -55,7 +59,8 @@ impl Data {
     /// The same data once more, without copying a pixel.
     pub fn share(&self) -> Self {
         let Self { shape, n_frames, n_classes, .. } = *self;
-        Self { name: self.name.clone(), shape, n_frames, n_classes, train: self.train.share(), test: self.test.share() }
+        let (name, data_dir) = (self.name.clone(), self.data_dir.clone());
+        Self { name, shape, n_frames, n_classes, data_dir, train: self.train.share(), test: self.test.share() }
     }
 
     /// Numbers in one image.
@@ -107,7 +112,7 @@ impl Images {
     /// Images `indices` (`i64 [B]`) as floats in 0..=1.
     pub fn gather(&self, indices: &Tensor) -> Tensor {
         if self.pixels.device() != Device::Cpu {
-            return self.scaled(&self.pixels.index_select(0, indices));
+            return self.scaled(&self.pixels.index_select(0, &indices.to_device(self.pixels.device())));
         }
         // Three small operations, each with its own hand-over between torch's threads, would take longer than the step of a
         // small network: the threads wait by spinning.
@@ -133,17 +138,29 @@ impl Images {
 
     /// Labels of images `indices` (`i64 [B]`); nothing where there are none.
     pub fn gather_labels(&self, indices: &Tensor) -> Option<Tensor> {
-        self.labels.as_ref().map(|labels| labels.index_select(0, indices))
+        self.labels.as_ref().map(|labels| labels.index_select(0, &indices.to_device(labels.device())))
     }
 
-    /// The first `n` images (or all there are) as floats in 0..=1.
-    pub fn first(&self, n: usize) -> Tensor {
-        self.scaled(&self.pixels.narrow(0, 0, n.min(self.len()) as i64))
+    /// `n` of them (or all, if fewer), evenly from first to last: those that lie together may be of one episode, one player, or one class.
+    pub fn spaced(&self, n: usize) -> Self {
+        let (len, n) = (self.len(), n.min(self.len()));
+        if n == len {
+            return self.share();
+        }
+        let indices: Vec<i64> = (0..n).map(|i| (i * len / n) as i64).collect();
+        let indices = Tensor::from_slice(&indices).to_device(self.pixels.device());
+        let of = |tensor: &Tensor| tensor.index_select(0, &indices);
+        Self { pixels: of(&self.pixels), labels: self.labels.as_ref().map(of), max: self.max }
     }
 
-    /// The labels of the first `n` images (or of all there are).
-    pub fn first_labels(&self, n: usize) -> Option<Tensor> {
-        self.labels.as_ref().map(|labels| labels.narrow(0, 0, n.min(self.len()) as i64))
+    /// All images as floats in 0..=1.
+    pub fn all(&self) -> Tensor {
+        self.scaled(&self.pixels)
+    }
+
+    /// All labels, `i64 [n]`; nothing where there are none.
+    pub fn labels(&self) -> Option<&Tensor> {
+        self.labels.as_ref()
     }
 
     /// All images in order, `size` at a time (the last fewer), as floats in 0..=1.

@@ -103,7 +103,7 @@ pub trait Model {
     /// One update.
     ///
     /// # Errors
-    /// When a loss is no longer finite; the parameters are left as they were.
+    /// When a loss is no longer finite; parameters are not moved along its gradient.
     fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError>;
 
     /// Means since the last call, by their names in `metrics.csv`.

@@ -394,8 +394,3 @@ pub fn descend(loss: &Tensor, networks: &mut [&mut Network], lr: f64) {
 pub fn bce(logits: &Tensor, target: &Tensor) -> Tensor {
     logits.binary_cross_entropy_with_logits::<Tensor>(target, None, None, tch::Reduction::None)
 }
-
-/// Mean over the batch of the sum over everything else: a loss in nats per image.
-pub fn per_image(loss: &Tensor) -> Tensor {
-    loss.sum(Kind::Float) / loss.size()[0] as f64
-}

@@ -136,7 +136,7 @@ pub struct Rbm {
     /// Visible biases of the model without hidden units that fits the training images, `[V]`: 0 for Gaussian units, whose data
     /// have mean 0.
     base: Tensor,
-    /// Mean and divisor of each pixel, for Gaussian units.
+    /// Mean and divisor of each pixel, for Gaussian units: of the data that it was fitted to, whatever it is shown later.
     standard: [Tensor; 2],
     means: Means,
 }
@@ -203,9 +203,9 @@ impl Rbm {
         x.view([-1, channels, rows, columns])
     }
 
-    /// States of visible units, `[n, V]`, of the first `n` images: what likelihoods are of.
+    /// States of visible units, `[n, V]`, of `n` images (or of all, if fewer): what likelihoods are of.
     fn states(&self, images: &Images, n: usize, noise: &mut Noise) -> Tensor {
-        let v = self.visible_of(&images.first(n));
+        let v = self.visible_of(&images.spaced(n).all());
         if self.config.visible == Visible::Gaussian || images.is_binary() {
             return v;
         }
@@ -344,7 +344,7 @@ fn moments(images: &Images, n_pixels: i64) -> (Tensor, Tensor) {
 
 /// The largest mean log-likelihood that any model can have on `images`: less the entropy of how often each occurs.
 fn log_likelihood_bound(images: &Images) -> f64 {
-    let rows = to_vec(&images.first(images.len()));
+    let rows = to_vec(&images.all());
     let mut counts: HashMap<Vec<u32>, f64> = HashMap::new();
     for row in rows.chunks(rows.len() / images.len()) {
         *counts.entry(row.iter().map(|pixel| pixel.to_bits()).collect()).or_default() += 1.0;
@@ -453,7 +453,7 @@ impl Model for Rbm {
     }
 
     fn report(&self, data: &Data) -> Option<String> {
-        if data.name != Source::Movies.to_string() {
+        if data.name != Source::Movies.to_string() || self.config.visible == Visible::Gaussian {
             return None;
         }
         movies::report(&self.energy)
@@ -462,6 +462,8 @@ impl Model for Rbm {
     fn save(&self) -> Snapshot<'_> {
         Snapshot::default()
             .value("means", &self.means.save())
+            .owned_array("mean", &to_vec(&self.standard[0]))
+            .owned_array("deviation", &to_vec(&self.standard[1]))
             .owned_array("weight", &to_vec(&self.energy.weight))
             .owned_array("visible_bias", &to_vec(&self.energy.visible_bias))
             .owned_array("hidden_bias", &to_vec(&self.energy.hidden_bias))
@@ -470,6 +472,9 @@ impl Model for Rbm {
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.means.load(from.value("means")?);
+        let [mean, deviation] = &mut self.standard;
+        read_tensor(from, "mean", mean)?;
+        read_tensor(from, "deviation", deviation)?;
         read_tensor(from, "weight", &mut self.energy.weight)?;
         read_tensor(from, "visible_bias", &mut self.energy.visible_bias)?;
         read_tensor(from, "hidden_bias", &mut self.energy.hidden_bias)?;

@@ -353,6 +353,10 @@ impl Model for Vae {
         self.decode(&Tensor::randn([n as i64, self.config.latent_dim], (Kind::Float, self.device)))
     }
 
+    fn has_normal_prior(&self) -> bool {
+        true
+    }
+
     fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
         Ok(())
     }

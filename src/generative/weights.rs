@@ -37,12 +37,11 @@ impl PixelWeights {
         if rarity == 0.0 && motion == 0.0 {
             return Ok(None);
         }
-        let n = data.train.len().min(IMAGES);
-        let chunks = || data.train.chunks(CHUNK).take(n.div_ceil(CHUNK));
-        let seen: i64 = chunks().map(|x| x.size()[0]).sum();
+        let images = data.train.spaced(IMAGES);
+        let chunks = || images.chunks(CHUNK);
         let mean_of = |value: fn(&Tensor) -> Tensor| {
             let sums = chunks().map(|x| value(&x).sum_dim_intlist(0, true, Kind::Double));
-            sums.reduce(|a, b| a + b).expect("at least one image") / seen as f64
+            sums.reduce(|a, b| a + b).expect("at least one image") / images.len() as f64
         };
         let mean = mean_of(Tensor::shallow_clone);
         let variance = mean_of(Tensor::square) - mean.square();

@@ -48,7 +48,7 @@ fn trunk(model: &dyn Model, recon_weight: Option<f64>) -> EncoderTrunk {
     if recon_weight.is_none() {
         halves.decoder = None;
     }
-    let code = tch::no_grad(|| model.encode(&data().test.first(60)));
+    let code = tch::no_grad(|| model.encode(&data().test.spaced(60).all()));
     let scales = [code.mean_dim(0, false, Kind::Float), code.std_dim(0, false, false) + 0.1];
     EncoderTrunk { halves, obs_space: SPACE, n_frames: 1, scales, recon_weight }
 }
@@ -75,7 +75,7 @@ fn halves_do_what_their_models_do() {
     for (name, settings) in cases {
         let (model, what) = (model(name, settings.clone()), format!("{name} {settings}"));
         let trunk = trunk(&*model, Some(1.0));
-        let (x, bytes) = (data().test.first(60), Tensor::from_slice(&frames()).view([60, -1]));
+        let (x, bytes) = (data().test.spaced(60).all(), Tensor::from_slice(&frames()).view([60, -1]));
         let _no_grad = tch::no_grad_guard();
         let code = model.encode(&x);
         let [mean, width] = &trunk.scales;
@@ -107,11 +107,11 @@ fn rare_pixels_count_as_they_did_in_the_fit() {
         let trunk = trunk(&*model("ae", json!({"latent_dim": 5, "rarity": rarity})), Some(1.0));
         let params = Tensor::from_slice(&trunk.params());
         let frames = Tensor::from_slice(&frames()).view([60, -1]);
-        let code = trunk.code(&trunk.parts(&params)[0], &data().test.first(60));
+        let code = trunk.code(&trunk.parts(&params)[0], &data().test.spaced(60).all());
         let logits = trunk.halves.decoder.as_ref().expect("a decoder").forward(&code);
-        (trunk.loss(&params, &frames).expect("a loss").0, bce(&logits, &data().test.first(60)))
+        (trunk.loss(&params, &frames).expect("a loss").0, bce(&logits, &data().test.spaced(60).all()))
     });
-    let x = data().train.first(60);
+    let x = data().train.spaced(60).all();
     let (mean, deviation) = (x.mean_dim(0, true, Kind::Float), x.std_dim(0, false, true).clamp_min(0.02));
     let weights = (x - mean).abs() / deviation * 0.5 + 1.0;
     let [(plain, per_pixel), (weighted, _)] = losses;
@@ -127,7 +127,7 @@ fn the_difference_of_frames_counts_as_it_did_in_the_fit() {
     let plain = trunk.loss(&params, &frames).expect("a loss").0;
     // The two planes as two frames.
     trunk.halves.difference = FrameDifference::of(3.0, &Data { n_frames: 2, ..data() }).expect("two frames");
-    let x = data().test.first(60);
+    let x = data().test.spaced(60).all();
     let decoder = trunk.halves.decoder.as_ref().expect("a decoder");
     let p = decoder.forward(&trunk.code(&trunk.parts(&params)[0], &x)).sigmoid();
     let [seen, true_one] = [p, x].map(|frames| frames.select(1, 1) - frames.select(1, 0));

@@ -90,12 +90,14 @@ fn parse(mut source: impl Read, path: &Path) -> Result<Idx> {
     let dims: Vec<usize> =
         sizes.chunks_exact(4).map(|size| u32::from_be_bytes([size[0], size[1], size[2], size[3]]) as usize).collect();
     let n_elements = dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
-    let n_elements = n_elements.with_context(|| format!("{}: sizes {dims:?} are beyond reason", path.display()))?;
+    let with_header = n_elements.and_then(|n_elements| Some((n_elements, n_elements.checked_add(header_bytes)?)));
+    let (n_elements, expected) =
+        with_header.with_context(|| format!("{}: sizes {dims:?} are beyond reason", path.display()))?;
     let mut elements = Vec::new();
     // No room is made in advance: the header may lie.
     source.by_ref().take(n_elements as u64).read_to_end(&mut elements).with_context(|| unreadable(path))?;
     let n_more = copy(&mut source, &mut sink()).with_context(|| unreadable(path))?;
-    let (expected, found) = (header_bytes + n_elements, (header_bytes + elements.len()) as u64 + n_more);
+    let found = (header_bytes + elements.len()) as u64 + n_more;
     if found != expected as u64 {
         let fault = if found < expected as u64 { "cut short" } else { "too long" };
         bail!("{}: {fault}: sizes {dims:?} make {expected} bytes, found {found}", path.display());

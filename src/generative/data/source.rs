@@ -1,9 +1,9 @@
 //! What `--data` takes.
 
 use super::published::{FASHION_MNIST, MNIST, Published};
-use crate::human::nearest;
 use anyhow::{Result, bail};
 use carom_envs::Settings;
+use carom_envs::nearest;
 use carom_envs::registry::{self, ENVS};
 use std::fmt;
 use std::path::{Path, PathBuf};

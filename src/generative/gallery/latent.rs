@@ -1,7 +1,6 @@
 //! Pictures of the code: the plane of a code of two numbers, sweeps and ways through one of more.
 
 use super::grid::{GAP, grid, write_png};
-use super::spread;
 use crate::generative::images::Data;
 use crate::generative::model::Model;
 use crate::plot::scatter::{self, Scatter};
@@ -28,7 +27,7 @@ const PAIRS: usize = 10;
 /// # Errors
 /// When one cannot be written.
 pub(super) fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
-    let codes = model.encode(&data.test.gather(&spread(data.test.len(), ENCODED))).flatten(1, -1);
+    let codes = model.encode(&data.test.spaced(ENCODED).all()).flatten(1, -1);
     if codes.size()[1] == 2 {
         scatter(model, data, dir)?;
     }
@@ -51,12 +50,12 @@ fn write_grid(model: &dyn Model, codes: &Tensor, columns: i64, gap: usize, path:
 
 /// Test codes in the plane, coloured by label where there are some.
 fn scatter(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
-    let indices = spread(data.test.len(), POINTS);
-    let n = indices.size()[0];
-    let chunks = indices.split(1000, 0).into_iter().map(|chunk| model.encode(&data.test.gather(&chunk)).flatten(1, -1));
+    let shown = data.test.spaced(POINTS);
+    let n = shown.len();
+    let chunks = shown.chunks(1000).map(|x| model.encode(&x).flatten(1, -1));
     let values = to_vec(&Tensor::cat(&chunks.collect::<Vec<_>>(), 0));
     let points = values.chunks_exact(2).map(|pair| (f64::from(pair[0]), f64::from(pair[1]))).collect();
-    let labels = data.test.gather_labels(&indices).map_or_else(Vec::new, |labels| integers(&labels));
+    let labels = shown.labels().map_or_else(Vec::new, integers);
     let classes = labels.into_iter().map(|label| label as usize).collect();
     let title = format!("codes of {n} test images of {}", data.name);
     Ok(scatter::write_file(&Scatter { title, points, classes }, &dir.join("latent.svg"))?)
@@ -97,12 +96,12 @@ fn sweeps(model: &dyn Model, codes: &Tensor) -> Tensor {
 /// Rows from one test image to another, of another class where there are some: the image, what is decoded along the straight
 /// line between their codes, the other image.
 fn interpolations(model: &dyn Model, data: &Data, path: &Path) -> Result<()> {
-    let indices = spread(data.test.len(), 4 * PAIRS);
-    let labels = data.test.gather_labels(&indices).map(|labels| integers(&labels));
-    let shares = Tensor::linspace(0.0, 1.0, ALONG, (Kind::Float, indices.device())).unsqueeze(1);
+    let images = data.test.spaced(4 * PAIRS);
+    let labels = images.labels().map(integers);
+    let shares = Tensor::linspace(0.0, 1.0, ALONG, (Kind::Float, data.device())).unsqueeze(1);
     let mut rows = Vec::new();
-    for (from, to) in pairs(&integers(&indices), labels.as_deref()) {
-        let ends = data.test.gather(&Tensor::from_slice(&[from, to]));
+    for (from, to) in pairs(images.len(), labels.as_deref()) {
+        let ends = images.gather(&Tensor::from_slice(&[from as i64, to as i64]));
         let codes = model.encode(&ends).flatten(1, -1);
         let Some(decoded) = model.decode(&codes.get(0).lerp_tensor(&codes.get(1), &shares)) else { return Ok(()) };
         rows.extend([ends.narrow(0, 0, 1), decoded, ends.narrow(0, 1, 1)]);
@@ -113,15 +112,15 @@ fn interpolations(model: &dyn Model, data: &Data, path: &Path) -> Result<()> {
     write_png(path, &grid(&Tensor::cat(&rows, 0), ALONG as usize + 2, GAP))
 }
 
-/// At most [`PAIRS`] pairs of `indices`, none of one class as far as others are left.
-fn pairs(indices: &[i64], labels: Option<&[i64]>) -> Vec<(i64, i64)> {
+/// At most [`PAIRS`] pairs of the numbers below `n`, none of one class as far as others are left.
+fn pairs(n: usize, labels: Option<&[i64]>) -> Vec<(usize, usize)> {
     let label = |at: usize| labels.map(|labels| labels[at]);
-    let mut left: Vec<usize> = (0..indices.len()).collect();
+    let mut left: Vec<usize> = (0..n).collect();
     let mut pairs = Vec::new();
     while left.len() > 1 && pairs.len() < PAIRS {
         let from = left.remove(0);
         let other = left.iter().position(|&to| label(to) != label(from)).unwrap_or(0);
-        pairs.push((indices[from], indices[left.remove(other)]));
+        pairs.push((from, left.remove(other)));
     }
     pairs
 }
@@ -136,9 +135,9 @@ mod tests {
 
     #[test]
     fn pairs_are_of_two_classes_while_there_are_two() {
-        assert_eq!(pairs(&[10, 11, 12, 13, 14], Some(&[1, 1, 1, 2, 1])), [(10, 13), (11, 12)]);
-        assert_eq!(pairs(&[10, 11, 12], None), [(10, 11)]);
-        assert!(pairs(&[10], None).is_empty());
-        assert_eq!(pairs(&(0..100).collect::<Vec<_>>(), None).len(), PAIRS);
+        assert_eq!(pairs(5, Some(&[1, 1, 1, 2, 1])), [(0, 3), (1, 2)]);
+        assert_eq!(pairs(3, None), [(0, 1)]);
+        assert!(pairs(1, None).is_empty());
+        assert_eq!(pairs(100, None).len(), PAIRS);
     }
 }

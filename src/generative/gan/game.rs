@@ -35,17 +35,15 @@ impl Game {
     }
 
     /// How it stands, with samples that are `diversity` times as far apart as the data.
-    pub fn diagnosis(&self, diversity: f64) -> String {
-        if diversity < COLLAPSED {
-            return format!(
-                "collapsed: samples lie {diversity:.2} times as far apart as the data; try loss rp, a larger gamma, or a lower lr"
-            );
-        }
-        match self.won_for >= LONG as u64 {
-            true => self.saturated(),
-            false => {
-                format!("goes on: logits {:.2} apart, samples {diversity:.2} times as far apart as the data", self.gap)
+    pub fn diagnosis(&self, diversity: Option<f64>) -> String {
+        let spread = |diversity: f64| format!("samples lie {diversity:.2} times as far apart as the data");
+        match diversity {
+            Some(diversity) if diversity < COLLAPSED => {
+                format!("collapsed: {}; try loss rp, a larger gamma, or a lower lr", spread(diversity))
             }
+            _ if self.won_for >= LONG as u64 => self.saturated(),
+            Some(diversity) => format!("goes on: logits {:.2} apart, {}", self.gap, spread(diversity)),
+            None => format!("goes on: logits {:.2} apart", self.gap),
         }
     }
 
@@ -66,15 +64,15 @@ mod tests {
     fn a_won_game_is_told_once_and_a_level_one_never() {
         let (mut level, mut won) = (Game::default(), Game::default());
         assert!((0..5000).all(|_| level.observe(Loss::Rp, 0.6, 0.3).is_none()));
-        assert!(level.diagnosis(0.95).starts_with("goes on"));
+        assert!(level.diagnosis(Some(0.95)).starts_with("goes on"));
         let told: Vec<String> = (0..5000).filter_map(|_| won.observe(Loss::Rp, 0.0001, 12.0)).collect();
         assert_eq!(told.len(), 1);
-        assert!(told[0].starts_with("saturated") && won.diagnosis(0.9).starts_with("saturated"));
+        assert!(told[0].starts_with("saturated") && won.diagnosis(None).starts_with("saturated"));
     }
 
     #[test]
     fn one_image_is_a_collapse() {
-        assert!(Game::default().diagnosis(0.1).starts_with("collapsed"));
+        assert!(Game::default().diagnosis(Some(0.1)).starts_with("collapsed"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::manifold::precision_recall;
 use super::modes::Modes;
 use crate::generative::classifier::Classifier;
 use crate::generative::config::{FitConfig, FitLayer};
-use crate::generative::data::{Source, published};
+use crate::generative::data::{self, Source};
 use crate::generative::fit::{FitSession, fit};
 use crate::generative::images::Data;
 use crate::generative::{Effort, Measures};
@@ -32,25 +32,23 @@ impl Judge {
     /// # Errors
     /// When `run` is not the run of a classifier of such images, or none is known how to be made.
     pub fn open(run: &str, data: &Data) -> Result<Self> {
-        let device = data.device();
-        let (name, n_classes) = match data.name.as_str() {
-            "stacked-mnist" => ("mnist", 10),
-            name => (name, data.n_classes),
-        };
+        let name = single(&data.name);
+        let n_classes = if data.name == name { data.n_classes } else { 10 };
         let dir = match run {
             "auto" => cached(name, data)?,
             run => PathBuf::from(run),
         };
         let [_, rows, columns] = data.shape;
-        let classifier = Classifier::open(&dir, [1, rows, columns], n_classes, device)?;
+        let classifier = Classifier::open(&dir, [1, rows, columns], n_classes, data.device())?;
         let sha256 = classifier.sha256();
         Ok(Self { classifier, sha256 })
     }
 
-    /// How many samples [`Judge::measure`] is to be given: 10,000 in full, or 26,000 where modes are
-    /// counted, as Srivastava et al. 2017 and Lin et al. 2018 have it.
-    pub fn n_samples(data: &Data, effort: Effort) -> usize {
+    /// How many samples [`Judge::measure`] of the judge at `run` is to be given: 10,000 in full, or 26,000 where modes are counted, as
+    /// Srivastava et al. 2017 and Lin et al. 2018 have it; 0 where there will be no judge.
+    pub fn n_samples(run: &str, data: &Data, effort: Effort) -> usize {
         match effort {
+            _ if run == "auto" && published(single(&data.name)).is_none() => 0,
             Effort::Curve => 2000,
             Effort::Full if data.shape[0] > 1 => 26_000,
             Effort::Full => 10_000,
@@ -72,9 +70,13 @@ impl Judge {
 
     fn compare(&self, samples: &Tensor, data: &Data, measures: &mut Measures) {
         let n = (samples.size()[0] as usize).min(data.test.len()).min(data.train.len());
+        if n <= NEIGHBOURS as usize {
+            measures.note("samples", format!("not compared with the data: {n} images are too few"));
+            return;
+        }
         let (fake, classes) = self.features(&samples.narrow(0, 0, n as i64));
-        let (real, _) = self.features(&data.test.first(n));
-        let (other, _) = self.features(&data.train.first(n));
+        let (real, _) = self.features(&data.test.spaced(n).all());
+        let (other, _) = self.features(&data.train.spaced(n).all());
         measures.add("test/fid", frechet(&fake, &real));
         measures.add("test/fid_floor", frechet(&other, &real));
         let block = (n as i64 / 10).max(2);
@@ -95,7 +97,7 @@ impl Judge {
         measures.note("classes", format!("{} % of the samples", shares.join(" ")));
         measures.note(
             "samples",
-            format!("{n}, against the first {n} test images; floors: the first {n} training images against the same"),
+            format!("{n}, against as many test images; floors: as many training images against the same"),
         );
     }
 
@@ -124,10 +126,19 @@ impl Judge {
     }
 }
 
+/// The data set whose classifier judges samples of data set `name`, channel by channel.
+fn single(name: &str) -> &str {
+    if name == "stacked-mnist" { "mnist" } else { name }
+}
+
+/// The data set `name`, if it is one that everybody can have.
+fn published(name: &str) -> Option<Source> {
+    name.parse().ok().filter(|source: &Source| source.published().is_some())
+}
+
 /// The run in the cache of the classifier of data set `name`, fitted first where there is none of the present settings.
 fn cached(name: &str, data: &Data) -> Result<PathBuf> {
-    let source: Option<Source> = name.parse().ok().filter(|source: &Source| source.published().is_some());
-    let source = source.with_context(|| {
+    let source = published(name).with_context(|| {
         format!(
             "no classifier of {name} is known how to be made; fit one (`carom fit classifier --data {name}`), and name its run by \
              --set model.classifier=RUN"
@@ -141,11 +152,16 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
         ..FitLayer::default()
     };
     let config = FitConfig::resolve(&[layer])?;
-    let dir = published::cache()?.join("classifiers").join(source.to_string());
+    let dir = data::published::cache()?.join("classifiers").join(source.to_string());
     let is_there = matches!(run::config(&dir), Ok(Config::Fit(found)) if found == config);
     if !is_there {
         let threads = tch::get_num_threads();
-        let made = tch::with_grad(|| make(&dir, config, (data.name == name).then(|| data.share())));
+        // From the same folder as the data, if that was given: there may be no network.
+        let own = match data.name == name {
+            true => data.share(),
+            false => Data::new(&data::open(&source, data.data_dir.as_deref(), config.seed)?, data.device()),
+        };
+        let made = tch::with_grad(|| make(&dir, config, own));
         tch::set_num_threads(threads);
         made.with_context(|| format!("cannot fit the classifier that judges samples of {name}"))?;
     }
@@ -153,14 +169,11 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
 }
 
 /// Fits the classifier aside, and puts it where it belongs when it is whole.
-fn make(dir: &Path, config: FitConfig, data: Option<Data>) -> Result<()> {
+fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
     let name = config.data.clone();
     eprintln!("fitting the classifier that judges samples of {name}, once: {}", dir.display());
     let aside = dir.with_file_name(format!("{name}.{}", std::process::id()));
-    let mut session = match data {
-        Some(data) => FitSession::on(config, data)?,
-        None => FitSession::new(config)?,
-    };
+    let mut session = FitSession::on(config, data)?;
     let mut run = Run::create(&aside, &session.config.to_toml(), true)?;
     let outcome = fit(&mut session, &mut run);
     drop(run);
@@ -205,7 +218,7 @@ mod tests {
     #[test]
     fn test_images_as_samples_are_perfect() {
         let data = noise(1);
-        let measures = tch::no_grad(|| judge().measure(&data.test.first(40), &data));
+        let measures = tch::no_grad(|| judge().measure(&data.test.spaced(40).all(), &data));
         let get = |name: &str| measures.get(name).unwrap();
         assert!(get("test/fid").abs() < 1e-6 && get("test/fid_floor") > get("test/fid"), "{measures:?}");
         assert_eq!([get("test/precision"), get("test/recall")], [1.0, 1.0]);
@@ -216,7 +229,7 @@ mod tests {
     #[test]
     fn channels_are_judged_one_by_one() {
         let data = noise(3);
-        let one = data.test.first(1).repeat([5, 1, 1, 1]);
+        let one = data.test.spaced(1).all().repeat([5, 1, 1, 1]);
         let measures = tch::no_grad(|| judge().measure(&one, &data));
         assert_eq!(measures.get("test/modes"), Some(1.0));
         // All of one of eight modes: ln 8.

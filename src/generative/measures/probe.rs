@@ -34,12 +34,12 @@ pub struct Codes {
 }
 
 impl Codes {
-    /// What `model` makes of the first `most` of `images` (of all, if fewer); nothing without labels.
+    /// What `model` makes of `most` of `images` (of all, if fewer), evenly spaced; nothing without labels.
     pub fn of(model: &dyn Model, images: &Images, most: usize) -> Option<Self> {
-        let labels = images.first_labels(most)?;
-        let chunks: Vec<Tensor> = images.chunks(CHUNK).take(most.div_ceil(CHUNK)).map(|x| model.encode(&x)).collect();
-        let codes = Tensor::cat(&chunks, 0).narrow(0, 0, labels.size()[0]);
-        Some(Self { codes: codes.flatten(1, -1), labels })
+        let images = images.spaced(most);
+        let labels = images.labels()?.shallow_clone();
+        let chunks: Vec<Tensor> = images.chunks(CHUNK).map(|x| model.encode(&x)).collect();
+        Some(Self { codes: Tensor::cat(&chunks, 0).flatten(1, -1), labels })
     }
 }
 

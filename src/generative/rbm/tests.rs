@@ -20,7 +20,7 @@ fn rbm(config: &RbmConfig, data: &Data) -> Rbm {
 /// Update `step` on all of `data`, seeded as the loop does.
 fn update(rbm: &mut Rbm, data: &Data, step: u64, lr: f64) {
     tch::manual_seed(step as i64);
-    let batch = Batch { x: data.train.first(usize::MAX), labels: None, step, lr };
+    let batch = Batch { x: data.train.all(), labels: None, step, lr };
     rbm.fit_batch(&batch).unwrap();
 }
 
@@ -276,7 +276,7 @@ fn shapes_agree_and_everything_is_measured() {
         let config = RbmConfig { ais_temperatures: 50, ais_chains: 7, ..config };
         let mut rbm = rbm(&config, &data);
         (0..5).for_each(|step| update(&mut rbm, &data, step, 0.01));
-        let code = rbm.encode(&data.test.first(4));
+        let code = rbm.encode(&data.test.spaced(4).all());
         assert_eq!(code.size(), [4, 5]);
         assert_eq!(rbm.decode(&code).unwrap().size(), [4, 1, 3, 4]);
         let samples = rbm.sample(4).unwrap();
@@ -325,7 +325,7 @@ fn a_fit_that_diverges_names_its_loss() {
     let _torch = seeded(0);
     let data = data(&table::dataset());
     let mut rbm = rbm(&RbmConfig { latent_dim: 2, ..RbmConfig::default() }, &data);
-    let batch = Batch { x: data.train.first(6) * f64::NAN, labels: None, step: 7, lr: 0.1 };
+    let batch = Batch { x: data.train.spaced(6).all() * f64::NAN, labels: None, step: 7, lr: 0.1 };
     let before = to_vec(&rbm.energy.visible_bias);
     let config = RbmConfig { binarisation: Binarisation::Probabilities, ..rbm.config.clone() };
     rbm.config = config;

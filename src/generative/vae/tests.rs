@@ -43,7 +43,7 @@ fn spread(vae: &Vae, log_var: f64) {
 /// Updates `steps` on all training images.
 fn fit(vae: &mut Vae, data: &Data, steps: std::ops::Range<u64>, lr: f64) {
     for step in steps {
-        let batch = Batch { x: data.train.first(usize::MAX), labels: None, step, lr };
+        let batch = Batch { x: data.train.all(), labels: None, step, lr };
         vae.fit_batch(&batch).expect("finite losses");
     }
 }
@@ -118,7 +118,7 @@ impl Linear {
             ..VaeConfig::default()
         };
         let vae = vae(config, &data);
-        let x = data.test.first(4);
+        let x = data.test.spaced(4).all();
         let (weight, bias) = (Tensor::from_slice2(&Self::WEIGHT), Tensor::from_slice(&Self::BIAS));
         let variance = Self::SIGMA * Self::SIGMA;
         let m = weight.square().sum_dim_intlist(-1, false, Kind::Float) + variance;
@@ -198,7 +198,7 @@ fn eight_images_are_learned_by_heart() {
     let _torch = seeded(0);
     let eight = noise([1, 10, 10], 1, 8);
     // Each eight times, for steadier gradients.
-    let pixels = Vec::<f32>::try_from(eight.train.first(8).repeat([8, 1, 1, 1]).flatten(0, -1)).expect("pixels");
+    let pixels = Vec::<f32>::try_from(eight.train.spaced(8).all().repeat([8, 1, 1, 1]).flatten(0, -1)).expect("pixels");
     let data = data([1, 10, 10], 1, pixels.into_iter().map(|pixel| pixel as u8).collect());
     let small = VaeConfig { latent_dim: 4, hidden: vec![64], channels: vec![8, 16], iwae_k: 1, ..VaeConfig::default() };
     let cases = [
@@ -225,7 +225,7 @@ fn gaussian_pixels_are_learned() {
         VaeConfig { latent_dim: 4, hidden: vec![32], likelihood: Likelihood::Gaussian, ..VaeConfig::default() };
     let mut vae = vae(config, &data);
     fit(&mut vae, &data, 0..400, 1e-2);
-    let x = data.test.first(8);
+    let x = data.test.spaced(8).all();
     let recon = vae.decode(&vae.encode(&x)).expect("images");
     let mse = (recon - x).square().mean(Kind::Float).double_value(&[]);
     assert!(mse < 0.02, "mean squared error {mse} where σ² is 0.01 and no code at all leaves 0.25");
@@ -239,7 +239,7 @@ fn codes_and_images_of_all_sizes_have_their_shapes() {
         for architecture in [Architecture::Dense, Architecture::Conv] {
             let config = VaeConfig { latent_dim: 3, hidden: vec![5], architecture, ..VaeConfig::default() };
             let vae = vae(config, &data);
-            let x = data.test.first(2);
+            let x = data.test.spaced(2).all();
             let code = vae.encode(&x);
             assert_eq!(code.size(), [2, 3]);
             assert_eq!(vae.decode(&code).expect("images").size(), x.size());
@@ -332,7 +332,7 @@ fn rare_pixels_count_more_in_what_is_fitted_and_not_in_what_is_measured() {
     assert!((by_hand + 1.066_713).abs() < 1e-5, "{by_hand}");
 
     silence(&vae);
-    let x = data.test.first(4);
+    let x = data.test.spaced(4).all();
     let measured = vae.elbo_terms(&x);
     let rarity = vae.rarity.as_ref().expect("a weight").weights(&x).flatten(1, -1);
     let output = vae.output(&vae.encode(&x));
@@ -392,7 +392,7 @@ fn gradient(loss: &Tensor, params: &Tensor) -> Tensor {
 fn the_gradient_by_hand_is_autograds() {
     let _torch = seeded(0);
     let data = noise([2, 9, 7], 255, 6);
-    let x = data.train.first(6) * 0.8 + 0.1;
+    let x = data.train.spaced(6).all() * 0.8 + 0.1;
     let plain = VaeConfig { latent_dim: 3, hidden: vec![8, 5], channels: vec![3, 4], ..VaeConfig::default() };
     let gaussian = VaeConfig { likelihood: Likelihood::Gaussian, sigma: 0.4, ..plain.clone() };
     // More samples than go through the decoder at once.
@@ -428,7 +428,7 @@ fn the_encoders_gradient_has_the_expectation_of_the_bounds() {
     let likelihood = Likelihood::Gaussian;
     let mut vae =
         vae(VaeConfig { latent_dim: 2, hidden: vec![3], k: 4, likelihood, sigma: 1.0, ..VaeConfig::default() }, &data);
-    let x = data.train.first(2).repeat([500, 1, 1, 1]);
+    let x = data.train.spaced(2).all().repeat([500, 1, 1, 1]);
     let (by_hand, by_autograd): (Vec<_>, Vec<_>) = (0..100)
         .map(|_| {
             vae.bound_gradient(&x, LEAST_WEIGHT);
@@ -494,7 +494,7 @@ fn what_is_not_a_number_stops_the_fit_by_its_name() {
     for k in [1, 5] {
         let mut vae = vae(VaeConfig { k, ..VaeConfig::default() }, &data);
         let _ = tch::no_grad(|| vae.decoder.params().shallow_clone().fill_(f64::NAN));
-        let batch = Batch { x: data.train.first(8), labels: None, step: 7, lr: 1e-3 };
+        let batch = Batch { x: data.train.spaced(8).all(), labels: None, step: 7, lr: 1e-3 };
         let error = vae.fit_batch(&batch).expect_err("a loss that is none").to_string();
         assert!(error.starts_with("fit/recon is NaN at step 7"), "{error}");
     }
