@@ -297,3 +297,6 @@ impl Agent for Dqn {
         self.replay.load(&from.nested("replay")?)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

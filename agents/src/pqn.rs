@@ -361,3 +361,6 @@ impl Agent for Pqn {
         from.read("max_q", &mut rollout.max_q)
     }
 }
+
+#[cfg(test)]
+mod tests;
