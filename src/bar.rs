@@ -52,6 +52,13 @@ impl Stopwatch {
     }
 }
 
+/// A bar of `total` of `things` on a terminal; elsewhere nothing is shown.
+pub(crate) fn of(total: u64, things: &str) -> ProgressBar {
+    let template = format!("{{bar:24}} {{percent:>3}}%  {{pos}} of {{len}} {things}  {{eta}} left");
+    let style = ProgressStyle::with_template(&template).expect("a valid template");
+    ProgressBar::new(total).with_style(style.progress_chars("=> "))
+}
+
 /// The display of one run's progress.
 struct Bar {
     bar: Option<ProgressBar>,
@@ -90,7 +97,7 @@ impl Bar {
         } else if step * 10 / self.total >= self.next_tenth || self.last_line.elapsed() >= LINE_AFTER {
             self.next_tenth = step * 10 / self.total + 1;
             self.last_line = Instant::now();
-            eprintln!("{:>3}%  {}", step * 100 / self.total, self.message(step, place, score));
+            say!("{:>3}%  {}", step * 100 / self.total, self.message(step, place, score));
         }
     }
 

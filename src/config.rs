@@ -126,7 +126,8 @@ impl RunConfig {
             self.eval_episodes > 0,
             "eval_episodes is 0: an evaluation plays at least one; eval_every = 0 turns it off"
         );
-        ensure!(self.n_envs <= MOST_ENVS, "n_envs is {}: there are at most {MOST_ENVS}", self.n_envs);
+        let most = MOST_ENVS.min(self.steps as usize);
+        ensure!(self.n_envs <= most, "n_envs is {}: expected at most {most} for {} steps", self.n_envs, self.steps);
         check_integers(self)?;
         encoder::check(self)
     }
@@ -364,7 +365,9 @@ fn parse_value(text: &str) -> Value {
         return count.into();
     }
     let document = toml::from_str::<Settings>(&format!("value = {text}")).ok();
-    document.and_then(|mut document| document.remove("value")).unwrap_or_else(|| text.into())
+    let value = document.and_then(|mut document| document.remove("value"));
+    // TOML has nan and inf, settings have not.
+    value.filter(|value| !value.is_null()).unwrap_or_else(|| text.into())
 }
 
 #[cfg(test)]

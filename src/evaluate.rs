@@ -75,6 +75,14 @@ impl Evaluation {
     /// # Errors
     /// When the environment or a setting does not exist.
     pub fn run(&self, trainer: &mut Trainer, sight: &Sight) -> Result<Scores> {
+        self.run_telling(trainer, sight, |_| {})
+    }
+
+    /// As [`Evaluation::run`], telling `progress` the number of episodes played so far whenever one has ended.
+    ///
+    /// # Errors
+    /// As [`Evaluation::run`].
+    pub fn run_telling(&self, trainer: &mut Trainer, sight: &Sight, progress: impl Fn(u64)) -> Result<Scores> {
         let seeds = Seeds::new(self.seed);
         let n_envs = self.episodes.min(N_ENVS);
         let rngs = (0..n_envs).map(|env_idx| seeds.stream(&format!("eval/{env_idx}"))).collect();
@@ -92,6 +100,7 @@ impl Evaluation {
                 if left[episode.env_idx] > 0 {
                     left[episode.env_idx] -= 1;
                     returns.push(episode.episode_return);
+                    progress(returns.len() as u64);
                     lengths += episode.length;
                     n_truncated += u64::from(envs.transitions()[episode.env_idx].truncated);
                 }

@@ -38,6 +38,11 @@ pub fn count(n: u64) -> String {
     format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
+/// `1 step`, `2 steps`.
+pub fn plural(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Writes a duration by its two largest units: `45s`, `3m20s`, `2h05m`.
 pub fn duration(time: Duration) -> String {
     let s = time.as_secs();

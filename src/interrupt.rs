@@ -25,7 +25,7 @@ pub(crate) fn listen() -> Result<()> {
 
 /// As [`listen`], with what the first Ctrl-C is answered with.
 pub(crate) fn listen_saying(answer: &'static str) -> Result<()> {
-    handle(move || eprintln!("\n{answer}"))
+    handle(move || say!("\n{answer}"))
 }
 
 /// As [`listen`], for a program that has the terminal and nothing to save: says nothing, and ends it before long whatever it
@@ -40,13 +40,37 @@ pub(crate) fn listen_in_terminal(restore: fn()) -> Result<()> {
 
 /// Does `first` on a thread of its own at the first request, and leaves at the second.
 fn handle(first: impl Fn() + Send + 'static) -> Result<()> {
+    let is_detached = hangup_is_ignored();
     ctrlc::set_handler(move || {
         if REQUESTED.swap(true, Ordering::Relaxed) {
             std::process::exit(EXIT_CODE.into());
         }
         first();
     })?;
+    if is_detached {
+        ignore_hangup();
+    }
     Ok(())
+}
+
+/// Whether the program was started so that it outlives its terminal, as by `nohup`.
+fn hangup_is_ignored() -> bool {
+    #[cfg(unix)]
+    // SAFETY: the action is plain data, all zeros are a valid one, and it is only read.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
+    }
+    #[cfg(not(unix))]
+    false
+}
+
+fn ignore_hangup() {
+    #[cfg(unix)]
+    // SAFETY: ignoring a signal runs no code of ours.
+    unsafe {
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+    }
 }
 
 /// Whether the program was asked to end.

@@ -3,6 +3,16 @@
 //!
 //! Environments and agents live in `carom-envs` and `carom-agents`, which know nothing of files or terminals.
 
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
+/// Writes a line to stderr. Nobody may be reading any more, say since a terminal was closed: what goes on is not to end by that.
+macro_rules! say {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), $($argument)*);
+    }};
+}
+
 mod bar;
 pub mod cli;
 pub mod compare;

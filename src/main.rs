@@ -2,7 +2,7 @@
 
 use carom::interrupt::{self, Interrupted};
 use clap::Parser;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write, stderr};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -12,11 +12,11 @@ fn main() -> ExitCode {
         // Whoever read our output, such as `head`, has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Interrupted>() => {
-            eprintln!("{error}");
+            let _ = writeln!(stderr(), "{error}");
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let _ = writeln!(stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }

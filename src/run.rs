@@ -198,17 +198,17 @@ pub fn fit_config(dir: &Path, wanted: &str) -> Result<FitConfig> {
 /// # Errors
 /// When it exists (with `force`: when it holds something other than a run).
 pub fn check_free(dir: &Path, force: bool) -> Result<()> {
-    if fs::symlink_metadata(dir).is_err() {
+    let is_there = fs::symlink_metadata(dir).is_ok();
+    let is_empty = || fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    if !is_there || is_empty() {
         return Ok(());
     }
     let name = dir.display();
+    ensure!(dir.join(CONFIG).exists(), "{name} is there and is not a run; --out DIR writes elsewhere");
     ensure!(
         force,
         "{name} exists; --force replaces it, --out DIR writes elsewhere, `carom resume {name}` goes on with it"
     );
-    let is_run = dir.join(CONFIG).exists();
-    let is_empty = || fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
-    ensure!(is_run || is_empty(), "{name} is not a run, and --force replaces nothing else; choose another --out");
     Ok(())
 }
 

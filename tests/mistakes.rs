@@ -88,8 +88,8 @@ fn a_folder_that_is_no_run_is_never_replaced() {
     let program = Program::new();
     fs_err::create_dir(program.path("photos")).expect("made");
     program.write("photos/cat.png", "meow");
-    refuses(&program, "train --env taxi --agent sarsa --out photos", &["photos exists"]);
-    refuses(&program, "train --env taxi --agent sarsa --out photos --force", &["photos is not a run"]);
+    refuses(&program, "train --env taxi --agent sarsa --out photos", &["photos is there and is not a run"]);
+    refuses(&program, "train --env taxi --agent sarsa --out photos --force", &["photos is there and is not a run"]);
     assert_eq!(program.read("photos/cat.png"), "meow");
     refuses(&program, "eval photos", &["photos is not a run"]);
 }

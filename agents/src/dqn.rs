@@ -116,13 +116,17 @@ impl AgentConfig for DqnConfig {
     }
 }
 
+/// Units of a layer, at most: a dense layer between two such is a gigabyte.
+const WIDEST: usize = 16_384;
+
 /// Refuses hidden widths that a network cannot have.
 pub(crate) fn check_hidden(hidden: &[usize], layer_norm: bool) -> Result<(), AgentError> {
-    match hidden.iter().find(|&&width| width == 0 || (layer_norm && width % 16 != 0)) {
-        Some(width) if layer_norm => {
-            Err(AgentError::bad_value("hidden", width, "multiples of 16 above 0, since layer_norm is on"))
+    let is_wrong = |width: usize| !(1..=WIDEST).contains(&width) || (layer_norm && !width.is_multiple_of(16));
+    match hidden.iter().find(|&&width| is_wrong(width)) {
+        Some(width) => {
+            let multiples = if layer_norm { ", multiples of 16 since layer_norm is on" } else { "" };
+            Err(AgentError::bad_value("hidden", width, &format!("widths in 1..={WIDEST}{multiples}")))
         }
-        Some(width) => Err(AgentError::bad_value("hidden", width, "widths above 0")),
         None => Ok(()),
     }
 }

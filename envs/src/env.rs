@@ -4,6 +4,7 @@ use crate::model::TransitionModel;
 use crate::picture::Picture;
 use rand::RngCore;
 use serde_json::Value;
+use std::fmt;
 
 /// Shape and element type of one observation.
 ///
@@ -31,6 +32,17 @@ pub enum ObsSpace {
         /// `[rows, columns]`.
         shape: [usize; 2],
     },
+}
+
+impl fmt::Display for ObsSpace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ObsSpace::Discrete { n } => write!(f, "one of {n} states"),
+            ObsSpace::Vector { len } => write!(f, "a vector of {len}"),
+            ObsSpace::Planes { shape: [rows, columns, channels] } => write!(f, "planes of {rows}x{columns}x{channels}"),
+            ObsSpace::Pixels { shape: [rows, columns] } => write!(f, "pixels of {rows}x{columns}"),
+        }
+    }
 }
 
 impl ObsSpace {

@@ -271,3 +271,23 @@ fn a_lost_life_ends_an_episode_for_the_learner_but_not_the_game() {
     // Resets between lives play a step of their own, which no episode counts.
     assert!(length.abs_diff(whole) <= 8, "{length} and {whole}");
 }
+
+/// Every time limit there can be within the first lives, that of a step that loses one among them.
+#[test]
+fn no_game_outlasts_the_limit_because_a_life_was_lost_on_its_last_step() {
+    let mut n_coincidences = 0;
+    for max_steps in 10..60 {
+        let settings = serde_json::json!({"life_loss_terminal": true, "noop_max": 0, "max_steps": max_steps});
+        let mut envs = registry::make_vec("breakout", settings.as_object().unwrap(), streams(1)).unwrap();
+        let mut n_games = 0;
+        while n_games < 2 {
+            let terminated = envs.step(&[1])[0].terminated;
+            if let [episode] = *envs.episodes() {
+                assert_eq!(episode.length, max_steps);
+                n_coincidences += usize::from(terminated);
+                n_games += 1;
+            }
+        }
+    }
+    assert!(n_coincidences > 0, "no life was lost on the last step of any limit");
+}

@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "A..B", value_parser = parse_seeds, default_value = "0..5")]
     seeds: Range<u64>,
     /// Environment steps of each run, summed over its environments: 50000, 10k, 1.5M, 2e6
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     steps: Option<u64>,
     /// Named configuration to begin with (`carom list presets`)
     #[arg(long, value_name = "NAME")]
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         for entrant in &entrants {
             let (config, run_dir) = &entrant.runs[i];
             if bring_to_end(config, run_dir)? == Outcome::Interrupted {
-                eprintln!("the same command goes on with the comparison");
+                say!("the same command goes on with the comparison");
                 return Ok(ExitCode::from(interrupt::EXIT_CODE));
             }
         }
@@ -108,7 +108,7 @@ fn bring_to_end(config: &RunConfig, dir: &Path) -> Result<Outcome> {
     if dir.exists() {
         match checkpoint::newest::<Standing>(dir) {
             Ok(saved) if saved.state.standing.progress.is_finished(config.steps) => {
-                eprintln!("{name} is finished");
+                say!("{name} is finished");
                 return Ok(Outcome::Finished);
             }
             Ok(_) => {
@@ -117,7 +117,7 @@ fn bring_to_end(config: &RunConfig, dir: &Path) -> Result<Outcome> {
                 announce(&session, &mut run, &format!("resuming at step {}:", count(saved.step)))?;
                 return complete(&mut session, &mut run);
             }
-            Err(error) => eprintln!("{error:#}; it is begun anew"),
+            Err(error) => say!("{error:#}; it is begun anew"),
         }
     }
     let (mut session, mut run) = begin(config.clone(), dir, dir.exists())?;
@@ -135,9 +135,9 @@ fn report(dir: &Path, entrants: &[Entrant]) -> Result<()> {
     let groups: Vec<_> = groups.iter().map(|(name, dirs)| (*name, dirs.as_slice())).collect();
     // Runs in which no episode ended have a table all the same.
     if let Err(error) = plot::comparison(&groups, METRIC, &dir.join("returns.svg")) {
-        eprintln!("no returns.svg: {error}");
+        say!("no returns.svg: {error}");
     }
-    eprintln!("-> {}: table.md, table.csv, returns.svg", dir.display());
+    say!("-> {}: table.md, table.csv, returns.svg", dir.display());
     Ok(stdout().lock().write_all(markdown.as_bytes())?)
 }
 

@@ -28,6 +28,9 @@ const LITTLE_DISK: u64 = 2 << 30;
 /// Not even the checkpoints of a small network fit.
 const NO_DISK: u64 = 64 << 20;
 
+/// What to do where runs cannot be written.
+const GO_ELSEWHERE: &str = "go to another folder, or give --out DIR";
+
 /// Prints the findings.
 ///
 /// # Errors
@@ -40,7 +43,8 @@ pub fn run(args: Args) -> Result<()> {
         cpu(),
         cuda(),
         data(),
-        disk(Path::new("."), "disk"),
+        cache(),
+        disk(Path::new("."), "disk", GO_ELSEWHERE),
         runs(),
     ];
     let broken = findings.iter().filter(|finding| finding.state == State::Broken).count();
@@ -233,11 +237,25 @@ fn data() -> Finding {
     }
 }
 
+/// The folder that data sets and what is fitted once are kept in.
+fn cache() -> Finding {
+    const REMEDY: &str = "set CAROM_CACHE to a folder that can be written";
+    match published::cache() {
+        Ok(folder) if folder.is_dir() => disk(&folder, "cache", REMEDY),
+        Ok(folder) if folder.exists() => {
+            let found = format!("{} is a file, not a folder", folder.display());
+            Finding::ok("cache", found).state(State::Warning).hint(REMEDY)
+        }
+        Ok(folder) => Finding::ok("cache", format!("{}: made on first need", folder.display())).state(State::Absent),
+        Err(error) => Finding::ok("cache", error.to_string()).state(State::Warning).hint(REMEDY),
+    }
+}
+
 /// The folder that runs go to: it may lie on another disk, or belong to someone else.
 fn runs() -> Finding {
     let runs = Path::new("runs");
     if runs.is_dir() {
-        return disk(runs, "runs");
+        return disk(runs, "runs", GO_ELSEWHERE);
     }
     if runs.exists() {
         let hint = "move it away, or give --out DIR";
@@ -246,13 +264,12 @@ fn runs() -> Finding {
     Finding::ok("runs", "none here yet; the first run makes the folder").state(State::Absent)
 }
 
-/// Room in `folder`, and whether files can be written there.
-fn disk(folder: &Path, name: &'static str) -> Finding {
+/// Room in `folder`, and whether files can be written there; `remedy` where not.
+fn disk(folder: &Path, name: &'static str, remedy: &str) -> Finding {
     let place = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let place = place.display();
     if let Err(error) = try_to_write(folder) {
-        let hint = "runs cannot be written here; go to another folder, or give --out DIR";
-        return Finding::ok(name, format!("{place} cannot be written: {error}")).state(State::Broken).hint(hint);
+        return Finding::ok(name, format!("{place} cannot be written: {error}")).state(State::Broken).hint(remedy);
     }
     match free_bytes(folder) {
         None => Finding::ok(name, format!("{place} can be written, free space unknown")),
@@ -260,7 +277,7 @@ fn disk(folder: &Path, name: &'static str) -> Finding {
             let finding = Finding::ok(name, format!("{} free in {place}, can be written", gigabytes(free)));
             match free {
                 0..NO_DISK => {
-                    finding.state(State::Broken).hint("no checkpoint fits; free some space, or give --out DIR")
+                    finding.state(State::Broken).hint(format!("no checkpoint fits; free some space, or {remedy}"))
                 }
                 NO_DISK..LITTLE_DISK => {
                     finding.state(State::Warning).hint("checkpoints with a large replay memory take gigabytes")
@@ -339,9 +356,9 @@ mod tests {
 
     #[test]
     fn a_folder_that_is_not_there_cannot_be_written() {
-        assert_eq!(disk(Path::new("/nowhere/at/all"), "disk").state, State::Broken);
+        assert_eq!(disk(Path::new("/nowhere/at/all"), "disk", "").state, State::Broken);
         let folder = tempfile::tempdir().expect("a temporary folder");
-        assert_ne!(disk(folder.path(), "disk").state, State::Broken);
+        assert_ne!(disk(folder.path(), "disk", "").state, State::Broken);
         assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "nothing is left behind");
     }
 }

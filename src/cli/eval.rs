@@ -1,5 +1,6 @@
 //! `carom eval`: scores of a run's greedy policy.
 
+use crate::bar;
 use crate::config::RunConfig;
 use crate::encoder::Sight;
 use crate::evaluate::{Evaluation, Scores};
@@ -8,7 +9,7 @@ use crate::generative::{Effort, fit};
 use crate::human::parse_count;
 use crate::run::{self, Config, checkpoint};
 use crate::session::Session;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use carom_envs::registry as envs;
 use clap::Args;
 use serde::Serialize;
@@ -28,22 +29,25 @@ pub(super) struct Arguments {
     /// The run's directory
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Episodes to play
-    #[arg(long, value_name = "N", default_value = "100", value_parser = parse_count)]
-    episodes: u64,
+    /// Episodes to play [default: 100]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
+    episodes: Option<u64>,
     /// Time limit of an episode, in place of the run's own
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     max_steps: Option<u64>,
-    /// Probability of a uniformly random action instead of the greedy one
-    #[arg(long, value_name = "E", default_value_t = 0.0)]
-    epsilon: f64,
+    /// Probability of a uniformly random action instead of the greedy one [default: 0]
+    #[arg(long, value_name = "E", allow_hyphen_values = true)]
+    epsilon: Option<f64>,
     /// Seed of the episodes [default: the run's]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<u64>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
+
+/// Episodes that are played where nothing else is asked for.
+const EPISODES: u64 = 100;
 
 #[derive(Serialize)]
 struct Report {
@@ -73,7 +77,18 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
 
 /// Measures a fitted model on its test split, in every way there is.
 fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
+    let Arguments { run, episodes, max_steps, epsilon, seed, json: _ } = arguments;
+    let given = [
+        ("--episodes", episodes.is_some()),
+        ("--max-steps", max_steps.is_some()),
+        ("--epsilon", epsilon.is_some()),
+        ("--seed", seed.is_some()),
+    ];
+    if let Some((flag, _)) = given.iter().find(|(_, is_given)| *is_given) {
+        bail!("{flag} is for agents, and {} is a fitted model, which is measured on its test images", run.display());
+    }
     let (session, _) = fit::open(&arguments.run, config)?;
+    say!("measuring on {} test images", session.data.test.len());
     let measures = session.evaluate(Effort::Full);
     let FitConfig { model, data, seed, .. } = &session.config;
     let mut out = stdout().lock();
@@ -93,7 +108,9 @@ fn score(arguments: &Arguments, config: RunConfig) -> Result<()> {
     let sight = Sight::open(&config, &arguments.run)?;
     let mut session = Session::new(config, sight)?;
     session.load_agent(&checkpoint)?;
-    let scores = evaluation.run(&mut session.trainer, &session.sight)?;
+    let bar = bar::of(evaluation.episodes, "episodes");
+    let scores = evaluation.run_telling(&mut session.trainer, &session.sight, |n| bar.set_position(n))?;
+    bar.finish_and_clear();
     let protocol = envs::protocol(&evaluation.env, &evaluation.env_settings);
     let step = checkpoint.step;
     let Evaluation { env, epsilon, seed, .. } = evaluation;
@@ -110,14 +127,11 @@ fn score(arguments: &Arguments, config: RunConfig) -> Result<()> {
 
 impl Arguments {
     fn evaluation(&self, config: &RunConfig) -> Result<Evaluation> {
-        ensure!(self.episodes > 0, "--episodes is 0: at least one is needed");
-        ensure!((0.0..=1.0).contains(&self.epsilon), "--epsilon is {}: expected a number in 0..=1", self.epsilon);
-        let mut evaluation = Evaluation {
-            episodes: self.episodes,
-            epsilon: self.epsilon,
-            seed: self.seed.unwrap_or(config.seed),
-            ..Evaluation::of_run(config)
-        };
+        let (episodes, epsilon) = (self.episodes.unwrap_or(EPISODES), self.epsilon.unwrap_or(0.0));
+        ensure!(episodes > 0, "--episodes is 0: at least one is needed");
+        ensure!((0.0..=1.0).contains(&epsilon), "--epsilon is {epsilon}: expected a number in 0..=1");
+        let mut evaluation =
+            Evaluation { episodes, epsilon, seed: self.seed.unwrap_or(config.seed), ..Evaluation::of_run(config) };
         if let Some(max_steps) = self.max_steps {
             ensure!(max_steps > 0, "--max-steps is 0: an episode has at least one step");
             evaluation.env_settings.insert("max_steps".to_string(), max_steps.into());

@@ -1,11 +1,12 @@
 //! `carom fit`: a new run for each seed, of a generative model.
 
 use super::train::{parse_seeds, run_directory};
+use super::{print, shell};
 use crate::config::Device;
 use crate::generative::Measures;
 use crate::generative::config::{FitConfig, FitLayer, Schedule};
 use crate::generative::fit::{FitSession, fit};
-use crate::human::{count, duration, parse_count};
+use crate::human::{count, duration, parse_count, plural};
 use crate::presets::{self, Kind};
 use crate::run::Run;
 use crate::train::Outcome;
@@ -13,7 +14,6 @@ use crate::{interrupt, run};
 use anyhow::Result;
 use clap::Args;
 use serde_json::Value;
-use std::io::{Write, stdout};
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,25 +36,25 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Passes over the training images
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     epochs: Option<u64>,
     /// Updates after which the fit ends, if before the last epoch
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     steps: Option<u64>,
     /// Images of an update
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     batch_size: Option<u64>,
     /// Learning rate
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_hyphen_values = true)]
     lr: Option<f64>,
     /// How the learning rate changes along the fit [default: the model's]
     #[arg(long, value_name = "NAME")]
     lr_schedule: Option<Schedule>,
     /// Width of the code: `model.latent_dim`
-    #[arg(long, value_name = "D", value_parser = parse_count)]
+    #[arg(long, value_name = "D", value_parser = parse_count, allow_hyphen_values = true)]
     latent_dim: Option<u64>,
     /// Channels of a convolutional code: `model.filters`
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     filters: Option<u64>,
     /// How a VAE's KL divergence is brought together, `sum` or `mean`: `model.kl`
     #[arg(long, value_name = "HOW")]
@@ -63,13 +63,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Master seed of all random streams [default: 0]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<u64>,
     /// One run for each of these seeds: `0..5` is 0, 1, 2, 3, 4
     #[arg(long, value_name = "A..B", value_parser = parse_seeds, conflicts_with = "seed")]
     seeds: Option<Range<u64>>,
     /// Threads of libtorch [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     threads: Option<usize>,
     /// Where tensors live [default: cpu]
     #[arg(long)]
@@ -121,8 +121,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
 pub(super) fn announce(session: &FitSession, run: &mut Run, doing: &str) -> Result<()> {
     let FitConfig { model, data, epochs, seed, .. } = &session.config;
     let updates = count(session.total_steps());
-    let line = format!("{doing} {model} to {data}, {epochs} epochs, {updates} updates, seed {seed}");
-    eprintln!("{line} -> {}", run.dir().display());
+    let line = format!("{doing} {model} to {data}, {}, {updates} updates, seed {seed}", plural(*epochs, "epoch"));
+    say!("{line} -> {}", run.dir().display());
     run.log(&line)
 }
 
@@ -130,19 +130,20 @@ pub(super) fn announce(session: &FitSession, run: &mut Run, doing: &str) -> Resu
 pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
     let ended = fit(session, run);
     let outcome = run.log_end(session.progress.step, ended)?;
-    let (step, dir) = (count(session.progress.step), run.dir().display().to_string());
+    let (step, dir) = (count(session.progress.step), shell(run.dir()));
     if outcome == Outcome::Interrupted {
-        eprintln!("stopped at update {step}; go on with: carom resume {dir}");
+        say!("stopped at update {step}; go on with: carom resume {dir}");
         return Ok(outcome);
     }
     session.draw(run.dir())?;
     let time = duration(Duration::from_secs_f64(session.progress.wall_s));
-    let mut out = stdout().lock();
-    writeln!(out, "{dir}: {step} updates in {time}")?;
     // The loop's last act was to measure.
-    out.write_all(text(&session.measured).as_bytes())?;
-    out.write_all(session.model.report(&session.data).unwrap_or_default().as_bytes())?;
-    writeln!(out, "next: carom eval {dir} | carom plot {dir} --metric fit/loss")?;
+    let (measures, report) = (text(&session.measured), session.model.report(&session.data).unwrap_or_default());
+    print(&format!(
+        "{}: {step} updates in {time}\n{measures}{report}pictures: {}\nnext: carom eval {dir}\n",
+        run.dir().display(),
+        run.dir().join("plots").display()
+    ))?;
     Ok(outcome)
 }
 
@@ -164,7 +165,7 @@ impl Arguments {
             _ => None,
         };
         if let Some(preset) = preset.filter(|_| self.preset.is_none()) {
-            eprintln!("using preset {}", preset.name);
+            say!("using preset {}", preset.name);
         }
         let preset =
             preset.map(|preset| FitLayer::from_toml(preset.text, &format!("preset {}", preset.name))).transpose()?;

@@ -67,7 +67,7 @@ fn environments() -> Result<Vec<Entry>> {
         let env = envs::make(entry.id, &settings)?;
         let more = json!({
             "id": entry.id,
-            "observes": format!("{:?}", env.obs_space()),
+            "observes": env.obs_space().to_string(),
             "actions": env.action_names(),
             "protocol": envs::protocol(entry.id, &settings),
             "settings": settings,

@@ -1,8 +1,10 @@
 //! `carom play`: the same games, played by a person.
 
-use super::watch::{ending, env_settings, last_step, number, plural};
+use super::print;
+use super::watch::{ending, env_settings, last_step, number};
 use crate::config::Settings;
 use crate::game::Game;
+use crate::human::plural;
 use crate::interrupt;
 use crate::terminal::{Held, Key, Keys, Lines, Meaning, Pace, Terminal};
 use anyhow::Result;
@@ -26,7 +28,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID")]
     env: String,
     /// Seed of the game [default: another one every time]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<u64>,
     /// A setting of the environment, e.g. env.sticky=0.1; may be repeated
     #[arg(long, value_name = "env.KEY=VALUE")]
@@ -46,8 +48,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     let terminal = Terminal::open("`carom watch --gif FILE` writes a GIF of a policy instead")?;
     let mut table = Table::new(game, terminal.tells_releases());
     table.play(terminal)?;
-    table.told.iter().for_each(|line| println!("{line}"));
-    Ok(())
+    print(&table.told.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
 
 fn for_people(id: &str, given: Settings) -> Result<Settings> {

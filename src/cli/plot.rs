@@ -1,5 +1,6 @@
 //! `carom plot`: learning curves of runs as SVG.
 
+use super::print;
 use crate::plot::{self, PlotError};
 use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
@@ -30,14 +31,17 @@ pub fn run(args: Args) -> Result<()> {
     }
     let runs = plot::find_runs(&args.runs)?;
     let out = args.output.as_deref();
-    let Some(metric) = args.metric else { return Ok(draw_usual(&runs, out)?) };
-    Ok(draw(&runs, &metric, out)?)
+    let path = match args.metric {
+        Some(metric) => draw(&runs, &metric, out)?,
+        None => draw_usual(&runs, out)?,
+    };
+    print(&format!("{}\n", path.display()))
 }
 
 /// What is drawn where nothing else is asked for, the first that there is: returns of agents, a planner's value, a fit's loss.
 const USUAL: [&str; 3] = ["train/return", "plan/value_start", "fit/loss"];
 
-fn draw_usual(runs: &[PathBuf], output: Option<&Path>) -> Result<(), PlotError> {
+fn draw_usual(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf, PlotError> {
     let mut first_error = None;
     for metric in USUAL {
         match draw(runs, metric, output) {
@@ -45,16 +49,15 @@ fn draw_usual(runs: &[PathBuf], output: Option<&Path>) -> Result<(), PlotError> 
             drawn => return drawn,
         }
     }
-    first_error.map_or(Ok(()), Err)
+    Err(first_error.expect("at least one metric was tried"))
 }
 
-fn draw(runs: &[PathBuf], metric: &str, output: Option<&Path>) -> Result<(), PlotError> {
+fn draw(runs: &[PathBuf], metric: &str, output: Option<&Path>) -> Result<PathBuf, PlotError> {
     let out = output.map_or_else(|| default_output(runs, metric), Path::to_owned);
     for run in plot::returns(runs, metric, &out)? {
-        eprintln!("note: {} has no {metric} yet and is left out", run.display());
+        say!("note: {} has no {metric} yet and is left out", run.display());
     }
-    println!("{}", out.display());
-    Ok(())
+    Ok(out)
 }
 
 fn default_output(runs: &[PathBuf], metric: &str) -> PathBuf {

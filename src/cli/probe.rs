@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Frames to probe with [default: half of those that encoders are fitted to]
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     frames: Option<u64>,
     /// Seed of the frames. Encoders are fitted to frames of seed 0: take another
     #[arg(long, value_name = "S", default_value_t = 1)]
@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let mut probe = Probe::new(&arguments.env, &layer.env_settings, n_frames, arguments.seed)?;
     let mut found = vec![];
     for encoder in encoders {
-        eprintln!("probing {encoder}");
+        say!("probing {encoder}");
         found.push(probe.measure(encoder)?);
     }
     if let Some(path) = &arguments.output {

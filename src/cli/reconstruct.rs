@@ -1,5 +1,6 @@
 //! `carom reconstruct`: test images over what a fitted model makes of their codes.
 
+use super::print;
 use crate::generative::fit::{self, FitSession};
 use crate::generative::gallery;
 use crate::human::parse_count;
@@ -20,7 +21,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Test images to show
-    #[arg(short, value_name = "N", default_value = "64", value_parser = parse_count)]
+    #[arg(short, value_name = "N", default_value = "64", value_parser = parse_count, allow_hyphen_values = true)]
     n: u64,
     /// File to write [default: plots/reconstructions.png of the run]
     #[arg(short, long, value_name = "FILE.png")]
@@ -40,8 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         bail!("{} is of model `{}`, which cannot turn a code into an image", dir.display(), session.config.model)
     };
     gallery::grid::write_png(&path, &picture)?;
-    println!("{}", path.display());
-    Ok(())
+    print(&format!("{}\n", path.display()))
 }
 
 /// The fit in `dir`, which is to do what is `wanted`, as its newest checkpoint has it.

@@ -26,10 +26,10 @@ pub(super) struct Arguments {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Steps of the whole run, if it is to be longer than it was begun for
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     steps: Option<u64>,
     /// Epochs of the whole fit, if it is to be longer than it was begun for
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     epochs: Option<u64>,
 }
 
@@ -53,8 +53,10 @@ fn go_on_fitting(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCod
     ensure!(arguments.steps.is_none(), "{name} is a fitted model: --epochs N makes it longer");
     let (mut session, checkpoint) = fit::open(dir, config)?;
     let step = session.progress.step;
-    if step >= session.total_steps() {
-        eprintln!("{name} is finished at update {}; --epochs N makes it longer", count(step));
+    if session.is_finished() {
+        // It may have been stopped on the way to them.
+        session.draw(dir)?;
+        say!("{name} is finished at update {}; --epochs N makes it longer", count(step));
         return Ok(ExitCode::SUCCESS);
     }
     interrupt::listen()?;
@@ -76,7 +78,7 @@ fn go_on_training(arguments: &Arguments, mut config: RunConfig) -> Result<ExitCo
     let name = dir.display();
     ensure!(steps >= begun_for, "--steps {steps} is less than the {begun_for} that {name} was begun for");
     if session.progress.is_finished(steps) {
-        eprintln!("{name} is finished at step {}; --steps N makes it longer", count(step));
+        say!("{name} is finished at step {}; --steps N makes it longer", count(step));
         return Ok(ExitCode::SUCCESS);
     }
     interrupt::listen()?;

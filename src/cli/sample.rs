@@ -1,5 +1,6 @@
 //! `carom sample`: new images out of a fitted model.
 
+use super::print;
 use super::reconstruct::{open, picture_path};
 use crate::generative::{fit, gallery};
 use crate::human::parse_count;
@@ -19,13 +20,13 @@ pub(super) struct Arguments {
     #[arg(value_name = "RUN")]
     run: PathBuf,
     /// Images to draw
-    #[arg(short, value_name = "N", default_value = "256", value_parser = parse_count)]
+    #[arg(short, value_name = "N", default_value = "256", value_parser = parse_count, allow_hyphen_values = true)]
     n: u64,
     /// File to write [default: plots/samples.png of the run]
     #[arg(short, long, value_name = "FILE.png")]
     output: Option<PathBuf>,
     /// Seed of the images [default: the run's]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<u64>,
 }
 
@@ -44,6 +45,5 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         )
     };
     gallery::grid::write_png(&path, &picture)?;
-    println!("{}", path.display());
-    Ok(())
+    print(&format!("{}\n", path.display()))
 }

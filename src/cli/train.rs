@@ -1,5 +1,6 @@
 //! `carom train`: a new run for each seed.
 
+use super::{print, shell};
 use crate::config::{Device, Layer, RunConfig};
 use crate::encoder::{EncoderMode, Sight};
 use crate::evaluate::Evaluation;
@@ -12,7 +13,6 @@ use crate::{interrupt, plot, run};
 use anyhow::{Context, Result, ensure};
 use carom_agents::Trainer;
 use clap::Args;
-use std::io::{Write, stdout};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,16 +42,16 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MODE")]
     encoder_mode: Option<EncoderMode>,
     /// Environment steps of the run, summed over its environments: 50000, 10k, 1.5M, 2e6
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     steps: Option<u64>,
     /// Master seed of all random streams [default: 0]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<u64>,
     /// One run for each of these seeds, one after the other: `0..5` is 0, 1, 2, 3, 4
     #[arg(long, value_name = "A..B", value_parser = parse_seeds, conflicts_with = "seed")]
     seeds: Option<Range<u64>>,
     /// Environments stepped at once [default: 1]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     n_envs: Option<usize>,
     /// Where tensors live [default: cpu]
     #[arg(long)]
@@ -115,8 +115,12 @@ pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<
     let (protocol, steps) = (config.protocol(), count(config.steps));
     let sight = session.sight.describe(config).map(|sight| format!(" seen through {sight}")).unwrap_or_default();
     let RunConfig { env, agent, seed, .. } = config;
-    let line = format!("{doing} {agent} on {env} ({protocol}){sight}, {steps} steps, seed {seed}");
-    eprintln!("{line} -> {}", run.dir().display());
+    let steps = match session.trainer {
+        Trainer::Planner(_) => format!("{steps} sweeps at most"),
+        Trainer::Learner(_) | Trainer::Scripted => format!("{steps} steps"),
+    };
+    let line = format!("{doing} {agent} on {env} ({protocol}){sight}, {steps}, seed {seed}");
+    say!("{line} -> {}", run.dir().display());
     run.log(&line)
 }
 
@@ -136,7 +140,7 @@ pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> 
     draw(session, run.dir());
     if outcome == Outcome::Interrupted {
         let step = count(session.progress.step);
-        eprintln!("stopped at step {step}; go on with: carom resume {}", run.dir().display());
+        say!("stopped at step {step}; go on with: carom resume {}", shell(run.dir()));
     }
     Ok(outcome)
 }
@@ -144,11 +148,10 @@ pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> 
 fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     let evaluation = Evaluation::of_run(&session.config);
     let exact = evaluation.exact(&mut session.trainer, &session.envs);
-    let (progress, protocol, dir) = (&session.progress, session.config.protocol(), dir.display());
+    let (progress, protocol) = (&session.progress, session.config.protocol());
     let time = duration(Duration::from_secs_f64(progress.wall_s));
     let unit = if matches!(session.trainer, Trainer::Planner(_)) { "sweeps" } else { "steps" };
-    let mut out = stdout().lock();
-    writeln!(out, "{dir}: {} {unit} in {time}", count(progress.step))?;
+    let mut text = format!("{}: {} {unit} in {time}\n", dir.display(), count(progress.step));
     if let Some((episode_return, length)) = progress.recent_means() {
         let n = progress.n_recent();
         let which = match n {
@@ -156,25 +159,33 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
             RECENT => format!("the last {n} episodes"),
             _ => format!("all {n} episodes"),
         };
-        writeln!(out, "mean return {episode_return:.2} over {which} (mean length {length:.1}; {protocol})")?;
+        text += &format!("mean return {episode_return:.2} over {which} (mean length {length:.1}; {protocol})\n");
     }
     if let Some(Codes { n_visited, n_possible, .. }) = &progress.codes {
-        writeln!(out, "{} of {} codes visited", count(*n_visited as u64), count(*n_possible as u64))?;
+        text += &format!("{} of {} codes visited\n", count(*n_visited as u64), count(*n_possible as u64));
     }
     if let Some(exact) = exact {
-        writeln!(out, "expected return {exact:.4} of the greedy policy, by the transition table ({protocol})")?;
+        text += &format!("expected return {exact:.4} of the greedy policy, by the transition table ({protocol})\n");
     }
-    Ok(writeln!(out, "next: carom eval {dir} | carom plot {dir}")?)
+    let curve = dir.join(CURVE);
+    if curve.exists() {
+        text += &format!("curve: {}\n", curve.display());
+    }
+    text += &format!("next: carom eval {}\n", shell(dir));
+    print(&text)
 }
 
-/// Leaves the learning curve in `plots/return.svg`. A run without one, say too short for an episode, is a run all the same.
+/// Where a run's learning curve lies.
+const CURVE: &str = "plots/return.svg";
+
+/// Leaves the learning curve. A run without one, say too short for an episode, is a run all the same.
 fn draw(session: &Session, dir: &Path) {
     let metric = match session.trainer {
         Trainer::Learner(_) | Trainer::Scripted => "train/return",
         Trainer::Planner(_) => "plan/value_start",
     };
-    if let Err(error) = plot::returns(&[dir], metric, &dir.join("plots/return.svg")) {
-        eprintln!("no plots/return.svg: {error}");
+    if let Err(error) = plot::returns(&[dir], metric, &dir.join(CURVE)) {
+        say!("no {CURVE}: {error}");
     }
 }
 
@@ -220,7 +231,7 @@ pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>) -> Result<O
     }
     let found = pair.and_then(|(env, agent)| presets::of(env, agent));
     if let Some(preset) = found {
-        eprintln!("using preset {}", preset.name);
+        say!("using preset {}", preset.name);
     }
     found.map(|preset| preset.layer()).transpose()
 }

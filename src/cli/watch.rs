@@ -1,9 +1,10 @@
 //! `carom watch`: a policy at play, in the terminal or as a GIF.
 
+use super::print;
 use crate::config::{Layer, Settings};
 use crate::encoder::Sight;
 use crate::game::{End, Game};
-use crate::human::parse_count;
+use crate::human::{parse_count, plural};
 use crate::interrupt;
 use crate::movie::Movie;
 use crate::run::{self, checkpoint};
@@ -42,13 +43,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     gif: Option<PathBuf>,
     /// Episodes to play [default: one in a GIF, else until q is pressed]
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     episodes: Option<u64>,
     /// Time limit of an episode, in place of the environment's own
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     max_steps: Option<u64>,
     /// Seed of the episodes [default: the run's, else 0]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<u64>,
     /// Probability of a uniformly random action instead of the policy's
     #[arg(long, value_name = "E", default_value_t = 0.0)]
@@ -57,7 +58,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "env.KEY=VALUE")]
     set: Vec<String>,
     /// Steps a second [default: as suits the environment]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
     fps: Option<f64>,
 }
 
@@ -97,7 +98,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
             let returns = show(&mut game, &mut player, episodes.unwrap_or(u64::MAX), speed)?;
             if !returns.is_empty() {
                 let mean = returns.iter().sum::<f64>() / returns.len() as f64;
-                println!("{} watched, mean return {}", plural(returns.len() as u64, "episode"), number(mean));
+                let n = plural(returns.len() as u64, "episode");
+                print(&format!("{n} watched, mean return {}\n", number(mean)))?;
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -273,7 +275,7 @@ fn record(game: &mut Game, player: &mut Player, path: &Path, episodes: u64, spee
         player.play(game);
         if game.end.is_some() {
             movie.show(&game.picture(), LINGER.as_secs_f64())?;
-            eprintln!("{}", summary(game));
+            say!("{}", summary(game));
             if game.episode >= episodes {
                 break;
             }
@@ -281,8 +283,8 @@ fn record(game: &mut Game, player: &mut Player, path: &Path, episodes: u64, spee
         }
     }
     let n_frames = movie.finish().with_context(|| format!("cannot finish {}", path.display()))?;
-    eprintln!("{}", plural(n_frames, "frame"));
-    println!("{}", path.display());
+    say!("{}", plural(n_frames, "frame"));
+    print(&format!("{}\n", path.display()))?;
     Ok(if interrupt::requested() { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
 }
 
@@ -315,11 +317,6 @@ fn summary(game: &Game) -> String {
     };
     let steps = plural(game.step, "step");
     format!("episode {}: return {}, {steps}{note}", game.episode, number(game.episode_return))
-}
-
-/// `1 step`, `2 steps`.
-pub(super) fn plural(n: u64, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// How an episode ended, in a word or two.

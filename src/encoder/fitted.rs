@@ -135,13 +135,13 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
     let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let dir = published::cache()?.join("encoders").join(format!("{}-{hash}", config.slug()));
     if dir.join(FACTS).exists() {
-        eprintln!("encoder {}: {}", config.model, dir.display());
+        say!("encoder {}: {}", config.model, dir.display());
         return Ok((dir, None));
     }
     let is_begun = dir.exists() && checkpoint::newest::<fit::FitProgress>(&dir).is_ok();
     let (mut session, mut run) = if is_begun {
         let (session, saved) = fit::open(&dir, config.clone())?;
-        if session.progress.step == session.total_steps() {
+        if session.is_finished() {
             return Ok((dir, Some(session)));
         }
         (session, Run::reopen(&dir, &saved)?)
@@ -149,7 +149,7 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
         (FitSession::new(config.clone())?, Run::create(&dir, &text, dir.exists())?)
     };
     let (frames, steps) = (count(session.data.train.len() as u64), count(session.n_env_steps));
-    eprintln!("fitting encoder {} to {frames} frames ({steps} environment steps) -> {}", config.model, dir.display());
+    say!("fitting encoder {} to {frames} frames ({steps} environment steps) -> {}", config.model, dir.display());
     match fit::fit(&mut session, &mut run)? {
         Outcome::Finished => session.draw(&dir)?,
         Outcome::Interrupted => {
@@ -187,7 +187,7 @@ impl Fitted {
             ObsSpace::Pixels { shape } => shape == [rows, columns] && channels == n_frames,
             _ => false,
         };
-        ensure!(fits, "{name} was fitted to images of {channels}x{rows}x{columns}, and {env} observes {obs_space:?}");
+        ensure!(fits, "{name} was fitted to images of {channels}x{rows}x{columns}, and {env} observes {obs_space}");
         let (device, fit_s) = (session.data.device(), session.progress.wall_s);
         let column = |values: Vec<f32>| Tensor::from_slice(&values).to_device(device);
         let (means, widths) = facts.scales.iter().copied().unzip();

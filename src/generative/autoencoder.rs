@@ -13,7 +13,7 @@ use super::images::Data;
 use super::measures::{pca, pixels};
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{self, Activation, Layer, Network, bce_with_gradient};
-use super::registry::{ModelConfig, ModelTask, Recipe};
+use super::registry::{ModelConfig, ModelTask, Recipe, WIDEST, check_widths};
 use super::weights::PixelWeights;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule};
@@ -65,12 +65,8 @@ impl ModelConfig for AeConfig {
     const RECIPE: Recipe = Recipe { epochs: 50, batch_size: 256, lr: 1e-3 };
 
     fn check(&self) -> Result<()> {
-        ensure!(self.latent_dim > 0, "model.latent_dim is {}: expected a number above 0", self.latent_dim);
-        ensure!(
-            self.hidden.iter().all(|&width| width > 0),
-            "model.hidden is {:?}: expected widths above 0",
-            self.hidden
-        );
+        check_widths("latent_dim", &[self.latent_dim])?;
+        check_widths("hidden", &self.hidden)?;
         ensure!(self.noise >= 0.0, "model.noise is {}: expected a number, 0 or above", self.noise);
         ensure!(self.sparsity >= 0.0, "model.sparsity is {}: expected a number, 0 or above", self.sparsity);
         ensure!(self.rarity >= 0.0, "model.rarity is {}: expected a number, 0 or above", self.rarity);
@@ -125,9 +121,13 @@ impl ModelConfig for CnnAeConfig {
     const LR_SCHEDULE: Schedule = Schedule::Cosine;
 
     fn check(&self) -> Result<()> {
-        ensure!(self.filters > 0, "model.filters is {}: expected a number above 0", self.filters);
+        check_widths("filters", &[self.filters])?;
         ensure!((1..=4).contains(&self.halvings), "model.halvings is {}: expected a number in 1..=4", self.halvings);
-        ensure!(self.bottleneck >= 0, "model.bottleneck is {}: expected a number, 0 or above", self.bottleneck);
+        ensure!(
+            (0..=WIDEST).contains(&self.bottleneck),
+            "model.bottleneck is {}: expected a number in 0..={WIDEST}",
+            self.bottleneck
+        );
         ensure!(self.noise >= 0.0, "model.noise is {}: expected a number, 0 or above", self.noise);
         ensure!(self.sparsity >= 0.0, "model.sparsity is {}: expected a number, 0 or above", self.sparsity);
         ensure!(self.rarity >= 0.0, "model.rarity is {}: expected a number, 0 or above", self.rarity);
@@ -160,7 +160,7 @@ impl Autoencoder {
         let n_pixels = task.data.n_pixels();
         if config.latent_dim >= n_pixels {
             let (d, unless) = (config.latent_dim, "model.noise or model.sparsity keeps it from that");
-            eprintln!("warning: a code of {d} numbers for {n_pixels} can be learned as the identity; {unless}");
+            say!("warning: a code of {d} numbers for {n_pixels} can be learned as the identity; {unless}");
         }
         let act = Layer::Act(config.activation);
         let widths: Vec<i64> = [n_pixels].into_iter().chain(config.hidden.clone()).chain([config.latent_dim]).collect();

@@ -10,7 +10,7 @@ use super::fit::FitProgress;
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
-use super::registry::{ModelConfig, ModelTask, Recipe};
+use super::registry::{ModelConfig, ModelTask, Recipe, check_widths};
 use crate::run::{self, Config};
 use anyhow::{Result, bail, ensure};
 use carom_agents::optim::{OptimConfig, Rule, to_vec};
@@ -48,7 +48,7 @@ impl ModelConfig for ClassifierConfig {
     const LR_SCHEDULE: Schedule = Schedule::Cosine;
 
     fn check(&self) -> Result<()> {
-        ensure!(self.latent_dim > 0, "model.latent_dim is {}: expected a number above 0", self.latent_dim);
+        check_widths("latent_dim", &[self.latent_dim])?;
         let shares = [("label_smoothing", self.label_smoothing), ("shift", self.shift), ("zoom", self.zoom)];
         for (key, share) in shares {
             ensure!((0.0..1.0).contains(&share), "model.{key} is {share}: expected a number from 0 to below 1");

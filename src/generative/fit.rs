@@ -46,6 +46,9 @@ pub struct FitSession {
 pub struct FitProgress {
     /// Updates made.
     pub step: u64,
+    /// The measures of this step are still to be made.
+    #[serde(default)]
+    to_measure: bool,
     /// Seconds spent, over all processes that worked on the fit.
     pub wall_s: f64,
 }
@@ -88,6 +91,11 @@ impl FitSession {
     /// Updates of the whole fit.
     pub fn total_steps(&self) -> u64 {
         total_steps(&self.config, &self.data)
+    }
+
+    /// Whether all updates were made, and the last measures.
+    pub fn is_finished(&self) -> bool {
+        self.progress.step >= self.total_steps() && !self.progress.to_measure
     }
 
     /// Updates of one pass over the training split.
@@ -144,7 +152,7 @@ impl FitSession {
         match plot::losses(run_dir, &dir.join("loss.svg")) {
             // What is found at once has no loss.
             Ok(()) | Err(PlotError::UnknownMetric { .. } | PlotError::NoData { .. }) => {}
-            Err(error) => eprintln!("no plots/loss.svg: {error}"),
+            Err(error) => say!("no plots/loss.svg: {error}"),
         }
         Ok(())
     }
@@ -197,7 +205,11 @@ pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
     let log_every = (total / ROWS).max(1);
     let mut watch = Stopwatch::new(total, session.progress.step, session.progress.wall_s);
     let mut order = session.order(session.progress.step / per_epoch);
-    while session.progress.step < total {
+    if session.progress.to_measure {
+        measure(session, run)?;
+        run.save(session.progress.step, &session.progress, &session.model.save())?;
+    }
+    while session.progress.step < total && !interrupt::requested() {
         let step = session.progress.step;
         if step.is_multiple_of(per_epoch) {
             order = session.order(step / per_epoch);
@@ -216,6 +228,7 @@ pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
         let ends_epoch = step.is_multiple_of(per_epoch);
         let is_due = |every: u64| step == total || (ends_epoch && every > 0 && epoch.is_multiple_of(every));
         if is_due(session.config.eval_every) {
+            session.progress.to_measure = true;
             measure(session, run)?;
         }
         let interrupted = interrupt::requested();
@@ -223,11 +236,8 @@ pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
             session.progress.wall_s = watch.wall_s();
             session.save(run)?;
         }
-        if interrupted {
-            return Ok(Outcome::Interrupted);
-        }
     }
-    Ok(Outcome::Finished)
+    Ok(if interrupt::requested() { Outcome::Interrupted } else { Outcome::Finished })
 }
 
 /// One update on the next batch of `order`.
@@ -246,9 +256,14 @@ fn update(session: &mut FitSession, order: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// A point of the learning curve.
+/// A point of the learning curve; none yet where the request to end came on the way there, since a judge may then be missing.
 fn measure(session: &mut FitSession, run: &mut Run) -> Result<()> {
-    session.measured = session.evaluate(Effort::Curve);
+    let measured = session.evaluate(Effort::Curve);
+    if interrupt::requested() {
+        return Ok(());
+    }
+    session.progress.to_measure = false;
+    session.measured = measured;
     for &(name, value) in &session.measured.values {
         run.metrics.row(Table::Metrics, session.progress.step, name, value)?;
     }

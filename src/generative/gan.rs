@@ -20,7 +20,7 @@ use super::images::Data;
 use super::measures::judge::Judge;
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
-use super::registry::{ModelConfig, ModelTask, Recipe};
+use super::registry::{ModelConfig, ModelTask, Recipe, check_widths};
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule, read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
@@ -96,9 +96,8 @@ impl ModelConfig for GanConfig {
     const LR_SCHEDULE: Schedule = Schedule::Cosine;
 
     fn check(&self) -> Result<()> {
-        for (key, number) in [("latent_dim", self.latent_dim), ("width", self.width)] {
-            ensure!(number > 0, "model.{key} is {number}: expected a number above 0");
-        }
+        check_widths("latent_dim", &[self.latent_dim])?;
+        check_widths("width", &[self.width])?;
         ensure!(self.width % 2 == 0, "model.width is {}: expected an even number", self.width);
         ensure!(self.critic_steps > 0, "model.critic_steps is 0: the discriminator learns too");
         for (key, weight) in [("gamma", self.gamma), ("lambda", self.lambda)] {
@@ -201,7 +200,7 @@ impl Gan {
         let Discriminator { body, head, .. } = &mut self.discriminator;
         descend(&total, &mut [body, head], batch.lr);
         if let Some(trouble) = self.game.observe(loss, d_value, gap) {
-            eprintln!("warning: update {}: the game is {trouble}", batch.step);
+            say!("warning: update {}: the game is {trouble}", batch.step);
         }
         Ok(())
     }

@@ -184,3 +184,22 @@ fn scale(bytes: &[u8], max: f32, values: &mut [f32]) {
         *value = f32::from(byte) / max;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spaced_images_reach_from_first_to_last_with_their_labels() {
+        let split = |n: u8| Split::new([1, 1, 2], (0..2 * n).collect(), (0..n).collect());
+        let name = "counted".to_owned();
+        let dataset = Dataset { name, shape: [1, 1, 2], max: 255, n_classes: 10, train: split(10), test: split(3) };
+        let data = Data::new(&dataset, Device::Cpu);
+        let labels = |images: &Images| Vec::<i64>::try_from(images.labels().expect("labels")).expect("a vector");
+        let few = data.train.spaced(4);
+        assert_eq!(labels(&few), [0, 2, 5, 7]);
+        let firsts = few.all().select(-1, 0).flatten(0, -1) * 255.0;
+        assert_eq!(Vec::<f32>::try_from(firsts).expect("a vector"), [0.0, 4.0, 10.0, 14.0]);
+        assert_eq!(labels(&data.test.spaced(4)), [0, 1, 2], "all, where there are fewer");
+    }
+}

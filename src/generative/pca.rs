@@ -4,7 +4,7 @@
 use super::images::Data;
 use super::measures::pca::Pca;
 use super::model::{Batch, Effort, FitError, Measures, Model};
-use super::registry::{ModelConfig, ModelTask, Recipe};
+use super::registry::{ModelConfig, ModelTask, Recipe, check_widths};
 use anyhow::{Result, ensure};
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
@@ -29,8 +29,7 @@ impl ModelConfig for PcaConfig {
     const RECIPE: Recipe = Recipe { epochs: 1, batch_size: 4096, lr: 1.0 };
 
     fn check(&self) -> Result<()> {
-        ensure!(self.latent_dim > 0, "model.latent_dim is {}: expected a number above 0", self.latent_dim);
-        Ok(())
+        check_widths("latent_dim", &[self.latent_dim])
     }
 }
 

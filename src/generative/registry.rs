@@ -49,6 +49,20 @@ pub trait ModelConfig: Default + Serialize + DeserializeOwned {
     fn check(&self) -> Result<()>;
 }
 
+/// Units of a layer, at most: a dense layer between two such is a gigabyte.
+pub const WIDEST: i64 = 16_384;
+
+/// Refuses widths of layers, given as the setting `key`, that no layer can have.
+///
+/// # Errors
+/// On the first of them.
+pub fn check_widths(key: &str, widths: &[i64]) -> Result<()> {
+    match widths.iter().find(|width| !(1..=WIDEST).contains(width)) {
+        Some(width) => bail!("model.{key} is {width}: expected a number in 1..={WIDEST}"),
+        None => Ok(()),
+    }
+}
+
 /// What a model is made for.
 #[derive(Debug)]
 pub struct ModelTask<'a> {

@@ -24,9 +24,10 @@ fn nice_step(span: f64, most: usize) -> f64 {
     multiple.unwrap_or(10.0) * power
 }
 
-/// A count in short: `0`, `500`, `250k`, `1M`, `1.5M`, `2G`.
+/// A count in short: `0`, `500`, `250k`, `1M`, `1.5M`, `2G`, `1e15`.
 pub(super) fn count_label(count: f64) -> String {
     let (unit, suffix) = match count.abs() {
+        size if size >= 1e13 => return with_minus(format!("{:e}", three_digits(count))),
         size if size >= 1e9 => (1e9, "G"),
         size if size >= 1e6 => (1e6, "M"),
         size if size >= 1e3 => (1e3, "k"),

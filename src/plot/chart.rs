@@ -144,10 +144,14 @@ impl Chart {
         stroke(canvas, &[(left, top), (left, bottom), (right, bottom)], AXIS, 1.0)?;
         let below = (f64::midpoint(left, right), bottom + 32.0);
         write(canvas, self.x_name, below, TEXT_SIZE, INK, (HPos::Center, VPos::Top))?;
-        let style = text_style(TEXT_SIZE, INK, (HPos::Center, VPos::Top)).transform(FontTransform::Rotate270);
-        let beside = (units(MARGIN - 4.0), units(f64::midpoint(top, bottom)));
-        canvas.draw(&Text::new(self.y_name.clone(), beside, style)).map_err(failed)
+        write_upwards(canvas, &self.y_name, f64::midpoint(top, bottom))
     }
+}
+
+/// Writes `text` at the left edge from bottom to top, its middle `middle` pixels down: the name of a value axis.
+pub(super) fn write_upwards(canvas: &Canvas, text: &str, middle: f64) -> Drawn {
+    let style = text_style(TEXT_SIZE, INK, (HPos::Center, VPos::Top)).transform(FontTransform::Rotate270);
+    canvas.draw(&Text::new(text.to_owned(), (units(MARGIN - 4.0), units(middle)), style)).map_err(failed)
 }
 
 /// The text of an SVG file of `width` by `height` pixels that `draw` fills.
@@ -293,8 +297,7 @@ fn legend(chart: &Chart, left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
     let mut entries = Vec::new();
     let (mut x, mut y, mut row_lines) = (left, top, 1);
     for (stroke, label) in labels {
-        let words: Vec<String> = label.split(' ').map(str::to_owned).collect();
-        let lines = wrap(&words, " ", TEXT_SIZE, right - left - SWATCH);
+        let lines = wrap(&[label.to_string()], " ", TEXT_SIZE, right - left - SWATCH);
         let width = SWATCH + lines.iter().map(|line| text_width(line, TEXT_SIZE)).fold(0.0, f64::max);
         if x > left && x + width > right {
             (x, y, row_lines) = (left, y + row_lines as f64 * LINE_HEIGHT, 1);
@@ -306,16 +309,20 @@ fn legend(chart: &Chart, left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
     (entries, y + row_lines as f64 * LINE_HEIGHT - top)
 }
 
-/// Joins `parts` to lines no wider than `width`, as far as a single part allows.
+/// Joins `parts` to lines no wider than `width`, as far as a single word allows.
 fn wrap(parts: &[String], joint: &str, size: f64, width: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for part in parts {
+    let pieces = |part: &String| match text_width(part, size) > width && part.contains(' ') {
+        true => wrap(&part.split(' ').map(str::to_owned).collect::<Vec<_>>(), " ", size, width),
+        false => vec![part.clone()],
+    };
+    for part in parts.iter().flat_map(pieces) {
         match lines.last_mut() {
             Some(line) if text_width(&format!("{line}{joint}{part}"), size) <= width => {
                 line.push_str(joint);
-                line.push_str(part);
+                line.push_str(&part);
             }
-            _ => lines.push(part.clone()),
+            _ => lines.push(part),
         }
     }
     lines

@@ -2,7 +2,7 @@
 
 use super::chart::{
     AXIS, Canvas, Drawn, GRID, INK, LINE_HEIGHT, MARGIN, TEXT_SIZE, TITLE_SIZE, failed, stroke, svg, text_width, units,
-    write,
+    write, write_upwards,
 };
 use super::{PlotError, axis, write_whole};
 use plotters::prelude::*;
@@ -35,7 +35,7 @@ const COLOURS: [RGBColor; 10] = [
 ];
 
 const WIDTH: f64 = 640.0;
-const HEIGHT: f64 = 660.0;
+const HEIGHT: f64 = 680.0;
 const RADIUS: f64 = 1.8;
 const OPACITY: f64 = 0.65;
 /// Intervals between ticks, at most.
@@ -111,7 +111,7 @@ impl Frame {
         let (x, y) = (range(points.iter().map(|point| point.0)), range(points.iter().map(|point| point.1)));
         let labels = axis::value_labels(&axis::ticks(y.0, y.1, TICKS));
         let widest = labels.iter().map(|label| text_width(label, TEXT_SIZE)).fold(0.0, f64::max);
-        Self { left: MARGIN + widest + 8.0, right: WIDTH - MARGIN, top, bottom: HEIGHT - 36.0, x, y }
+        Self { left: MARGIN + LINE_HEIGHT + widest + 8.0, right: WIDTH - MARGIN, top, bottom: HEIGHT - 56.0, x, y }
     }
 
     fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
@@ -134,7 +134,10 @@ impl Frame {
             stroke(canvas, &[(left, down), (right, down)], GRID, 1.0)?;
             write(canvas, label, (left - 8.0, down), TEXT_SIZE, INK, (HPos::Right, VPos::Center))?;
         }
-        stroke(canvas, &[(left, top), (left, bottom), (right, bottom)], AXIS, 1.0)
+        stroke(canvas, &[(left, top), (left, bottom), (right, bottom)], AXIS, 1.0)?;
+        let below = (f64::midpoint(left, right), bottom + 9.0 + LINE_HEIGHT);
+        write(canvas, "first number of the code", below, TEXT_SIZE, INK, (HPos::Center, VPos::Top))?;
+        write_upwards(canvas, "second number of the code", f64::midpoint(top, bottom))
     }
 }
 

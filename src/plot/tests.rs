@@ -138,6 +138,7 @@ fn five_thousand_points_have_a_legend_and_stay_a_small_file() {
     };
     let labelled = svg();
     assert_eq!(labelled.matches("<circle ").count(), 5010);
+    assert!(texts(&labelled).contains(&"second number of the code"), "axes have names");
     assert!(labelled.len() < 700_000, "{} bytes", labelled.len());
     assert_eq!(texts(&labelled)[..11], ["codes", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]);
     let plain = svg();

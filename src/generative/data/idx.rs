@@ -164,6 +164,9 @@ mod tests {
         let long = [&PLAIN[..], &[7, 7]].concat();
         assert_eq!(message(&long), "some-file: too long: sizes [1, 2, 3] make 22 bytes, found 24");
         assert!(message(&[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]).contains("beyond"));
+        // 2^32 - 1 = 3 × 5 × 17 × 257 × 65537 and 2^32 + 1 = 641 × 6700417: elements that just fit, and not with their header.
+        let most = [0x00, 0x00, 0x08, 0x03, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x02, 0x81, 0, 0x66, 0x3d, 0x81];
+        assert!(message(&most).contains("beyond"), "{}", message(&most));
         // A compressed stream that ends early.
         let cut = gzip(&PLAIN);
         assert!(message(&cut[..cut.len() - 9]).contains("cannot read some-file"));

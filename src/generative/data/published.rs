@@ -89,7 +89,7 @@ impl Published {
         let cache = self.cache()?;
         match self.is_in(&cache).then(|| self.read_all(&cache)) {
             Some(Ok(files)) => return Ok(files),
-            Some(Err(error)) => eprintln!("{}: {error:#}; fetching it again", self.name),
+            Some(Err(error)) => say!("{}: {error:#}; fetching it again", self.name),
             None => {}
         }
         fetch::into(&cache, self)?;

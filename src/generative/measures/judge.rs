@@ -12,7 +12,7 @@ use crate::generative::{Effort, Measures};
 use crate::interrupt::Interrupted;
 use crate::run::{self, Config, Run};
 use crate::train::Outcome;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use tch::Tensor;
 
@@ -138,12 +138,13 @@ fn published(name: &str) -> Option<Source> {
 
 /// The run in the cache of the classifier of data set `name`, fitted first where there is none of the present settings.
 fn cached(name: &str, data: &Data) -> Result<PathBuf> {
-    let source = published(name).with_context(|| {
-        format!(
+    let Some(source) = published(name) else {
+        ensure!(data.n_classes > 0, "images of {name} have no labels for a classifier to learn");
+        bail!(
             "no classifier of {name} is known how to be made; fit one (`carom fit classifier --data {name}`), and name its run by \
              --set model.classifier=RUN"
         )
-    })?;
+    };
     let layer = FitLayer {
         model: Some("classifier".to_owned()),
         data: Some(source.to_string()),
@@ -171,7 +172,7 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
 /// Fits the classifier aside, and puts it where it belongs when it is whole.
 fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
     let name = config.data.clone();
-    eprintln!("fitting the classifier that judges samples of {name}, once: {}", dir.display());
+    say!("fitting the classifier that judges samples of {name}, once (a minute or two): {}", dir.display());
     let aside = dir.with_file_name(format!("{name}.{}", std::process::id()));
     let mut session = FitSession::on(config, data)?;
     let mut run = Run::create(&aside, &session.config.to_toml(), true)?;

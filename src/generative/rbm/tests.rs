@@ -294,6 +294,26 @@ fn shapes_agree_and_everything_is_measured() {
 }
 
 #[test]
+fn gaussian_units_keep_the_scale_of_what_they_were_fitted_to() {
+    let _torch = seeded(0);
+    let dark = |mut dataset: Dataset| {
+        dataset.train.pixels.iter_mut().for_each(|pixel| *pixel /= 4);
+        dataset
+    };
+    let config = RbmConfig { latent_dim: 5, visible: Visible::Gaussian, ..RbmConfig::default() };
+    let (fitted_to, other) = (data(&gray()), data(&dark(gray())));
+    let mut fitted = rbm(&config, &fitted_to);
+    (0..5).for_each(|step| update(&mut fitted, &fitted_to, step, 0.01));
+    let saved = fitted.save();
+    let bytes = safetensors::serialize(saved.tensors(), None).unwrap();
+    let mut loaded = rbm(&config, &other);
+    loaded.load(&Loaded::new(&SafeTensors::deserialize(&bytes).unwrap(), saved.state())).unwrap();
+    let x = fitted_to.test.all();
+    let shown = |rbm: &Rbm| to_vec(&rbm.decode(&rbm.encode(&x)).unwrap());
+    assert_eq!(shown(&loaded), shown(&fitted));
+}
+
+#[test]
 fn going_on_from_a_checkpoint_is_never_having_stopped() {
     let _torch = seeded(0);
     let data = data(&gray());

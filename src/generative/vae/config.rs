@@ -1,7 +1,7 @@
 //! Settings of `vae`.
 
 use crate::generative::net::Activation;
-use crate::generative::registry::{ModelConfig, Recipe};
+use crate::generative::registry::{ModelConfig, Recipe, check_widths};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -104,10 +104,9 @@ impl ModelConfig for VaeConfig {
     const RECIPE: Recipe = Recipe { epochs: 20, batch_size: 128, lr: 1e-3 };
 
     fn check(&self) -> Result<()> {
-        ensure!(self.latent_dim > 0, "model.latent_dim is {}: expected a number above 0", self.latent_dim);
-        for (key, widths) in [("hidden", &self.hidden), ("channels", &self.channels)] {
-            ensure!(widths.iter().all(|&width| width > 0), "model.{key} is {widths:?}: expected numbers above 0");
-        }
+        check_widths("latent_dim", &[self.latent_dim])?;
+        check_widths("hidden", &self.hidden)?;
+        check_widths("channels", &self.channels)?;
         ensure!(self.sigma > 0.0 && self.sigma.is_finite(), "model.sigma is {}: expected a number above 0", self.sigma);
         ensure!(self.beta >= 0.0 && self.beta.is_finite(), "model.beta is {}: expected 0 or above", self.beta);
         ensure!(self.k > 0, "model.k is {}: expected a number of samples, 1 or above", self.k);
