@@ -25,6 +25,7 @@ pub mod generative;
 pub mod human;
 pub mod interrupt;
 mod movie;
+mod parallel;
 pub mod plot;
 pub mod presets;
 pub mod probe;

@@ -9,6 +9,7 @@ mod ais;
 mod energy;
 mod learn;
 mod movies;
+mod ones;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -18,7 +19,7 @@ use super::gallery::grid::{GAP, grid, write_png};
 use super::images::{Data, Images};
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Activation, Layer, Network};
-use super::registry::{ModelConfig, ModelTask, Recipe};
+use super::registry::{ModelConfig, ModelTask, Recipe, check_widths};
 use anyhow::{Result, ensure};
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
@@ -98,8 +99,8 @@ impl ModelConfig for RbmConfig {
     const RECIPE: Recipe = Recipe { epochs: 20, batch_size: 100, lr: 0.02 };
 
     fn check(&self) -> Result<()> {
+        check_widths("latent_dim", &[self.latent_dim])?;
         let counts = [
-            ("latent_dim", self.latent_dim),
             ("gibbs_steps", self.gibbs_steps as i64),
             ("n_chains", self.n_chains),
             ("sample_steps", self.sample_steps as i64),

@@ -1,10 +1,11 @@
 //! Contrastive divergence: the gradient of the log-likelihood with the model's expectation taken from short Gibbs chains.
 
 use super::energy::Energy;
+use super::ones::{FEW, Ones};
 use super::units::{self, Noise};
-use carom_agents::optim::{read_tensor, to_vec};
+use carom_agents::optim::{read_tensor, slice, slice_mut, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// How the model's expectation is estimated, and how the parameters follow the gradient.
 #[derive(Clone, Debug)]
@@ -50,10 +51,16 @@ struct Buffers {
     chain_states: Tensor,
     /// `[B + C]`: 1 / B for data, −1 / C for chains.
     shares: Tensor,
+    /// Where visible states of data and of chains are 1.
+    ones: [Ones; 2],
+    /// Whether they are so few that `ones` holds them.
+    are_few: [bool; 2],
+    /// Share of 1s that are few.
+    few: f64,
 }
 
 impl Buffers {
-    fn new(energy: &Energy, n_data: i64, n_chains: i64) -> Self {
+    fn new(energy: &Energy, n_data: i64, n_chains: i64, few: f64) -> Self {
         let options = (Kind::Float, energy.weight.device());
         let zeros = |rows, columns| Tensor::zeros([rows, columns], options);
         let share = |n: i64, sign: f64| Tensor::full([n], sign / n as f64, options);
@@ -64,11 +71,85 @@ impl Buffers {
             chain_means: zeros(n_chains, n_visible),
             chain_states: zeros(n_chains, n_hidden),
             shares: Tensor::cat(&[share(n_data, 1.0), share(n_chains, -1.0)], 0),
+            ones: Default::default(),
+            are_few: [false; 2],
+            few,
         }
     }
 
     fn fits(&self, n_data: i64, n_chains: i64) -> bool {
         self.visible.size()[0] == n_data + n_chains && self.chain_means.size()[0] == n_chains
+    }
+
+    /// Turns `v`, visible states of the data (`side` 0) or the chains (1), into the hidden units' inputs vᵀW, written to `h`.
+    fn send(&mut self, side: usize, v: &Tensor, weight: &Tensor, h: &mut Tensor) {
+        let width = weight.size()[0] as usize;
+        self.are_few[side] = v.device() == Device::Cpu && self.ones[side].find(slice(v), width, self.few);
+        if self.are_few[side] {
+            self.ones[side].times(slice(weight), slice_mut(h));
+        } else {
+            let _ = v.mm_out(h, weight);
+        }
+    }
+
+    /// The visible states less `mu`.
+    fn centre(&mut self, mu: &Tensor) -> Centred<'_> {
+        if self.are_few == [true; 2] {
+            let [data, chains] = &self.ones;
+            return Centred::Few {
+                by_row: &self.ones,
+                by_column: Ones::transposed(data, chains),
+                mu: mu.shallow_clone(),
+            };
+        }
+        self.visible -= mu;
+        Centred::Dense(&self.visible)
+    }
+}
+
+/// Centred states X of the visible units, `[B + C, V]`.
+enum Centred<'a> {
+    Dense(&'a Tensor),
+    /// Where they were 1 before μ was taken off.
+    Few {
+        by_row: &'a [Ones; 2],
+        by_column: Ones,
+        mu: Tensor,
+    },
+}
+
+impl Centred<'_> {
+    /// X μ, `[B + C]`.
+    fn times(&self, mu: &Tensor) -> Tensor {
+        match self {
+            Self::Dense(x) => x.mv(mu),
+            Self::Few { by_row, mu: centre, .. } => {
+                let products: Vec<f32> = by_row.iter().flat_map(|ones| ones.times_vector(slice(mu))).collect();
+                Tensor::from_slice(&products) - centre.dot(mu)
+            }
+        }
+    }
+
+    /// Xᵀ `values`, `[V]`.
+    fn transposed_times(&self, values: &Tensor) -> Tensor {
+        match self {
+            Self::Dense(x) => x.tr().mv(values),
+            Self::Few { by_column, mu, .. } => {
+                let products: Vec<f32> = by_column.times_vector(slice(values)).collect();
+                Tensor::from_slice(&products) - mu * values.sum(Kind::Float)
+            }
+        }
+    }
+
+    /// Adds Xᵀ `hidden`, `[V, H]`, to `to`.
+    fn add_transposed_times(&self, hidden: &Tensor, to: &mut Tensor) {
+        match self {
+            Self::Dense(x) => _ = to.addmm_(&x.tr(), hidden),
+            Self::Few { by_column, mu, .. } => {
+                let sums = hidden.sum_dim_intlist(0, false, Kind::Float);
+                by_column.add_centred_times(slice(mu), slice(hidden), slice(&sums), slice_mut(to));
+            }
+        }
     }
 }
 
@@ -81,7 +162,7 @@ impl Learner {
             false => [visible_mean.zeros_like(), hidden_mean.zeros_like()],
         };
         let steps = [&energy.weight, &energy.visible_bias, &energy.hidden_bias].map(Tensor::zeros_like);
-        Self { rule, chains, offsets, steps, buffers: Buffers::new(energy, 1, 1) }
+        Self { rule, chains, offsets, steps, buffers: Buffers::new(energy, 1, 1, FEW) }
     }
 
     /// One update on `data`, `[B, V]`: visible states, or means that stand for them. Gives the mean of −F over the chains' ends less that over
@@ -90,7 +171,7 @@ impl Learner {
         let n_data = data.size()[0];
         let n_chains = if self.rule.persistent { self.chains.size()[0] } else { n_data };
         if !self.buffers.fits(n_data, n_chains) {
-            self.buffers = Buffers::new(energy, n_data, n_chains);
+            self.buffers = Buffers::new(energy, n_data, n_chains, self.buffers.few);
         }
         let n = [n_data, n_chains];
         let contrast = self.fill(energy, data, n, noise);
@@ -107,29 +188,29 @@ impl Learner {
         let mut v = buffers.visible.narrow(0, 0, n_data);
         v.copy_(data);
         let mut h = buffers.hidden.narrow(0, 0, n_data);
-        let _ = v.mm_out(&h, &energy.weight);
+        buffers.send(0, &v, &energy.weight, &mut h);
         let of_data = mean(&energy.log_unnormalised_given(&v, &h));
-        let states = &mut buffers.chain_states;
         if self.rule.persistent {
             units::means(&mut h, 1.0, &energy.hidden_bias);
-            states.copy_(&self.chains);
+            buffers.chain_states.copy_(&self.chains);
         } else {
-            units::draw(&mut h, 1.0, &energy.hidden_bias, states, noise);
+            units::draw(&mut h, 1.0, &energy.hidden_bias, &mut buffers.chain_states, noise);
         }
 
         let mut v = buffers.visible.narrow(0, n_data, n_chains);
         let mut h = buffers.hidden.narrow(0, n_data, n_chains);
         let mut of_chains = 0.0;
         for step in 1..=self.rule.gibbs_steps {
-            energy.draw_visible(states, 1.0, &energy.visible_bias, &mut buffers.chain_means, &mut v, noise);
-            let _ = v.mm_out(&h, &energy.weight);
+            let Buffers { chain_states, chain_means, .. } = buffers;
+            energy.draw_visible(chain_states, 1.0, &energy.visible_bias, chain_means, &mut v, noise);
+            buffers.send(1, &v, &energy.weight, &mut h);
             if step == self.rule.gibbs_steps {
                 of_chains = mean(&energy.log_unnormalised_given(&v, &h));
             }
-            units::draw(&mut h, 1.0, &energy.hidden_bias, states, noise);
+            units::draw(&mut h, 1.0, &energy.hidden_bias, &mut buffers.chain_states, noise);
         }
         let kept = n_chains.min(self.chains.size()[0]);
-        self.chains.narrow(0, 0, kept).copy_(&states.narrow(0, 0, kept));
+        self.chains.narrow(0, 0, kept).copy_(&buffers.chain_states.narrow(0, 0, kept));
         of_chains - of_data
     }
 
@@ -141,31 +222,44 @@ impl Learner {
     ///
     /// ∇W itself is never there: its product is added to the weights, and ∇W λ and ∇Wᵀ μ are sums over the rows.
     fn descend(&mut self, energy: &mut Energy, n_data: i64, lr: f64) {
-        let Buffers { visible, hidden, shares, .. } = &mut self.buffers;
         let [mu, lambda] = &mut self.offsets;
+        let mut hidden = self.buffers.hidden.shallow_clone();
         if self.rule.centring {
             let h_mean = hidden.narrow(0, 0, n_data).mean_dim(0, false, Kind::Float);
             *lambda += (h_mean - &*lambda) * OFFSET_RATE;
-            *visible -= &*mu;
-            *hidden -= &*lambda;
+            hidden -= &*lambda;
         }
-        let rates = &*shares * lr;
-        *hidden *= rates.unsqueeze(1);
-        let d_visible = visible.tr().mv(&(rates - hidden.mv(lambda)));
-        let d_hidden = hidden.tr().mv(&(1.0 - visible.mv(mu)));
+        let rates = &self.buffers.shares * lr;
+        hidden *= rates.unsqueeze(1);
+        let visible = self.buffers.centre(mu);
+        let d_visible = visible.transposed_times(&(rates - hidden.mv(lambda)));
+        let d_hidden = hidden.tr().mv(&(1.0 - visible.times(mu)));
 
         let [weight_step, visible_step, hidden_step] = &mut self.steps;
         let Rule { momentum, weight_decay, .. } = self.rule;
-        let add_gradient = |to: &mut Tensor| to.addmm_(&visible.tr(), hidden);
+        let add_gradient = |to: &mut Tensor| visible.add_transposed_times(&hidden, to);
         follow(&mut energy.weight, weight_step, add_gradient, momentum, lr * weight_decay);
-        follow(&mut energy.visible_bias, visible_step, |to| to.g_add_(&d_visible), momentum, 0.0);
-        follow(&mut energy.hidden_bias, hidden_step, |to| to.g_add_(&d_hidden), momentum, 0.0);
+        follow(&mut energy.visible_bias, visible_step, |to| *to += &d_visible, momentum, 0.0);
+        follow(&mut energy.hidden_bias, hidden_step, |to| *to += &d_hidden, momentum, 0.0);
     }
 
     /// μ and λ of the last update.
     #[cfg(test)]
     pub fn offsets(&self) -> &[Tensor; 2] {
         &self.offsets
+    }
+
+    /// Whether the last update summed over 1s.
+    #[cfg(test)]
+    pub fn sums_ones(&self) -> bool {
+        self.buffers.are_few == [true; 2]
+    }
+
+    /// With dense products whatever the states are.
+    #[cfg(test)]
+    pub fn dense(mut self) -> Self {
+        self.buffers.few = 0.0;
+        self
     }
 
     /// Chains, offsets and last steps.
@@ -207,22 +301,16 @@ fn mean(values: &[f64]) -> f64 {
 
 /// `step = momentum step + gradient − decay param`, and `param += step` (Hinton 2010, sections 9 and 10). The step is kept only
 /// for a momentum to repeat.
-fn follow(
-    param: &mut Tensor,
-    step: &mut Tensor,
-    add_gradient: impl Fn(&mut Tensor) -> Tensor,
-    momentum: f64,
-    decay: f64,
-) {
+fn follow(param: &mut Tensor, step: &mut Tensor, add_gradient: impl Fn(&mut Tensor), momentum: f64, decay: f64) {
     if momentum > 0.0 {
         *step *= momentum;
         *step -= &*param * decay;
-        let _ = add_gradient(step);
+        add_gradient(step);
         *param += &*step;
     } else {
         if decay > 0.0 {
             *param *= 1.0 - decay;
         }
-        let _ = add_gradient(param);
+        add_gradient(param);
     }
 }

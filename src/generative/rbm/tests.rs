@@ -268,6 +268,28 @@ fn gray() -> Dataset {
 }
 
 #[test]
+fn few_ones_are_learned_from_as_dense_products_would() {
+    let _torch = seeded(0);
+    let seen = Tensor::rand([9, 40], (Kind::Float, Device::Cpu)).lt(0.1).to_kind(Kind::Float);
+    for (centring, persistent, momentum) in [(true, true, 0.0), (true, false, 0.5), (false, false, 0.0)] {
+        let rule = Rule { gibbs_steps: 2, persistent, momentum, weight_decay: 1e-3, centring };
+        let updated = |dense: bool| {
+            let mut energy = random_energy(Visible::Bernoulli, 40, 8);
+            energy.visible_bias -= 3.0;
+            let chains = Tensor::zeros([5, 8], (Kind::Float, Device::Cpu));
+            let learner = Learner::new(rule.clone(), &energy, chains, &seen.mean_dim(0, false, Kind::Float));
+            let (mut learner, mut noise) = (if dense { learner.dense() } else { learner }, Noise::new(3));
+            (0..3).for_each(|_| _ = learner.update(&mut energy, &seen, 0.1, &mut noise));
+            assert_eq!(learner.sums_ones(), !dense, "the case tests what it says");
+            to_vec(&Tensor::cat(&[energy.weight.flatten(0, -1), energy.visible_bias, energy.hidden_bias], 0))
+        };
+        for (ours, theirs) in updated(false).into_iter().zip(updated(true)) {
+            assert!((ours - theirs).abs() < 1e-5, "{rule:?}: {ours} for {theirs}");
+        }
+    }
+}
+
+#[test]
 fn shapes_agree_and_everything_is_measured() {
     let _torch = seeded(0);
     let data = data(&gray());
