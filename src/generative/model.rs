@@ -215,7 +215,7 @@ pub(super) fn copy(from: &dyn Model, to: &mut dyn Model) {
 
 /// Seeds torch's generator, which all threads share, and keeps it from other tests for as long as the result lives.
 #[cfg(test)]
-pub(super) fn seeded(seed: i64) -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn seeded(seed: i64) -> std::sync::MutexGuard<'static, ()> {
     static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());
     // A test that failed while it held the generator is no reason for others to fail.
     let held = GENERATOR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
