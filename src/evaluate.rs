@@ -127,7 +127,8 @@ impl Evaluation {
         let policy = greedy_policy(agent, n);
         // A policy that answers differently when asked again, as `random` does, is none that a table can judge.
         let is_fixed = greedy_policy(agent, n) == policy;
-        is_fixed.then(|| expected_return(model, &policy, self.epsilon, envs::time_limit(&self.env_settings)))
+        let max_steps = envs::time_limit(&self.env_settings);
+        if is_fixed { expected_return(model, &policy, self.epsilon, max_steps) } else { None }
     }
 }
 

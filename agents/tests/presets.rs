@@ -82,7 +82,7 @@ impl Run {
     /// Expected return of the greedy policy within `max_steps`.
     fn expected_return(&mut self, max_steps: Option<u64>) -> f64 {
         let actions = self.greedy_policy();
-        exact::expected_return(&self.model, &actions, 0.0, max_steps)
+        exact::expected_return(&self.model, &actions, 0.0, max_steps).expect("a limit, or an end")
     }
 }
 
@@ -178,7 +178,8 @@ fn the_cliff_is_walked_along_off_policy_and_kept_away_from_on_policy() {
         off_policy.train(50_000);
         let along = off_policy.greedy_policy();
         // What it is for: with the ε it learned under, the detour pays.
-        let exploring = |actions: &[usize]| exact::expected_return(&run.model, actions, 0.1, max_steps);
+        let exploring =
+            |actions: &[usize]| exact::expected_return(&run.model, actions, 0.1, max_steps).expect("a limit");
         assert!(exploring(&on_policy) > exploring(&along) + 10.0, "{agent}");
     }
 }

@@ -32,34 +32,42 @@ pub fn greedy_policy(agent: &mut dyn Agent, n_states: usize) -> Vec<usize> {
     actions
 }
 
-/// Longest episode that [`expected_return`] follows where there is no time limit.
+/// Longest episode that [`expected_return`] follows.
 const LONGEST: u64 = 1_000_000;
 
 /// Expected undiscounted return of the policy that plays `actions[state]` with probability `1 − epsilon` and a uniformly
 /// random action otherwise, over the first states' distribution, in episodes cut off after `max_steps`.
 ///
 /// Dynamic programming backwards from the last step: `v_{k+1}(s) = Σ_a π(a|s) Σ p (r + v_k(s'))`, over the states that the
-/// policy can come to. Without a limit it goes on until no value moves by more than 1e-12, at most a million steps (a policy
-/// that never ends its episodes has no finite return unless its rewards cease).
+/// policy can come to. Without a limit it goes on until no value moves by more than 1e-12. None where a million steps do not
+/// settle it: a policy that never ends its episodes has no finite return unless its rewards cease.
 ///
 /// # Panics
 /// When `actions` has not one action a state.
-pub fn expected_return(model: &TransitionModel, actions: &[usize], epsilon: f64, max_steps: Option<u64>) -> f64 {
+pub fn expected_return(
+    model: &TransitionModel,
+    actions: &[usize],
+    epsilon: f64,
+    max_steps: Option<u64>,
+) -> Option<f64> {
     assert_eq!(actions.len(), model.n_states(), "one action a state");
     let reachable = reachable(model, actions, epsilon);
     let mut v = vec![0.0; model.n_states()];
     let mut next = v.clone();
-    for _ in 0..max_steps.unwrap_or(LONGEST) {
+    // With a limit, as soon as no value moves at all: nor would it in the steps that are left.
+    let tolerance = if max_steps.is_some() { 0.0 } else { 1e-12 };
+    let mut is_settled = max_steps.is_some_and(|max_steps| max_steps <= LONGEST);
+    for _ in 0..max_steps.unwrap_or(LONGEST).min(LONGEST) {
         for &state in &reachable {
             next[state] = policy_value(model, &v, state, actions[state], epsilon);
         }
         std::mem::swap(&mut v, &mut next);
-        let settled = || v.iter().zip(&next).all(|(new, old)| (new - old).abs() <= 1e-12);
-        if max_steps.is_none() && settled() {
+        if v.iter().zip(&next).all(|(new, old)| (new - old).abs() <= tolerance) {
+            is_settled = true;
             break;
         }
     }
-    model.start.iter().zip(&v).map(|(probability, value)| probability * value).sum()
+    is_settled.then(|| model.start.iter().zip(&v).map(|(probability, value)| probability * value).sum())
 }
 
 /// The states that the ε-greedy policy can come to from a first state.
@@ -104,12 +112,15 @@ mod tests {
     #[test]
     fn returns_within_a_horizon_are_as_worked_by_hand() {
         let model = one_state();
-        assert_eq!(expected_return(&model, &[0], 0.0, Some(7)), 7.0);
-        assert_eq!(expected_return(&model, &[1], 0.0, Some(7)), 10.0);
+        assert_eq!(expected_return(&model, &[0], 0.0, Some(7)), Some(7.0));
+        assert_eq!(expected_return(&model, &[1], 0.0, Some(7)), Some(10.0));
+        assert_eq!(expected_return(&model, &[1], 0.0, Some(u64::MAX)), Some(10.0), "settled long before");
+        assert_eq!(expected_return(&model, &[0], 0.0, Some(u64::MAX)), None, "one a step for ever");
+        assert_eq!(expected_return(&model, &[0], 0.0, None), None);
         // ε = 1: v1 = 5.5, v2 = 5.5 + 0.5 · 5.5.
-        assert!((expected_return(&model, &[0], 1.0, Some(2)) - 8.25).abs() < 1e-12);
+        assert_eq!(expected_return(&model, &[0], 1.0, Some(2)), Some(8.25));
         // Without limit v = 5.5 + 0.5 v.
-        assert!((expected_return(&model, &[0], 1.0, None) - 11.0).abs() < 1e-9);
+        assert!((expected_return(&model, &[0], 1.0, None).expect("an end") - 11.0).abs() < 1e-9);
     }
 
     #[test]
@@ -119,7 +130,7 @@ mod tests {
         model.outcomes.extend([for_ever.clone(), for_ever]);
         model.start.push(0.0);
         assert_eq!(reachable(&model, &[1, 0], 0.5), [0]);
-        assert_eq!(expected_return(&model, &[1, 0], 0.0, None), 10.0);
+        assert_eq!(expected_return(&model, &[1, 0], 0.0, None), Some(10.0));
     }
 
     #[test]
