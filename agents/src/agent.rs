@@ -51,7 +51,7 @@ pub enum LearnError {
 /// Something that has a policy, reports statistics and can be saved.
 pub trait Agent {
     /// The greedy actions for a batch of observations (`[B, frame_stack, obs_bytes]`, one action each), ties broken by the lowest index.
-    /// Draws no random number and changes nothing that training depends on.
+    /// Changes nothing that training depends on, and draws no random number: `random` alone does, from a stream of its own.
     fn greedy(&mut self, obs: &[u8], actions: &mut [usize]);
 
     /// Statistics gathered since the last call: means of what was learned from, and present schedule values.

@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 /// Go on with a run from its newest checkpoint, exactly as if it had never stopped
 ///
-/// Rows that were written after the checkpoint are cut off first; they come out the same again.
+/// Rows that were written after the checkpoint are cut off first; they come out the same again. A longer run stretches the schedules
+/// that span it (learning rate and exploration of pqn, lr_schedule of a fit): they step back up where it was stopped.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  carom resume runs/taxi-q-learning-s0\n  carom resume runs/taxi-q-learning-s0 --steps 1M"
