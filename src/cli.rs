@@ -19,7 +19,6 @@ mod watch;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::io::{ErrorKind, Write, stdout};
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Reinforcement learning first: environments, Bellman agents, and generative models as learned state representations.
@@ -81,30 +80,11 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
-/// `path` as a shell reads it back: in quotes where it holds anything that a shell would take for its own.
-fn shell(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@,%~".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
 /// Writes `text` to stdout. That nobody reads it any more, as after `| head`, is no reason to end.
 fn print(text: &str) -> Result<()> {
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_quoted_where_a_shell_would_split_them() {
-        assert_eq!(shell(Path::new("runs/taxi-q-learning-s0")), "runs/taxi-q-learning-s0");
-        assert_eq!(shell(Path::new("my runs/a")), "'my runs/a'");
-        assert_eq!(shell(Path::new("it's")), r"'it'\''s'");
     }
 }

@@ -79,15 +79,19 @@ impl RunConfig {
     /// # Errors
     /// Names the layer and the key at fault, the value found and what was expected.
     pub fn resolve(layers: &[Layer]) -> Result<Self> {
-        let mut merged = Layer::default();
+        let (mut merged, mut first_error) = (Layer::default(), None);
         for layer in layers {
             merged = layer.clone().over(merged);
             // With what is below it: whether a value is in range may depend on others.
-            let checked = merged.check_settings();
-            match &layer.source {
-                Some(source) => checked.with_context(|| format!("in {source}"))?,
-                None => checked?,
-            }
+            let error = merged.check_settings().err().map(|error| match &layer.source {
+                Some(source) => error.context(format!("in {source}")),
+                None => error,
+            });
+            first_error = first_error.or(error);
+        }
+        // What one layer breaks, a later one may mend.
+        if merged.check_settings().is_err() {
+            return Err(first_error.expect("the last layer's, if no other"));
         }
         let env = merged.env.ok_or_else(|| anyhow!("which environment? --env ID (`carom list envs` shows all)"))?;
         let agent = merged.agent.ok_or_else(|| anyhow!("which agent? --agent NAME (`carom list agents` shows all)"))?;
@@ -126,8 +130,7 @@ impl RunConfig {
             self.eval_episodes > 0,
             "eval_episodes is 0: an evaluation plays at least one; eval_every = 0 turns it off"
         );
-        let most = MOST_ENVS.min(self.steps as usize);
-        ensure!(self.n_envs <= most, "n_envs is {}: expected at most {most} for {} steps", self.n_envs, self.steps);
+        ensure!(self.n_envs <= MOST_ENVS, "n_envs is {}: there are at most {MOST_ENVS}", self.n_envs);
         check_integers(self)?;
         encoder::check(self)
     }
@@ -384,6 +387,15 @@ mod tests {
     }
 
     const TAXI: &str = "env = \"taxi\"\nagent = \"q-learning\"\nsteps = 5000\n[agent_settings]\nlr = 0.5\n";
+
+    #[test]
+    fn what_one_layer_breaks_a_later_one_may_mend() {
+        let file = layer("env = \"cartpole\"\nagent = \"dqn\"\n[agent_settings]\nbuffer_size = 10\nbatch_size = 32\n");
+        let error = RunConfig::resolve(std::slice::from_ref(&file)).expect_err("a batch beyond the replay");
+        assert!(format!("{error:#}").contains("in test.toml: agent.batch_size is 32"), "{error:#}");
+        let config = RunConfig::resolve(&[file, set(&["agent.buffer_size=5000"]).expect("valid")]);
+        assert_eq!(config.expect("enough").agent_settings["batch_size"], 32);
+    }
 
     #[test]
     fn later_layers_win_and_a_resolved_run_resolves_to_itself() {

@@ -1,5 +1,6 @@
 //! Counts and durations as people write them: `1.5M`, `2e6`, `3m20s`.
 
+use std::path::Path;
 use std::time::Duration;
 
 /// Reads a count: digits with optional underscores, a decimal point, an exponent, or a suffix `k`, `M` or `G`.
@@ -54,6 +55,13 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// `path` as a shell reads it back: in quotes where it holds anything that a shell would take for its own.
+pub fn shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@,%~".contains(c);
+    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 /// The largest of 1, 2, 5, 10, 20, 50, … that is not above `n`; 1 for 0.
 pub fn round_down(n: u64) -> u64 {
     let power = 10_u64.pow(n.max(1).ilog10());
@@ -90,5 +98,12 @@ mod tests {
         for (n, round) in [(0, 1), (1, 1), (4, 2), (9, 5), (10, 10), (600, 500), (19_999, 10_000)] {
             assert_eq!(round_down(n), round, "{n}");
         }
+    }
+
+    #[test]
+    fn paths_are_quoted_where_a_shell_would_split_them() {
+        assert_eq!(shell(Path::new("runs/taxi-q-learning-s0")), "runs/taxi-q-learning-s0");
+        assert_eq!(shell(Path::new("my runs/a")), "'my runs/a'");
+        assert_eq!(shell(Path::new("it's")), r"'it'\''s'");
     }
 }

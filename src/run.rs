@@ -15,6 +15,7 @@ pub use metrics::{Metrics, Table};
 
 use crate::config::{Layer, RunConfig};
 use crate::generative::config::{FitConfig, FitLayer};
+use crate::human::shell;
 use crate::train::Outcome;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use carom_agents::Snapshot;
@@ -110,8 +111,10 @@ impl Run {
     pub fn save(&mut self, step: u64, standing: impl Serialize, learned: &Snapshot) -> Result<()> {
         let file_lengths = self.metrics.sync()?;
         let state = State { standing, learned: learned.state().clone(), file_lengths };
-        checkpoint::write(&self.dir, step, &state, learned)
-            .with_context(|| format!("cannot save a checkpoint of step {step}; the one before stays valid"))?;
+        checkpoint::write(&self.dir, step, &state, learned).with_context(|| match self.saved_at {
+            Some(before) => format!("cannot save a checkpoint of step {step}; that of step {before} stays valid"),
+            None => format!("cannot save a checkpoint of step {step}, the first"),
+        })?;
         self.saved_at = Some(step);
         self.log(&format!("step {step}: checkpoint"))
     }
@@ -198,16 +201,17 @@ pub fn fit_config(dir: &Path, wanted: &str) -> Result<FitConfig> {
 /// # Errors
 /// When it exists (with `force`: when it holds something other than a run).
 pub fn check_free(dir: &Path, force: bool) -> Result<()> {
-    let is_there = fs::symlink_metadata(dir).is_ok();
-    let is_empty = || fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
-    if !is_there || is_empty() {
+    let Ok(found) = fs::symlink_metadata(dir) else { return Ok(()) };
+    // Not behind a link, which would itself be replaced.
+    if found.is_dir() && fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none()) {
         return Ok(());
     }
     let name = dir.display();
     ensure!(dir.join(CONFIG).exists(), "{name} is there and is not a run; --out DIR writes elsewhere");
     ensure!(
         force,
-        "{name} exists; --force replaces it, --out DIR writes elsewhere, `carom resume {name}` goes on with it"
+        "{name} exists; --force replaces it, --out DIR writes elsewhere, `carom resume {}` goes on with it",
+        shell(dir)
     );
     Ok(())
 }

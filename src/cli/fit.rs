@@ -1,12 +1,12 @@
 //! `carom fit`: a new run for each seed, of a generative model.
 
+use super::print;
 use super::train::{parse_seeds, run_directory};
-use super::{print, shell};
 use crate::config::Device;
 use crate::generative::Measures;
 use crate::generative::config::{FitConfig, FitLayer, Schedule};
 use crate::generative::fit::{FitSession, fit};
-use crate::human::{count, duration, parse_count, plural};
+use crate::human::{count, duration, parse_count, plural, shell};
 use crate::presets::{self, Kind};
 use crate::run::Run;
 use crate::train::Outcome;

@@ -1,10 +1,10 @@
 //! `carom train`: a new run for each seed.
 
-use super::{print, shell};
+use super::print;
 use crate::config::{Device, Layer, RunConfig};
 use crate::encoder::{EncoderMode, Sight};
 use crate::evaluate::Evaluation;
-use crate::human::{count, duration, parse_count};
+use crate::human::{count, duration, parse_count, shell};
 use crate::presets::{self, Kind};
 use crate::run::Run;
 use crate::session::{Codes, RECENT, Session};

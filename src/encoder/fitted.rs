@@ -142,6 +142,8 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
     let (mut session, mut run) = if is_begun {
         let (session, saved) = fit::open(&dir, config.clone())?;
         if session.is_finished() {
+            // It may have been stopped on the way to them.
+            session.draw(&dir)?;
             return Ok((dir, Some(session)));
         }
         (session, Run::reopen(&dir, &saved)?)

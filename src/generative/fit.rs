@@ -207,7 +207,6 @@ pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
     let mut order = session.order(session.progress.step / per_epoch);
     if session.progress.to_measure {
         measure(session, run)?;
-        run.save(session.progress.step, &session.progress, &session.model.save())?;
     }
     while session.progress.step < total && !interrupt::requested() {
         let step = session.progress.step;
@@ -231,13 +230,17 @@ pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
             session.progress.to_measure = true;
             measure(session, run)?;
         }
-        let interrupted = interrupt::requested();
-        if is_due(session.config.checkpoint_every) || interrupted {
+        if is_due(session.config.checkpoint_every) {
             session.progress.wall_s = watch.wall_s();
             session.save(run)?;
         }
     }
-    Ok(if interrupt::requested() { Outcome::Interrupted } else { Outcome::Finished })
+    if !interrupt::requested() {
+        return Ok(Outcome::Finished);
+    }
+    session.progress.wall_s = watch.wall_s();
+    session.save(run)?;
+    Ok(Outcome::Interrupted)
 }
 
 /// One update on the next batch of `order`.

@@ -130,7 +130,8 @@ impl Planner for PolicyIteration {
     fn sweep(&mut self) -> bool {
         self.residual = Some(self.evaluate());
         self.n_changed = self.improve();
-        // A policy that stays is the best one only where its values have settled.
-        self.n_changed == 0 && self.residual <= Some(self.config.tolerance)
+        // A policy that stays is the best one only where its values have settled, up to their last bits.
+        let largest = self.v.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
+        self.n_changed == 0 && self.residual <= Some(self.config.tolerance.max(8.0 * f64::EPSILON * largest))
     }
 }
