@@ -12,8 +12,8 @@ use crate::config::{RunConfig, Settings};
 use crate::generative::registry::MODELS;
 use crate::human::count;
 use anyhow::{Context, Result, bail, ensure};
-use carom_agents::Trunk;
 use carom_agents::registry::AGENTS;
+use carom_agents::{Encoder, Trunk};
 use carom_envs::{Env, FactorsEnv, ObsSpace, StackEnv, VecEnv, View, nearest, registry as envs};
 use fitted::Fitted;
 use rand_pcg::Pcg32;
@@ -338,13 +338,16 @@ impl View for CodeView {
     }
 
     fn look(&mut self, frames: &[u8], seen: &mut [u8]) {
-        let seen = seen.as_chunks_mut().0.iter_mut();
+        let seen = seen.as_chunks_mut().0;
         match self.kind {
             Kind::Features => {
-                seen.zip(self.fitted.features(frames)).for_each(|(bytes, feature)| *bytes = feature.to_le_bytes());
+                let mut features = vec![0.0; seen.len()];
+                self.fitted.encode(frames, &mut features);
+                seen.iter_mut().zip(features).for_each(|(bytes, feature)| *bytes = feature.to_le_bytes());
             }
             Kind::States => {
-                seen.zip(self.fitted.states(frames)).for_each(|(bytes, state)| *bytes = state.to_le_bytes());
+                let states = self.fitted.states(frames);
+                seen.iter_mut().zip(states).for_each(|(bytes, state)| *bytes = state.to_le_bytes());
             }
         }
     }

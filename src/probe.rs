@@ -14,6 +14,7 @@ use crate::generative::data::frames::{self, Frames};
 use crate::generative::measures::probe::{linear_predictions, macro_f1, ridge_r2};
 use anyhow::{Result, ensure};
 use ball::Finder;
+use carom_agents::Encoder;
 use carom_envs::registry as envs;
 pub use picture::kind as picture_kind;
 use serde::Serialize;
@@ -248,8 +249,11 @@ impl Part {
                 .collect(),
             Eye::Model(fitted) => (fitted.n_frames() - 1..self.stack.len())
                 .map(|newest| {
+                    let mut codes = vec![0.0; n * fitted.n_features()];
                     let chunks = self.chunks(fitted.n_frames(), newest);
-                    let codes: Vec<f32> = chunks.flat_map(|frames| fitted.features(&frames)).collect();
+                    for (frames, codes) in chunks.zip(codes.chunks_mut(CHUNK * fitted.n_features())) {
+                        fitted.encode(&frames, codes);
+                    }
                     Tensor::from_slice(&codes).view([n as i64, -1])
                 })
                 .collect(),
@@ -281,10 +285,11 @@ impl Part {
         let frames = self.chunks(fitted.n_frames(), self.stack.len() - 1).next().expect("at least one frame");
         let n_bytes = frames.len() / self.balls.len().min(CHUNK);
         let batch: Vec<u8> = frames.iter().copied().cycle().take(TIMED_BATCH * n_bytes).collect();
+        let mut features = vec![0.0; TIMED_BATCH * fitted.n_features()];
         let mut times: Vec<f64> = (0..TIMED)
             .map(|_| {
                 let began = Instant::now();
-                fitted.features(&batch);
+                fitted.encode(&batch, &mut features);
                 began.elapsed().as_secs_f64() * 1e6 / TIMED_BATCH as f64
             })
             .collect();

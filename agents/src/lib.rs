@@ -5,12 +5,12 @@
 
 mod agent;
 mod dqn;
+mod encoder;
 pub mod losses;
 pub mod net;
 pub mod optim;
 mod pqn;
 mod q_network;
-mod raw;
 pub mod registry;
 pub mod replay;
 mod schedule;
@@ -20,6 +20,7 @@ mod trunk;
 
 pub use agent::{Agent, LearnError, Learner, Planner, Stat, Task, Trainer};
 pub use dqn::{Dqn, DqnConfig};
+pub use encoder::{Encoder, Raw};
 pub use pqn::{Pqn, PqnConfig};
 pub use q_network::{Fit, NonFinite, QNetwork, Weights};
 pub use schedule::Linear;

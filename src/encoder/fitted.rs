@@ -11,6 +11,8 @@ use crate::interrupt::Interrupted;
 use crate::run::{self, Config, Run, checkpoint};
 use crate::train::Outcome;
 use anyhow::{Context, Result, bail, ensure};
+use carom_agents::Encoder;
+use carom_agents::optim::to_vec;
 use carom_envs::{ObsSpace, Seeds, registry as envs};
 use fs_err as fs;
 use rand::Rng;
@@ -236,11 +238,6 @@ impl Fitted {
         [self.mean.shallow_clone(), self.width.shallow_clone()]
     }
 
-    /// Width of a code.
-    pub fn n_features(&self) -> usize {
-        self.facts.scales.len()
-    }
-
     /// Number of states that codes are told apart as.
     pub fn n_states(&self) -> usize {
         1 << self.n_features().min(STATE_BITS)
@@ -265,11 +262,6 @@ impl Fitted {
         tch::no_grad(|| (self.model.encode(&self.images(frames)) - &self.mean) / &self.width)
     }
 
-    /// Codes of `frames`, `[n, n_features]`: each feature with mean 0 and variance 1 over the frames it was fitted to.
-    pub fn features(&self, frames: &[u8]) -> Vec<f32> {
-        carom_agents::optim::to_vec(&self.codes(frames))
-    }
-
     /// Each frame's state: a bit a feature, whether it is above its mean; of a code wider than that, a bit for the sign of its
     /// projection on each of 16 random directions (Charikar 2002).
     pub fn states(&self, frames: &[u8]) -> Vec<u32> {
@@ -284,6 +276,17 @@ impl Fitted {
         let states = (signs.to_kind(Kind::Int64) * places).sum_dim_intlist(1, false, Kind::Int64);
         let states = Vec::<i64>::try_from(states.to_device(tch::Device::Cpu)).expect("a vector of integers");
         states.into_iter().map(|state| state as u32).collect()
+    }
+}
+
+/// Codes of frames: each feature with mean 0 and variance 1 over the frames that the model was fitted to.
+impl Encoder for Fitted {
+    fn n_features(&self) -> usize {
+        self.facts.scales.len()
+    }
+
+    fn encode(&self, frames: &[u8], features: &mut [f32]) {
+        features.copy_from_slice(&to_vec(&self.codes(frames)));
     }
 }
 

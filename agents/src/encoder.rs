@@ -1,14 +1,22 @@
-//! Observations as numbers for a network.
+//! What stands between an observation and an agent's network.
 
 use carom_envs::ObsSpace;
 
-/// Vectors as they are, a discrete state one-hot, planes as 0 and 1, pixels over 255.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Raw(pub ObsSpace);
-
-impl Raw {
+/// Turns observations into features.
+pub trait Encoder {
     /// Features of one observation.
-    pub fn n_features(&self) -> usize {
+    fn n_features(&self) -> usize;
+
+    /// Writes the features of `obs`, `[B * obs_bytes]`, to `features`, `[B * n_features]`.
+    fn encode(&self, obs: &[u8], features: &mut [f32]);
+}
+
+/// No encoder: vectors as they are, a discrete state one-hot, planes as 0 and 1, pixels over 255.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Raw(pub ObsSpace);
+
+impl Encoder for Raw {
+    fn n_features(&self) -> usize {
         match self.0 {
             ObsSpace::Discrete { n } => n,
             ObsSpace::Vector { len } => len,
@@ -17,8 +25,7 @@ impl Raw {
         }
     }
 
-    /// Writes the features of `obs`, `[B * obs_bytes]`, to `features`, `[B * n_features]`.
-    pub fn encode(&self, obs: &[u8], features: &mut [f32]) {
+    fn encode(&self, obs: &[u8], features: &mut [f32]) {
         match self.0 {
             ObsSpace::Vector { .. } => {
                 for (feature, bytes) in features.iter_mut().zip(obs.as_chunks().0) {
