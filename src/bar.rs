@@ -54,7 +54,12 @@ impl Stopwatch {
 
 /// A bar of `total` of `things` on a terminal; elsewhere nothing is shown.
 pub(crate) fn of(total: u64, things: &str) -> ProgressBar {
-    let template = format!("{{bar:24}} {{percent:>3}}%  {{pos}} of {{len}} {things}  {{eta}} left");
+    styled(total, &format!("{{pos}} of {{len}} {things}  {{eta}} left"))
+}
+
+/// A bar to `total`, its share in percent, and then what `message` is a template of.
+fn styled(total: u64, message: &str) -> ProgressBar {
+    let template = format!("{{bar:24}} {{percent:>3}}%  {message}");
     let style = ProgressStyle::with_template(&template).expect("a valid template");
     ProgressBar::new(total).with_style(style.progress_chars("=> "))
 }
@@ -71,10 +76,7 @@ struct Bar {
 
 impl Bar {
     fn new(total: u64, step: u64) -> Self {
-        let bar = stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:24} {percent:>3}%  {msg}").expect("a valid template");
-            ProgressBar::new(total).with_style(style.progress_chars("=> ")).with_position(step)
-        });
+        let bar = stderr().is_terminal().then(|| styled(total, "{msg}").with_position(step));
         let next_tenth = (step * 10 / total + 1).min(10);
         Self { bar, total, began: (Instant::now(), step), last_line: Instant::now(), next_tenth, loss: None }
     }

@@ -82,16 +82,16 @@ impl RunConfig {
         let (mut merged, mut first_error) = (Layer::default(), None);
         for layer in layers {
             merged = layer.clone().over(merged);
-            // With what is below it: whether a value is in range may depend on others.
-            let error = merged.check_settings().err().map(|error| match &layer.source {
-                Some(source) => error.context(format!("in {source}")),
-                None => error,
+            // With what is below it: whether a value is in range may depend on others, and what one layer breaks a later one may mend.
+            first_error = merged.check_settings().err().map(|error| {
+                first_error.unwrap_or_else(|| match &layer.source {
+                    Some(source) => error.context(format!("in {source}")),
+                    None => error,
+                })
             });
-            first_error = first_error.or(error);
         }
-        // What one layer breaks, a later one may mend.
-        if merged.check_settings().is_err() {
-            return Err(first_error.expect("the last layer's, if no other"));
+        if let Some(error) = first_error {
+            return Err(error);
         }
         let env = merged.env.ok_or_else(|| anyhow!("which environment? --env ID (`carom list envs` shows all)"))?;
         let agent = merged.agent.ok_or_else(|| anyhow!("which agent? --agent NAME (`carom list agents` shows all)"))?;

@@ -117,7 +117,7 @@ impl AgentConfig for DqnConfig {
 }
 
 /// Units of a layer, at most: a dense layer between two such is a gigabyte.
-const WIDEST: usize = 16_384;
+pub const WIDEST: usize = 16_384;
 
 /// Refuses hidden widths that a network cannot have.
 pub(crate) fn check_hidden(hidden: &[usize], layer_norm: bool) -> Result<(), AgentError> {
@@ -303,4 +303,4 @@ impl Agent for Dqn {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -4,6 +4,8 @@
 //! [`registry`] makes one from a name and settings.
 
 mod agent;
+#[cfg(test)]
+mod clocks;
 mod dqn;
 mod encoder;
 pub mod losses;
@@ -19,7 +21,7 @@ pub mod tabular;
 mod trunk;
 
 pub use agent::{Agent, LearnError, Learner, Planner, Stat, Task, Trainer};
-pub use dqn::{Dqn, DqnConfig};
+pub use dqn::{Dqn, DqnConfig, WIDEST};
 pub use encoder::{Encoder, Raw};
 pub use pqn::{Pqn, PqnConfig};
 pub use q_network::{Fit, NonFinite, QNetwork, Weights};

@@ -49,8 +49,8 @@ pub trait ModelConfig: Default + Serialize + DeserializeOwned {
     fn check(&self) -> Result<()>;
 }
 
-/// Units of a layer, at most: a dense layer between two such is a gigabyte.
-pub const WIDEST: i64 = 16_384;
+/// Units of a layer, at most.
+pub const WIDEST: i64 = carom_agents::WIDEST as i64;
 
 /// Refuses widths of layers, given as the setting `key`, that no layer can have.
 ///

@@ -1,7 +1,7 @@
 //! What PQN's rollout holds where episodes end, and its returns, worked out forwards from steps that are known beforehand.
 
 use super::*;
-use crate::dqn::tests::{N_CLOCKS, Tick, clocks, clocks_task};
+use crate::clocks::{N_CLOCKS, Tick, clocks, clocks_task};
 
 const GAMMA: f32 = 0.5;
 const LAMBDA: f32 = 0.75;

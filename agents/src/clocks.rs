@@ -1,0 +1,135 @@
+//! Games for tests whose every observation says where it belongs.
+
+use crate::Task;
+use carom_envs::{Env, ObsSpace, RestoreError, Seeds, Step, VecEnv};
+use rand::RngCore;
+use serde_json::Value;
+use tch::Device;
+
+/// Shows its number, its episode and its step, all from 1 on; ends by its rules after `length` steps.
+struct Clock {
+    number: usize,
+    length: usize,
+    episode: usize,
+    step: usize,
+}
+
+impl Env for Clock {
+    fn obs_space(&self) -> ObsSpace {
+        ObsSpace::Vector { len: 3 }
+    }
+
+    fn action_names(&self) -> &[&'static str] {
+        &["tick", "tock"]
+    }
+
+    fn reset(&mut self, _rng: &mut dyn RngCore) {
+        (self.episode, self.step) = (self.episode + 1, 1);
+    }
+
+    fn step(&mut self, action: usize, _rng: &mut dyn RngCore) -> Step {
+        let reward = reward(self.number, self.step, action);
+        self.step += 1;
+        Step { reward, terminated: self.step > self.length }
+    }
+
+    fn observe(&self, out: &mut [u8]) {
+        out.copy_from_slice(&frame(self.number, self.episode, self.step));
+    }
+
+    fn factor_names(&self) -> &[&'static str] {
+        &[]
+    }
+
+    fn factors(&self, _out: &mut [f32]) {}
+
+    fn save(&self) -> Value {
+        unreachable!("nobody saves it")
+    }
+
+    fn restore(&mut self, _state: &Value) -> Result<(), RestoreError> {
+        unreachable!("nobody saves it")
+    }
+}
+
+fn frame(number: usize, episode: usize, step: usize) -> [u8; 12] {
+    bytemuck::cast([number, episode, step].map(|n| n as f32))
+}
+
+fn reward(number: usize, step: usize, action: usize) -> f32 {
+    number as f32 + 0.5 * step as f32 - 0.25 * action as f32
+}
+
+const TIME_LIMIT: usize = 3;
+
+/// A clock each. The first ends by its rules before the time limit, the second on it, the third is cut off by it.
+const LENGTHS: [usize; N_CLOCKS] = [2, 3, 9];
+
+pub(crate) const N_CLOCKS: usize = 3;
+
+pub(crate) const FRAME_STACK: usize = 2;
+
+pub(crate) fn clocks() -> VecEnv {
+    let clock = |(i, &length)| -> Box<dyn Env> { Box::new(Clock { number: i + 1, length, episode: 0, step: 0 }) };
+    let streams = (0..N_CLOCKS).map(|i| Seeds::new(0).stream(&format!("env/{i}")));
+    let envs = LENGTHS.iter().enumerate().map(clock).collect();
+    VecEnv::new(envs, streams.collect(), Some(TIME_LIMIT as u64)).with_frame_stack(FRAME_STACK)
+}
+
+pub(crate) fn clocks_task() -> Task<'static> {
+    Task {
+        env_id: "clocks",
+        obs_space: ObsSpace::Vector { len: 3 },
+        frame_stack: FRAME_STACK,
+        n_actions: 2,
+        n_envs: N_CLOCKS,
+        total_steps: 1_000,
+        device: Device::Cpu,
+        model: None,
+        has_script: false,
+        trunk: None,
+    }
+}
+
+/// A step of one of the clocks, told from its number alone, whatever the environments say.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tick {
+    env_idx: usize,
+    episode: usize,
+    step: usize,
+}
+
+impl Tick {
+    /// The `t`-th step of clock `env_idx`, from 0.
+    pub(crate) fn new(env_idx: usize, t: usize) -> Self {
+        let length = LENGTHS[env_idx].min(TIME_LIMIT);
+        Self { env_idx, episode: 1 + t / length, step: 1 + t % length }
+    }
+
+    pub(crate) fn terminated(self) -> bool {
+        self.step == LENGTHS[self.env_idx]
+    }
+
+    pub(crate) fn truncated(self) -> bool {
+        self.step == TIME_LIMIT && !self.terminated()
+    }
+
+    pub(crate) fn reward(self, action: usize) -> f32 {
+        reward(self.env_idx + 1, self.step, action)
+    }
+
+    /// The stack it was made on.
+    pub(crate) fn obs(self) -> Vec<u8> {
+        self.stack(self.step)
+    }
+
+    /// The stack it led to; where it ended the episode, that with the final observation.
+    pub(crate) fn next_obs(self) -> Vec<u8> {
+        self.stack(self.step + 1)
+    }
+
+    fn stack(self, step: usize) -> Vec<u8> {
+        let steps = (0..FRAME_STACK).rev().map(|age| step.saturating_sub(age).max(1));
+        steps.flat_map(|step| frame(self.env_idx + 1, self.episode, step)).collect()
+    }
+}
