@@ -5,6 +5,8 @@
 //!
 //! Adding an environment touches one file, one line of the registry and one golden test.
 
+extern crate self as carom_envs; // so that what `settings!` writes holds here too
+
 pub mod breakout;
 pub mod cartpole;
 mod env;
@@ -15,6 +17,7 @@ pub mod model;
 pub mod picture;
 pub mod registry;
 mod seeds;
+pub mod settings;
 pub mod toy_text;
 mod vec_env;
 mod view;
@@ -24,5 +27,6 @@ pub use model::TransitionModel;
 pub use picture::Picture;
 pub use registry::{EnvError, Settings, nearest};
 pub use seeds::Seeds;
+pub use serde;
 pub use vec_env::{Episode, Transition, VecEnv};
 pub use view::{FactorsEnv, StackEnv, View};

@@ -1,0 +1,610 @@
+//! One mechanism for all settings: of environments, agents, models, runs and fits.
+//!
+//! [`settings!`](crate::settings!) declares a group of settings as a struct. Each setting is written once, with its
+//! documentation, type, default and range. Everything else follows from that declaration: [`resolve`] reads and checks
+//! values, [`overlay`] lays one layer of values over another, [`Schema::list`] describes the settings, and a [`Fault`]
+//! says what is wrong with a value.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+
+/// Values of settings by key, as read from a file or the command line.
+pub type Values = Map<String, Value>;
+
+/// A group of settings, as a struct with a field for each.
+///
+/// The methods say what a declaration cannot: rules over several settings.
+pub trait Settings: Declared {
+    /// Keys that [`Settings::derive`] may fill in.
+    const DERIVED: &'static [&'static str] = &[];
+
+    /// Fills in the defaults that depend on other settings. `is_given` tells whether a key has been given a value.
+    fn derive(&mut self, is_given: &dyn Fn(&str) -> bool) {
+        let _ = is_given;
+    }
+
+    /// Checks rules over several settings. Ranges have been checked before.
+    ///
+    /// # Errors
+    /// On the first value that breaks a rule.
+    fn check(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    /// Keys that have no effect beside the other values, each with the reason. Giving one of them a value is an error.
+    fn unheard(&self) -> Vec<(&'static str, String)> {
+        vec![]
+    }
+}
+
+/// The part of [`Settings`] that [`settings!`](crate::settings!) writes.
+pub trait Declared: Default + Serialize + DeserializeOwned {
+    /// Describes each setting, in the order of declaration.
+    fn list() -> Vec<Setting>;
+
+    /// Checks each value against its range.
+    ///
+    /// # Errors
+    /// On the first value outside its range.
+    fn check_ranges(&self) -> Result<(), Fault>;
+}
+
+/// Describes one setting.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Setting {
+    /// Key, without the prefix of its group.
+    pub key: &'static str,
+    /// Documentation, one paragraph.
+    pub doc: String,
+    /// Type and range in words, e.g. "a number in 0..=1".
+    pub expected: String,
+    /// Default value; null where there is none, or where it depends on other settings.
+    pub default: Value,
+}
+
+impl Setting {
+    /// Describes a setting of type `T` with the `range` in words, if it has one.
+    pub fn new<T: DeserializeOwned>(key: &'static str, doc: &str, range: Option<String>, default: Value) -> Self {
+        let doc = doc.split_whitespace().collect::<Vec<_>>().join(" ");
+        Self { key, doc, expected: range.unwrap_or_else(type_in_words::<T>), default }
+    }
+}
+
+/// Declares a struct of settings: a documented line each, with type, default and, after `in`, a [`Range`].
+///
+/// ```
+/// use carom_envs::settings::{self, Above, Settings};
+///
+/// carom_envs::settings! {
+///     /// Settings of a pendulum.
+///     pub struct PendulumSettings {
+///         /// Length of the rod in metres.
+///         length_m: f64 = 1.0, in Above(0.0);
+///         /// Time limit of an episode in steps, 0 for none.
+///         max_steps: u64 = 200;
+///     }
+/// }
+/// impl Settings for PendulumSettings {}
+///
+/// let error = settings::resolve::<PendulumSettings>(&serde_json::from_str(r#"{"length_m": -1}"#)?).unwrap_err();
+/// assert_eq!(error.to_string(), "length_m is -1: expected a number above 0");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[macro_export]
+macro_rules! settings {
+    (
+        $(#[$attribute:meta])*
+        $vis:vis struct $name:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $key:ident: $type:ty = $default:expr $(, in $range:expr)?;
+            )*
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, PartialEq, $crate::serde::Serialize, $crate::serde::Deserialize)]
+        #[serde(crate = "carom_envs::serde", default, deny_unknown_fields)]
+        $vis struct $name {
+            $($(#[doc = $doc])+ $vis $key: $type,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+
+        impl $crate::settings::Declared for $name {
+            fn list() -> Vec<$crate::settings::Setting> {
+                #[allow(unused_mut, unused_variables, reason = "there may be no settings")]
+                let mut defaults = $crate::settings::to_values(&Self::default());
+                vec![$({
+                    #[allow(unused_mut, unused_assignments, reason = "there may be no range")]
+                    let mut range = None;
+                    $(range = Some($crate::settings::Range::<$type>::in_words(&$range));)?
+                    let default = defaults.remove(stringify!($key)).unwrap_or_default();
+                    $crate::settings::Setting::new::<$type>(stringify!($key), concat!($($doc, "\n"),+), range, default)
+                }),*]
+            }
+
+            fn check_ranges(&self) -> Result<(), $crate::settings::Fault> {
+                $($($crate::settings::check_range(stringify!($key), &self.$key, &$range)?;)?)*
+                Ok(())
+            }
+        }
+    };
+}
+
+/// What is wrong with a value, or with its key.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// There is no setting of this key.
+    #[error("there is no setting `{key}`; {}", suggest(key, known.iter().copied()))]
+    Unknown {
+        /// The key given.
+        key: String,
+        /// The keys that exist.
+        known: Vec<&'static str>,
+    },
+    /// The value is of another type, out of range, or breaks a rule.
+    #[error("{key} is {found}: expected {expected}")]
+    Value {
+        /// The key.
+        key: String,
+        /// The value given.
+        found: Value,
+        /// Words for what it can be.
+        expected: String,
+    },
+    /// The value has no effect beside the others.
+    #[error("{key} is {found}, which has no effect: {reason}")]
+    Unheard {
+        /// The key.
+        key: String,
+        /// The value given.
+        found: Value,
+        /// Why it has none.
+        reason: String,
+    },
+}
+
+impl Fault {
+    /// Setting `key` is `found`, which is not `expected`.
+    pub fn value(key: &str, found: impl Serialize, expected: impl Into<String>) -> Self {
+        let found = serde_json::to_value(found).unwrap_or_default();
+        Self::Value { key: key.to_owned(), found, expected: expected.into() }
+    }
+
+    /// Names the owner of the settings: `group` is the prefix of its keys without the dot, e.g. `agent`, and `owner`
+    /// says who it is, e.g. "agent `dqn`".
+    pub fn of(self, group: &'static str, owner: impl Display) -> SettingError {
+        let owner = owner.to_string();
+        SettingError(match self {
+            Fault::Unknown { key, known } if known.is_empty() => format!("{owner} has no setting `{key}`; it has none"),
+            Fault::Unknown { key, known } => {
+                let all = known.join(", ");
+                match nearest(&key, known) {
+                    Some(near) => format!("{owner} has no setting `{key}`; did you mean `{near}`? (it has {all})"),
+                    None => format!("{owner} has no setting `{key}`; it has {all}"),
+                }
+            }
+            valued => format!("{group}.{valued}"),
+        })
+    }
+}
+
+/// A [`Fault`] with the owner of the setting named.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingError(String);
+
+/// Reads `given`, with defaults for the rest, and checks it.
+///
+/// # Errors
+/// When a key does not exist, a value is of another type or out of range, breaks a rule, or has no effect.
+pub fn resolve<S: Settings>(given: &Values) -> Result<S, Fault> {
+    let settings = read::<S>(given)?;
+    validate(&settings)?;
+    let heard = |key: &str| given.get(key).is_none_or(Value::is_null);
+    match settings.unheard().into_iter().find(|(key, _)| !heard(key)) {
+        Some((key, reason)) => {
+            Err(Fault::Unheard { key: key.to_owned(), found: to_values(&settings)[key].clone(), reason })
+        }
+        None => Ok(settings),
+    }
+}
+
+/// Checks settings that were built as a struct.
+///
+/// # Errors
+/// When a value is out of range or breaks a rule.
+pub fn validate<S: Settings>(settings: &S) -> Result<(), Fault> {
+    settings.check_ranges()?;
+    settings.check()
+}
+
+/// Values of all settings that have one and have an effect: what a run keeps. [`resolve`] reads them back.
+pub fn heard<S: Settings>(settings: &S) -> Values {
+    let mut values = to_values(settings);
+    for (key, _) in settings.unheard() {
+        values.remove(key);
+    }
+    values
+}
+
+/// Lays `above` over `below`. Dropped from `below` is what does not survive the change: derived defaults, which follow
+/// from the settings that `above` may set, and values that have no effect any more.
+pub fn overlay<S: Settings>(below: &Values, above: &Values) -> Values {
+    let mut merged = explicit::<S>(below);
+    merged.extend(above.clone());
+    if let Ok(settings) = read::<S>(&merged) {
+        for (key, _) in settings.unheard() {
+            if !above.contains_key(key) {
+                merged.remove(key);
+            }
+        }
+    }
+    merged
+}
+
+/// `given` without the derived keys whose values follow from the other keys.
+fn explicit<S: Settings>(given: &Values) -> Values {
+    let is_derived = |key: &str| S::DERIVED.contains(&key);
+    let others: Values =
+        given.iter().filter(|(key, _)| !is_derived(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    // Mistakes are reported when the layers are resolved.
+    let (Ok(whole), Ok(implied)) = (read::<S>(given), read::<S>(&others)) else { return given.clone() };
+    let (whole, implied) = (to_values(&whole), to_values(&implied));
+    given
+        .iter()
+        .filter(|(key, _)| !is_derived(key) || whole[*key] != implied[*key])
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
+}
+
+/// Reads `given` with all defaults, and checks keys and types but no ranges.
+fn read<S: Settings>(given: &Values) -> Result<S, Fault> {
+    let known: Vec<&'static str> = S::list().iter().map(|setting| setting.key).collect();
+    let is_given = |key: &str| given.get(key).is_some_and(|value| !value.is_null());
+    for (key, value) in given {
+        if !known.contains(&key.as_str()) {
+            return Err(Fault::Unknown { key: key.clone(), known });
+        }
+        check_integers(key, value)?;
+        // Alone, so that an error is known to be about this key.
+        let alone = Values::from_iter([(key.clone(), value.clone())]);
+        S::deserialize(Value::Object(alone)).map_err(|error| Fault::value(key, value, expected(&error)))?;
+    }
+    let mut settings = S::deserialize(Value::Object(given.clone())).expect("each key was read by itself");
+    settings.derive(&is_given);
+    Ok(settings)
+}
+
+/// Refuses whole numbers that a configuration file, which is TOML, cannot hold.
+fn check_integers(key: &str, value: &Value) -> Result<(), Fault> {
+    const LARGEST: u64 = i64::MAX as u64;
+    match value {
+        Value::Array(values) => values.iter().try_for_each(|value| check_integers(key, value)),
+        _ if value.as_u64().is_some_and(|n| n > LARGEST) => {
+            Err(Fault::value(key, value, format!("a whole number up to {LARGEST}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// All settings that have a value, by key.
+///
+/// # Panics
+/// When a setting has no JSON form.
+pub fn to_values(settings: &impl Serialize) -> Values {
+    match serde_json::to_value(settings) {
+        Ok(Value::Object(mut values)) => {
+            values.retain(|_, value| !value.is_null());
+            values
+        }
+        other => panic!("settings are a struct of plain values, not {other:?}"),
+    }
+}
+
+/// A group of settings without its type, for tables of names.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema {
+    /// Describes each setting.
+    pub list: fn() -> Vec<Setting>,
+    /// [`resolve`], then [`heard`].
+    pub resolve: fn(&Values) -> Result<Values, Fault>,
+    /// [`overlay`].
+    pub overlay: fn(&Values, &Values) -> Values,
+}
+
+impl Schema {
+    /// The schema of `S`.
+    pub const fn of<S: Settings>() -> Self {
+        Self { list: S::list, resolve: |given| Ok(heard(&resolve::<S>(given)?)), overlay: overlay::<S> }
+    }
+}
+
+settings! {
+    /// The settings of what has none.
+    pub struct NoSettings {}
+}
+
+impl Settings for NoSettings {}
+
+/// The values that a setting of type `T` may have.
+pub trait Range<T: ?Sized> {
+    /// Whether `value` is one of them.
+    fn holds(&self, value: &T) -> bool;
+
+    /// Words for all of them, e.g. "a number in 0..=1".
+    fn in_words(&self) -> String;
+}
+
+/// Checks `value` against `range`.
+///
+/// # Errors
+/// When it is outside.
+pub fn check_range<T: Serialize>(key: &str, value: &T, range: &impl Range<T>) -> Result<(), Fault> {
+    if range.holds(value) { Ok(()) } else { Err(Fault::value(key, value, range.in_words())) }
+}
+
+/// Numbers above a bound; finite ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Above<T>(pub T);
+
+/// Numbers from a bound on; finite ones.
+#[derive(Clone, Copy, Debug)]
+pub struct AtLeast<T>(pub T);
+
+/// Numbers above the first bound, up to the second.
+#[derive(Clone, Copy, Debug)]
+pub struct AboveUpTo<T>(pub T, pub T);
+
+/// Any number but infinities and NaN.
+#[derive(Clone, Copy, Debug)]
+pub struct Finite;
+
+/// Lists of elements that are each in a range.
+#[derive(Clone, Copy, Debug)]
+pub struct Each<R>(pub R);
+
+/// No value, or one in a range.
+#[derive(Clone, Copy, Debug)]
+pub struct IfGiven<R>(pub R);
+
+macro_rules! ranges {
+    ($noun:literal: $($number:ty),*) => {$(
+        impl Range<$number> for RangeInclusive<$number> {
+            fn holds(&self, value: &$number) -> bool {
+                self.contains(value)
+            }
+            fn in_words(&self) -> String {
+                format!("{} in {}..={}", $noun, self.start(), self.end())
+            }
+        }
+        impl Range<$number> for AtLeast<$number> {
+            fn holds(&self, value: &$number) -> bool {
+                (self.0..=<$number>::MAX).contains(value)
+            }
+            fn in_words(&self) -> String {
+                format!("{}, {} or above", $noun, self.0)
+            }
+        }
+        impl Range<$number> for Above<$number> {
+            fn holds(&self, value: &$number) -> bool {
+                *value > self.0 && *value <= <$number>::MAX
+            }
+            fn in_words(&self) -> String {
+                format!("{} above {}", $noun, self.0)
+            }
+        }
+        impl Range<$number> for AboveUpTo<$number> {
+            fn holds(&self, value: &$number) -> bool {
+                *value > self.0 && *value <= self.1
+            }
+            fn in_words(&self) -> String {
+                format!("{} above {} and at most {}", $noun, self.0, self.1)
+            }
+        }
+    )*};
+}
+ranges!("a number": f32, f64);
+ranges!("a whole number": u8, u32, u64, usize, i64);
+
+impl Range<f64> for Finite {
+    fn holds(&self, value: &f64) -> bool {
+        value.is_finite()
+    }
+
+    fn in_words(&self) -> String {
+        "a finite number".to_owned()
+    }
+}
+
+impl<T, R: Range<T>> Range<Vec<T>> for Each<R> {
+    fn holds(&self, values: &Vec<T>) -> bool {
+        values.iter().all(|value| self.0.holds(value))
+    }
+
+    fn in_words(&self) -> String {
+        format!("a list, each {}", self.0.in_words())
+    }
+}
+
+impl<T, R: Range<T>> Range<Option<T>> for IfGiven<R> {
+    fn holds(&self, value: &Option<T>) -> bool {
+        value.as_ref().is_none_or(|value| self.0.holds(value))
+    }
+
+    fn in_words(&self) -> String {
+        self.0.in_words()
+    }
+}
+
+/// Words for the values of type `T`.
+fn type_in_words<T: DeserializeOwned>() -> String {
+    // Nobody names a variant so: serde's error lists the names that there are.
+    match T::deserialize(Value::String("\0".to_owned())) {
+        Ok(_) => "text".to_owned(),
+        Err(error) => expected(&error),
+    }
+}
+
+/// The end of serde's "invalid type: …, expected …", in the words of a person.
+fn expected(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let tail = message.split_once("expected ").map_or(message.as_str(), |(_, tail)| tail);
+    match tail {
+        "f32" | "f64" => "a number",
+        "u8" | "u32" | "u64" | "usize" => "a whole number, 0 or above",
+        "i64" => "a whole number",
+        "a boolean" => "true or false",
+        "a string" => "text",
+        "a sequence" => "a list, e.g. [128]",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// "did you mean `…`? (there are …)", without the question where nothing is near.
+pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let all = known.join(", ");
+    match nearest(word, known) {
+        Some(near) => format!("did you mean `{near}`? (there are {all})"),
+        None => format!("there are {all}"),
+    }
+}
+
+/// The one of `known` most like `word`: it begins with `word`, or differs in at most a third of its letters. None where
+/// nothing is that near.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |known: &str| match !word.is_empty() && known.starts_with(word) {
+        true => 0,
+        false => strsim::damerau_levenshtein(word, known),
+    };
+    let is_near = |(distance, known): &(usize, &str)| *distance <= (word.len().max(known.len()) / 3).max(1);
+    let near = known.into_iter().map(|known| (distance(known), known)).filter(is_near);
+    near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Rules {
+        Old,
+        New,
+    }
+
+    settings! {
+        /// Settings of a game whose rules set a default.
+        struct Toy {
+            /// Which rules are played,
+            /// by name.
+            rules: Rules = Rules::Old;
+            /// Chance of a slip.
+            slip: f64 = 0.0, in 0.0..=1.0;
+            /// Size of a slip.
+            slip_size: u64 = 1, in AtLeast(1);
+            /// Widths.
+            widths: Vec<usize> = vec![8], in Each(1..=64);
+            /// Time limit in steps.
+            limit: Option<u64> = None, in IfGiven(Above(0));
+        }
+    }
+
+    impl Settings for Toy {
+        const DERIVED: &'static [&'static str] = &["slip"];
+
+        fn derive(&mut self, is_given: &dyn Fn(&str) -> bool) {
+            if !is_given("slip") {
+                self.slip = if self.rules == Rules::New { 0.25 } else { 0.0 };
+            }
+        }
+
+        fn check(&self) -> Result<(), Fault> {
+            let most = self.limit.unwrap_or(u64::MAX);
+            if self.slip_size <= most {
+                Ok(())
+            } else {
+                Err(Fault::value("slip_size", self.slip_size, "at most limit"))
+            }
+        }
+
+        fn unheard(&self) -> Vec<(&'static str, String)> {
+            if self.slip > 0.0 { vec![] } else { vec![("slip_size", "slip is 0".to_owned())] }
+        }
+    }
+
+    fn values(value: Value) -> Values {
+        value.as_object().expect("a table").clone()
+    }
+
+    fn error(value: Value) -> String {
+        resolve::<Toy>(&values(value)).expect_err("a fault").to_string()
+    }
+
+    #[test]
+    fn a_setting_is_described_by_its_declaration() {
+        let [rules, slip, _, widths, limit] = Toy::list().try_into().expect("five settings");
+        assert_eq!(
+            (rules.doc.as_str(), rules.expected.as_str()),
+            ("Which rules are played, by name.", "`old` or `new`")
+        );
+        assert_eq!((slip.key, slip.expected.as_str(), slip.default), ("slip", "a number in 0..=1", json!(0.0)));
+        assert_eq!(widths.expected, "a list, each a whole number in 1..=64");
+        assert_eq!((limit.expected.as_str(), limit.default), ("a whole number above 0", Value::Null));
+    }
+
+    #[test]
+    fn faults_say_what_was_expected() {
+        assert_eq!(error(json!({"slip": 1.5})), "slip is 1.5: expected a number in 0..=1");
+        assert_eq!(error(json!({"rules": "odd"})), "rules is \"odd\": expected `old` or `new`");
+        assert_eq!(error(json!({"slip_size": -1})), "slip_size is -1: expected a whole number, 0 or above");
+        assert_eq!(
+            error(json!({"widths": [8, 65]})),
+            "widths is [8,65]: expected a list, each a whole number in 1..=64"
+        );
+        assert_eq!(error(json!({"limit": 1, "slip": 0.5, "slip_size": 2})), "slip_size is 2: expected at most limit");
+        assert_eq!(error(json!({"slip_size": 2})), "slip_size is 2, which has no effect: slip is 0");
+        assert!(error(json!({"limit": u64::MAX})).contains("a whole number up to 9223372036854775807"));
+        let unknown =
+            resolve::<Toy>(&values(json!({"slpi": 1}))).expect_err("no such key").of("env", "environment `toy`");
+        assert!(
+            unknown.to_string().starts_with("environment `toy` has no setting `slpi`; did you mean `slip`? (it has")
+        );
+        let bad = resolve::<Toy>(&values(json!({"slip": 2}))).expect_err("out of range").of("env", "environment `toy`");
+        assert_eq!(bad.to_string(), "env.slip is 2.0: expected a number in 0..=1");
+        assert!(validate(&Toy { slip: f64::NAN, ..Toy::default() }).is_err());
+    }
+
+    #[test]
+    fn what_a_determining_value_implied_goes_with_it() {
+        let schema = Schema::of::<Toy>();
+        let resolved = (schema.resolve)(&values(json!({"rules": "new"}))).expect("valid");
+        assert_eq!(resolved["slip"], 0.25);
+        assert_eq!((schema.resolve)(&resolved).expect("valid"), resolved);
+        let old = (schema.overlay)(&resolved, &values(json!({"rules": "old"})));
+        assert_eq!((schema.resolve)(&old).expect("valid"), values(json!({"rules": "old", "slip": 0.0, "widths": [8]})));
+        // A value that the rules do not imply was chosen, and stays; one that has no effect any more does not.
+        let chosen = (schema.overlay)(&values(json!({"slip": 0.5, "slip_size": 3})), &values(json!({"rules": "new"})));
+        assert_eq!(chosen, values(json!({"rules": "new", "slip": 0.5, "slip_size": 3})));
+        assert_eq!((schema.overlay)(&chosen, &values(json!({"slip": 0}))), values(json!({"rules": "new", "slip": 0})));
+    }
+
+    #[test]
+    fn only_what_is_near_is_suggested() {
+        assert_eq!(nearest("q-lerning", ["sarsa", "q-learning"]), Some("q-learning"));
+        assert_eq!(nearest("mnist", ["taxi", "breakout"]), None);
+        assert_eq!(nearest("cnn", ["gan", "vae"]), None);
+        assert_eq!(nearest("cnn", ["gan", "cnn-ae"]), Some("cnn-ae"));
+        assert_eq!(nearest("lamda", ["lambda", "gamma"]), Some("lambda"));
+    }
+}
