@@ -1,6 +1,6 @@
 //! What encoders are worth to an agent: returns of the runs through each, over seeds, as one table.
 
-use crate::config::RunConfig;
+use crate::config::training::RunConfig;
 use crate::encoder::Sight;
 use crate::human::count;
 use crate::plot;

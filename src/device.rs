@@ -1,8 +1,19 @@
 //! Where tensors live: the loading of what libtorch needs to reach it.
 
-use crate::config::Device;
 use anyhow::{Context, Result, ensure};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+use serde::{Deserialize, Serialize};
+
+/// Where tensors live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Device {
+    /// Main memory.
+    #[default]
+    Cpu,
+    /// The first CUDA device.
+    Cuda,
+}
 
 /// Makes `device` ready, and gives libtorch's name for it.
 ///

@@ -5,11 +5,8 @@
 
 mod autoencoder;
 pub mod classifier;
-pub mod config;
 pub mod data;
 pub mod difference;
-pub mod fit;
-pub mod gallery;
 pub mod gan;
 pub mod images;
 pub mod measures;
@@ -19,6 +16,7 @@ mod pca;
 mod random;
 mod rbm;
 pub mod registry;
+pub mod settings;
 pub mod vae;
 pub mod weights;
 

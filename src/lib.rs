@@ -13,13 +13,13 @@ macro_rules! say {
     }};
 }
 
-mod bar;
 pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod device;
 pub mod encoder;
-pub mod evaluate;
+pub mod fit;
+pub mod gallery;
 mod game;
 pub mod generative;
 pub mod human;
@@ -27,10 +27,8 @@ pub mod interrupt;
 mod movie;
 mod parallel;
 pub mod plot;
-pub mod presets;
 pub mod probe;
 pub mod run;
-pub mod session;
 pub mod statistics;
 mod terminal;
 pub mod train;

@@ -8,7 +8,8 @@ mod ball;
 mod picture;
 mod world;
 
-use crate::config::{Layer, RunConfig, Settings};
+use crate::config::layers::Settings;
+use crate::config::training::{Layer, RunConfig};
 use crate::encoder::fitted::{self, Fitted};
 use crate::generative::data::frames::{self, Frames};
 use crate::generative::measures::probe::{linear_predictions, macro_f1, ridge_r2};
@@ -144,7 +145,7 @@ impl Probe {
     /// # Errors
     /// When there is no such encoder, it cannot be fitted, or does not fit the environment's frames.
     pub fn measure(&mut self, encoder: &str) -> Result<Found> {
-        crate::encoder::check_name(encoder)?;
+        crate::config::encoders::check_name(encoder)?;
         let eye = match encoder {
             "raw" => Eye::Raw,
             "oracle" => Eye::Oracle,

@@ -10,13 +10,11 @@
 pub mod checkpoint;
 mod meta;
 mod metrics;
+pub mod progress;
 
 pub use metrics::{Metrics, Table};
 
-use crate::config::{Layer, RunConfig};
-use crate::generative::config::{FitConfig, FitLayer};
 use crate::human::shell;
-use crate::train::Outcome;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use carom_agents::Snapshot;
 use checkpoint::{Checkpoint, State};
@@ -26,8 +24,18 @@ use std::fs::TryLockError;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-const CONFIG: &str = "config.toml";
+/// The file of a run's settings.
+pub const CONFIG: &str = "config.toml";
 const LOG: &str = "log.txt";
+
+/// How a training or a fit ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps were made, or a planner found nothing left to change.
+    Finished,
+    /// It was asked to stop, and saved a checkpoint.
+    Interrupted,
+}
 
 /// A run's directory, open for writing; no other process can open it meanwhile.
 pub struct Run {
@@ -130,43 +138,6 @@ impl Run {
     }
 }
 
-/// What a run is of.
-pub enum Config {
-    /// An agent in an environment.
-    Training(RunConfig),
-    /// A generative model on data.
-    Fit(FitConfig),
-}
-
-/// The configuration of the run in `dir`.
-///
-/// # Errors
-/// When `dir` is not a run, or its configuration is not valid.
-pub fn config(dir: &Path) -> Result<Config> {
-    ensure!(dir.exists(), "there is no run {}", dir.display());
-    let path = dir.join(CONFIG);
-    ensure!(path.exists(), "{} is not a run: it has no {CONFIG}", dir.display());
-    let text = fs::read_to_string(&path)?;
-    let is_fit = text.lines().any(|line| line.starts_with("model = "));
-    Ok(match is_fit {
-        true => Config::Fit(FitConfig::resolve(&[FitLayer::from_file(&path)?])?),
-        false => Config::Training(RunConfig::resolve(&[Layer::from_file(&path)?])?),
-    })
-}
-
-/// The configuration of the training run in `dir`.
-///
-/// # Errors
-/// As [`config`], and when it is the run of a fitted model, which cannot do what is `wanted`.
-pub fn training_config(dir: &Path, wanted: &str) -> Result<RunConfig> {
-    match config(dir)? {
-        Config::Training(config) => Ok(config),
-        Config::Fit(config) => {
-            bail!("{} is a fitted {}, not an agent: it cannot {wanted}", dir.display(), config.model)
-        }
-    }
-}
-
 /// Copies what is needed to use the run in `from`, its configuration and its newest checkpoint, to a new folder `to`.
 ///
 /// # Errors
@@ -181,19 +152,6 @@ pub fn copy_newest(from: &Path, to: &Path) -> Result<()> {
         fs::copy(entry.path(), to_step.join(entry.file_name()))?;
     }
     Ok(())
-}
-
-/// The configuration of the fit in `dir`.
-///
-/// # Errors
-/// As [`config`], and when it is the run of an agent, which cannot do what is `wanted`.
-pub fn fit_config(dir: &Path, wanted: &str) -> Result<FitConfig> {
-    match config(dir)? {
-        Config::Fit(config) => Ok(config),
-        Config::Training(config) => {
-            bail!("{} is an agent ({}), not a fitted model: it cannot {wanted}", dir.display(), config.agent)
-        }
-    }
 }
 
 /// Refuses a directory that [`Run::create`] would refuse.

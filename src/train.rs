@@ -1,22 +1,16 @@
 //! The training loop: act, step, observe, log, evaluate, checkpoint.
 
-use crate::bar::Stopwatch;
-use crate::evaluate::Evaluation;
+pub mod evaluation;
+pub mod session;
+
 use crate::human::count;
 use crate::interrupt;
-use crate::run::{Run, Table};
-use crate::session::Session;
+use crate::run::progress::Stopwatch;
+use crate::run::{Outcome, Run, Table};
+use crate::train::evaluation::Evaluation;
+use crate::train::session::Session;
 use anyhow::Result;
 use carom_agents::Trainer;
-
-/// How training ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// All steps were made, or a planner found nothing left to change.
-    Finished,
-    /// It was asked to stop, and saved a checkpoint.
-    Interrupted,
-}
 
 /// Trains from where `session` stands to its last step. Rows and checkpoints fall on fixed steps, whatever the clock says.
 ///

@@ -5,8 +5,8 @@
 //! values, [`overlay`] lays one layer of values over another, [`Schema::list`] describes the settings, and a [`Fault`]
 //! says what is wrong with a value.
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -494,6 +494,7 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::Deserialize;
     use serde_json::json;
 
     #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

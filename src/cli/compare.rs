@@ -2,12 +2,13 @@
 
 use super::train::{announce, begin, complete, parse_seeds, preset};
 use crate::compare::{Entrant, METRIC, Table};
-use crate::config::{Layer, RunConfig};
-use crate::encoder::EncoderMode;
+use crate::config::encoders::EncoderMode;
+use crate::config::kind::training_config;
+use crate::config::training::{Layer, RunConfig};
 use crate::human::{count, parse_count};
-use crate::run::{Run, checkpoint, training_config};
-use crate::session::{Session, Standing};
-use crate::train::Outcome;
+use crate::run::Outcome;
+use crate::run::{Run, checkpoint};
+use crate::train::session::{Session, Standing};
 use crate::{interrupt, plot};
 use anyhow::{Result, ensure};
 use clap::Args;

@@ -1,7 +1,7 @@
 //! `carom doctor`: what was found on this machine, and what keeps it from training.
 
-use crate::config::Device;
 use crate::device;
+use crate::device::Device;
 use crate::generative::data::published;
 use anyhow::{Result, ensure};
 use fs_err as fs;

@@ -1,14 +1,16 @@
 //! `carom eval`: scores of a run's greedy policy.
 
-use crate::bar;
-use crate::config::RunConfig;
+use crate::config::fit::FitConfig;
+use crate::config::kind::{self, Config};
+use crate::config::training::RunConfig;
 use crate::encoder::Sight;
-use crate::evaluate::{Evaluation, Scores};
-use crate::generative::config::FitConfig;
-use crate::generative::{Effort, fit};
+use crate::fit;
+use crate::generative::Effort;
 use crate::human::parse_count;
-use crate::run::{self, Config, checkpoint};
-use crate::session::Session;
+use crate::run::checkpoint;
+use crate::run::progress;
+use crate::train::evaluation::{Evaluation, Scores};
+use crate::train::session::Session;
 use anyhow::{Result, bail, ensure};
 use carom_envs::registry as envs;
 use clap::Args;
@@ -69,7 +71,7 @@ struct Report {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<()> {
-    match run::config(&arguments.run)? {
+    match kind::config(&arguments.run)? {
         Config::Training(config) => score(&arguments, config),
         Config::Fit(config) => measure(&arguments, config),
     }
@@ -108,7 +110,7 @@ fn score(arguments: &Arguments, config: RunConfig) -> Result<()> {
     let sight = Sight::open(&config, &arguments.run)?;
     let mut session = Session::new(config, sight)?;
     session.load_agent(&checkpoint)?;
-    let bar = bar::of(evaluation.episodes, "episodes");
+    let bar = progress::of(evaluation.episodes, "episodes");
     let scores = evaluation.run_telling(&mut session.trainer, &session.sight, |n| bar.set_position(n))?;
     bar.finish_and_clear();
     let protocol = envs::protocol(&evaluation.env, &evaluation.env_settings);

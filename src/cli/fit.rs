@@ -2,14 +2,15 @@
 
 use super::print;
 use super::train::{parse_seeds, run_directory};
-use crate::config::Device;
+use crate::config::fit::{FitConfig, FitLayer};
+use crate::config::presets::{self, Kind};
+use crate::device::Device;
+use crate::fit::{FitSession, fit};
 use crate::generative::Measures;
-use crate::generative::config::{FitConfig, FitLayer, Schedule};
-use crate::generative::fit::{FitSession, fit};
+use crate::generative::settings::Schedule;
 use crate::human::{count, duration, parse_count, plural, shell};
-use crate::presets::{self, Kind};
+use crate::run::Outcome;
 use crate::run::Run;
-use crate::train::Outcome;
 use crate::{interrupt, run};
 use anyhow::Result;
 use clap::Args;

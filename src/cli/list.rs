@@ -1,9 +1,9 @@
 //! `carom list`: what there is.
 
-use crate::config::Settings;
-use crate::encoder::ENCODERS;
+use crate::config::encoders::ENCODERS;
+use crate::config::layers::Settings;
+use crate::config::presets::PRESETS;
 use crate::generative::registry::{self as models, MODELS};
-use crate::presets::PRESETS;
 use anyhow::Result;
 use carom_agents::registry::{self as agents, AGENTS};
 use carom_envs::registry::{self as envs, ENVS};
@@ -93,7 +93,7 @@ fn models() -> Result<Vec<Entry>> {
 }
 
 fn presets() -> Result<Vec<Entry>> {
-    let entry = |preset: &crate::presets::Preset| {
+    let entry = |preset: &crate::config::presets::Preset| {
         let table: Settings = toml::from_str(preset.text)?;
         Ok((preset.name, preset.summary(), Value::Object(table)))
     };

@@ -2,7 +2,7 @@
 
 use super::print;
 use super::watch::{ending, env_settings, last_step, number};
-use crate::config::Settings;
+use crate::config::layers::Settings;
 use crate::game::Game;
 use crate::human::plural;
 use crate::interrupt;

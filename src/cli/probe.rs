@@ -1,6 +1,6 @@
 //! `carom probe`: what encoders keep of the true state, side by side.
 
-use crate::config::Layer;
+use crate::config::training::Layer;
 use crate::generative::data::frames::default_n_frames;
 use crate::human::parse_count;
 use crate::probe::{self, Found, Probe};
@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let controls = CONTROLS.iter().filter(|name| !arguments.encoders.iter().any(|given| given == *name));
     let encoders: Vec<&str> = arguments.encoders.iter().map(String::as_str).chain(controls.copied()).collect();
     // All that can be wrong with the arguments is found before anything long begins.
-    encoders.iter().try_for_each(|encoder| crate::encoder::check_name(encoder))?;
+    encoders.iter().try_for_each(|encoder| crate::config::encoders::check_name(encoder))?;
     arguments.output.as_deref().map(probe::picture_kind).transpose()?;
     let n_frames = match arguments.frames {
         Some(n_frames) => n_frames as usize,

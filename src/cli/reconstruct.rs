@@ -1,10 +1,10 @@
 //! `carom reconstruct`: test images over what a fitted model makes of their codes.
 
 use super::print;
-use crate::generative::fit::{self, FitSession};
-use crate::generative::gallery;
+use crate::config::kind;
+use crate::fit::{self, FitSession};
+use crate::gallery;
 use crate::human::parse_count;
-use crate::run;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 /// The fit in `dir`, which is to do what is `wanted`, as its newest checkpoint has it.
 pub(super) fn open(dir: &Path, wanted: &str) -> Result<FitSession> {
-    let config = run::fit_config(dir, wanted)?;
+    let config = kind::fit_config(dir, wanted)?;
     Ok(fit::open(dir, config)?.0)
 }
 

@@ -1,14 +1,15 @@
 //! `carom resume`: goes on with a run as if it had never stopped.
 
 use super::train::{announce, finish};
-use crate::config::RunConfig;
-use crate::generative::config::FitConfig;
-use crate::generative::fit;
+use crate::config::fit::FitConfig;
+use crate::config::kind::{self, Config};
+use crate::config::training::RunConfig;
+use crate::fit;
 use crate::human::{count, parse_count};
 use crate::interrupt;
-use crate::run::{self, Config, Run};
-use crate::session::Session;
-use crate::train::Outcome;
+use crate::run::Outcome;
+use crate::run::Run;
+use crate::train::session::Session;
 use anyhow::{Result, ensure};
 use clap::Args;
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
-    match run::config(&arguments.run)? {
+    match kind::config(&arguments.run)? {
         Config::Training(config) => go_on_training(&arguments, config),
         Config::Fit(config) => go_on_fitting(&arguments, config),
     }

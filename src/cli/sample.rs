@@ -2,8 +2,8 @@
 
 use super::print;
 use super::reconstruct::{open, picture_path};
-use crate::generative::{fit, gallery};
 use crate::human::parse_count;
+use crate::{fit, gallery};
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! `carom trace`: plays given actions, so that another implementation can be held against ours step by step.
 
-use crate::config::Layer;
+use crate::config::training::Layer;
 use anyhow::{Context, Result, anyhow, ensure};
 use carom_envs::{ObsSpace, Seeds, VecEnv, registry as envs};
 use clap::Args;

@@ -1,14 +1,17 @@
 //! `carom train`: a new run for each seed.
 
 use super::print;
-use crate::config::{Device, Layer, RunConfig};
-use crate::encoder::{EncoderMode, Sight};
-use crate::evaluate::Evaluation;
+use crate::config::encoders::EncoderMode;
+use crate::config::presets::{self, Kind};
+use crate::config::training::{Layer, RunConfig};
+use crate::device::Device;
+use crate::encoder::Sight;
 use crate::human::{count, duration, parse_count, shell};
-use crate::presets::{self, Kind};
+use crate::run::Outcome;
 use crate::run::Run;
-use crate::session::{Codes, RECENT, Session};
-use crate::train::{Outcome, train};
+use crate::train::evaluation::Evaluation;
+use crate::train::session::{Codes, RECENT, Session};
+use crate::train::train;
 use crate::{interrupt, plot, run};
 use anyhow::{Context, Result, ensure};
 use carom_agents::Trainer;

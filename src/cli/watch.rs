@@ -1,15 +1,17 @@
 //! `carom watch`: a policy at play, in the terminal or as a GIF.
 
 use super::print;
-use crate::config::{Layer, Settings};
+use crate::config::kind;
+use crate::config::layers::Settings;
+use crate::config::training::Layer;
 use crate::encoder::Sight;
 use crate::game::{End, Game};
 use crate::human::{parse_count, plural};
 use crate::interrupt;
 use crate::movie::Movie;
-use crate::run::{self, checkpoint};
-use crate::session::Session;
+use crate::run::checkpoint;
 use crate::terminal::{Lines, Pace, Terminal};
+use crate::train::session::Session;
 use anyhow::{Context, Result, ensure};
 use carom_envs::{Seeds, registry as envs};
 use clap::{ArgGroup, Args, ValueEnum};
@@ -111,7 +113,7 @@ impl Arguments {
         let set = env_settings(&self.set)?;
         let (id, given, policy, seed) = match (&self.run, &self.env) {
             (Some(dir), _) => {
-                let config = run::training_config(dir, "play")?;
+                let config = kind::training_config(dir, "play")?;
                 let checkpoint = checkpoint::newest(dir)?;
                 let (id, settings, seed) = (config.env.clone(), config.env_settings.clone(), config.seed);
                 let sight = Sight::open(&config, dir)?;

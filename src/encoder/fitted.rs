@@ -1,15 +1,18 @@
 //! Generative models as encoders: fitted once, kept in a cache, and copied into every run that sees through them.
 
 use super::recipes;
-use crate::config::{RunConfig, Settings};
+use crate::config::encoders::is_model;
+use crate::config::fit::{FitConfig, FitLayer};
+use crate::config::kind::{self, Config};
+use crate::config::layers::Settings;
+use crate::config::training::RunConfig;
+use crate::fit::{self, FitSession};
 use crate::generative::Model;
-use crate::generative::config::{FitConfig, FitLayer};
 use crate::generative::data::{frames, published};
-use crate::generative::fit::{self, FitSession};
 use crate::human::count;
 use crate::interrupt::Interrupted;
-use crate::run::{self, Config, Run, checkpoint};
-use crate::train::Outcome;
+use crate::run::Outcome;
+use crate::run::{self, Run, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Encoder;
 use carom_agents::optim::to_vec;
@@ -83,11 +86,11 @@ impl Facts {
 /// # Errors
 /// When the model cannot be fitted, was interrupted, or is of other frames than the environment's.
 pub fn prepare(config: &RunConfig) -> Result<Fitted> {
-    let (source, fresh) = match super::is_model(&config.encoder) {
+    let (source, fresh) = match is_model(&config.encoder) {
         true => find_or_fit(&fit_config(config)?)?,
         false => (PathBuf::from(&config.encoder), None),
     };
-    let fit_config = match run::config(&source)? {
+    let fit_config = match kind::config(&source)? {
         Config::Fit(fit_config) => fit_config,
         Config::Training(_) => bail!("{} is an agent's run, not a fitted model's", source.display()),
     };
@@ -107,7 +110,7 @@ pub fn prepare(config: &RunConfig) -> Result<Fitted> {
     let scales = rows(&mean).into_iter().map(|mean| mean as f32).zip(widths).collect();
     let facts = Facts { scales, n_env_steps: session.n_env_steps };
     // A run that somebody keeps may yet be resumed; a fit in the cache is at its end.
-    if super::is_model(&config.encoder) {
+    if is_model(&config.encoder) {
         facts.write(&source)?;
     }
     Fitted::new(session, source, facts, &config.env, &config.env_settings)
@@ -170,7 +173,7 @@ impl Fitted {
     /// When it is not there or damaged.
     pub fn open(config: &RunConfig, dir: &Path) -> Result<Self> {
         let source = dir.join(FOLDER);
-        let Config::Fit(fit_config) = run::config(&source)? else { bail!("{} is no fitted model", source.display()) };
+        let Config::Fit(fit_config) = kind::config(&source)? else { bail!("{} is no fitted model", source.display()) };
         Self::known(source, fit_config, config)
     }
 

@@ -12,7 +12,7 @@
 //!   .610, where one frame has .491; with 1 filter .594 and .352. Narrowed to one channel .519, and .802 with a `difference` of 1000.
 //!   So one frame, no motion and no difference.
 
-use crate::generative::config::FitLayer;
+use crate::config::fit::FitLayer;
 use anyhow::Result;
 use carom_envs::ObsSpace;
 

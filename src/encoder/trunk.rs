@@ -1,7 +1,7 @@
 //! Fitted encoders that learn on with the agent.
 
-use super::EncoderMode;
 use super::fitted::{self, Fitted};
+use crate::config::encoders::{EncoderMode, objection};
 use crate::generative::model::Halves;
 use crate::generative::net::bce;
 use anyhow::{Result, bail, ensure};
@@ -23,25 +23,6 @@ pub struct EncoderTrunk {
     scales: [Tensor; 2],
     /// Weight of the reconstruction loss; nothing without one.
     recon_weight: Option<f64>,
-}
-
-/// Why model `name` cannot be trained on in `mode`; nothing where it can.
-pub fn objection(name: &str, mode: EncoderMode) -> Option<&'static str> {
-    match (name, mode) {
-        (_, EncoderMode::Frozen) => None,
-        ("pca", _) => Some(
-            "principal components are found in closed form, and are none any more once a gradient has moved them; ae with \
-             model.activation=linear is the linear code that is trained",
-        ),
-        ("classifier", _) => Some("its features are there to judge images"),
-        ("gan", EncoderMode::Joint) => Some(
-            "a discriminator's features cannot be turned back into the image that the loss would compare; use finetune",
-        ),
-        ("random", EncoderMode::Joint) => {
-            Some("a random network has no decoder, so there is nothing to reconstruct with; use finetune")
-        }
-        _ => None,
-    }
 }
 
 impl EncoderTrunk {

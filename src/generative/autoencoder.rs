@@ -7,14 +7,14 @@
 //! sum, as in a vae's ELBO, which has the KL divergence beside it, would be the same under Adam, whose steps do not depend on the
 //! scale of the loss (Kingma & Ba 2015, section 2.1) but for its epsilon; `sparsity` would weigh the less.
 
-use super::config::Schedule;
 use super::difference::FrameDifference;
 use super::images::Data;
 use super::measures::{pca, pixels};
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{self, Activation, Layer, Network, bce_with_gradient};
-use super::registry::{ModelConfig, ModelTask, Recipe, WIDEST, check_widths};
+use super::settings::{ModelConfig, ModelTask, Recipe, WIDEST, check_widths};
 use super::weights::PixelWeights;
+use crate::generative::settings::Schedule;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};

@@ -5,13 +5,14 @@
 //! stride 2 (5×5, 3×3, 3×3 with 16, 32 and 64 filters), a dense layer of [`ClassifierConfig::latent_dim`] units, whose
 //! activations are the features, and one of logits. Each training image is seen turned, shifted and scaled a little.
 
-use super::config::Schedule;
-use super::fit::FitProgress;
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
-use super::registry::{ModelConfig, ModelTask, Recipe, check_widths};
-use crate::run::{self, Config};
+use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
+use crate::config::kind::{self, Config};
+use crate::fit::FitProgress;
+use crate::generative::settings::Schedule;
+use crate::run;
 use anyhow::{Result, bail, ensure};
 use carom_agents::optim::{OptimConfig, Rule, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
@@ -119,7 +120,7 @@ impl Classifier {
     /// # Errors
     /// When `dir` is no run of a classifier, has no checkpoint, or is of other images or classes.
     pub fn open(dir: &Path, shape: [i64; 3], n_classes: i64, device: Device) -> Result<Self> {
-        let Config::Fit(config) = run::config(dir)? else { bail!("{} is no fit of a classifier", dir.display()) };
+        let Config::Fit(config) = kind::config(dir)? else { bail!("{} is no fit of a classifier", dir.display()) };
         let model = &config.model;
         ensure!(model == "classifier", "{} is a fitted {model}, not a classifier", dir.display());
         let settings = ClassifierConfig::deserialize(&config.model_settings)?;

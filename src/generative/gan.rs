@@ -14,13 +14,13 @@ mod tests;
 
 pub use loss::Loss;
 
-use super::config::Schedule;
-use super::gallery::grid::{grid, write_png};
 use super::images::Data;
 use super::measures::judge::Judge;
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
-use super::registry::{ModelConfig, ModelTask, Recipe, check_widths};
+use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
+use crate::gallery::grid::{grid, write_png};
+use crate::generative::settings::Schedule;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule, read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};

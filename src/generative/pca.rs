@@ -4,7 +4,7 @@
 use super::images::Data;
 use super::measures::pca::Pca;
 use super::model::{Batch, Effort, FitError, Measures, Model};
-use super::registry::{ModelConfig, ModelTask, Recipe, check_widths};
+use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
 use anyhow::{Result, ensure};
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};

@@ -3,7 +3,7 @@
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Halves, Measures, Model};
 use super::net::{Activation, Layer, Network};
-use super::registry::{ModelConfig, ModelTask, Recipe, check_widths};
+use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};

@@ -15,11 +15,11 @@ mod tests;
 mod units;
 
 use super::data::Source;
-use super::gallery::grid::{GAP, grid, write_png};
 use super::images::{Data, Images};
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Activation, Layer, Network};
-use super::registry::{ModelConfig, ModelTask, Recipe, check_widths};
+use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
+use crate::gallery::grid::{GAP, grid, write_png};
 use anyhow::{Result, ensure};
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};

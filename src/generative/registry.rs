@@ -4,75 +4,18 @@
 
 use super::autoencoder::{AeConfig, Autoencoder, CnnAeConfig};
 use super::classifier::{Classifier, ClassifierConfig};
-use super::config::Schedule;
 use super::gan::{Gan, GanConfig};
-use super::images::Data;
 use super::model::Model;
 use super::pca::{PcaConfig, PcaModel};
 use super::random::{Random, RandomConfig};
 use super::rbm::{Rbm, RbmConfig};
+use super::settings::{ModelConfig, ModelTask, Recipe, Schedule, Settings};
 use super::vae::{Vae, VaeConfig};
 use anyhow::{Context, Result, anyhow, bail};
 use carom_envs::nearest;
 use rand_pcg::Pcg32;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
-use tch::Device;
-
-/// Settings of a model by key (without the `model.` prefix), e.g. `latent_dim`.
-pub type Settings = Map<String, Value>;
-
-/// How a model is fitted where nothing else is said.
-#[derive(Clone, Copy, Debug)]
-pub struct Recipe {
-    /// Passes over the training split.
-    pub epochs: u64,
-    /// Images of an update.
-    pub batch_size: u64,
-    /// Learning rate.
-    pub lr: f64,
-}
-
-/// The settings of a model: a struct that names its keys, types and defaults.
-pub trait ModelConfig: Default + Serialize + DeserializeOwned {
-    /// How the model is fitted where nothing else is said.
-    const RECIPE: Recipe;
-
-    /// How the learning rate changes along the fit where nothing else is said.
-    const LR_SCHEDULE: Schedule = Schedule::Constant;
-
-    /// Refuses values outside their ranges, which types do not say.
-    ///
-    /// # Errors
-    /// On the first such value.
-    fn check(&self) -> Result<()>;
-}
-
-/// Units of a layer, at most.
-pub const WIDEST: i64 = carom_agents::WIDEST as i64;
-
-/// Refuses widths of layers, given as the setting `key`, that no layer can have.
-///
-/// # Errors
-/// On the first of them.
-pub fn check_widths(key: &str, widths: &[i64]) -> Result<()> {
-    match widths.iter().find(|width| !(1..=WIDEST).contains(width)) {
-        Some(width) => bail!("model.{key} is {width}: expected a number in 1..={WIDEST}"),
-        None => Ok(()),
-    }
-}
-
-/// What a model is made for.
-#[derive(Debug)]
-pub struct ModelTask<'a> {
-    /// What it is to be fitted to.
-    pub data: &'a Data,
-    /// Updates of the whole fit, where a schedule spans it.
-    pub total_steps: u64,
-    /// Where tensors live.
-    pub device: Device,
-}
+use serde_json::Value;
 
 /// One line of the registry.
 pub struct ModelEntry {

@@ -17,7 +17,7 @@ pub use config::{Architecture, Binarisation, KlReduction, Likelihood, VaeConfig}
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Layer, Network, bce_rows, bce_with_gradient};
-use super::registry::ModelTask;
+use super::settings::ModelTask;
 use super::weights::PixelWeights;
 use anyhow::Result;
 use carom_agents::optim::{OptimConfig, Rule};

@@ -1,6 +1,6 @@
 //! The picture of a probe: frames over what encoders make of them, the true ball framed.
 
-use crate::generative::gallery::grid::{self, GAP, grid, stack};
+use crate::gallery::grid::{self, GAP, grid, stack};
 use anyhow::{Context, Result, bail};
 use carom_envs::Picture;
 use fs_err as fs;

@@ -3,15 +3,16 @@
 use super::distance::{frechet, kernel};
 use super::manifold::precision_recall;
 use super::modes::Modes;
+use crate::config::fit::{FitConfig, FitLayer};
+use crate::config::kind::{self, Config};
+use crate::fit::{FitSession, fit};
 use crate::generative::classifier::Classifier;
-use crate::generative::config::{FitConfig, FitLayer};
 use crate::generative::data::{self, Source};
-use crate::generative::fit::{FitSession, fit};
 use crate::generative::images::Data;
 use crate::generative::{Effort, Measures};
 use crate::interrupt::Interrupted;
-use crate::run::{self, Config, Run};
-use crate::train::Outcome;
+use crate::run::Outcome;
+use crate::run::Run;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use tch::Tensor;
@@ -154,7 +155,7 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
     };
     let config = FitConfig::resolve(&[layer])?;
     let dir = data::published::cache()?.join("classifiers").join(source.to_string());
-    let is_there = matches!(run::config(&dir), Ok(Config::Fit(found)) if found == config);
+    let is_there = matches!(kind::config(&dir), Ok(Config::Fit(found)) if found == config);
     if !is_there {
         let threads = tch::get_num_threads();
         // From the same folder as the data, if that was given: there may be no network.
@@ -194,7 +195,7 @@ mod tests {
     use super::*;
     use crate::generative::classifier::ClassifierConfig;
     use crate::generative::data::{Dataset, Split};
-    use crate::generative::registry::ModelTask;
+    use crate::generative::settings::ModelTask;
     use carom_envs::Seeds;
     use tch::Device;
 

@@ -1,9 +1,9 @@
 use super::*;
-use crate::generative::config::{FitConfig, FitLayer};
+use crate::config::fit::{FitConfig, FitLayer};
+use crate::config::presets::{self, Kind as PresetKind};
 use crate::generative::data::{Dataset, Split, movies as table};
 use crate::generative::model::Batch;
 use crate::generative::model::seeded;
-use crate::presets::{self, Kind as PresetKind};
 use carom_envs::Seeds;
 use rand::SeedableRng;
 use safetensors::SafeTensors;

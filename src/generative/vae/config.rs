@@ -1,7 +1,7 @@
 //! Settings of `vae`.
 
 use crate::generative::net::Activation;
-use crate::generative::registry::{ModelConfig, Recipe, check_widths};
+use crate::generative::settings::{ModelConfig, Recipe, check_widths};
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::generative::data::{Dataset, Split};
 use crate::generative::model::seeded;
 use crate::generative::net::Activation;
-use crate::generative::registry::ModelConfig;
+use crate::generative::settings::ModelConfig;
 use carom_agents::optim::to_vec;
 use safetensors::SafeTensors;
 use serde_json::json;

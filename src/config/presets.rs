@@ -1,6 +1,6 @@
 //! The presets of `presets/`, built into the program so that it works from anywhere.
 
-use crate::config::Layer;
+use crate::config::training::Layer;
 use anyhow::{Result, bail};
 use carom_envs::nearest;
 
@@ -75,8 +75,8 @@ fn get(name: &str) -> Option<Preset> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RunConfig;
-    use crate::generative::config::{FitConfig, FitLayer};
+    use crate::config::fit::{FitConfig, FitLayer};
+    use crate::config::training::RunConfig;
 
     #[test]
     fn every_preset_is_valid_and_named_after_what_it_runs() {

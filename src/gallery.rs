@@ -6,8 +6,8 @@
 pub mod grid;
 mod latent;
 
-use super::images::{Data, Images};
-use super::model::Model;
+use crate::generative::images::{Data, Images};
+use crate::generative::model::Model;
 use anyhow::Result;
 use carom_envs::Picture;
 use grid::{GAP, grid, stack};

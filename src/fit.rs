@@ -1,19 +1,20 @@
 //! The fit loop: shuffle, take a batch, update, log, measure, checkpoint.
 
-use super::config::FitConfig;
-use super::data::{self, Dataset, Source, frames};
-use super::gallery;
-use super::images::Data;
-use super::measures::probe;
-use super::model::{Batch, Effort, Measures, Model};
-use super::registry::{self, ModelTask};
-use crate::bar::Stopwatch;
+use crate::config::fit::FitConfig;
 use crate::device;
+use crate::gallery;
+use crate::generative::data::{self, Dataset, Source, frames};
+use crate::generative::images::Data;
+use crate::generative::measures::probe;
+use crate::generative::model::{Batch, Effort, Measures, Model};
+use crate::generative::registry;
+use crate::generative::settings::ModelTask;
 use crate::interrupt;
 use crate::plot::{self, PlotError};
+use crate::run::Outcome;
 use crate::run::checkpoint::Checkpoint;
+use crate::run::progress::Stopwatch;
 use crate::run::{Run, Table};
-use crate::train::Outcome;
 use anyhow::{Context, Result, ensure};
 use carom_envs::Seeds;
 use rand::RngCore;

@@ -1,9 +1,11 @@
 //! What a fit is: every setting, resolved once from defaults, preset, configuration file and flags.
 
-use super::data::Source;
-use super::data::frames::default_n_frames;
-use super::registry::{self, ModelEntry, Settings};
-use crate::config::{Device, check_integers, check_keys, parse_assignments};
+use super::layers::{Settings, check_integers, check_keys, parse_assignments};
+use crate::device::Device;
+use crate::generative::data::Source;
+use crate::generative::data::frames::default_n_frames;
+use crate::generative::registry::{self, ModelEntry};
+use crate::generative::settings::Schedule;
 use anyhow::{Context, Result, anyhow, ensure};
 use carom_envs::registry as envs;
 use serde::{Deserialize, Serialize};
@@ -49,27 +51,6 @@ pub struct FitConfig {
     pub checkpoint_every: u64,
     /// All settings of the model.
     pub model_settings: Settings,
-}
-
-/// How the learning rate changes along a fit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Schedule {
-    /// It stays.
-    #[default]
-    Constant,
-    /// Half a cosine, from `lr` down to 0 (Loshchilov & Hutter 2017, without restarts).
-    Cosine,
-}
-
-impl Schedule {
-    /// The factor on the learning rate when share `done` in 0..1 of the fit is done.
-    pub fn factor(self, done: f64) -> f64 {
-        match self {
-            Schedule::Constant => 1.0,
-            Schedule::Cosine => f64::midpoint(1.0, (std::f64::consts::PI * done).cos()),
-        }
-    }
 }
 
 /// The settings that one source names: a preset, a file or the command line. Those left out are the layers' below.

@@ -1,6 +1,7 @@
 //! How good a policy is: scores of the greedy policy over whole episodes, apart from training.
 
-use crate::config::{RunConfig, Settings};
+use crate::config::layers::Settings;
+use crate::config::training::RunConfig;
 use crate::encoder::Sight;
 use crate::statistics::{iqm, mean};
 use anyhow::Result;

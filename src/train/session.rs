@@ -1,6 +1,6 @@
 //! The moving parts of a run: environments, agent, and where training stands.
 
-use crate::config::RunConfig;
+use crate::config::training::RunConfig;
 use crate::device;
 use crate::encoder::Sight;
 use crate::run::Run;
