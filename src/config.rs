@@ -5,7 +5,7 @@ use crate::generative::registry as models;
 use crate::human::{parse_count, round_down};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use carom_agents::registry as agents;
-use carom_envs::{nearest, registry as envs};
+use carom_envs::{EnvSpec, nearest, registry as envs};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -100,7 +100,7 @@ impl RunConfig {
         let is_joint = merged.encoder_mode == Some(EncoderMode::Joint);
         let default_recon_weight = is_joint.then_some(encoder::RECON_WEIGHT);
         let config = Self {
-            env_settings: envs::resolve(&env, &merged.env_settings)?,
+            env_settings: envs::resolve(&env, &merged.env_settings)?.settings().clone(),
             agent_settings: agents::resolve(&agent, &merged.agent_settings)?,
             env,
             agent,
@@ -145,9 +145,14 @@ impl RunConfig {
         format!("{}-{}", self.env.replace('/', "-"), self.agent)
     }
 
+    /// The environment with its settings.
+    pub fn env_spec(&self) -> EnvSpec {
+        envs::resolve(&self.env, &self.env_settings).expect("a run's environment was resolved")
+    }
+
     /// Name of the protocol that scores are reached under.
     pub fn protocol(&self) -> String {
-        envs::protocol(&self.env, &self.env_settings)
+        self.env_spec().protocol()
     }
 }
 
@@ -314,7 +319,7 @@ fn hint(key: &str, known: &[&str]) -> String {
     let has_key = |settings: Result<Settings>| settings.is_ok_and(|settings| settings.contains_key(key));
     let none = Settings::new();
     let of_agent = agents::AGENTS.iter().any(|entry| has_key(agents::resolve(entry.name, &none).map_err(Into::into)));
-    let of_env = envs::ENVS.iter().any(|entry| has_key(envs::resolve(entry.id, &none).map_err(Into::into)));
+    let of_env = envs::all().iter().any(|entry| (entry.schema.list)().iter().any(|setting| setting.key == key));
     let of_model = models::MODELS.iter().any(|entry| has_key(models::resolve(entry.name, &none)));
     for (part, has) in [("agent", of_agent), ("model", of_model), ("env", of_env)] {
         if has && known.contains(&format!("{part}_settings").as_str()) {
