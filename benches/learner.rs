@@ -7,7 +7,7 @@
 use carom_agents::net::NetSpec;
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Dqn, DqnConfig, Learner, Pqn, PqnConfig, QNetwork, Task, Weights};
-use carom_envs::{Seeds, Settings, VecEnv, registry};
+use carom_envs::{Seeds, VecEnv, registry};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
 use std::hint::black_box;
@@ -19,9 +19,9 @@ fn seeds() -> Seeds {
 }
 
 fn vector(n_envs: usize, settings: serde_json::Value) -> VecEnv {
-    let settings: Settings = settings.as_object().expect("a table of settings").clone();
-    let rngs = (0..n_envs).map(|i| seeds().stream(&format!("env/{i}"))).collect();
-    registry::make_vec(ENV, &settings, rngs).expect("a registered environment")
+    let settings = settings.as_object().expect("a table of settings");
+    let spec = registry::resolve(ENV, settings).expect("a registered environment");
+    spec.make_vec(seeds().streams("env", n_envs)).expect("streams")
 }
 
 fn task(envs: &VecEnv) -> Task<'static> {

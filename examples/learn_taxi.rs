@@ -3,12 +3,12 @@
 use anyhow::Result;
 use carom_agents::registry as agents;
 use carom_agents::{Task, Trainer};
-use carom_envs::{Seeds, Settings, registry as envs};
+use carom_envs::{Seeds, Values, registry as envs};
 use serde_json::json;
 
 fn main() -> Result<()> {
     let seeds = Seeds::new(0);
-    let mut envs = envs::make_vec("taxi", &Settings::new(), vec![seeds.stream("env/0")])?;
+    let mut envs = envs::resolve("taxi", &Values::new())?.make_vec(seeds.streams("env", 1))?;
 
     let task = Task {
         env_id: "taxi",

@@ -70,7 +70,7 @@ impl Sight {
     pub fn open(config: &RunConfig, dir: &Path) -> Result<Self> {
         match config.encoder.as_str() {
             "raw" => Ok(Sight::Raw),
-            "oracle" => Ok(Sight::Oracle(fitted::read_scales(dir, &config.env)?)),
+            "oracle" => Ok(Sight::Oracle(fitted::read_scales(dir, &config.env_spec())?)),
             _ => Self::through(Fitted::open(config, dir)?, config),
         }
     }
@@ -100,10 +100,9 @@ impl Sight {
     /// Environments seen through it, one for each of `rngs`.
     ///
     /// # Errors
-    /// When the environment or a setting does not exist.
-    pub fn envs(&self, id: &str, settings: &Settings, rngs: Vec<Pcg32>) -> Result<VecEnv> {
-        let settings = self.settings(settings);
-        let envs = envs::make_vec_of(id, &settings, rngs, |env| self.wrap(env))?;
+    /// When there are no `rngs`.
+    pub fn envs(&self, spec: &EnvSpec, rngs: Vec<Pcg32>) -> Result<VecEnv> {
+        let envs = self.seen(spec)?.make_vec_of(rngs, |env| self.wrap(env))?;
         Ok(match self.view() {
             Some(view) => envs.with_view(view),
             None => envs,
@@ -145,14 +144,13 @@ impl Sight {
         }
     }
 
-    /// The environment's settings, with single frames where stacks make no sense: the true state holds velocities, and a table
-    /// is keyed by one code.
-    pub fn settings(&self, settings: &Settings) -> Settings {
-        let mut settings = settings.clone();
-        if matches!(self, Sight::Oracle(_) | Sight::Codes(_, Kind::States)) && settings.contains_key("frame_stack") {
-            settings.insert("frame_stack".to_string(), 1.into());
+    /// The environment, with single frames where stacks make no sense: the true state holds velocities, and a table is keyed by
+    /// one code.
+    pub fn seen(&self, spec: &EnvSpec) -> Result<EnvSpec, EnvError> {
+        match self {
+            Sight::Oracle(_) | Sight::Codes(_, Kind::States) if spec.frame_stack() > 1 => spec.with("frame_stack", 1),
+            _ => Ok(spec.clone()),
         }
-        settings
     }
 
     /// Numbers in the code of a frame; none where frames are seen as they are.

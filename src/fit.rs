@@ -16,7 +16,7 @@ use crate::run::checkpoint::Checkpoint;
 use crate::run::progress::Stopwatch;
 use crate::run::{Run, Table};
 use anyhow::{Context, Result, ensure};
-use carom_envs::Seeds;
+use carom_envs::{Seeds, registry as envs};
 use rand::RngCore;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
@@ -175,7 +175,8 @@ impl FitSession {
 fn dataset(config: &FitConfig) -> Result<(Dataset, u64)> {
     match (config.source(), config.n_frames) {
         (Source::Env(env_id), Some(n_frames)) => {
-            let frames = frames::collect(&env_id, &config.env_settings, n_frames, config.seed)?;
+            let spec = envs::resolve(&env_id, &config.env_settings)?;
+            let frames = frames::collect(&spec, n_frames, config.seed)?;
             Ok((frames::to_dataset(&frames), frames.n_steps))
         }
         (source, _) => Ok((data::open(&source, config.data_dir.as_deref(), config.seed)?, 0)),

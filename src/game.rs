@@ -4,7 +4,7 @@
 use crate::config::layers::Settings;
 use crate::encoder::Sight;
 use anyhow::{Result, anyhow};
-use carom_envs::{Env, ObsSpace, Picture, View, registry as envs};
+use carom_envs::{Env, EnvSpec, ObsSpace, Picture, View};
 use rand_pcg::Pcg32;
 use serde_json::Value;
 
@@ -50,23 +50,21 @@ impl Game {
     /// Begins the first episode. What eases training alone is off.
     ///
     /// # Errors
-    /// When the environment or a setting does not exist, or it cannot draw itself.
-    pub fn new(id: &str, settings: &Settings, rng: Pcg32) -> Result<Self> {
-        Self::seen_through(&Sight::Raw, id, settings, rng)
+    /// When the environment cannot draw itself.
+    pub fn new(spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
+        Self::seen_through(&Sight::Raw, spec, rng)
     }
 
     /// As [`Game::new`], for an agent that sees it through `sight`.
     ///
     /// # Errors
     /// As there.
-    pub fn seen_through(sight: &Sight, id: &str, settings: &Settings, rng: Pcg32) -> Result<Self> {
-        let mut settings = sight.settings(&envs::resolve(id, settings)?);
-        settings.extend(envs::evaluation_overrides(id));
-        let env = envs::make(id, &settings)?;
+    pub fn seen_through(sight: &Sight, spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
+        let (spec, id) = (sight.seen(spec)?.evaluation(), spec.id());
+        let env = spec.make();
         let env_obs = env.obs_space();
         let (env, view) = (sight.wrap(env), sight.view());
         let frame = vec![0; if view.is_some() { env.obs_space().n_bytes() } else { 0 }];
-        let number = |key: &str| settings.get(key).and_then(Value::as_u64).unwrap_or(1);
         let obs_bytes = view.as_ref().map_or_else(|| env.obs_space(), |view| view.obs_space()).n_bytes();
         let mut game = Self {
             id: id.to_owned(),
@@ -80,9 +78,9 @@ impl Game {
             view,
             frame,
             rng,
-            frame_skip: number("frame_skip"),
-            max_steps: envs::time_limit(&settings),
-            stack: vec![0; number("frame_stack") as usize * obs_bytes],
+            frame_skip: spec.settings().get("frame_skip").and_then(Value::as_u64).unwrap_or(1),
+            max_steps: spec.time_limit(),
+            stack: vec![0; spec.frame_stack() * obs_bytes],
             obs_bytes,
         };
         game.begin();
@@ -192,21 +190,20 @@ impl Game {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use carom_envs::Seeds;
+    use carom_envs::{Seeds, registry as envs};
     use serde_json::json;
 
     fn game(id: &str, settings: Value) -> Game {
-        let settings = settings.as_object().cloned().unwrap_or_default();
-        Game::new(id, &settings, Seeds::new(3).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"))
+        let spec = envs::resolve(id, &settings.as_object().cloned().unwrap_or_default()).expect("valid");
+        Game::new(&spec, Seeds::new(3).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"))
     }
 
     #[test]
     fn episodes_are_those_of_the_vectoriser_and_their_end_stays() {
         let id = "breakout";
-        let mut settings = envs::evaluation_overrides(id);
-        settings.insert("max_steps".to_owned(), json!(12));
-        let mut envs = envs::make_vec(id, &settings, vec![Seeds::new(3).stream("eval/0")]).expect("valid");
-        let mut game = game(id, Value::Object(settings));
+        let spec = envs::resolve(id, &Default::default()).expect("valid").with_time_limit(12).evaluation();
+        let mut envs = spec.make_vec(vec![Seeds::new(3).stream("eval/0")]).expect("valid");
+        let mut game = game(id, Value::Object(spec.settings().clone()));
         let mut scratch = Vec::new();
         for step in 0..40 {
             assert_eq!(game.stack(), envs.stacks(&mut scratch), "step {step}");

@@ -16,7 +16,6 @@ use crate::generative::measures::probe::{linear_predictions, macro_f1, ridge_r2}
 use anyhow::{Result, ensure};
 use ball::Finder;
 use carom_agents::Encoder;
-use carom_envs::registry as envs;
 pub use picture::kind as picture_kind;
 use serde::Serialize;
 use std::path::Path;
@@ -104,15 +103,12 @@ impl Probe {
     pub fn new(env: &str, env_settings: &Settings, n_frames: usize, seed: u64) -> Result<Self> {
         let layer = Layer { env: Some(env.to_string()), agent: Some("random".to_string()), ..Layer::default() };
         let config = RunConfig::resolve(&[Layer { env_settings: env_settings.clone(), ..layer }])?;
-        let mut settings = config.env_settings.clone();
-        settings.extend(envs::evaluation_overrides(env));
-        if !env_settings.contains_key("frame_stack")
-            && let Some(stack) = settings.get_mut("frame_stack")
-        {
-            *stack = stack.as_u64().unwrap_or(1).min(DIRECTION_STACK).into();
+        let mut spec = config.env_spec().evaluation();
+        if !env_settings.contains_key("frame_stack") && spec.settings().contains_key("frame_stack") {
+            spec = spec.with("frame_stack", (spec.frame_stack() as u64).min(DIRECTION_STACK))?;
         }
         let world = World::of(env)?;
-        let frames = frames::collect(env, &settings, n_frames, seed)?;
+        let frames = frames::collect(&spec, n_frames, seed)?;
         let [train, test] = [false, true].map(|is_test| Part::of(&frames, &world, is_test));
         let counts = [&train, &test].map(|part| part.balls.len());
         ensure!(

@@ -13,9 +13,8 @@ struct Training {
 impl Training {
     fn new(env_id: &str, agent: &str, settings: Value, n_envs: usize, total_steps: u64) -> Self {
         let seeds = Seeds::new(1);
-        let env_settings = envs::resolve(env_id, &Default::default()).expect("default settings");
-        let rngs = (0..n_envs).map(|i| seeds.stream(&format!("env/{i}"))).collect();
-        let envs = envs::make_vec(env_id, &env_settings, rngs).expect("a known environment");
+        let spec = envs::resolve(env_id, &Default::default()).expect("default settings");
+        let envs = spec.make_vec(seeds.streams("env", n_envs)).expect("streams");
         let task = Task {
             env_id,
             obs_space: envs.obs_space().clone(),

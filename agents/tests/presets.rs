@@ -42,9 +42,8 @@ struct Run {
 impl Run {
     fn new(preset: &Preset, seed: u64) -> Self {
         let seeds = Seeds::new(seed);
-        let env_settings = envs::resolve(&preset.env, &preset.env_settings).expect("valid settings");
-        let rngs = (0..preset.n_envs).map(|i| seeds.stream(&format!("env/{i}"))).collect();
-        let envs = envs::make_vec(&preset.env, &env_settings, rngs).expect("a valid environment");
+        let spec = envs::resolve(&preset.env, &preset.env_settings).expect("valid settings");
+        let envs = spec.make_vec(seeds.streams("env", preset.n_envs)).expect("streams");
         let model = envs.env(0).model().expect("a transition table").clone();
         let task = Task {
             env_id: &preset.env,
@@ -60,7 +59,7 @@ impl Run {
         };
         let settings = registry::resolve(&preset.agent, &preset.agent_settings).expect("valid settings");
         let agent = registry::make(&preset.agent, &settings, &task, &seeds).expect("a valid agent");
-        Self { max_steps: envs::time_limit(&env_settings), model, envs, agent }
+        Self { max_steps: spec.time_limit(), model, envs, agent }
     }
 
     /// Trains for `steps` environment steps, or sweeps until nothing changes; gives the number of episodes.

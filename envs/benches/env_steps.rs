@@ -2,7 +2,7 @@
 //! actions not.
 #![allow(missing_docs)] // criterion's macros write public functions
 
-use carom_envs::{Seeds, VecEnv, registry};
+use carom_envs::{EnvSpec, Seeds, Values, VecEnv, registry};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rand::Rng;
 use std::hint::black_box;
@@ -10,9 +10,12 @@ use std::hint::black_box;
 const N_ENVS: usize = 128;
 const N_ROUNDS: usize = 64;
 
-fn vector(id: &str) -> VecEnv {
-    let rngs = (0..N_ENVS).map(|i| Seeds::new(0).stream(&format!("env/{i}"))).collect();
-    registry::make_vec(id, &registry::Settings::new(), rngs).expect("a registered environment")
+fn spec(id: &str) -> EnvSpec {
+    registry::resolve(id, &Values::new()).expect("a registered environment")
+}
+
+fn vector(id: &str, n_envs: usize) -> VecEnv {
+    spec(id).make_vec(Seeds::new(0).streams("env", n_envs)).expect("streams")
 }
 
 fn random_actions(rng: &mut impl Rng, n_actions: usize) -> Vec<[usize; N_ENVS]> {
@@ -23,7 +26,7 @@ fn with_observations(c: &mut Criterion) {
     let mut group = c.benchmark_group("vec128");
     group.throughput(Throughput::Elements((N_ENVS * N_ROUNDS) as u64));
     for id in registry::ENVS.iter().map(|entry| entry.id) {
-        let mut envs = vector(id);
+        let mut envs = vector(id, N_ENVS);
         let n_actions = envs.n_actions();
         let mut rng = Seeds::new(0).stream("actions");
         group.bench_function(id, |b| {
@@ -47,7 +50,7 @@ fn without_observations(c: &mut Criterion) {
     let mut group = c.benchmark_group("step_only");
     group.throughput(Throughput::Elements(N_ENVS as u64));
     for id in ["minatar/breakout", "cartpole"] {
-        let mut env = registry::make(id, &registry::Settings::new()).expect("a registered environment");
+        let mut env = spec(id).make();
         let mut rng = Seeds::new(0).stream("env/0");
         let rounds = random_actions(&mut Seeds::new(0).stream("actions"), env.action_names().len());
         let mut at = 0;
@@ -70,8 +73,7 @@ fn without_observations(c: &mut Criterion) {
 fn atari_breakout(c: &mut Criterion) {
     let mut group = c.benchmark_group("atari_breakout");
     let mut choices = Seeds::new(0).stream("actions");
-    let rngs = (0..32).map(|i| Seeds::new(0).stream(&format!("env/{i}"))).collect();
-    let mut envs = registry::make_vec("breakout", &registry::Settings::new(), rngs).expect("a registered environment");
+    let mut envs = vector("breakout", 32);
     group.throughput(Throughput::Elements((32 * N_ROUNDS) as u64));
     group.bench_function("vec32_steps", |b| {
         b.iter_batched_ref(
@@ -84,7 +86,7 @@ fn atari_breakout(c: &mut Criterion) {
             BatchSize::LargeInput,
         );
     });
-    let mut env = registry::make("breakout", &registry::Settings::new()).expect("a registered environment");
+    let mut env = spec("breakout").make();
     let mut rng = Seeds::new(0).stream("env/0");
     env.reset(&mut rng);
     group.throughput(Throughput::Elements((4 * N_ENVS * N_ROUNDS) as u64));

@@ -1,4 +1,4 @@
-//! What `breakout` gives for sequences of actions, to be held against ALE by `scripts/parity-breakout`.
+//! What `breakout` gives for sequences of actions, to be verified against ALE by `scripts/parity-breakout`.
 //!
 //! Reads one JSON object a line and answers with one. `{"actions": [...], "frame_skip": 4, "full": false}` is played from the
 //! reset up to the end of the game: the answer has, a step, reward, lives, whether the game is over, and the CRC-32 of the
@@ -6,7 +6,7 @@
 //! in 1/`epsilon` of them at random, and its actions are in the answer. With `"picture": true` the last frame's colours are too,
 //! `[210, 160, 3]` flat.
 
-use carom_envs::breakout::{ActionSet, Breakout, Settings, scripted_action};
+use carom_envs::breakout::{ActionSet, Breakout, BreakoutSettings};
 use carom_envs::{Env, Seeds};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -49,13 +49,13 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn play(task: &Task) -> Answer {
     let action_set = if task.full { ActionSet::Full } else { ActionSet::Minimal };
-    let mut game = Breakout::new(&Settings {
+    let mut game = Breakout::new(&BreakoutSettings {
         frame_skip: task.frame_skip,
         noop_max: 0,
         sticky: 0.0,
         life_loss_terminal: false,
         action_set,
-        ..Settings::default()
+        ..BreakoutSettings::default()
     });
     let mut rng = Seeds::new(task.seed).stream("env/0");
     let mut obs = vec![0; game.obs_space().n_bytes()];
@@ -67,7 +67,7 @@ fn play(task: &Task) -> Answer {
         let action = match task.actions.get(t) {
             Some(&action) => action,
             None if rng.gen_bool(task.epsilon) => rng.gen_range(0..game.action_names().len()),
-            None => scripted_action(&game),
+            None => game.scripted_action().expect("the game has a scripted player"),
         };
         let step = game.step(action, &mut rng);
         game.observe(&mut obs);

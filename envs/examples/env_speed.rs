@@ -4,7 +4,7 @@
 //! `cargo run -p carom-envs --example env_speed [-- NAME...]` prints `{"minatar/breakout 128": 2.1e7, ...}`; with NAMEs, only
 //! those whose name contains one of them. The peers' side is `scripts/peers/env_speed.py`, and `scripts/compare-speed` runs both by turns.
 
-use carom_envs::{Seeds, Settings, VecEnv, registry};
+use carom_envs::{Seeds, Values, VecEnv, registry};
 use rand::Rng;
 use serde_json::{Map, Value};
 use std::error::Error;
@@ -44,8 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn steps_per_s(id: &str, n_envs: usize) -> Result<f64, Box<dyn Error>> {
     let seeds = Seeds::new(0);
-    let rngs = (0..n_envs).map(|env_idx| seeds.stream(&format!("env/{env_idx}"))).collect();
-    let mut vec_env = registry::make_vec(id, &Settings::new(), rngs)?;
+    let mut vec_env = registry::resolve(id, &Values::new())?.make_vec(seeds.streams("env", n_envs))?;
     let n_actions = vec_env.n_actions();
     let mut explore = seeds.stream("explore");
     let actions: Vec<usize> = (0..N_ACTIONS).map(|_| explore.gen_range(0..n_actions)).collect();
@@ -54,7 +53,7 @@ fn steps_per_s(id: &str, n_envs: usize) -> Result<f64, Box<dyn Error>> {
 }
 
 fn breakout_frames_per_s() -> Result<f64, Box<dyn Error>> {
-    let mut game = registry::make("breakout", &Settings::new())?;
+    let mut game = registry::resolve("breakout", &Values::new())?.make();
     let (mut rng, mut explore) = (Seeds::new(0).stream("env/0"), Seeds::new(0).stream("explore"));
     let actions: Vec<usize> = (0..N_ACTIONS).map(|_| explore.gen_range(0..4)).collect();
     game.reset(&mut rng);

@@ -1,21 +1,21 @@
-//! gym-rs both ways: its mountain car stepped by our vectoriser, and our Breakout played by code that knows gym-rs alone.
+//! gym-rs both ways: its mountain car stepped by Carom's vectoriser, and Carom's Breakout played by code that knows gym-rs alone.
 //!
-//! `cargo run -p carom-envs --example gym_rs_both_ways`
+//! `cargo run -p carom-envs --features gym-rs --example gym_rs_both_ways`
 
 use carom_envs::gym_bridge::{FromGym, ToGym};
-use carom_envs::{Env, Seeds, VecEnv, registry};
+use carom_envs::{Env, EnvError, Seeds, Values, VecEnv, registry};
 use gym_rs::core::{Env as GymEnv, EnvProperties};
 use gym_rs::envs::classical_control::mountain_car::MountainCarEnv;
 use gym_rs::spaces::Discrete;
 use gym_rs::utils::{custom::traits::Sample, renderer::RenderMode};
 
-fn main() -> Result<(), registry::EnvError> {
+fn main() -> Result<(), EnvError> {
     // Any gym-rs environment here. (This one is also registered, as `gym-rs/mountain-car`.)
     let mountain_car = || -> Box<dyn Env> {
         let env = MountainCarEnv::new(RenderMode::None);
         Box::new(FromGym::new(env, &["left", "coast", "right"], &["position", "velocity"]))
     };
-    let rngs = (0..4).map(|i| Seeds::new(0).stream(&format!("env/{i}"))).collect();
+    let rngs = Seeds::new(0).streams("env", 4);
     let mut envs = VecEnv::new((0..4).map(|_| mountain_car()).collect(), rngs, Some(200));
     while envs.episodes().is_empty() {
         // Push the way the car rolls.
@@ -26,8 +26,8 @@ fn main() -> Result<(), registry::EnvError> {
     let episode = envs.episodes()[0];
     println!("mountain car from gym-rs, in a vector here: return {}", episode.episode_return);
 
-    // Any of our environments as gym-rs's `Env`.
-    let mut breakout = ToGym::new("minatar/breakout", &registry::Settings::new())?;
+    // An environment of Carom as gym-rs's `Env`.
+    let mut breakout = ToGym::new(&registry::resolve("minatar/breakout", &Values::new())?);
     let (episode_return, length) = play_one_episode(&mut breakout, 7);
     println!("Breakout from here, played through gym-rs: return {episode_return} in {length} steps");
     Ok(())

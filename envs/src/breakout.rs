@@ -8,13 +8,14 @@
 //! takes the ball away for good. **Observation.** 84×84 gray pixels: the maximum of a step's last two frames, shrunk as
 //! OpenCV's `INTER_AREA` does it.
 //!
-//! The usual preprocessing belongs to the game here and is set by [`Settings`]; what differs from Gymnasium's
+//! The usual preprocessing belongs to the game here and is set by [`BreakoutSettings`]; what differs from Gymnasium's
 //! `AtariPreprocessing`: a step in which the game ends (or a life, where that counts as the end) plays all its frames, and so
 //! observes its own last two, where Gymnasium's stops early and shows older ones.
 //!
 //! Written from observations of the machine from outside; no byte of its program is here.
 
 mod area;
+mod field;
 mod knob;
 mod observation;
 mod palette;
@@ -23,14 +24,16 @@ mod rules;
 mod screen;
 mod settings;
 
+pub use field::{BRICK_COLUMNS, BRICK_ROWS, HEIGHT, WIDTH};
 pub use knob::{Knob, Stop, Turn};
-pub use player::action as scripted_action;
-pub use rules::{BRICK_COLUMNS, BRICK_ROWS, LastHit, State, TIME_OUT};
-pub use screen::{HEIGHT, WIDTH};
-pub use settings::{ActionSet, Protocol, Settings};
+pub use rules::{LastHit, State, TIME_OUT};
+pub use settings::{ActionSet, BreakoutSettings, Protocol};
 
-use crate::registry::Game;
-use crate::{Env, ObsSpace, Picture, RestoreError, Step};
+use crate::bricks;
+use crate::env::{Env, RestoreError, Step};
+use crate::game::Game;
+use crate::picture::Picture;
+use crate::space::ObsSpace;
 use area::SIDE;
 use observation::Backdrop;
 use rand::{Rng, RngCore};
@@ -66,7 +69,7 @@ const FACTORS: [&str; 15] = [
 /// The game; see the [module](self).
 #[derive(Clone)]
 pub struct Breakout {
-    settings: Settings,
+    settings: BreakoutSettings,
     memory: Memory,
     backdrop: Backdrop,
 }
@@ -90,7 +93,7 @@ impl Memory {
 
 impl Breakout {
     /// The game right after a reset without no-ops.
-    pub fn new(settings: &Settings) -> Self {
+    pub fn new(settings: &BreakoutSettings) -> Self {
         let memory = Memory::START;
         Self { settings: settings.clone(), memory, backdrop: Backdrop::new(Screen::of(&memory.now)) }
     }
@@ -101,7 +104,7 @@ impl Breakout {
     }
 
     /// What it is played under.
-    pub fn settings(&self) -> &Settings {
+    pub fn settings(&self) -> &BreakoutSettings {
         &self.settings
     }
 
@@ -160,12 +163,6 @@ impl Breakout {
     }
 }
 
-/// `names`, then `brick_<row>_<column>` of each brick of a wall, the top row first.
-pub(crate) fn with_bricks(names: &[&'static str], rows: usize, columns: usize) -> Vec<&'static str> {
-    let brick = |i: usize| &*format!("brick_{}_{}", i / columns, i % columns).leak();
-    names.iter().copied().chain((0..rows * columns).map(brick)).collect()
-}
-
 /// ALE's uniform draw from [0, 1), of which it makes two a frame, the second for an idle second player.
 fn draw(rng: &mut dyn RngCore) -> f64 {
     let word = rng.next_u32();
@@ -219,7 +216,8 @@ impl Env for Breakout {
     /// there are any; speeds are pixels a frame, to the right and down. Without a ball its four are 0. A brick is 1 while it
     /// stands, else 0.
     fn factor_names(&self) -> &[&'static str] {
-        static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| with_bricks(&FACTORS, BRICK_ROWS, BRICK_COLUMNS));
+        static NAMES: LazyLock<Vec<&'static str>> =
+            LazyLock::new(|| bricks::factor_names(&FACTORS, BRICK_ROWS, BRICK_COLUMNS));
         &NAMES
     }
 
@@ -262,19 +260,21 @@ impl Env for Breakout {
     }
 
     fn scripted_action(&self) -> Option<usize> {
-        Some(player::action(self))
+        Some(player::action(&self.memory.now, &self.settings, self.memory.last_action))
     }
 }
 
 impl Game for Breakout {
-    type Settings = Settings;
+    type Settings = BreakoutSettings;
 
-    fn make(settings: Settings) -> Box<dyn Env> {
-        Box::new(Breakout::new(&settings))
+    const TRAINING_ONLY: &'static [&'static str] = &["life_loss_terminal", "reward_clip"];
+
+    fn make(settings: &BreakoutSettings) -> Box<dyn Env> {
+        Box::new(Breakout::new(settings))
     }
 
-    fn protocol(settings: &Settings) -> String {
-        settings.protocol_name()
+    fn protocol(settings: &BreakoutSettings) -> Option<String> {
+        Some(settings.protocol_name())
     }
 }
 

@@ -7,8 +7,11 @@
 //!
 //! No difference from the reference is known, but for what sine and cosine of the platform round otherwise in the last bit.
 
-use crate::registry::{EnvSettings, Game, cap_suffix};
-use crate::{Env, ObsSpace, Picture, RestoreError, Step};
+use crate::env::{Env, RestoreError, Step};
+use crate::game::{Game, cap_suffix};
+use crate::picture::Picture;
+use crate::settings::Settings;
+use crate::space::ObsSpace;
 use rand::{Rng, RngCore};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,22 +27,17 @@ const MAX_ANGLE_RAD: f64 = 12.0 * 2.0 * std::f64::consts::PI / 360.0;
 const MAX_X: f64 = 2.4;
 /// Every variable starts uniformly within this of 0.
 const START_SPREAD: f64 = 0.05;
+const USUAL_LIMIT: u64 = 500;
 
-/// Settings of `cartpole`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Time limit of an episode in steps, 0 for none.
-    pub max_steps: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { max_steps: 500 }
+crate::settings! {
+    /// Settings of `cartpole`.
+    pub struct CartPoleSettings {
+        /// Time limit of an episode in steps, 0 for none.
+        max_steps: u64 = USUAL_LIMIT;
     }
 }
 
-impl EnvSettings for Settings {}
+impl Settings for CartPoleSettings {}
 
 /// The task; see the [module](self).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -136,13 +134,13 @@ pub(crate) fn draw(x: f64, theta: f64) -> Picture {
 }
 
 impl Game for CartPole {
-    type Settings = Settings;
+    type Settings = CartPoleSettings;
 
-    fn make(_settings: Settings) -> Box<dyn Env> {
+    fn make(_settings: &CartPoleSettings) -> Box<dyn Env> {
         Box::new(CartPole::default())
     }
 
-    fn protocol(settings: &Settings) -> String {
-        format!("CartPole-v1{}", cap_suffix(settings.max_steps, 500))
+    fn protocol(settings: &CartPoleSettings) -> Option<String> {
+        Some(format!("CartPole-v1{}", cap_suffix(settings.max_steps, USUAL_LIMIT)))
     }
 }

@@ -1,7 +1,6 @@
 //! The latest frames of many environments, each written once and copied only into a stack that is asked for.
 
-use crate::RestoreError;
-use serde::de::Error;
+use crate::env::RestoreError;
 
 /// A ring of `[n_envs, frame_bytes]` buffers: one for every frame of a stack, and one more for the stack before the last step.
 pub(crate) struct Frames {
@@ -84,7 +83,7 @@ impl Frames {
             let at = env_idx * self.frame_bytes;
             let frame = &mut self.ring[(self.now + len - ago) % len][at..at + self.frame_bytes];
             from_text(text, frame).ok_or_else(|| {
-                serde_json::Error::custom(format!("a frame of {} bytes is not one", self.frame_bytes))
+                RestoreError::unreadable(format_args!("a frame does not have {} bytes", self.frame_bytes))
             })?;
         }
         self.older[env_idx] = saved.len();

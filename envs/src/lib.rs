@@ -1,16 +1,21 @@
 //! Exact, fast reinforcement-learning environments.
 //!
-//! One object-safe trait, [`Env`]: a game that knows its own rules and nothing of time limits, automatic resets or frame
-//! stacks. [`VecEnv`] owns many of them and adds those. [`registry`] makes either from an id and settings.
+//! [`Env`] is the trait of all environments: a game that knows its own rules, but nothing of time limits, automatic resets or
+//! stacked frames. [`VecEnv`] owns many of them and adds those. A [`Game`] is an environment with settings; [`registry`]
+//! finds one by its id and returns an [`EnvSpec`], which makes environments.
 //!
-//! Adding an environment touches one file, one line of the registry and one golden test.
+//! A new environment needs one file, one line of the registry and one golden test.
 
-extern crate self as carom_envs; // so that what `settings!` writes holds here too
+// The code that `settings!` writes names this crate by its name, here as elsewhere.
+extern crate self as carom_envs;
 
 pub mod breakout;
+mod bricks;
 pub mod cartpole;
 mod env;
 mod frames;
+pub mod game;
+#[cfg(feature = "gym-rs")]
 pub mod gym_bridge;
 pub mod minatar;
 pub mod model;
@@ -18,15 +23,20 @@ pub mod picture;
 pub mod registry;
 mod seeds;
 pub mod settings;
+mod space;
 pub mod toy_text;
 mod vec_env;
 mod view;
 
-pub use env::{Env, ObsSpace, RestoreError, Step};
+pub use env::{Env, RestoreError, Step};
+pub use game::{EnvEntry, EnvError, EnvSpec, Game};
 pub use model::TransitionModel;
 pub use picture::Picture;
-pub use registry::{EnvError, Settings, nearest};
 pub use seeds::Seeds;
-pub use serde;
+pub use settings::{Values, nearest_of_all as nearest};
+pub use space::{Image, ObsSpace};
 pub use vec_env::{Episode, Transition, VecEnv};
 pub use view::{FactorsEnv, StackEnv, View};
+
+// The signatures of this crate name types of these.
+pub use {rand, rand_pcg, serde, serde_json};

@@ -23,6 +23,11 @@ impl Seeds {
         let state = splitmix64(self.master ^ splitmix64(name_hash));
         Pcg32::new(state, splitmix64(state ^ name_hash))
     }
+
+    /// The streams called `name/0`, `name/1`, ..., `n` of them.
+    pub fn streams(&self, name: &str, n: usize) -> Vec<Pcg32> {
+        (0..n).map(|i| self.stream(&format!("{name}/{i}"))).collect()
+    }
 }
 
 fn splitmix64(x: u64) -> u64 {

@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
+#[doc(hidden)]
+pub use serde;
+
 /// Values of settings by key, as read from a file or the command line.
 pub type Values = Map<String, Value>;
 
@@ -105,7 +108,7 @@ macro_rules! settings {
         }
     ) => {
         $(#[$attribute])*
-        #[derive(Clone, Debug, PartialEq, $crate::serde::Serialize, $crate::serde::Deserialize)]
+        #[derive(Clone, Debug, PartialEq, $crate::settings::serde::Serialize, $crate::settings::serde::Deserialize)]
         #[serde(crate = "carom_envs::serde", default, deny_unknown_fields)]
         $vis struct $name {
             $($(#[doc = $doc])+ $vis $key: $type,)*
@@ -489,6 +492,12 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     let is_near = |(distance, known): &(usize, &str)| *distance <= (word.len().max(known.len()) / 3).max(1);
     let near = known.into_iter().map(|known| (distance(known), known)).filter(is_near);
     near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
+}
+
+/// The one of `known` most like `word`, however unlike; empty if there are none.
+#[doc(hidden)]
+pub fn nearest_of_all<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
+    known.into_iter().min_by_key(|known| strsim::damerau_levenshtein(word, known)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -7,8 +7,10 @@ pub mod frozen_lake;
 pub mod gridworld;
 pub mod taxi;
 
-use crate::model::Outcome;
-use crate::{Env, ObsSpace, Picture, RestoreError, Step, TransitionModel};
+use crate::env::{Env, RestoreError, Step};
+use crate::model::{Outcome, TransitionModel};
+use crate::picture::Picture;
+use crate::space::ObsSpace;
 use rand::{Rng, RngCore};
 use serde::Deserialize;
 use serde_json::Value;
@@ -106,8 +108,8 @@ impl<G: TableGame> Env for TableEnv<G> {
     fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
         let state = usize::deserialize(state)?;
         if state >= self.model.n_states() {
-            let message = format!("state {state} of a game with {}", self.model.n_states());
-            return Err(<serde_json::Error as serde::de::Error>::custom(message).into());
+            let n_states = self.model.n_states();
+            return Err(RestoreError::unreadable(format_args!("state {state} of a game with {n_states}")));
         }
         self.state = state;
         Ok(())

@@ -1,9 +1,11 @@
 //! Many environments stepped as one.
 
+use crate::env::{Env, RestoreError};
 use crate::frames::Frames;
-use crate::{Env, ObsSpace, RestoreError, View};
+use crate::space::ObsSpace;
+use crate::view::View;
 use rand_pcg::Pcg32;
-use serde::{Deserialize, Serialize, de::Error};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// What one step did in one environment of a [`VecEnv`].
@@ -334,8 +336,8 @@ impl VecEnv {
     pub fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
         let saved = Vec::<SavedSlot>::deserialize(state)?;
         if saved.len() != self.slots.len() {
-            let message = format!("it is of {} environments, not {}", saved.len(), self.slots.len());
-            return Err(serde_json::Error::custom(message).into());
+            let (found, expected) = (saved.len(), self.slots.len());
+            return Err(RestoreError::unreadable(format_args!("it is of {found} environments, not {expected}")));
         }
         for (env_idx, (slot, saved)) in self.slots.iter_mut().zip(saved).enumerate() {
             self.frames.restore_older(env_idx, &saved.stack)?;
@@ -403,7 +405,7 @@ impl Slot {
     }
 }
 
-/// −1, 0 or 1; unlike [`f32::signum`], 0 for 0.
-fn sign(reward: f32) -> f32 {
+/// Returns −1, 0 or 1; 0 for 0, unlike [`f32::signum`].
+pub(crate) fn sign(reward: f32) -> f32 {
     if reward == 0.0 { 0.0 } else { reward.signum() }
 }

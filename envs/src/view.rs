@@ -1,9 +1,12 @@
 //! What an agent sees in place of an environment's own observations.
 
+use crate::env::{Env, RestoreError, Step};
 use crate::frames::{from_text, to_text};
-use crate::{Env, ObsSpace, Picture, RestoreError, Step, TransitionModel};
+use crate::model::TransitionModel;
+use crate::picture::Picture;
+use crate::space::ObsSpace;
 use rand::RngCore;
-use serde::{Deserialize, Serialize, de::Error};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Turns observations into others, such as features of a picture. Each frame is turned once, whatever stacks and replays it
@@ -177,7 +180,7 @@ impl Env for StackEnv {
         self.env.restore(&saved.env)?;
         let older = self.frames.len() - self.frame_bytes;
         let (older, newest) = self.frames.split_at_mut(older);
-        from_text(&saved.older, older).ok_or_else(|| serde_json::Error::custom("older frames of another size"))?;
+        from_text(&saved.older, older).ok_or_else(|| RestoreError::unreadable("older frames of another size"))?;
         self.env.observe(newest);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Step for step against the reference implementations; `scripts/golden/make` writes the files.
 
 use carom_envs::model::Outcome;
-use carom_envs::{Env, registry};
+use carom_envs::{Env, Values, registry};
 use flate2::read::GzDecoder;
 use rand_mt::Mt;
 use rand_pcg::Pcg64;
@@ -49,7 +49,7 @@ fn minatar_breakout_is_the_reference_at_every_step() {
     for trace in traces {
         let name = format!("{} actions, sticky {}", trace.action_set, trace.sticky);
         let settings = json!({"action_set": trace.action_set, "sticky": trace.sticky});
-        let mut env = registry::make("minatar/breakout", settings.as_object().unwrap()).unwrap();
+        let mut env = registry::resolve("minatar/breakout", settings.as_object().unwrap()).unwrap().make();
         let mut rng = Mt::new(trace.seed);
         env.reset(&mut rng);
         let mut crc = crc32fast::Hasher::new();
@@ -98,7 +98,7 @@ fn cartpole_is_gymnasiums_at_every_step() {
         let bytes = bytes_of_hex(&episode.states);
         let numbers = bytes.chunks_exact(8).map(|word| f64::from_le_bytes(word.try_into().unwrap()));
         let states: Vec<f64> = numbers.collect();
-        let mut env = registry::make("cartpole", &registry::Settings::new()).unwrap();
+        let mut env = registry::resolve("cartpole", &Values::new()).unwrap().make();
         env.reset(&mut episode.rng);
         assert_eq!(cartpole_state(&*env), states[..4], "first state of episode {i}");
         let n_actions = episode.actions.len();
@@ -144,7 +144,7 @@ type PlainOutcome = (f64, usize, f64, bool);
 #[derive(Deserialize)]
 struct Table {
     id: String,
-    settings: registry::Settings,
+    settings: Values,
     reference: String,
     outcomes: Vec<Vec<Vec<PlainOutcome>>>,
     start: Vec<f64>,
@@ -163,7 +163,7 @@ fn toy_text_tables_are_gymnasiums_entry_for_entry() {
     let ToyText { tables } = golden("toy_text");
     assert_eq!(tables.len(), 6);
     for Table { id, settings, reference, outcomes, start, .. } in tables {
-        let env = registry::make(&id, &settings).unwrap();
+        let env = registry::resolve(&id, &settings).unwrap().make();
         let model = env.model().unwrap();
         assert_eq!(model.start, start, "first states of {reference}");
         for (state, actions) in outcomes.iter().enumerate() {
@@ -184,7 +184,7 @@ fn plain(outcome: &Outcome) -> PlainOutcome {
 fn toy_text_walks_are_gymnasiums_on_its_own_random_stream() {
     let ToyText { tables } = golden("toy_text");
     for Table { id, settings, reference, walk: Walk { mut rng, actions, states }, .. } in tables {
-        let mut env = registry::make(&id, &settings).unwrap();
+        let mut env = registry::resolve(&id, &settings).unwrap().make();
         let state = |env: &dyn Env| u32::from_le_bytes(observation(env).try_into().unwrap());
         let mut ours = Vec::new();
         env.reset(&mut rng);

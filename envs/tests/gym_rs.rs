@@ -1,13 +1,18 @@
 //! The bridge to gym-rs, both ways.
 
 use carom_envs::gym_bridge::{FromGym, ToGym};
-use carom_envs::{Env, Seeds, registry};
+use carom_envs::{Env, EnvSpec, Seeds, registry};
 use gym_rs::core::{Env as GymEnv, EnvProperties};
 use gym_rs::envs::classical_control::mountain_car::MountainCarEnv;
 use gym_rs::utils::renderer::{RenderMode, Renders};
 use rand::{RngCore, SeedableRng};
 use rand_pcg::Pcg64;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::VecDeque;
+
+fn spec(id: &str, given: Value) -> EnvSpec {
+    registry::resolve(id, given.as_object().unwrap()).unwrap()
+}
 
 #[test]
 fn a_gym_rs_environment_plays_here_as_it_does_by_itself() {
@@ -29,12 +34,10 @@ fn a_gym_rs_environment_plays_here_as_it_does_by_itself() {
 
 #[test]
 fn our_games_play_through_gym_rs_as_they_do_here() {
-    let settings = json!({"max_steps": 40}).as_object().unwrap().clone();
     for entry in registry::ENVS {
-        let mut through_gym = ToGym::new(entry.id, &settings).unwrap();
-        let mut settings = settings.clone();
-        settings.extend(registry::evaluation_overrides(entry.id));
-        let mut env = registry::make(entry.id, &settings).unwrap();
+        let spec = spec(entry.id, json!({"max_steps": 40})).evaluation();
+        let mut through_gym = ToGym::new(&spec);
+        let mut env = spec.make();
         let mut rng = Pcg64::seed_from_u64(11);
         env.reset(&mut rng);
         through_gym.reset(Some(11), false, None);
@@ -54,7 +57,7 @@ fn our_games_play_through_gym_rs_as_they_do_here() {
 
 #[test]
 fn a_clone_goes_on_by_itself() {
-    let mut env = ToGym::new("minatar/breakout", &registry::Settings::new()).unwrap();
+    let mut env = ToGym::new(&spec("minatar/breakout", json!({})));
     env.reset(Some(1), false, None);
     let mut copy = env.clone();
     for action in [1, 3, 3, 0, 1] {
@@ -65,8 +68,39 @@ fn a_clone_goes_on_by_itself() {
 
 #[test]
 fn pictures_come_where_gym_rs_asks_for_them() {
-    let mut env = ToGym::new("taxi", &registry::Settings::new()).unwrap();
+    let mut env = ToGym::new(&spec("taxi", json!({})));
     let Renders::SingleRgbArray(frame) = env.render(RenderMode::SingleRgbArray) else { panic!("no picture") };
     assert_eq!((frame.0.len(), frame.0[0].len()), (160, 160));
     assert_eq!(env.render(RenderMode::None), Renders::None);
+}
+
+#[test]
+fn stacks_and_clipped_rewards_are_those_of_the_vectoriser() {
+    let spec = spec("breakout", json!({"noop_max": 0, "sticky": 0.25, "life_loss_terminal": false}));
+    let mut through_gym = ToGym::new(&spec);
+    let mut env = spec.make();
+    let mut rng = Pcg64::seed_from_u64(2);
+    let obs_bytes = env.obs_space().n_bytes();
+    let mut frames = VecDeque::new();
+    let observe = |env: &dyn Env| {
+        let mut frame = vec![0; obs_bytes];
+        env.observe(&mut frame);
+        frame
+    };
+    env.reset(&mut rng);
+    frames.extend(vec![observe(&*env); 4]);
+    let (first, _) = through_gym.reset(Some(2), false, None);
+    assert_eq!(first.0.len(), through_gym.observation_space().low.0.len());
+    for t in 0..200 {
+        let action = [1, 2, 2, 3][t % 4];
+        let (expected, outcome) = (env.step(action, &mut rng), through_gym.step(action));
+        frames.pop_front();
+        frames.push_back(observe(&*env));
+        let stack: Vec<f64> = frames.iter().flatten().copied().map(f64::from).collect();
+        assert!(outcome.observation.0 == stack, "step {t}");
+        assert_eq!(outcome.reward.into_inner(), f64::from(expected.reward.min(1.0)));
+        if outcome.done {
+            break;
+        }
+    }
 }

@@ -1,8 +1,7 @@
-//! What holds of the environments, seen from outside.
+//! Tests of the environments from outside the crate.
 
 mod breakout; // Atari's: known scores, factors, restore at any frame
 mod golden; // step for step against MinAtar and Gymnasium
-mod gym_rs; // the bridge, both ways
 mod properties; // what every environment promises
 mod registry; // settings, their errors, protocol names
 mod vec_env; // time limits, automatic reset, save and restore

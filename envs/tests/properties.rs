@@ -1,11 +1,11 @@
 //! What every environment promises, on random seeds and actions.
 
-use carom_envs::{Env, ObsSpace, Seeds, Step, registry};
+use carom_envs::{Env, ObsSpace, Seeds, Step, Values, registry};
 use proptest::prelude::*;
 use rand_pcg::Pcg32;
 
 fn fresh(id: &str) -> Box<dyn Env> {
-    registry::make(id, &registry::Settings::new()).unwrap()
+    registry::resolve(id, &Values::new()).unwrap().make()
 }
 
 fn observation(env: &dyn Env) -> Vec<u8> {

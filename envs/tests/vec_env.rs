@@ -51,7 +51,12 @@ impl Env for Clock {
 }
 
 fn streams(n: usize) -> Vec<Pcg32> {
-    (0..n).map(|i| Seeds::new(3).stream(&format!("env/{i}"))).collect()
+    Seeds::new(3).streams("env", n)
+}
+
+fn vector(id: &str, settings: Value, n: usize) -> VecEnv {
+    let settings = settings.as_object().cloned().unwrap_or_default();
+    registry::resolve(id, &settings).unwrap().make_vec(streams(n)).unwrap()
 }
 
 fn clocks(lengths: &[u8], max_steps: Option<u64>) -> VecEnv {
@@ -108,7 +113,7 @@ fn ended_episodes_report_return_and_length() {
 
 #[test]
 fn a_restored_vector_goes_on_as_if_nothing_had_happened() {
-    let vector = |id| registry::make_vec(id, &registry::Settings::new(), streams(5)).unwrap();
+    let vector = |id| vector(id, Value::Null, 5);
     for id in registry::ENVS.iter().map(|entry| entry.id) {
         let mut envs = vector(id);
         let mut choices = Seeds::new(0).stream("choices");
@@ -133,7 +138,7 @@ fn a_restored_vector_goes_on_as_if_nothing_had_happened() {
 #[test]
 fn each_environment_draws_from_its_own_stream() {
     let play = |n: usize| {
-        let mut envs = registry::make_vec("minatar/breakout", &registry::Settings::new(), streams(n)).unwrap();
+        let mut envs = vector("minatar/breakout", Value::Null, n);
         (0..200).map(|_| envs.step(&vec![1; n])[0]).collect::<Vec<_>>()
     };
     assert_eq!(play(1), play(7));
@@ -178,7 +183,7 @@ fn a_stack_of_one_is_the_observation_itself() {
 
 #[test]
 fn a_restored_vector_has_its_stacks_again() {
-    let vector = || registry::make_vec("breakout", &registry::Settings::new(), streams(3)).unwrap();
+    let vector = || vector("breakout", Value::Null, 3);
     let mut envs = vector();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for t in 0..150 {
@@ -227,15 +232,15 @@ fn an_environment_of_stacks_shows_what_a_vector_stacks() {
 #[test]
 fn a_stack_of_another_size_is_refused() {
     let saved = |n_steps| {
-        let mut envs = registry::make_vec("breakout", &registry::Settings::new(), streams(1)).unwrap();
+        let mut envs = vector("breakout", Value::Null, 1);
         (0..n_steps).for_each(|_| drop(envs.step(&[0]).to_vec()));
         envs.save()
     };
     let mut state = saved(3);
     state[0]["stack"][1] = "000100".into();
-    let mut envs = registry::make_vec("breakout", &registry::Settings::new(), streams(1)).unwrap();
+    let mut envs = vector("breakout", Value::Null, 1);
     let error = envs.restore(&state).unwrap_err();
-    assert!(error.to_string().ends_with("a frame of 7056 bytes is not one"), "{error}");
+    assert!(error.to_string().ends_with("a frame does not have 7056 bytes"), "{error}");
 }
 
 #[test]
@@ -251,7 +256,7 @@ fn clipped_rewards_leave_returns_true() {
 fn a_lost_life_ends_an_episode_for_the_learner_but_not_the_game() {
     let play = |life_loss_terminal: bool| {
         let settings = serde_json::json!({"life_loss_terminal": life_loss_terminal, "noop_max": 0});
-        let mut envs = registry::make_vec("breakout", settings.as_object().unwrap(), streams(1)).unwrap();
+        let mut envs = vector("breakout", settings, 1);
         let (mut n_terminated, mut lives) = (0, vec![]);
         loop {
             n_terminated += usize::from(envs.step(&[1])[0].terminated);
@@ -278,7 +283,7 @@ fn no_game_outlasts_the_limit_because_a_life_was_lost_on_its_last_step() {
     let mut n_coincidences = 0;
     for max_steps in 10..60 {
         let settings = serde_json::json!({"life_loss_terminal": true, "noop_max": 0, "max_steps": max_steps});
-        let mut envs = registry::make_vec("breakout", settings.as_object().unwrap(), streams(1)).unwrap();
+        let mut envs = vector("breakout", settings, 1);
         let mut n_games = 0;
         while n_games < 2 {
             let terminated = envs.step(&[1])[0].terminated;

@@ -12,7 +12,6 @@ use crate::run::progress;
 use crate::train::evaluation::{Evaluation, Scores};
 use crate::train::session::Session;
 use anyhow::{Result, bail, ensure};
-use carom_envs::registry as envs;
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -113,9 +112,10 @@ fn score(arguments: &Arguments, config: RunConfig) -> Result<()> {
     let bar = progress::of(evaluation.episodes, "episodes");
     let scores = evaluation.run_telling(&mut session.trainer, &session.sight, |n| bar.set_position(n))?;
     bar.finish_and_clear();
-    let protocol = envs::protocol(&evaluation.env, &evaluation.env_settings);
+    let protocol = evaluation.env.protocol();
     let step = checkpoint.step;
-    let Evaluation { env, epsilon, seed, .. } = evaluation;
+    let Evaluation { ref env, epsilon, seed, .. } = evaluation;
+    let env = env.id().to_string();
     let sight = session.sight.describe(&session.config);
     let encoder = sight.is_some().then(|| session.config.encoder.clone());
     let encoder_env_steps = sight.is_some().then(|| session.sight.n_env_steps());
@@ -136,7 +136,7 @@ impl Arguments {
             Evaluation { episodes, epsilon, seed: self.seed.unwrap_or(config.seed), ..Evaluation::of_run(config) };
         if let Some(max_steps) = self.max_steps {
             ensure!(max_steps > 0, "--max-steps is 0: an episode has at least one step");
-            evaluation.env_settings.insert("max_steps".to_string(), max_steps.into());
+            evaluation.env = evaluation.env.with_time_limit(max_steps);
         }
         Ok(evaluation)
     }

@@ -6,7 +6,7 @@ use crate::config::presets::PRESETS;
 use crate::generative::registry::{self as models, MODELS};
 use anyhow::Result;
 use carom_agents::registry::{self as agents, AGENTS};
-use carom_envs::registry::{self as envs, ENVS};
+use carom_envs::{EnvEntry, registry as envs};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::io::{Write, stdout};
@@ -62,19 +62,19 @@ fn object((name, summary, mut more): Entry) -> Value {
 }
 
 fn environments() -> Result<Vec<Entry>> {
-    let entry = |entry: &envs::EnvEntry| {
-        let settings = envs::resolve(entry.id, &Settings::new())?;
-        let env = envs::make(entry.id, &settings)?;
+    let entry = |entry: &EnvEntry| {
+        let spec = entry.resolve(&Settings::new())?;
+        let env = spec.make();
         let more = json!({
             "id": entry.id,
             "observes": env.obs_space().to_string(),
             "actions": env.action_names(),
-            "protocol": envs::protocol(entry.id, &settings),
-            "settings": settings,
+            "protocol": spec.protocol(),
+            "settings": spec.settings(),
         });
         Ok((entry.id, entry.summary, more))
     };
-    ENVS.iter().map(entry).collect()
+    envs::all().iter().map(entry).collect()
 }
 
 fn agents() -> Result<Vec<Entry>> {

@@ -8,7 +8,7 @@ use crate::human::plural;
 use crate::interrupt;
 use crate::terminal::{Held, Key, Keys, Lines, Meaning, Pace, Terminal};
 use anyhow::Result;
-use carom_envs::{ObsSpace, Seeds, registry as envs};
+use carom_envs::{EnvSpec, ObsSpace, Seeds, registry as envs};
 use clap::Args;
 use crossterm::event::KeyCode;
 use serde_json::json;
@@ -42,21 +42,21 @@ const FOR_PEOPLE: [(&str, u64); 3] = [("frame_skip", 1), ("sticky", 0), ("noop_m
 const IDLE: Duration = Duration::from_millis(200);
 
 pub(super) fn run(arguments: Arguments) -> Result<()> {
-    let settings = for_people(&arguments.env, env_settings(&arguments.set)?)?;
+    let spec = for_people(&arguments.env, env_settings(&arguments.set)?)?;
     let seed = arguments.seed.unwrap_or_else(any_seed);
-    let game = Game::new(&arguments.env, &settings, Seeds::new(seed).stream("eval/0"))?;
+    let game = Game::new(&spec, Seeds::new(seed).stream("eval/0"))?;
     let terminal = Terminal::open("`carom watch --gif FILE` writes a GIF of a policy instead")?;
     let mut table = Table::new(game, terminal.tells_releases());
     table.play(terminal)?;
     print(&table.told.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
 
-fn for_people(id: &str, given: Settings) -> Result<Settings> {
+fn for_people(id: &str, given: Settings) -> Result<EnvSpec> {
     let known = envs::resolve(id, &given)?;
-    let ours = FOR_PEOPLE.iter().filter(|(key, _)| known.contains_key(*key));
+    let ours = FOR_PEOPLE.iter().filter(|(key, _)| known.settings().contains_key(*key));
     let mut settings: Settings = ours.map(|&(key, value)| (key.to_owned(), json!(value))).collect();
     settings.extend(given);
-    Ok(settings)
+    Ok(envs::resolve(id, &settings)?)
 }
 
 /// From the clock: people want another game every time.
@@ -222,8 +222,8 @@ mod tests {
     use carom_envs::Picture;
 
     fn table(id: &str) -> Table {
-        let settings = for_people(id, Settings::new()).unwrap_or_else(|e| panic!("{e:#}"));
-        let game = Game::new(id, &settings, Seeds::new(1).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"));
+        let spec = for_people(id, Settings::new()).unwrap_or_else(|e| panic!("{e:#}"));
+        let game = Game::new(&spec, Seeds::new(1).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"));
         Table::new(game, false)
     }
 
@@ -268,9 +268,10 @@ mod tests {
     #[test]
     fn what_is_given_wins_over_what_suits_people() {
         let given = Settings::from_iter([("sticky".to_owned(), json!(0.25))]);
-        let settings = for_people("breakout", given).unwrap_or_else(|e| panic!("{e:#}"));
-        assert_eq!((&settings["sticky"], &settings["frame_skip"]), (&json!(0.25), &json!(1)));
-        assert!(for_people("taxi", Settings::new()).unwrap_or_else(|e| panic!("{e:#}")).is_empty());
+        let people = for_people("breakout", given).unwrap_or_else(|e| panic!("{e:#}"));
+        assert_eq!((&people.settings()["sticky"], &people.settings()["frame_skip"]), (&json!(0.25), &json!(1)));
+        let taxi = for_people("taxi", Settings::new()).unwrap_or_else(|e| panic!("{e:#}"));
+        assert_eq!(taxi, envs::resolve("taxi", &Settings::new()).expect("valid"));
         assert_eq!(Game::pixel_aspect(&Picture::filled(160, 210, [0; 3])), 1.75);
     }
 }

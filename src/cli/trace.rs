@@ -40,7 +40,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
         set.agent_settings.is_empty() && arguments.set.iter().all(|text| text.trim_start().starts_with("env."));
     ensure!(env_only, "--set: a trace has an environment alone; its settings are env.KEY=VALUE");
     let rngs = vec![Seeds::new(arguments.seed).stream("env/0")];
-    let mut env = envs::make_vec(&arguments.env, &set.env_settings, rngs)?;
+    let mut env = envs::resolve(&arguments.env, &set.env_settings)?.make_vec(rngs)?;
     let actions = read_actions(&arguments.actions, env.n_actions())?;
     let mut frames =
         arguments.frames.as_deref().map(|path| npy(path, env.obs_space(), actions.len() + 1)).transpose()?;

@@ -13,7 +13,7 @@ use crate::run::checkpoint;
 use crate::terminal::{Lines, Pace, Terminal};
 use crate::train::session::Session;
 use anyhow::{Context, Result, ensure};
-use carom_envs::{Seeds, registry as envs};
+use carom_envs::{EnvSpec, Seeds, registry as envs};
 use clap::{ArgGroup, Args, ValueEnum};
 use crossterm::event::KeyCode;
 use rand::Rng;
@@ -124,21 +124,22 @@ impl Arguments {
             (None, id) => (id.clone().unwrap_or_default(), Settings::new(), Policy::Untrained(self.agent), 0),
         };
         let seeds = Seeds::new(self.seed.unwrap_or(seed));
-        let settings = self.with_limit(&id, Settings::from_iter(given.into_iter().chain(set)))?;
+        let spec = self.with_limit(envs::resolve(&id, &given)?.with_all(&set)?);
         let sight = match &policy {
             Policy::Trained(session) => &session.sight,
             Policy::Untrained(_) => &Sight::Raw,
         };
-        let game = Game::seen_through(sight, &id, &settings, seeds.stream("eval/0"))?;
+        let game = Game::seen_through(sight, &spec, seeds.stream("eval/0"))?;
         policy.check(&game)?;
         Ok((game, Player { policy, epsilon: self.epsilon, rng: seeds.stream("eval/explore") }))
     }
 
-    fn with_limit(&self, id: &str, mut settings: Settings) -> Result<Settings> {
-        let is_endless = envs::time_limit(&envs::resolve(id, &settings)?).is_none();
-        let limit = self.max_steps.or((self.gif.is_some() && is_endless).then_some(LONGEST_IN_GIF));
-        settings.extend(limit.map(|limit| ("max_steps".to_owned(), limit.into())));
-        Ok(settings)
+    fn with_limit(&self, spec: EnvSpec) -> EnvSpec {
+        let is_endless = spec.time_limit().is_none();
+        match self.max_steps.or((self.gif.is_some() && is_endless).then_some(LONGEST_IN_GIF)) {
+            Some(max_steps) => spec.with_time_limit(max_steps),
+            None => spec,
+        }
     }
 }
 
@@ -339,7 +340,8 @@ mod tests {
     use super::*;
 
     fn game(id: &str) -> Game {
-        Game::new(id, &Settings::new(), Seeds::new(1).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"))
+        Game::new(&envs::resolve(id, &Settings::new()).expect("valid"), Seeds::new(1).stream("eval/0"))
+            .unwrap_or_else(|e| panic!("{e:#}"))
     }
 
     #[test]

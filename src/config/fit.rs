@@ -188,11 +188,11 @@ fn of_env(source: &Source, given: Settings, n_frames: Option<usize>) -> Result<(
         ensure!(n_frames.is_none(), "n_frames is of environments; {source} has as many images as it has");
         return Ok((given, n_frames));
     };
-    let mut settings = envs::resolve(env_id, &given)?;
-    if !given.contains_key("frame_stack") && settings.contains_key("frame_stack") {
-        settings.insert("frame_stack".to_string(), 1.into());
+    let mut spec = envs::resolve(env_id, &given)?;
+    if !given.contains_key("frame_stack") && spec.settings().contains_key("frame_stack") {
+        spec = spec.with("frame_stack", 1)?;
     }
-    Ok((settings, Some(n_frames.map_or_else(|| default_n_frames(env_id), Ok)?)))
+    Ok((spec.settings().clone(), Some(n_frames.map_or_else(|| default_n_frames(env_id), Ok)?)))
 }
 
 impl FitLayer {

@@ -16,7 +16,7 @@ use crate::run::{self, Run, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Encoder;
 use carom_agents::optim::to_vec;
-use carom_envs::{ObsSpace, Seeds, registry as envs};
+use carom_envs::{EnvSpec, Image, ObsSpace, Seeds};
 use fs_err as fs;
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -113,13 +113,13 @@ pub fn prepare(config: &RunConfig) -> Result<Fitted> {
     if is_model(&config.encoder) {
         facts.write(&source)?;
     }
-    Fitted::new(session, source, facts, &config.env, &config.env_settings)
+    Fitted::new(session, source, facts, &config.env_spec())
 }
 
 /// The fit of model `config.encoder` to frames of the run's environment under the run's settings.
 fn fit_config(config: &RunConfig) -> Result<FitConfig> {
-    let mut env_settings = config.env_settings.clone();
-    env_settings.extend(envs::evaluation_overrides(&config.env));
+    let spec = config.env_spec();
+    let mut env_settings = spec.evaluation().settings().clone();
     env_settings.remove("frame_stack");
     let named = FitLayer {
         model: Some(config.encoder.clone()),
@@ -129,7 +129,7 @@ fn fit_config(config: &RunConfig) -> Result<FitConfig> {
         threads: Some(config.threads),
         ..FitLayer::default()
     };
-    let obs_space = envs::make(&config.env, &Settings::new())?.obs_space();
+    let obs_space = spec.make().obs_space();
     FitConfig::resolve(&[named, recipes::of(&config.encoder, &obs_space)?])
 }
 
@@ -182,19 +182,19 @@ impl Fitted {
         let facts = Facts::read(&source)?;
         // The weights alone are wanted: a few frames tell the model what images are like.
         let (session, _) = fit::open_for_use(&source, fit_config)?;
-        Self::new(session, source, facts, &config.env, &config.env_settings)
+        Self::new(session, source, facts, &config.env_spec())
     }
 
-    fn new(session: FitSession, source: PathBuf, facts: Facts, env: &str, settings: &Settings) -> Result<Self> {
-        let obs_space = envs::make(env, settings)?.obs_space();
+    fn new(session: FitSession, source: PathBuf, facts: Facts, env: &EnvSpec) -> Result<Self> {
+        let obs_space = env.make().obs_space();
         let ([channels, rows, columns], name) = (session.data.shape.map(|size| size as usize), source.display());
         let n_frames = session.config.frame_stack();
-        let fits = match obs_space {
-            ObsSpace::Planes { shape } => [shape[0], shape[1], n_frames * shape[2]] == [rows, columns, channels],
-            ObsSpace::Pixels { shape } => shape == [rows, columns] && channels == n_frames,
-            _ => false,
-        };
-        ensure!(fits, "{name} was fitted to images of {channels}x{rows}x{columns}, and {env} observes {obs_space}");
+        let fits = |image: Image| [image.rows, image.columns, n_frames * image.channels] == [rows, columns, channels];
+        ensure!(
+            obs_space.image().is_some_and(fits),
+            "{name} was fitted to images of {channels}x{rows}x{columns}, and {} observes {obs_space}",
+            env.id()
+        );
         let (device, fit_s) = (session.data.device(), session.progress.wall_s);
         let column = |values: Vec<f32>| Tensor::from_slice(&values).to_device(device);
         let (means, widths) = facts.scales.iter().copied().unzip();
@@ -296,18 +296,11 @@ impl Encoder for Fitted {
 /// Frames of `obs_space`, bytes in any shape, as models take them that see `n_frames` at once, the oldest first:
 /// `[n, channels, rows, columns]` in 0..=1.
 pub(super) fn images(obs_space: &ObsSpace, n_frames: usize, frames: &Tensor) -> Tensor {
-    let n_frames = n_frames as i64;
-    match *obs_space {
-        ObsSpace::Planes { shape } => {
-            let [rows, columns, channels] = shape.map(|size| size as i64);
-            let frames = frames.reshape([-1, n_frames, rows, columns, channels]).permute([0, 1, 4, 2, 3]);
-            frames.reshape([-1, n_frames * channels, rows, columns]).to_kind(Kind::Float)
-        }
-        ObsSpace::Pixels { shape: [rows, columns] } => {
-            frames.reshape([-1, n_frames, rows as i64, columns as i64]).to_kind(Kind::Float) / 255.0
-        }
-        _ => unreachable!("encoders see planes or pixels"),
-    }
+    let image = obs_space.image().expect("encoders see images");
+    let ([rows, columns, channels], n_frames) = (image.shape().map(|size| size as i64), n_frames as i64);
+    let frames = frames.reshape([-1, n_frames, rows, columns, channels]).permute([0, 1, 4, 2, 3]);
+    let frames = frames.reshape([-1, n_frames * channels, rows, columns]).to_kind(Kind::Float);
+    if image.max > 1 { frames / f64::from(image.max) } else { frames }
 }
 
 /// Offset and width of each factor of the run's environment, over frames of play: there, none is shown as more than 10 away
@@ -315,9 +308,7 @@ pub(super) fn images(obs_space: &ObsSpace, n_frames: usize, frames: &Tensor) -> 
 pub(super) fn factor_scales(config: &RunConfig) -> Result<Vec<(f32, f32)>> {
     const N_FRAMES: usize = 2_000;
     const LARGEST: f64 = 10.0;
-    let mut settings = config.env_settings.clone();
-    settings.extend(envs::evaluation_overrides(&config.env));
-    let frames = frames::collect(&config.env, &settings, N_FRAMES, 0)?;
+    let frames = frames::collect(&config.env_spec().evaluation(), N_FRAMES, 0)?;
     let (n, n_factors) = (frames.len() as f64, frames.factor_names.len());
     let moments = |i: usize| {
         let values = || frames.factors.iter().skip(i).step_by(n_factors).map(|&value| f64::from(value));
@@ -339,9 +330,10 @@ pub(super) fn write_scales(dir: &Path, scales: &[(f32, f32)]) -> Result<()> {
 }
 
 /// Reads what [`write_scales`] wrote for a run of environment `env`.
-pub(super) fn read_scales(dir: &Path, env: &str) -> Result<Vec<(f32, f32)>> {
+pub(super) fn read_scales(dir: &Path, env: &EnvSpec) -> Result<Vec<(f32, f32)>> {
     let facts = Facts::read(&dir.join(FOLDER))?;
-    let (n, expected) = (facts.scales.len(), envs::make(env, &Settings::new())?.factor_names().len());
-    ensure!(n == expected, "{} saw {n} factors of {env}, which has {expected} now: train again", dir.display());
+    let (n, expected) = (facts.scales.len(), env.make().factor_names().len());
+    let id = env.id();
+    ensure!(n == expected, "{} saw {n} factors of {id}, which has {expected} now: train again", dir.display());
     Ok(facts.scales)
 }

@@ -21,7 +21,7 @@ mod stacked;
 pub use source::Source;
 
 use anyhow::{Result, bail, ensure};
-use carom_envs::Settings;
+use carom_envs::{Values, registry as envs};
 use idx::Idx;
 use published::{FASHION_MNIST, MNIST};
 use std::path::Path;
@@ -103,7 +103,7 @@ pub fn open(source: &Source, data_dir: Option<&Path>, seed: u64) -> Result<Datas
         Source::Movies => Ok(movies::dataset()),
         Source::Env(env_id) => {
             let n_frames = frames::default_n_frames(env_id)?;
-            Ok(frames::to_dataset(&frames::collect(env_id, &Settings::new(), n_frames, seed)?))
+            Ok(frames::to_dataset(&frames::collect(&envs::resolve(env_id, &Values::new())?, n_frames, seed)?))
         }
         Source::Folder(folder) => images(source, idx_files(folder)?),
     }

@@ -1,7 +1,7 @@
 //! Runs on disk: finding them, and reading one metric of each.
 
 use super::PlotError;
-use carom_envs::registry;
+use carom_envs::{Values, registry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ pub(super) struct Run {
     pub metrics: BTreeSet<String>,
     /// Updates of a pass over the data, where it is a fit that has told of one.
     pub steps_per_epoch: Option<f64>,
-    env_settings: registry::Settings,
+    env_settings: Values,
 }
 
 impl Run {
@@ -84,7 +84,8 @@ impl Run {
     /// The protocol that its environment was played under, if that says more than the environment's id.
     pub(super) fn protocol(&self) -> Option<String> {
         let env = self.settings.get("env")?;
-        Some(registry::protocol(env, &self.env_settings)).filter(|protocol| protocol != env)
+        let spec = registry::resolve(env, &self.env_settings).ok()?;
+        Some(spec.protocol()).filter(|protocol| protocol != env)
     }
 
     /// What `metric` is the mean of, one value an episode; none where it is not a metric of training episodes, or no episode has
@@ -113,7 +114,7 @@ impl Run {
             points: Vec::new(),
             metrics: BTreeSet::new(),
             steps_per_epoch: None,
-            env_settings: registry::Settings::new(),
+            env_settings: Values::new(),
         }
     }
 
@@ -215,7 +216,7 @@ fn flatten(prefix: &str, table: &toml::Table, out: &mut BTreeMap<String, String>
     }
 }
 
-fn env_settings(config: &toml::Table) -> registry::Settings {
+fn env_settings(config: &toml::Table) -> Values {
     let table = config.get("env_settings").and_then(toml::Value::as_table);
     let json = table.and_then(|table| serde_json::to_value(table).ok());
     json.and_then(|value| value.as_object().cloned()).unwrap_or_default()

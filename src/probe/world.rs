@@ -1,7 +1,7 @@
 //! The true state of the environments that encoders are probed on: where the ball is, and the classes of places.
 
 use anyhow::{Result, bail};
-use carom_envs::{ObsSpace, Settings, registry as envs};
+use carom_envs::{ObsSpace, Values, registry as envs};
 use tch::{Kind, Tensor};
 
 /// Rows and columns of Atari's screen, which the factors of `breakout` are measured on.
@@ -29,7 +29,7 @@ impl World {
     /// # Errors
     /// When it does not exist, or has no ball.
     pub fn of(env: &str) -> Result<Self> {
-        let made = envs::make(env, &Settings::new())?;
+        let made = envs::resolve(env, &Values::new())?.make();
         let names = made.factor_names();
         let at = |name: &str| names.iter().position(|known| *known == name);
         let velocity = at("ball_dx").zip(at("ball_dy")).or(at("ball_vx").zip(at("ball_vy")));
@@ -43,17 +43,11 @@ impl World {
 
     /// Frames as images `[n, channels, rows, columns]` in 0..=1.
     pub fn images(&self, frames: &[u8]) -> Tensor {
-        let frames = Tensor::from_slice(frames);
-        match self.space {
-            ObsSpace::Planes { shape } => {
-                let [rows, columns, channels] = shape.map(|size| size as i64);
-                frames.view([-1, rows, columns, channels]).permute([0, 3, 1, 2]).to_kind(Kind::Float).contiguous()
-            }
-            ObsSpace::Pixels { shape: [rows, columns] } => {
-                frames.view([-1, 1, rows as i64, columns as i64]).to_kind(Kind::Float) / 255.0
-            }
-            _ => unreachable!("frames are of planes or pixels"),
-        }
+        let image = self.space.image().expect("frames are images");
+        let [rows, columns, channels] = image.shape().map(|size| size as i64);
+        let frames = Tensor::from_slice(frames).view([-1, rows, columns, channels]).permute([0, 3, 1, 2]);
+        let images = frames.to_kind(Kind::Float).contiguous();
+        if image.max > 1 { images / f64::from(image.max) } else { images }
     }
 
     /// The plane that shows the ball; none where it is one of the gray things.

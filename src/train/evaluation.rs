@@ -7,7 +7,7 @@ use crate::statistics::{iqm, mean};
 use anyhow::Result;
 use carom_agents::Trainer;
 use carom_agents::tabular::exact::{expected_return, greedy_policy};
-use carom_envs::{ObsSpace, Seeds, VecEnv, registry as envs};
+use carom_envs::{EnvSpec, ObsSpace, Seeds, VecEnv};
 use rand::Rng;
 use rand_pcg::Pcg32;
 use serde::Serialize;
@@ -21,10 +21,8 @@ const LONGEST: u64 = 100_000;
 /// What is to be evaluated.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// Environment id.
-    pub env: String,
-    /// Its settings, the time limit among them.
-    pub env_settings: Settings,
+    /// The environment.
+    pub env: EnvSpec,
     /// Episodes to play.
     pub episodes: u64,
     /// Probability of a uniformly random action instead of the greedy one.
@@ -57,15 +55,14 @@ impl Evaluation {
     /// The evaluation that a run's configuration asks for.
     pub fn of_run(config: &RunConfig) -> Self {
         let (episodes, seed) = (config.eval_episodes, config.seed);
-        Self { env: config.env.clone(), env_settings: config.env_settings.clone(), episodes, epsilon: 0.0, seed }
-            .of_whole_games()
+        Self { env: config.env_spec(), episodes, epsilon: 0.0, seed }.of_whole_games()
     }
 
     /// The same by whole games and true rewards, and with a limit where there was none.
     pub fn of_whole_games(mut self) -> Self {
-        self.env_settings.extend(envs::evaluation_overrides(&self.env));
-        if envs::time_limit(&self.env_settings).is_none() {
-            self.env_settings.insert("max_steps".to_string(), LONGEST.into());
+        self.env = self.env.evaluation();
+        if self.env.time_limit().is_none() {
+            self.env = self.env.with_time_limit(LONGEST);
         }
         self
     }
@@ -87,7 +84,7 @@ impl Evaluation {
         let seeds = Seeds::new(self.seed);
         let n_envs = self.episodes.min(N_ENVS);
         let rngs = (0..n_envs).map(|env_idx| seeds.stream(&format!("eval/{env_idx}"))).collect();
-        let mut envs = sight.envs(&self.env, &self.env_settings, rngs)?;
+        let mut envs = sight.envs(&self.env, rngs)?;
         let mut explore = seeds.stream("eval/explore");
         let mut left: Vec<u64> =
             (0..n_envs).map(|env_idx| self.episodes / n_envs + u64::from(env_idx < self.episodes % n_envs)).collect();
@@ -128,7 +125,7 @@ impl Evaluation {
         let policy = greedy_policy(agent, n);
         // A policy that answers differently when asked again, as `random` does, is none that a table can judge.
         let is_fixed = greedy_policy(agent, n) == policy;
-        let max_steps = envs::time_limit(&self.env_settings);
+        let max_steps = self.env.time_limit();
         if is_fixed { expected_return(model, &policy, self.epsilon, max_steps) } else { None }
     }
 }

@@ -66,8 +66,8 @@ impl Session {
         let device = device::open(config.device)?;
         tch::set_num_threads(config.threads as i32);
         let seeds = Seeds::new(config.seed);
-        let rngs = (0..config.n_envs).map(|env_idx| seeds.stream(&format!("env/{env_idx}"))).collect();
-        let envs = sight.envs(&config.env, &config.env_settings, rngs)?;
+        let rngs = seeds.streams("env", config.n_envs);
+        let envs = sight.envs(&config.env_spec(), rngs)?;
         let task = Task {
             env_id: &config.env,
             obs_space: envs.obs_space().clone(),

@@ -4,7 +4,7 @@
 //! every overlap is a whole number, so the sum over a pixel is exact and 200 times the mean; OpenCV's single-precision mean
 //! rounds to the same byte unless the exact one ends in a half. There only its own order of operations tells.
 
-use super::screen::{HEIGHT, WIDTH};
+use super::field::{HEIGHT, WIDTH};
 use std::ops::Range;
 use std::sync::LazyLock;
 

@@ -2,9 +2,10 @@
 //! paddle add to the few pixels that they touch.
 
 use super::area::{self, COLUMN_UNITS, ROW_UNITS, SIDE};
+use super::field::{self, FIELD, WIDTH};
 use super::palette::Ink;
 use super::rules::State;
-use super::screen::{self, Ball, FIELD, FRAME, PADDLE_ROWS, Screen, Still};
+use super::screen::{self, FRAME, PADDLE_ROWS, Screen, Still};
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -100,7 +101,7 @@ impl Backdrop {
         let old = std::mem::replace(&mut self.still, still);
         let bricks = old.bricks.into_iter().zip(still.bricks).enumerate().flat_map(|(row, (old, new))| {
             let gray = Ink::of_brick(row as i32).gray();
-            bits(old ^ new).map(move |column| (screen::brick_area(row, column as usize), gray, new >> column & 1 == 1))
+            bits(old ^ new).map(move |column| (field::brick_area(row, column as usize), gray, new >> column & 1 == 1))
         });
         let cells = old.digits.into_iter().zip(still.digits).enumerate().flat_map(|(place, (old, new))| {
             let area = move |cell| screen::digit_cell_area(place, cell as i32);
@@ -176,7 +177,7 @@ impl Backdrop {
         let behind = before.unwrap_or(ahead);
         let rows = ahead.top.min(behind.top)..ahead.bottom.max(behind.bottom);
         let columns = ahead.left.min(behind.left)..ahead.left.max(behind.left) + 2;
-        let columns = columns.start.max(FIELD.start)..columns.end.min(screen::WIDTH as i32);
+        let columns = columns.start.max(FIELD.start)..columns.end.min(WIDTH as i32);
         if rows.is_empty() || columns.is_empty() {
             return;
         }
@@ -186,7 +187,7 @@ impl Backdrop {
         }
         let mut added = [[0; MOST_TOUCHED + 1]; MOST_TOUCHED + 1];
         let is_plain = |row: i32, column: i32| {
-            let hidden = self.still.has_brick_at(row, column)
+            let hidden = field::has_brick_at(&self.still.bricks, row, column)
                 || column >= FIELD.end
                 || PADDLE_ROWS.contains(&row) && paddles.cover(column);
             !hidden
@@ -202,7 +203,7 @@ impl Backdrop {
             }
         };
         for row in ahead.top..ahead.bottom {
-            let gray = Ball::ink(row).gray();
+            let gray = screen::ball_ink(row).gray();
             for column in ahead.left..ahead.left + 2 {
                 if ahead.covers(row, column) && is_plain(row, column) {
                     add(row, column, gray);
@@ -210,7 +211,7 @@ impl Backdrop {
             }
         }
         for row in behind.top..behind.bottom {
-            let gray = Ball::ink(row).gray();
+            let gray = screen::ball_ink(row).gray();
             for column in behind.left..behind.left + 2 {
                 if behind.covers(row, column) && !ahead.covers(row, column) && is_plain(row, column) {
                     add(row, column, gray);
@@ -240,12 +241,12 @@ impl Backdrop {
 
 /// The bytes of [`Paddles::ROWS`] in the column of the observation where a paddle begins, by its first column on the screen, and
 /// where it ends, by the column after its last: there the sums often lie half way between two bytes.
-static EDGES: LazyLock<[[[u8; 3]; screen::WIDTH]; 2]> = LazyLock::new(|| {
+static EDGES: LazyLock<[[[u8; 3]; WIDTH]; 2]> = LazyLock::new(|| {
     let column = |paddle: &Range<i32>, column: usize| {
         let screen = Screen::of(&State::START).with_paddle_alone(paddle.clone());
         Paddles::ROWS.map(|(row, _)| area::pixel(row, column, |row, column| screen.gray(row, column)))
     };
-    let mut edges = [[[0; 3]; screen::WIDTH]; 2];
+    let mut edges = [[[0; 3]; WIDTH]; 2];
     for at in FIELD {
         let (from, to) = (at..FIELD.end, FIELD.start..at + 1);
         let (first, last) = (area::touched(&from, COLUMN_UNITS).start, area::touched(&to, COLUMN_UNITS).end - 1);

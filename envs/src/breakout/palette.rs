@@ -1,6 +1,6 @@
 //! Colours, and how they change after the time-out (section 7).
 
-use super::rules::BRICK_ROWS;
+use super::field::BRICK_ROWS;
 
 /// What a pixel belongs to, and with it its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use super::knob::Turn;
 use super::rules::{LastHit, State};
-use super::{ActionSet, Breakout, settings};
+use super::settings::{self, ActionSet, BreakoutSettings};
 
 /// Rows in which the paddle can meet a ball that comes down.
 const REACH: std::ops::RangeInclusive<i32> = 177..=183;
@@ -18,19 +18,18 @@ const TURNS: [Turn; 3] = [Turn::Stay, Turn::Right, Turn::Left];
 /// Any hit is better than any miss.
 const HIT: f64 = 1000.0;
 
-/// The index of the action to play now.
-pub fn action(game: &Breakout) -> usize {
-    let state = *game.state();
-    let [fire, right, left] = match game.settings().action_set {
+/// Index of the action to play now. `last_action` is ALE's number of the action that sticky actions repeat.
+pub(super) fn action(state: &State, settings: &BreakoutSettings, last_action: u8) -> usize {
+    let [fire, right, left] = match settings.action_set {
         ActionSet::Minimal => [1, 2, 3],
         ActionSet::Full => [1, 3, 4],
     };
     if !state.in_play() {
         return fire;
     }
-    let skip = game.settings().frame_skip as u32;
-    let (last, _) = settings::effect(game.memory.last_action);
-    match best_turn(&state, HOLD.next_multiple_of(skip), skip, last, game.settings().sticky) {
+    let skip = settings.frame_skip as u32;
+    let (last, _) = settings::effect(last_action);
+    match best_turn(state, HOLD.next_multiple_of(skip), skip, last, settings.sticky) {
         Turn::Stay => 0,
         Turn::Right => right,
         Turn::Left => left,

@@ -4,14 +4,10 @@
 //! numbers in the comments are those of that description: 1 paddle, 2 launch, 3 velocities, 4 collisions, 5 walls of bricks,
 //! 6 losing the ball, 7 the time-out.
 
+use super::field::{BRICK_COLUMNS, BRICK_ROWS, Ball};
 use super::knob::{Knob, Turn};
-use super::screen;
 use serde::{Deserialize, Serialize};
 
-/// Rows of a wall of bricks, the top one first.
-pub const BRICK_ROWS: usize = 6;
-/// Bricks in a row.
-pub const BRICK_COLUMNS: usize = 18;
 /// The frame that the game ends itself at, whatever is going on (section 7).
 pub const TIME_OUT: u32 = 65_536;
 
@@ -242,7 +238,7 @@ impl State {
         // The top row reaches one pixel further right than it is drawn.
         let column = (x - if row == 0 { 58 } else { 57 }).max(0) as usize / 8;
         let stands = x >= 56 && column < BRICK_COLUMNS && self.bricks[row] >> column & 1 == 1;
-        if !stands || !screen::ball_meets_bricks(self) {
+        if !stands || !Ball::at(x, y).is_some_and(|ball| ball.meets(&self.bricks)) {
             return 0;
         }
         self.bricks[row] &= !(1 << column);

@@ -1,23 +1,11 @@
 //! Section 8: what is on the 210×160 screen, as a function of the pixel.
 
+use super::field::{BRICK_HEIGHT, BRICK_ROWS, BRICK_TOP, Ball, Bricks, HEIGHT, WALL_BOTTOM, WIDTH, has_brick_at};
 use super::palette::{self, COLOURS, Ink, N_EPOCHS};
-use super::rules::{BRICK_COLUMNS, BRICK_ROWS, State, TIME_OUT};
+use super::rules::{State, TIME_OUT};
 use std::ops::Range;
 
-/// Rows of the screen.
-pub const HEIGHT: usize = 210;
-/// Columns of the screen.
-pub const WIDTH: usize = 160;
-
-/// First column of the play field, between the side walls, and the one after its last.
-pub(super) const FIELD: Range<i32> = 8..152;
-/// The ball and all below row 31 that moves is drawn in these rows.
-const MOVING_ROWS: Range<i32> = 32..196;
 pub(super) const PADDLE_ROWS: Range<i32> = 189..193;
-const BRICK_TOP: i32 = 57;
-const BRICK_HEIGHT: i32 = 6;
-const BRICK_WIDTH: i32 = 8;
-const WALL_BOTTOM: i32 = 189;
 /// Left columns of hundreds, tens and ones of the score, of the lives and of the player's number.
 pub(super) const DIGIT_COLUMNS: [i32; 5] = [36, 52, 68, 100, 132];
 const DIGIT_ROWS: Range<i32> = 5..15;
@@ -61,55 +49,9 @@ pub(super) struct Screen {
 /// What stands still from one picture to the next, until a brick goes or a digit changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Still {
-    pub(super) bricks: [u32; BRICK_ROWS],
+    pub(super) bricks: Bricks,
     /// Lit cells of the digits at [`DIGIT_COLUMNS`].
     pub(super) digits: [u16; 5],
-}
-
-/// Where the ball is drawn, before the side walls hide a part of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ball {
-    pub(super) left: i32,
-    pub(super) top: i32,
-    /// The row after its last.
-    pub(super) bottom: i32,
-    /// Columns before this one are drawn in row 195.
-    last_row_end: i32,
-}
-
-impl Ball {
-    #[inline]
-    fn of(state: &State) -> Option<Self> {
-        let (x, y) = (state.column(), state.row());
-        if !(21..=186).contains(&y) {
-            return None;
-        }
-        let top = y + if y <= 84 { 8 } else { 9 };
-        let bottom = y + if y <= 80 { 12 } else { 13 };
-        let last_row_end = if y & 1 == 1 { 46 } else { 56 };
-        let (top, bottom) = (top.max(MOVING_ROWS.start), bottom.min(MOVING_ROWS.end));
-        Some(Self { left: x - 49, top, bottom, last_row_end })
-    }
-
-    /// Whether it is drawn at this pixel.
-    #[inline]
-    pub(super) fn covers(&self, row: i32, column: i32) -> bool {
-        (self.top..self.bottom).contains(&row)
-            && (self.left..self.left + 2).contains(&column)
-            && column >= FIELD.start
-            && column < if row < WALL_BOTTOM { FIELD.end } else { WIDTH as i32 }
-            && (row < MOVING_ROWS.end - 1 || column < self.last_row_end)
-    }
-
-    /// Its colour: that of whatever belongs in the row.
-    #[inline]
-    pub(super) fn ink(row: i32) -> Ink {
-        match row {
-            ..BRICK_TOP => Ink::Wall,
-            BRICK_TOP..93 => Ink::of_brick((row - BRICK_TOP) / BRICK_HEIGHT),
-            _ => Ink::RightStrip,
-        }
-    }
 }
 
 impl Still {
@@ -135,17 +77,6 @@ impl Still {
         }
     }
 
-    /// Whether a brick covers this pixel.
-    #[inline]
-    pub(super) fn has_brick_at(&self, row: i32, column: i32) -> bool {
-        let (brick_row, brick_column) = ((row - BRICK_TOP) / BRICK_HEIGHT, (column - FIELD.start) / BRICK_WIDTH);
-        row >= BRICK_TOP
-            && column >= FIELD.start
-            && brick_row < BRICK_ROWS as i32
-            && brick_column < BRICK_COLUMNS as i32
-            && self.bricks[brick_row as usize] >> brick_column & 1 == 1
-    }
-
     fn has_digit_at(&self, row: i32, column: i32) -> bool {
         DIGIT_ROWS.contains(&row)
             && DIGIT_COLUMNS.iter().zip(self.digits).any(|(&left, glyph)| {
@@ -153,13 +84,6 @@ impl Still {
                 (left..left + 3 * CELL.1).contains(&column) && glyph >> cell & 1 == 1
             })
     }
-}
-
-/// Rows and columns of a brick.
-pub(super) fn brick_area(row: usize, column: usize) -> (Range<i32>, Range<i32>) {
-    let top = BRICK_TOP + BRICK_HEIGHT * row as i32;
-    let left = FIELD.start + BRICK_WIDTH * column as i32;
-    (top..top + BRICK_HEIGHT, left..left + BRICK_WIDTH)
 }
 
 /// Rows and columns of a cell of the digit at place `place` of [`DIGIT_COLUMNS`].
@@ -177,12 +101,15 @@ pub(super) const FRAME: [(Range<i32>, Range<i32>, Ink); 5] = [
     (WALL_BOTTOM..195, 152..160, Ink::RightStrip),
 ];
 
-/// Whether the drawn ball overlaps a brick, which a brick hit needs (section 4).
-pub(super) fn ball_meets_bricks(state: &State) -> bool {
-    let still = Still { bricks: state.bricks, digits: [0; 5] };
-    Ball::of(state).is_some_and(|ball| {
-        (ball.top..ball.bottom).any(|row| (ball.left..ball.left + 2).any(|column| still.has_brick_at(row, column)))
-    })
+/// Colour of the ball in a row: that of whatever else is drawn there.
+#[inline]
+pub(super) fn ball_ink(row: i32) -> Ink {
+    const BRICK_BOTTOM: i32 = BRICK_TOP + BRICK_HEIGHT * BRICK_ROWS as i32;
+    match row {
+        ..BRICK_TOP => Ink::Wall,
+        BRICK_TOP..BRICK_BOTTOM => Ink::of_brick((row - BRICK_TOP) / BRICK_HEIGHT),
+        _ => Ink::RightStrip,
+    }
 }
 
 impl Screen {
@@ -192,7 +119,7 @@ impl Screen {
         Self {
             still: Still::of(state),
             paddle: (left, left + 2 * state.half_width()),
-            ball: Ball::of(state),
+            ball: Ball::at(state.column(), state.row()),
             epochs: epochs(state),
         }
     }
@@ -217,12 +144,12 @@ impl Screen {
     fn ink(&self, row: i32, column: i32) -> Ink {
         let paddle = self.paddle.0..self.paddle.1;
         if self.ball.is_some_and(|ball| ball.covers(row, column)) {
-            return Ball::ink(row);
+            return ball_ink(row);
         }
         if PADDLE_ROWS.contains(&row) && paddle.contains(&column) {
             return Ink::RightStrip;
         }
-        if self.still.has_brick_at(row, column) {
+        if has_brick_at(&self.still.bricks, row, column) {
             return Ink::of_brick((row - BRICK_TOP) / BRICK_HEIGHT);
         }
         if self.still.has_digit_at(row, column) {

@@ -1,43 +1,44 @@
-//! Settings of `breakout`: the preprocessing of the field's papers, and the names of its two usual forms.
+//! Settings of `breakout`: the preprocessing of the field's papers, and the names of the two usual protocols.
 
 use super::knob::Turn;
-use crate::registry::{EnvSettings, cap_suffix};
+use crate::game::cap_suffix;
+use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 
 /// Frames of the longest game: half an hour of play.
 const MAX_FRAMES: u64 = 108_000;
 /// Frames of the longest step: enough for any use, and short enough that the steps a reset plays cannot lose a ball.
-const MAX_SKIP: u64 = 16;
-/// Deepest frame stack.
-const MAX_STACK: u64 = 16;
+const MAX_FRAME_SKIP: u64 = 16;
+/// Observations of the deepest stack.
+const MAX_FRAME_STACK: u64 = 16;
 
-/// Settings of `breakout`. Those that a protocol determines have its values unless given.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Where the defaults of `sticky`, `noop_max` and `life_loss_terminal` come from.
-    pub protocol: Protocol,
-    /// Frames of a step, all with the same action; their rewards are summed.
-    pub frame_skip: u64,
-    /// Observations that an agent sees at once, the latest and those before; the vectoriser stacks them.
-    pub frame_stack: u64,
-    /// A game begins with 1 to this many frames of no-op, drawn uniformly; 0 for none.
-    pub noop_max: u64,
-    /// Probability, at every frame, that the machine repeats the action of the frame before.
-    pub sticky: f64,
-    /// A reset plays a step of FIRE and a step of RIGHT, as the baselines' wrapper does.
-    pub fire_reset: bool,
-    /// The loss of a life ends the episode, and the next goes on with the same game. For training only.
-    pub life_loss_terminal: bool,
-    /// Rewards are replaced by their sign; returns of episodes stay true. For training only.
-    pub reward_clip: bool,
-    /// Which actions there are to choose from.
-    pub action_set: ActionSet,
-    /// Time limit of a game in steps, 0 for none; 108,000 frames unless given.
-    pub max_steps: u64,
+crate::settings! {
+    /// Settings of `breakout`. Unless given, those that a protocol determines have its values.
+    pub struct BreakoutSettings {
+        /// Protocol that sets the defaults of `sticky`, `noop_max` and `life_loss_terminal`.
+        protocol: Protocol = Protocol::Dqn2015;
+        /// Frames of a step, all with the same action; their rewards are summed.
+        frame_skip: u64 = 4, in 1..=MAX_FRAME_SKIP;
+        /// Observations that an agent sees at once: the latest and those before it.
+        frame_stack: u64 = 4, in 1..=MAX_FRAME_STACK;
+        /// A game begins with 1 to this many frames of no-op, drawn uniformly; 0 for none.
+        noop_max: u64 = Protocol::Dqn2015.values().noop_max, in 0..=MAX_FRAMES - 1;
+        /// Probability, at every frame, that the machine repeats the action of the frame before.
+        sticky: f64 = Protocol::Dqn2015.values().sticky, in 0.0..=1.0;
+        /// A reset plays a step of FIRE and a step of RIGHT, as the wrapper of OpenAI's baselines does.
+        fire_reset: bool = false;
+        /// The loss of a life ends the episode, and the next one continues the same game. For training only.
+        life_loss_terminal: bool = Protocol::Dqn2015.values().life_loss_terminal;
+        /// Rewards are replaced by their sign; returns of episodes are of the true rewards. For training only.
+        reward_clip: bool = true;
+        /// Actions to choose from.
+        action_set: ActionSet = ActionSet::Minimal;
+        /// Time limit of a game in steps, 0 for none; unless given, the steps of 108,000 frames.
+        max_steps: u64 = MAX_FRAMES / 4;
+    }
 }
 
-/// A paper whose way of playing the game is followed.
+/// A paper's way to play the game.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {
     /// Mnih et al. 2015: no-op starts, no sticky actions, in training a life is an episode.
@@ -56,52 +57,26 @@ impl Protocol {
         }
     }
 
-    /// `noop_max`, `sticky` and `life_loss_terminal`.
-    fn values(self) -> (u64, f64, bool) {
+    fn values(self) -> ProtocolValues {
         match self {
-            Protocol::Dqn2015 => (30, 0.0, true),
-            Protocol::Machado2018 => (0, 0.25, false),
+            Protocol::Dqn2015 => ProtocolValues { noop_max: 30, sticky: 0.0, life_loss_terminal: true },
+            Protocol::Machado2018 => ProtocolValues { noop_max: 0, sticky: 0.25, life_loss_terminal: false },
         }
     }
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        let protocol = Protocol::Dqn2015;
-        let (noop_max, sticky, life_loss_terminal) = protocol.values();
-        Self {
-            protocol,
-            frame_skip: 4,
-            frame_stack: 4,
-            noop_max,
-            sticky,
-            fire_reset: false,
-            life_loss_terminal,
-            reward_clip: true,
-            action_set: ActionSet::Minimal,
-            max_steps: MAX_FRAMES / 4,
-        }
-    }
+/// Settings that a protocol determines.
+struct ProtocolValues {
+    noop_max: u64,
+    sticky: f64,
+    life_loss_terminal: bool,
 }
 
-impl EnvSettings for Settings {
-    const TRAINING_ONLY: &'static [&'static str] = &["life_loss_terminal", "reward_clip"];
+impl Settings for BreakoutSettings {
+    const DERIVED: &'static [&'static str] = &["noop_max", "sticky", "life_loss_terminal", "max_steps"];
 
-    fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        if !(1..=MAX_SKIP).contains(&self.frame_skip) {
-            return Err(("frame_skip", "a whole number from 1 to 16"));
-        }
-        if !(1..=MAX_STACK).contains(&self.frame_stack) {
-            return Err(("frame_stack", "a whole number from 1 to 16"));
-        }
-        if self.noop_max >= MAX_FRAMES {
-            return Err(("noop_max", "a whole number below 108000"));
-        }
-        if (0.0..=1.0).contains(&self.sticky) { Ok(()) } else { Err(("sticky", "a probability between 0 and 1")) }
-    }
-
-    fn complete(&mut self, is_given: &dyn Fn(&str) -> bool) {
-        let (noop_max, sticky, life_loss_terminal) = self.protocol.values();
+    fn derive(&mut self, is_given: &dyn Fn(&str) -> bool) {
+        let ProtocolValues { noop_max, sticky, life_loss_terminal } = self.protocol.values();
         if !is_given("noop_max") {
             self.noop_max = noop_max;
         }
@@ -117,20 +92,20 @@ impl EnvSettings for Settings {
     }
 }
 
-impl Settings {
+impl BreakoutSettings {
     fn usual_max_steps(&self) -> u64 {
         MAX_FRAMES.div_ceil(self.frame_skip.max(1))
     }
 
-    /// The protocol that these settings amount to, and in what they differ from it. What is for training only is named where
-    /// the protocol has none of it: scores are of whole games and true rewards in any case.
+    /// Name of the protocol that these settings amount to, and what differs from it. Settings for training only are named if
+    /// the protocol has none of them: scores are of whole games and true rewards in any case.
     pub(super) fn protocol_name(&self) -> String {
         let matches = |protocol: &Protocol| {
-            let (noop_max, sticky, _) = protocol.values();
+            let ProtocolValues { noop_max, sticky, .. } = protocol.values();
             self.noop_max == noop_max && self.sticky == sticky
         };
         let protocol = [Protocol::Dqn2015, Protocol::Machado2018].into_iter().find(matches).unwrap_or(self.protocol);
-        let (noop_max, sticky, life_loss_terminal) = protocol.values();
+        let ProtocolValues { noop_max, sticky, life_loss_terminal } = protocol.values();
         let mut name = protocol.name().to_owned();
         if self.sticky != sticky {
             name += &format!(", sticky {}", self.sticky);

@@ -3,7 +3,7 @@
 mod golden;
 
 use super::*;
-use crate::Seeds;
+use crate::seeds::Seeds;
 
 /// The observation by way of two whole pictures.
 fn observation_of(before: &State, now: &State) -> Vec<u8> {
@@ -27,7 +27,7 @@ fn check(game: &Breakout) {
 #[test]
 fn observations_are_the_shrunken_maximum_of_the_last_two_frames() {
     for frame_skip in [1, 2, 4] {
-        let mut game = Breakout::new(&Settings { frame_skip, ..Settings::default() });
+        let mut game = Breakout::new(&BreakoutSettings { frame_skip, ..BreakoutSettings::default() });
         let mut rng = Seeds::new(1).stream("env/0");
         game.reset(&mut rng);
         check(&game);
@@ -45,7 +45,7 @@ fn observations_are_the_shrunken_maximum_of_the_last_two_frames() {
 /// Walls, balls and paddles as no play would bring them about in reasonable time.
 #[test]
 fn observations_of_any_state_are_as_of_its_pictures() {
-    let mut game = Breakout::new(&Settings { frame_skip: 1, ..Settings::default() });
+    let mut game = Breakout::new(&BreakoutSettings { frame_skip: 1, ..BreakoutSettings::default() });
     let mut rng = Seeds::new(2).stream("env/0");
     for _ in 0..1000 {
         let state = State {
@@ -70,7 +70,7 @@ fn observations_of_any_state_are_as_of_its_pictures() {
 
 #[test]
 fn observations_after_the_time_out_are_as_of_its_pictures() {
-    let mut game = Breakout::new(&Settings { frame_skip: 3, ..Settings::default() });
+    let mut game = Breakout::new(&BreakoutSettings { frame_skip: 3, ..BreakoutSettings::default() });
     let mut rng = Seeds::new(3).stream("env/0");
     game.reset(&mut rng);
     game.set_state(State { frame: TIME_OUT - 20, score: 123, ..*game.state() });

@@ -1,7 +1,11 @@
 //! gym-rs environments as [`Env`].
 
-use crate::registry::{EnvSettings, Game, cap_suffix};
-use crate::{Env, ObsSpace, Picture, RestoreError, Step, cartpole};
+use crate::cartpole;
+use crate::env::{Env, RestoreError, Step};
+use crate::game::{Game, cap_suffix};
+use crate::picture::Picture;
+use crate::settings::Settings;
+use crate::space::ObsSpace;
 use gym_rs::core::{Env as GymEnv, EnvProperties};
 use gym_rs::envs::classical_control::{cartpole::CartPoleEnv, mountain_car::MountainCarEnv};
 use gym_rs::spaces::Discrete;
@@ -118,8 +122,8 @@ where
     fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
         let Played { seed, actions } = Played::deserialize(state)?;
         if let Some(action) = actions.iter().find(|&&action| action >= self.action_names.len()) {
-            let message = format!("action {action} of a game with {}", self.action_names.len());
-            return Err(<serde_json::Error as serde::de::Error>::custom(message).into());
+            let n_actions = self.action_names.len();
+            return Err(RestoreError::unreadable(format_args!("action {action} of a game with {n_actions}")));
         }
         self.begin(seed);
         for action in actions {
@@ -133,43 +137,62 @@ where
     }
 }
 
-/// A gym-rs environment as the registry sees it.
-pub trait GymGame {
-    /// Its name in gym-rs.
-    const NAME: &'static str;
-    /// The time limit of its Gym namesake, which gym-rs itself does not apply.
-    const USUAL_LIMIT: u64;
-
-    /// Makes one.
-    fn make() -> Box<dyn Env>;
+crate::settings! {
+    /// Settings of `gym-rs/cartpole`.
+    pub struct CartPoleSettings {
+        /// Time limit of an episode in steps, 0 for none.
+        max_steps: u64 = CARTPOLE_LIMIT;
+    }
 }
 
-/// gym-rs's own CartPole. It is not `CartPole-v1`: it adds the pole's mass and length (0.6) where the equation multiplies them
-/// (0.05), and begins within ±0.5 instead of ±0.05.
+impl Settings for CartPoleSettings {}
+
+crate::settings! {
+    /// Settings of `gym-rs/mountain-car`.
+    pub struct MountainCarSettings {
+        /// Time limit of an episode in steps, 0 for none.
+        max_steps: u64 = MOUNTAIN_CAR_LIMIT;
+    }
+}
+
+impl Settings for MountainCarSettings {}
+
+// Time limits of the namesakes in Gym. gym-rs applies none.
+const CARTPOLE_LIMIT: u64 = 500;
+const MOUNTAIN_CAR_LIMIT: u64 = 200;
+
+/// gym-rs's own CartPole. It differs from `CartPole-v1`: it adds the pole's mass and length (0.6) where the equation multiplies
+/// them (0.05), and begins within ±0.5 instead of ±0.05.
 pub struct CartPole;
 
-impl GymGame for CartPole {
-    const NAME: &'static str = "CartPole";
-    const USUAL_LIMIT: u64 = 500;
+impl Game for CartPole {
+    type Settings = CartPoleSettings;
 
-    fn make() -> Box<dyn Env> {
+    fn make(_settings: &CartPoleSettings) -> Box<dyn Env> {
         let names = &["x", "x_dot", "theta", "theta_dot"];
         let env = FromGym::new(CartPoleEnv::new(RenderMode::None), &["left", "right"], names);
         Box::new(env.with_picture(|obs| cartpole::draw(obs[0].into(), obs[2].into())))
+    }
+
+    fn protocol(settings: &CartPoleSettings) -> Option<String> {
+        Some(format!("gym-rs CartPole{}", cap_suffix(settings.max_steps, CARTPOLE_LIMIT)))
     }
 }
 
 /// gym-rs's mountain car: rock a car out of a valley; -1 a step until the top is reached.
 pub struct MountainCar;
 
-impl GymGame for MountainCar {
-    const NAME: &'static str = "MountainCar";
-    const USUAL_LIMIT: u64 = 200;
+impl Game for MountainCar {
+    type Settings = MountainCarSettings;
 
-    fn make() -> Box<dyn Env> {
+    fn make(_settings: &MountainCarSettings) -> Box<dyn Env> {
         let env =
             FromGym::new(MountainCarEnv::new(RenderMode::None), &["left", "coast", "right"], &["position", "velocity"]);
         Box::new(env.with_picture(|obs| draw_valley(obs[0].into())))
+    }
+
+    fn protocol(settings: &MountainCarSettings) -> Option<String> {
+        Some(format!("gym-rs MountainCar{}", cap_suffix(settings.max_steps, MOUNTAIN_CAR_LIMIT)))
     }
 }
 
@@ -194,34 +217,4 @@ fn draw_valley(position: f64) -> Picture {
         [196, 72, 66],
     );
     picture
-}
-
-/// Settings of the gym-rs environments.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, bound = "")]
-pub struct Settings<G: GymGame> {
-    /// Time limit of an episode in steps, 0 for none.
-    pub max_steps: u64,
-    #[serde(skip)]
-    game: std::marker::PhantomData<G>,
-}
-
-impl<G: GymGame> Default for Settings<G> {
-    fn default() -> Self {
-        Self { max_steps: G::USUAL_LIMIT, game: std::marker::PhantomData }
-    }
-}
-
-impl<G: GymGame> EnvSettings for Settings<G> {}
-
-impl<G: GymGame> Game for G {
-    type Settings = Settings<G>;
-
-    fn make(_settings: Settings<G>) -> Box<dyn Env> {
-        G::make()
-    }
-
-    fn protocol(settings: &Settings<G>) -> String {
-        format!("gym-rs {}{}", G::NAME, cap_suffix(settings.max_steps, G::USUAL_LIMIT))
-    }
 }

@@ -1,7 +1,10 @@
-//! Our environments as gym-rs's `Env`.
+//! Environments of Carom as gym-rs's `Env`.
 
-use crate::registry::{self, EnvError, Settings};
-use crate::{Env, ObsSpace, Picture};
+use crate::env::Env;
+use crate::game::EnvSpec;
+use crate::picture::Picture;
+use crate::space::ObsSpace;
+use crate::vec_env::sign;
 use gym_rs::core::{ActionReward, Env as GymEnv, EnvProperties};
 use gym_rs::spaces::{BoxR, Discrete};
 use gym_rs::utils::custom::{structs::Metadata, traits::Sample};
@@ -13,18 +16,20 @@ use rand_pcg::Pcg64;
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use std::fmt;
 
-/// One of our environments for any program written against gym-rs.
+/// An environment of Carom for any program written against gym-rs.
 ///
-/// Settings that ease training alone are off unless given. Observations come as `f64`, whatever the game writes; the time limit of the settings shows as `truncated`. A seed starts a
-/// random stream from which all later resets without a seed go on, as in Gymnasium (gym-rs's own games seed those from the
-/// operating system); before the first seed, the stream is seeded from the operating system. gym-rs draws nothing here:
-/// `render` gives the picture of the game where a picture is asked for.
+/// Observations are `f64`, whatever the game writes, and stacked if the settings ask for a stack, the oldest first. Rewards are
+/// clipped if the settings ask for that. The time limit of the settings is reported as `truncated`. A seed starts a random
+/// stream that later resets without a seed continue, as in Gymnasium (gym-rs's own games seed those from the operating system);
+/// before the first seed, the stream is seeded from the operating system. gym-rs draws nothing here: `render` returns the
+/// picture of the game if a picture is asked for.
 pub struct ToGym {
-    id: String,
-    settings: Settings,
+    spec: EnvSpec,
     env: Box<dyn Env>,
     rng: Pcg64,
     steps: u64,
+    /// `[frame_stack, obs_bytes]`, the oldest observation first.
+    stack: Vec<u8>,
     metadata: Metadata<Self>,
     action_space: Discrete,
     observation_space: BoxR<GymObs>,
@@ -33,43 +38,41 @@ pub struct ToGym {
 const RENDER_MODES: &[RenderMode] = &[RenderMode::RgbArray, RenderMode::SingleRgbArray, RenderMode::None];
 
 impl ToGym {
-    /// The environment `id` of the [registry].
-    ///
-    /// # Errors
-    /// When the id or a setting does not exist.
-    pub fn new(id: &str, settings: &Settings) -> Result<Self, EnvError> {
-        let mut wanted = registry::evaluation_overrides(id);
-        wanted.extend(settings.clone());
-        let settings = registry::resolve(id, &wanted)?;
-        let env = registry::make(id, &settings)?;
-        let (low, high) = bounds(&env.obs_space());
+    /// The environment of `spec`, for instance of [`EnvSpec::evaluation`], with which episodes are whole games.
+    pub fn new(spec: &EnvSpec) -> Self {
+        let env = spec.make();
+        let space = env.obs_space();
+        let (low, high) = bounds(&space, spec.frame_stack());
         let (rng, _) = rand_random(None);
-        Ok(Self {
-            id: id.to_owned(),
-            settings,
+        Self {
+            spec: spec.clone(),
             action_space: Discrete(env.action_names().len()),
             env,
             rng,
             steps: 0,
+            stack: vec![0; spec.frame_stack() * space.n_bytes()],
             metadata: Metadata::new(RENDER_MODES, 30),
             observation_space: BoxR::new(low, high),
-        })
+        }
+    }
+
+    /// Writes the present observation to the end of the stack.
+    fn observe(&mut self) {
+        let older = self.stack.len() - self.env.obs_space().n_bytes();
+        self.env.observe(&mut self.stack[older..]);
     }
 
     fn observation(&self) -> GymObs {
-        let space = self.env.obs_space();
-        let mut bytes = vec![0; space.n_bytes()];
-        self.env.observe(&mut bytes);
-        let words = || bytes.chunks_exact(4).map(|word| word.try_into().expect("four bytes a word"));
-        GymObs(match space {
+        let words = || self.stack.chunks_exact(4).map(|word| word.try_into().expect("four bytes a word"));
+        GymObs(match self.env.obs_space() {
             ObsSpace::Discrete { .. } => words().map(|word| u32::from_le_bytes(word).into()).collect(),
             ObsSpace::Vector { .. } => words().map(|word| f32::from_le_bytes(word).into()).collect(),
-            ObsSpace::Planes { .. } | ObsSpace::Pixels { .. } => bytes.into_iter().map(f64::from).collect(),
+            ObsSpace::Planes { .. } | ObsSpace::Pixels { .. } => self.stack.iter().copied().map(f64::from).collect(),
         })
     }
 }
 
-/// An observation as gym-rs hands it on: a flat vector, row-major.
+/// An observation as gym-rs passes it on: a flat vector, row-major.
 #[derive(Clone, Debug, PartialEq, PartialOrd, serde::Serialize)]
 pub struct GymObs(pub Vec<f64>);
 
@@ -79,14 +82,15 @@ impl From<GymObs> for Vec<f64> {
     }
 }
 
-fn bounds(space: &ObsSpace) -> (GymObs, GymObs) {
+/// Smallest and largest values of a stack of observations.
+fn bounds(space: &ObsSpace, frame_stack: usize) -> (GymObs, GymObs) {
     let (len, low, high) = match *space {
         ObsSpace::Discrete { n } => (1, 0.0, (n - 1) as f64),
         ObsSpace::Vector { len } => (len, f64::NEG_INFINITY, f64::INFINITY),
         ObsSpace::Planes { .. } => (space.n_bytes(), 0.0, 1.0),
         ObsSpace::Pixels { .. } => (space.n_bytes(), 0.0, 255.0),
     };
-    (GymObs(vec![low; len]), GymObs(vec![high; len]))
+    (GymObs(vec![low; frame_stack * len]), GymObs(vec![high; frame_stack * len]))
 }
 
 impl GymEnv for ToGym {
@@ -98,10 +102,14 @@ impl GymEnv for ToGym {
     fn step(&mut self, action: usize) -> ActionReward<GymObs, ()> {
         let step = self.env.step(action, &mut self.rng);
         self.steps += 1;
-        let is_late = registry::time_limit(&self.settings).is_some_and(|limit| self.steps >= limit);
+        let obs_bytes = self.env.obs_space().n_bytes();
+        self.stack.rotate_left(obs_bytes);
+        self.observe();
+        let reward = if self.spec.reward_clip() { sign(step.reward) } else { step.reward };
+        let is_late = self.spec.time_limit().is_some_and(|limit| self.steps >= limit);
         ActionReward {
             observation: self.observation(),
-            reward: f64::from(step.reward).into(),
+            reward: f64::from(reward).into(),
             done: step.terminated,
             truncated: is_late && !step.terminated,
             info: None,
@@ -113,7 +121,11 @@ impl GymEnv for ToGym {
     /// # Panics
     /// When `options` asks for other first states than the game's own.
     fn reset(&mut self, seed: Option<u64>, return_info: bool, options: Option<BoxR<GymObs>>) -> (GymObs, Option<()>) {
-        assert!(options.is_none(), "the first states of {} are the game's own: options are not supported", self.id);
+        assert!(
+            options.is_none(),
+            "the first states of {} are the game's own: options are not supported",
+            self.spec.id()
+        );
         if seed.is_some() {
             (self.rng, _) = rand_random(seed);
         }
@@ -121,6 +133,10 @@ impl GymEnv for ToGym {
             self.steps = 0;
         }
         self.env.reset(&mut self.rng);
+        self.observe();
+        let first = self.stack.len() - self.env.obs_space().n_bytes();
+        let (older, first) = self.stack.split_at_mut(first);
+        older.chunks_exact_mut(first.len()).for_each(|older| older.copy_from_slice(first));
         (self.observation(), return_info.then_some(()))
     }
 
@@ -163,14 +179,14 @@ impl EnvProperties for ToGym {
 
 impl Clone for ToGym {
     fn clone(&self) -> Self {
-        let mut env = registry::make(&self.id, &self.settings).expect("these settings made this environment");
+        let mut env = self.spec.make();
         env.restore(&self.env.save()).expect("the state of the same environment");
         Self {
-            id: self.id.clone(),
-            settings: self.settings.clone(),
+            spec: self.spec.clone(),
             env,
             rng: self.rng.clone(),
             steps: self.steps,
+            stack: self.stack.clone(),
             metadata: Metadata::new(RENDER_MODES, 30),
             action_space: self.action_space.clone(),
             observation_space: self.observation_space.clone(),
@@ -180,22 +196,22 @@ impl Clone for ToGym {
 
 impl fmt::Debug for ToGym {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ToGym").field("id", &self.id).field("state", &self.env.save()).finish_non_exhaustive()
+        f.debug_struct("ToGym").field("id", &self.spec.id()).field("state", &self.env.save()).finish_non_exhaustive()
     }
 }
 
 impl Serialize for ToGym {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("ToGym", 4)?;
-        fields.serialize_field("id", &self.id)?;
-        fields.serialize_field("settings", &self.settings)?;
+        fields.serialize_field("id", self.spec.id())?;
+        fields.serialize_field("settings", self.spec.settings())?;
         fields.serialize_field("state", &self.env.save())?;
         fields.serialize_field("steps", &self.steps)?;
         fields.end()
     }
 }
 
-/// Draws each element of an observation by itself, what gym-rs's [`Sample`] asks for.
+/// Draws each element of an observation by itself, as gym-rs's [`Sample`] requires.
 pub struct UniformGymObs {
     low: Vec<f64>,
     high: Vec<f64>,

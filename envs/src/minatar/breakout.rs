@@ -11,52 +11,36 @@
 //! MT19937 words the two agree on every observation, reward and ending, which a golden test holds.
 
 mod player;
+mod rules;
 
-use crate::breakout::with_bricks;
-use crate::registry::{EnvSettings, Game, cap_suffix};
-use crate::{Env, ObsSpace, Picture, RestoreError, Step};
+use crate::bricks;
+use crate::env::{Env, RestoreError, Step};
+use crate::game::{Game, cap_suffix};
+use crate::picture::Picture;
+use crate::settings::Settings;
+use crate::space::ObsSpace;
 use rand::RngCore;
+use rules::{BOTTOM, FIRST_BRICK_ROW, LEFT, N_BRICKS, NOOP, RIGHT, SIZE, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::sync::LazyLock;
 
-const SIZE: i8 = 10;
 const N_CHANNELS: usize = 4;
 const OBS_BYTES: usize = 100 * N_CHANNELS;
-const BOTTOM: i8 = SIZE - 1;
-/// Bricks hang in rows 1..=3; bit `10 * (row - 1) + column` is set where one is left.
-const FIRST_BRICK_ROW: i8 = 1;
-const N_BRICKS: usize = 30;
-const ALL_BRICKS: u32 = (1 << N_BRICKS) - 1;
 
-/// MinAtar's numbers of the actions that do anything, and of one that does not.
-const NOOP: u8 = 0;
-const LEFT: u8 = 1;
-const RIGHT: u8 = 3;
-
-/// Settings of `minatar/breakout`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Probability that a step repeats the last action instead of the chosen one.
-    pub sticky: f64,
-    /// Which actions there are to choose from.
-    pub action_set: ActionSet,
-    /// Time limit of an episode in steps, 0 for none.
-    pub max_steps: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { sticky: 0.1, action_set: ActionSet::Full, max_steps: 0 }
+crate::settings! {
+    /// Settings of `minatar/breakout`.
+    pub struct BreakoutSettings {
+        /// Probability that a step repeats the last action instead of the chosen one.
+        sticky: f64 = 0.1, in 0.0..=1.0;
+        /// Actions to choose from.
+        action_set: ActionSet = ActionSet::Full;
+        /// Time limit of an episode in steps, 0 for none.
+        max_steps: u64 = 0;
     }
 }
 
-impl EnvSettings for Settings {
-    fn check(&self) -> Result<(), (&'static str, &'static str)> {
-        if (0.0..=1.0).contains(&self.sticky) { Ok(()) } else { Err(("sticky", "a probability between 0 and 1")) }
-    }
-}
+impl Settings for BreakoutSettings {}
 
 /// The actions to choose from: MinAtar's six, or the three that do anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,24 +69,6 @@ impl ActionSet {
     }
 }
 
-/// All that changes while playing.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct State {
-    x: i8,
-    y: i8,
-    dx: i8,
-    dy: i8,
-    last_x: i8,
-    last_y: i8,
-    paddle: i8,
-    bricks: u32,
-    /// The step before struck a brick, so that the next one touched does not count.
-    strike: bool,
-    terminal: bool,
-    last_action: u8,
-}
-
 /// The game; see the [module](self).
 #[derive(Clone, Debug)]
 pub struct Breakout {
@@ -113,90 +79,8 @@ pub struct Breakout {
 
 impl Breakout {
     /// A game at the first state that a draw of 0 gives; [`Env::reset`] draws.
-    pub fn new(settings: &Settings) -> Self {
-        let state = State {
-            x: 0,
-            y: 3,
-            dx: 1,
-            dy: 1,
-            last_x: 0,
-            last_y: 3,
-            paddle: 4,
-            bricks: ALL_BRICKS,
-            strike: false,
-            terminal: false,
-            last_action: 0,
-        };
-        Self { sticky: settings.sticky, action_set: settings.action_set, state }
-    }
-}
-
-impl State {
-    fn new_episode(&self, from_right: bool) -> Self {
-        let (x, dx) = if from_right { (BOTTOM, -1) } else { (0, 1) };
-        let last_action = self.last_action;
-        let (y, dy) = (3, 1);
-        let (last_x, last_y) = (x, y);
-        Self {
-            x,
-            y,
-            dx,
-            dy,
-            last_x,
-            last_y,
-            paddle: 4,
-            bricks: ALL_BRICKS,
-            strike: false,
-            terminal: false,
-            last_action,
-        }
-    }
-
-    #[inline]
-    fn brick_at(&self, x: i8, y: i8) -> u32 {
-        let row = y - FIRST_BRICK_ROW;
-        if (0..3).contains(&row) { self.bricks & (1 << (row * SIZE + x)) } else { 0 }
-    }
-
-    /// Moves the ball by one cell and returns the reward.
-    #[inline]
-    fn move_ball(&mut self) -> f32 {
-        let (old_x, old_y) = (self.x, self.y);
-        (self.last_x, self.last_y) = (old_x, old_y);
-        let (mut x, mut y) = (old_x + self.dx, old_y + self.dy);
-        if !(0..SIZE).contains(&x) {
-            x = x.clamp(0, SIZE - 1);
-            self.dx = -self.dx;
-        }
-        let mut reward = 0.0;
-        let brick = self.brick_at(x, y);
-        if y < 0 {
-            y = 0;
-            self.dy = -self.dy;
-        } else if brick != 0 {
-            if !self.strike {
-                reward = 1.0;
-                self.bricks &= !brick;
-                y = old_y;
-                self.dy = -self.dy;
-            }
-        } else if y == BOTTOM {
-            if self.bricks == 0 {
-                self.bricks = ALL_BRICKS;
-            }
-            if old_x == self.paddle {
-                self.dy = -self.dy;
-                y = old_y;
-            } else if x == self.paddle {
-                (self.dx, self.dy) = (-self.dx, -self.dy);
-                y = old_y;
-            } else {
-                self.terminal = true;
-            }
-        }
-        self.strike = brick != 0;
-        (self.x, self.y) = (x, y);
-        reward
+    pub fn new(settings: &BreakoutSettings) -> Self {
+        Self { sticky: settings.sticky, action_set: settings.action_set, state: State::first(false, NOOP) }
     }
 }
 
@@ -210,7 +94,7 @@ impl Env for Breakout {
     }
 
     fn reset(&mut self, rng: &mut dyn RngCore) {
-        self.state = self.state.new_episode(rng.next_u32() & 1 == 1);
+        self.state = State::first(rng.next_u32() & 1 == 1, self.state.last_action);
     }
 
     fn step(&mut self, action: usize, rng: &mut dyn RngCore) -> Step {
@@ -248,7 +132,7 @@ impl Env for Breakout {
     /// Positions are cells, speeds cells a step. A brick is 1 while it stands, else 0.
     fn factor_names(&self) -> &[&'static str] {
         const NAMES: [&str; 7] = ["ball_x", "ball_y", "ball_dx", "ball_dy", "paddle_x", "bricks_left", "strike"];
-        static ALL: LazyLock<Vec<&'static str>> = LazyLock::new(|| with_bricks(&NAMES, 3, SIZE as usize));
+        static ALL: LazyLock<Vec<&'static str>> = LazyLock::new(|| bricks::factor_names(&NAMES, 3, SIZE as usize));
         &ALL
     }
 
@@ -301,14 +185,14 @@ fn numpy_uniform(first: u32, second: u32) -> f64 {
 }
 
 impl Game for Breakout {
-    type Settings = Settings;
+    type Settings = BreakoutSettings;
 
-    fn make(settings: Settings) -> Box<dyn Env> {
-        Box::new(Breakout::new(&settings))
+    fn make(settings: &BreakoutSettings) -> Box<dyn Env> {
+        Box::new(Breakout::new(settings))
     }
 
-    fn protocol(settings: &Settings) -> String {
-        match (settings.sticky, settings.action_set, settings.max_steps) {
+    fn protocol(settings: &BreakoutSettings) -> Option<String> {
+        Some(match (settings.sticky, settings.action_set, settings.max_steps) {
             (0.1, ActionSet::Full, cap) => format!("minatar-v0{}", cap_suffix(cap, 0)),
             (0.1, ActionSet::Minimal, cap) => format!("minatar-v1{}", cap_suffix(cap, 0)),
             (0.0, ActionSet::Minimal, 1000) => "gymnax".to_owned(),
@@ -316,6 +200,6 @@ impl Game for Breakout {
                 let n_actions = actions.names().len();
                 format!("minatar breakout, sticky {sticky}, {n_actions} actions{}", cap_suffix(cap, 0))
             }
-        }
+        })
     }
 }

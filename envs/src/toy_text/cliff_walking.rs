@@ -5,10 +5,11 @@
 //! each. **Reward.** -1 a step, -100 for the cliff. **Ending.** The goal; no time limit. **State.** `row * 12 + column`.
 
 use super::{GOAL, Grid, PLAYER, TableEnv, TableGame};
+use crate::env::Env;
+use crate::game::{Game, cap_suffix};
 use crate::model::{Outcome, TransitionModel};
-use crate::registry::{EnvSettings, Game, cap_suffix};
-use crate::{Env, Picture};
-use serde::{Deserialize, Serialize};
+use crate::picture::Picture;
+use crate::settings::Settings;
 
 const GRID: Grid = Grid { rows: 4, columns: 12 };
 const START: usize = 36;
@@ -17,17 +18,17 @@ const CLIFF: std::ops::Range<usize> = START + 1..END;
 /// (rows, columns) of up, right, down, left. The neighbours in this list are the sides a move can slip to.
 const MOVES: [(isize, isize); 4] = [(-1, 0), (0, 1), (1, 0), (0, -1)];
 
-/// Settings of `cliff-walking`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Whether moves slip to the side.
-    pub slippery: bool,
-    /// Time limit of an episode in steps, 0 for none.
-    pub max_steps: u64,
+crate::settings! {
+    /// Settings of `cliff-walking`.
+    pub struct CliffWalkingSettings {
+        /// Whether moves slip to the side.
+        slippery: bool = false;
+        /// Time limit of an episode in steps, 0 for none.
+        max_steps: u64 = 0;
+    }
 }
 
-impl EnvSettings for Settings {}
+impl Settings for CliffWalkingSettings {}
 
 /// The game; see the [module](self).
 pub struct CliffWalking {
@@ -77,14 +78,14 @@ impl TableGame for CliffWalking {
 }
 
 impl Game for CliffWalking {
-    type Settings = Settings;
+    type Settings = CliffWalkingSettings;
 
-    fn make(settings: Settings) -> Box<dyn Env> {
+    fn make(settings: &CliffWalkingSettings) -> Box<dyn Env> {
         Box::new(TableEnv::new(CliffWalking { slippery: settings.slippery }))
     }
 
-    fn protocol(settings: &Settings) -> String {
+    fn protocol(settings: &CliffWalkingSettings) -> Option<String> {
         let name = if settings.slippery { "CliffWalkingSlippery-v1" } else { "CliffWalking-v1" };
-        format!("{name}{}", cap_suffix(settings.max_steps, 0))
+        Some(format!("{name}{}", cap_suffix(settings.max_steps, 0)))
     }
 }

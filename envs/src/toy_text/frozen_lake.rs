@@ -5,34 +5,32 @@
 //! limit of 100 (4×4) or 200 (8×8) steps is the vectoriser's. **State.** `row * columns + column`.
 
 use super::{GOAL, Grid, PLAYER, TableEnv, TableGame};
+use crate::env::Env;
+use crate::game::{Game, cap_suffix};
 use crate::model::{Outcome, TransitionModel};
-use crate::registry::{EnvSettings, Game, cap_suffix};
-use crate::{Env, Picture};
+use crate::picture::Picture;
+use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 
 /// (rows, columns) of left, down, right, up. The neighbours in this list are the sides a move can slip to.
 const MOVES: [(isize, isize); 4] = [(0, -1), (1, 0), (0, 1), (-1, 0)];
 
-/// Settings of `frozen-lake`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Which lake.
-    pub map: Map,
-    /// Whether the ice is slippery.
-    pub slippery: bool,
-    /// Time limit of an episode in steps, 0 for none; unless given, 100 on the small map and 200 on the large one.
-    pub max_steps: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { map: Map::Small, slippery: true, max_steps: Map::Small.usual_limit() }
+crate::settings! {
+    /// Settings of `frozen-lake`.
+    pub struct FrozenLakeSettings {
+        /// Map of the lake.
+        map: Map = Map::Small;
+        /// Whether the ice is slippery.
+        slippery: bool = true;
+        /// Time limit of an episode in steps, 0 for none; unless given, 100 on the small map and 200 on the large one.
+        max_steps: u64 = Map::Small.usual_limit();
     }
 }
 
-impl EnvSettings for Settings {
-    fn complete(&mut self, is_given: &dyn Fn(&str) -> bool) {
+impl Settings for FrozenLakeSettings {
+    const DERIVED: &'static [&'static str] = &["max_steps"];
+
+    fn derive(&mut self, is_given: &dyn Fn(&str) -> bool) {
         if !is_given("max_steps") {
             self.max_steps = self.map.usual_limit();
         }
@@ -132,18 +130,18 @@ impl TableGame for FrozenLake {
 }
 
 impl Game for FrozenLake {
-    type Settings = Settings;
+    type Settings = FrozenLakeSettings;
 
-    fn make(Settings { map, slippery, .. }: Settings) -> Box<dyn Env> {
+    fn make(&FrozenLakeSettings { map, slippery, .. }: &FrozenLakeSettings) -> Box<dyn Env> {
         Box::new(TableEnv::new(FrozenLake { map, slippery }))
     }
 
-    fn protocol(settings: &Settings) -> String {
+    fn protocol(settings: &FrozenLakeSettings) -> Option<String> {
         let name = match settings.map {
             Map::Small => "FrozenLake-v1",
             Map::Large => "FrozenLake8x8-v1",
         };
         let ice = if settings.slippery { "" } else { ", not slippery" };
-        format!("{name}{ice}{}", cap_suffix(settings.max_steps, settings.map.usual_limit()))
+        Some(format!("{name}{ice}{}", cap_suffix(settings.max_steps, settings.map.usual_limit())))
     }
 }

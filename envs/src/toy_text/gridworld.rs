@@ -6,10 +6,11 @@
 //! ends it after 100 steps. Under the uniformly random policy the values are the book's Figure 4.1 (0, -14, -20, -22, ...).
 
 use super::{GOAL, Grid, PLAYER, TableEnv, TableGame};
+use crate::env::Env;
+use crate::game::{Game, cap_suffix};
 use crate::model::{Outcome, TransitionModel};
-use crate::registry::{EnvSettings, Game, cap_suffix};
-use crate::{Env, Picture};
-use serde::{Deserialize, Serialize};
+use crate::picture::Picture;
+use crate::settings::Settings;
 
 const GRID: Grid = Grid { rows: 4, columns: 4 };
 const ENDS: [usize; 2] = [0, 15];
@@ -17,21 +18,15 @@ const ENDS: [usize; 2] = [0, 15];
 const MOVES: [(isize, isize); 4] = [(-1, 0), (1, 0), (0, 1), (0, -1)];
 const USUAL_LIMIT: u64 = 100;
 
-/// Settings of `gridworld`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Time limit of an episode in steps, 0 for none.
-    pub max_steps: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { max_steps: USUAL_LIMIT }
+crate::settings! {
+    /// Settings of `gridworld`.
+    pub struct GridworldSettings {
+        /// Time limit of an episode in steps, 0 for none.
+        max_steps: u64 = USUAL_LIMIT;
     }
 }
 
-impl EnvSettings for Settings {}
+impl Settings for GridworldSettings {}
 
 /// The game; see the [module](self).
 pub struct Gridworld;
@@ -70,13 +65,13 @@ impl TableGame for Gridworld {
 }
 
 impl Game for Gridworld {
-    type Settings = Settings;
+    type Settings = GridworldSettings;
 
-    fn make(_settings: Settings) -> Box<dyn Env> {
+    fn make(_settings: &GridworldSettings) -> Box<dyn Env> {
         Box::new(TableEnv::new(Gridworld))
     }
 
-    fn protocol(settings: &Settings) -> String {
-        format!("Sutton & Barto Example 4.1{}", cap_suffix(settings.max_steps, USUAL_LIMIT))
+    fn protocol(settings: &GridworldSettings) -> Option<String> {
+        Some(format!("Sutton & Barto Example 4.1{}", cap_suffix(settings.max_steps, USUAL_LIMIT)))
     }
 }

@@ -7,10 +7,11 @@
 //! are the 300 whose passenger waits elsewhere than at the destination, all alike.
 
 use super::{Grid, TILE_PX, TableEnv, TableGame};
+use crate::env::Env;
+use crate::game::{Game, cap_suffix};
 use crate::model::{Outcome, TransitionModel};
-use crate::registry::{EnvSettings, Game, cap_suffix};
-use crate::{Env, Picture};
-use serde::{Deserialize, Serialize};
+use crate::picture::Picture;
+use crate::settings::Settings;
 
 const GRID: Grid = Grid { rows: 5, columns: 5 };
 const N_STATES: usize = 500;
@@ -27,21 +28,15 @@ const MOVES: [(isize, isize); 4] = [(1, 0), (-1, 0), (0, 1), (0, -1)];
 const WALL_ON_THE_RIGHT: [usize; 6] = [1, 6, 15, 17, 20, 22];
 const USUAL_LIMIT: u64 = 200;
 
-/// Settings of `taxi`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// Time limit of an episode in steps, 0 for none.
-    pub max_steps: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { max_steps: USUAL_LIMIT }
+crate::settings! {
+    /// Settings of `taxi`.
+    pub struct TaxiSettings {
+        /// Time limit of an episode in steps, 0 for none.
+        max_steps: u64 = USUAL_LIMIT;
     }
 }
 
-impl EnvSettings for Settings {}
+impl Settings for TaxiSettings {}
 
 /// The game; see the [module](self).
 pub struct Taxi;
@@ -132,13 +127,13 @@ impl TableGame for Taxi {
 }
 
 impl Game for Taxi {
-    type Settings = Settings;
+    type Settings = TaxiSettings;
 
-    fn make(_settings: Settings) -> Box<dyn Env> {
+    fn make(_settings: &TaxiSettings) -> Box<dyn Env> {
         Box::new(TableEnv::new(Taxi))
     }
 
-    fn protocol(settings: &Settings) -> String {
-        format!("Taxi-v3{}", cap_suffix(settings.max_steps, USUAL_LIMIT))
+    fn protocol(settings: &TaxiSettings) -> Option<String> {
+        Some(format!("Taxi-v3{}", cap_suffix(settings.max_steps, USUAL_LIMIT)))
     }
 }

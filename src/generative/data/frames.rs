@@ -5,7 +5,7 @@
 
 use super::{Dataset, Split};
 use anyhow::{Result, bail, ensure};
-use carom_envs::{ObsSpace, Seeds, Settings, VecEnv, registry};
+use carom_envs::{EnvSpec, Image, ObsSpace, Seeds, Values, VecEnv, registry};
 use rand::Rng;
 use rand_pcg::Pcg32;
 
@@ -63,7 +63,7 @@ impl Frames {
 /// # Errors
 /// When the environment does not exist, or observes neither planes nor pixels.
 pub fn default_n_frames(env_id: &str) -> Result<usize> {
-    match registry::make(env_id, &Settings::new())?.obs_space() {
+    match registry::resolve(env_id, &Values::new())?.make().obs_space() {
         ObsSpace::Planes { .. } => Ok(20_000),
         ObsSpace::Pixels { .. } => Ok(10_000),
         space => bail!(no_image(env_id, &space)),
@@ -73,17 +73,15 @@ pub fn default_n_frames(env_id: &str) -> Result<usize> {
 /// Plays until there are `n_frames` frames; the same settings and seed give the same ones.
 ///
 /// # Errors
-/// When the environment or a setting does not exist, it observes neither planes nor pixels, or there are too few frames to
-/// split into training and test.
-pub fn collect(env_id: &str, env_settings: &Settings, n_frames: usize, seed: u64) -> Result<Frames> {
+/// When the environment observes neither planes nor pixels, or there are too few frames to split into training and test.
+pub fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
+    let env_id = spec.id();
     ensure!(n_frames >= FEWEST, "{n_frames} frames of {env_id}: at least {FEWEST} are needed, to train and to test");
     let seeds = Seeds::new(seed);
-    let make = |policy| registry::make_vec(env_id, env_settings, vec![seeds.stream(&format!("frames/env/{policy}"))]);
+    let make = |policy| spec.make_vec(vec![seeds.stream(&format!("frames/env/{policy}"))]);
     let mut envs = make("random")?;
     let space = envs.obs_space().clone();
-    if !matches!(space, ObsSpace::Planes { .. } | ObsSpace::Pixels { .. }) {
-        bail!(no_image(env_id, &space));
-    }
+    ensure!(space.image().is_some(), no_image(env_id, &space));
     let mut frames = Frames {
         env_id: env_id.to_owned(),
         frame_stack: envs.frame_stack(),
@@ -152,19 +150,15 @@ impl Frames {
 
 /// The frames as images `[channels, rows, columns]`: of each stack the oldest frame's channels first. No labels.
 pub fn to_dataset(frames: &Frames) -> Dataset {
-    let (n_channels, rows, columns, max) = match frames.obs_space {
-        ObsSpace::Planes { shape: [rows, columns, n_channels] } => (n_channels, rows, columns, 1),
-        ObsSpace::Pixels { shape: [rows, columns] } => (1, rows, columns, 255),
-        _ => unreachable!("frames are of planes or pixels"),
-    };
-    let shape = [frames.frame_stack * n_channels, rows, columns];
+    let Image { rows, columns, channels, max } = frames.obs_space.image().expect("frames are images");
+    let shape = [frames.frame_stack * channels, rows, columns];
     let split = |is_test| {
         let n = frames.is_test.iter().filter(|&&test| test == is_test).count();
         let mut pixels = Vec::with_capacity(n * shape.iter().product::<usize>());
         let stacks = frames.obs.chunks_exact(shape.iter().product());
         for (stack, _) in stacks.zip(&frames.is_test).filter(|(_, test)| **test == is_test) {
-            for frame in stack.chunks_exact(rows * columns * n_channels) {
-                (0..n_channels).for_each(|channel| pixels.extend(frame.iter().skip(channel).step_by(n_channels)));
+            for frame in stack.chunks_exact(rows * columns * channels) {
+                (0..channels).for_each(|channel| pixels.extend(frame.iter().skip(channel).step_by(channels)));
             }
         }
         Split::new(shape, pixels, Vec::new())
@@ -176,9 +170,13 @@ pub fn to_dataset(frames: &Frames) -> Dataset {
 mod tests {
     use super::*;
 
+    fn collect(env_id: &str, n_frames: usize, seed: u64) -> Result<Frames> {
+        super::collect(&registry::resolve(env_id, &Values::new())?, n_frames, seed)
+    }
+
     #[test]
     fn the_same_seed_gives_the_same_frames_and_another_others() {
-        let collect = |seed| collect("minatar/breakout", &Settings::new(), 100, seed).expect("frames");
+        let collect = |seed| collect("minatar/breakout", 100, seed).expect("frames");
         let frames = collect(3);
         assert_eq!(frames, collect(3));
         assert_ne!(frames.obs, collect(4).obs);
@@ -190,7 +188,7 @@ mod tests {
     #[test]
     fn no_episode_is_both_in_training_and_in_test() {
         for (env_id, n_frames) in [("minatar/breakout", 400), ("breakout", 60)] {
-            let frames = collect(env_id, &Settings::new(), n_frames, 0).expect("frames");
+            let frames = collect(env_id, n_frames, 0).expect("frames");
             let of = |is_test: bool| {
                 let marked = frames.episode.iter().zip(&frames.is_test).filter(move |(_, test)| **test == is_test);
                 marked.map(|(&episode, _)| episode).collect::<std::collections::BTreeSet<_>>()
@@ -229,7 +227,7 @@ mod tests {
 
     #[test]
     fn factors_are_those_of_the_frame_beside_them() {
-        let frames = collect("minatar/breakout", &Settings::new(), 200, 1).expect("frames");
+        let frames = collect("minatar/breakout", 200, 1).expect("frames");
         let factor = frames.factor_names.iter().position(|name| name.contains("paddle")).expect("a paddle");
         for (obs, factors) in frames.obs.chunks(400).zip(frames.factors.chunks(frames.factor_names.len())) {
             // Plane 0 is the paddle, in the last row.
@@ -241,11 +239,11 @@ mod tests {
     #[test]
     fn what_is_no_image_is_refused_with_the_reason() {
         for (env_id, found) in [("taxi", "one of 500 states"), ("cartpole", "a vector of 4 numbers")] {
-            let message = collect(env_id, &Settings::new(), 100, 0).expect_err("no image").to_string();
+            let message = collect(env_id, 100, 0).expect_err("no image").to_string();
             assert!(message.contains(found) && message.contains("planes or pixels"), "{message}");
             assert_eq!(default_n_frames(env_id).expect_err("no image").to_string(), message);
         }
-        let message = collect("minatar/breakout", &Settings::new(), 19, 0).expect_err("too few").to_string();
+        let message = collect("minatar/breakout", 19, 0).expect_err("too few").to_string();
         assert!(message.contains("at least 20"), "{message}");
     }
 }

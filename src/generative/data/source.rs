@@ -2,9 +2,7 @@
 
 use super::published::{FASHION_MNIST, MNIST, Published};
 use anyhow::{Result, bail};
-use carom_envs::Settings;
-use carom_envs::nearest;
-use carom_envs::registry::{self, ENVS};
+use carom_envs::{nearest, registry};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -54,10 +52,10 @@ impl FromStr for Source {
             return Ok(source.clone());
         }
         if let Some(env_id) = text.strip_prefix("env:") {
-            registry::resolve(env_id, &Settings::new())?;
+            registry::find(env_id)?;
             return Ok(Source::Env(env_id.to_owned()));
         }
-        let envs: Vec<String> = ENVS.iter().map(|entry| format!("env:{}", entry.id)).collect();
+        let envs: Vec<String> = registry::all().iter().map(|entry| format!("env:{}", entry.id)).collect();
         let nearest = nearest(text, NAMED.iter().map(|(name, _)| *name).chain(envs.iter().map(String::as_str)));
         if Path::new(text).is_dir() {
             return Ok(Source::Folder(text.into()));

@@ -1,7 +1,7 @@
 //! Frame for frame against traces of ALE; `scripts/golden/make` writes them.
 
-use crate::Env;
-use crate::breakout::{ActionSet, Breakout, Settings};
+use crate::breakout::{ActionSet, Breakout, BreakoutSettings};
+use crate::env::Env;
 use flate2::read::GzDecoder;
 use rand_mt::Mt;
 use serde::Deserialize;
@@ -34,11 +34,11 @@ struct Seen {
 }
 
 fn play(trace: &Trace, obs_block: usize) -> Seen {
-    let mut game = Breakout::new(&Settings {
+    let mut game = Breakout::new(&BreakoutSettings {
         noop_max: 0,
         sticky: trace.sticky,
         action_set: ActionSet::Full,
-        ..Settings::default()
+        ..BreakoutSettings::default()
     });
     // ALE's own generator, so that sticky actions stick at the same frames.
     let mut rng = Mt::new(trace.seed);

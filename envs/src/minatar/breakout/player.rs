@@ -1,7 +1,7 @@
 //! A player that knows the rules: it goes where the ball lands, and of the ways to return it takes the one that brings bricks
 //! soonest.
 
-use super::{LEFT, NOOP, RIGHT, SIZE, State};
+use super::rules::{LEFT, NOOP, RIGHT, SIZE, State};
 
 /// Returns to look ahead: up to two ways each.
 const RETURNS: u32 = 6;
@@ -56,14 +56,15 @@ fn land(mut state: State) -> Option<(State, i32, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ActionSet, Breakout, Settings};
-    use crate::{Env, Seeds};
+    use super::super::{ActionSet, Breakout, BreakoutSettings};
+    use crate::env::Env;
+    use crate::seeds::Seeds;
 
     /// A player that goes to where the ball lands and no more scores 84.
     #[test]
     fn a_hundred_bricks_in_a_thousand_steps_from_either_beginning() {
         for action_set in [ActionSet::Full, ActionSet::Minimal] {
-            let mut game = Breakout::new(&Settings { sticky: 0.0, action_set, max_steps: 0 });
+            let mut game = Breakout::new(&BreakoutSettings { sticky: 0.0, action_set, max_steps: 0 });
             let mut rng = Seeds::new(0).stream("env/0");
             let mut beginnings = Vec::new();
             for _ in 0..8 {
