@@ -101,7 +101,7 @@ impl RunConfig {
         let default_recon_weight = is_joint.then_some(encoder::RECON_WEIGHT);
         let config = Self {
             env_settings: envs::resolve(&env, &merged.env_settings)?,
-            agent_settings: agents::resolve(&agent, &merged.agent_settings)?,
+            agent_settings: agents::resolve(&agent, &merged.agent_settings)?.settings().clone(),
             env,
             agent,
             encoder: merged.encoder.unwrap_or_else(|| "raw".to_string()),
@@ -313,7 +313,7 @@ pub(crate) fn check_keys(keys: impl IntoIterator<Item = impl AsRef<str>>, known:
 fn hint(key: &str, known: &[&str]) -> String {
     let has_key = |settings: Result<Settings>| settings.is_ok_and(|settings| settings.contains_key(key));
     let none = Settings::new();
-    let of_agent = agents::AGENTS.iter().any(|entry| has_key(agents::resolve(entry.name, &none).map_err(Into::into)));
+    let of_agent = agents::all().any(|entry| (entry.schema.list)().iter().any(|setting| setting.key == key));
     let of_env = envs::ENVS.iter().any(|entry| has_key(envs::resolve(entry.id, &none).map_err(Into::into)));
     let of_model = models::MODELS.iter().any(|entry| has_key(models::resolve(entry.name, &none)));
     for (part, has) in [("agent", of_agent), ("model", of_model), ("env", of_env)] {

@@ -12,14 +12,14 @@ use crate::config::{RunConfig, Settings};
 use crate::generative::registry::MODELS;
 use crate::human::count;
 use anyhow::{Context, Result, bail, ensure};
-use carom_agents::registry::AGENTS;
-use carom_agents::{Encoder, Trunk};
+use carom_agents::{Encoder, SharedTrunk, registry as agents};
 use carom_envs::{Env, FactorsEnv, ObsSpace, StackEnv, VecEnv, View, nearest, registry as envs};
 use fitted::Fitted;
 use rand_pcg::Pcg32;
 use std::fmt;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use trunk::EncoderTrunk;
 
 /// One encoder that `--encoder` takes by name.
@@ -136,7 +136,7 @@ fn check_trained(config: &RunConfig, mode: EncoderMode) -> Result<()> {
         "encoder mode `{mode}` trains the encoder by the agent's gradient, and {agent} keeps a table, which has none: use dqn or \
          pqn, or the mode frozen"
     );
-    let has_network = AGENTS.iter().any(|entry| entry.name == agent && entry.has_network);
+    let has_network = agents::find(agent).is_ok_and(|entry| entry.has_network);
     ensure!(
         has_network,
         "encoder mode `{mode}` trains the encoder with the agent, and {agent} learns nothing: use dqn or pqn"
@@ -157,7 +157,7 @@ pub enum Sight {
     /// A fitted model's codes.
     Codes(Rc<Fitted>, Kind),
     /// Nothing yet: the agent's network begins with the fitted model's encoder.
-    Trunk(Rc<Fitted>, Rc<EncoderTrunk>),
+    Trunk(Rc<Fitted>, SharedTrunk),
 }
 
 /// What is made of a code.
@@ -207,7 +207,7 @@ impl Sight {
             return Ok(Sight::Codes(Rc::new(fitted), Kind::of(config)));
         }
         let trunk = EncoderTrunk::new(&fitted, mode, config.recon_weight.unwrap_or(RECON_WEIGHT))?;
-        Ok(Sight::Trunk(Rc::new(fitted), Rc::new(trunk)))
+        Ok(Sight::Trunk(Rc::new(fitted), Arc::new(Mutex::new(trunk))))
     }
 
     /// Leaves in the run in `dir` what [`Sight::open`] needs.
@@ -256,7 +256,7 @@ impl Sight {
     }
 
     /// What the agent's network sees each frame through and trains with its own layers.
-    pub fn trunk(&self) -> Option<Rc<dyn Trunk>> {
+    pub fn trunk(&self) -> Option<SharedTrunk> {
         match self {
             Sight::Trunk(_, trunk) => Some(trunk.clone()),
             Sight::Raw | Sight::Oracle(_) | Sight::Codes(..) => None,
@@ -320,7 +320,7 @@ impl Kind {
 }
 
 fn keeps_table(config: &RunConfig) -> bool {
-    AGENTS.iter().any(|entry| entry.name == config.agent && entry.keeps_table)
+    agents::find(&config.agent).is_ok_and(|entry| entry.keeps_table)
 }
 
 /// Codes in place of frames.

@@ -68,19 +68,8 @@ impl Session {
         let seeds = Seeds::new(config.seed);
         let rngs = (0..config.n_envs).map(|env_idx| seeds.stream(&format!("env/{env_idx}"))).collect();
         let envs = sight.envs(&config.env, &config.env_settings, rngs)?;
-        let task = Task {
-            env_id: &config.env,
-            obs_space: envs.obs_space().clone(),
-            frame_stack: envs.frame_stack(),
-            n_actions: envs.n_actions(),
-            n_envs: config.n_envs,
-            total_steps: config.steps,
-            device,
-            model: envs.env(0).model(),
-            has_script: envs.env(0).scripted_action().is_some(),
-            trunk: sight.trunk(),
-        };
-        let trainer = agents::make(&config.agent, &config.agent_settings, &task, &seeds)?;
+        let task = Task::of(&envs, &config.env, config.steps).with_device(device).with_trunk(sight.trunk());
+        let trainer = agents::resolve(&config.agent, &config.agent_settings)?.make(&task, &seeds)?;
         let codes = sight.n_codes().map(Codes::new);
         Ok(Self { config, sight, envs, trainer, progress: Progress { codes, ..Progress::default() } })
     }

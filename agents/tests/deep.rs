@@ -16,22 +16,11 @@ impl Training {
         let env_settings = envs::resolve(env_id, &Default::default()).expect("default settings");
         let rngs = (0..n_envs).map(|i| seeds.stream(&format!("env/{i}"))).collect();
         let envs = envs::make_vec(env_id, &env_settings, rngs).expect("a known environment");
-        let task = Task {
-            env_id,
-            obs_space: envs.obs_space().clone(),
-            frame_stack: envs.frame_stack(),
-            n_actions: envs.n_actions(),
-            n_envs,
-            total_steps,
-            device: tch::Device::Cpu,
-            model: None,
-            has_script: false,
-            trunk: None,
-        };
-        let settings = registry::resolve(agent, settings.as_object().expect("settings")).expect("known settings");
-        match registry::make(agent, &settings, &task, &seeds).expect("a playable environment") {
+        let agent = registry::resolve(agent, settings.as_object().expect("settings")).expect("known settings");
+        let task = Task::of(&envs, env_id, total_steps);
+        match agent.make(&task, &seeds).expect("a playable environment") {
             Trainer::Learner(agent) => Self { envs, agent },
-            _ => panic!("{agent} does not learn from interaction"),
+            _ => panic!("{} does not learn from interaction", agent.name()),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The presets for tables reach the numbers they state, from several seeds: judged exactly, on the transition table.
 
-use carom_agents::registry::{self, Settings};
+use carom_agents::registry;
 use carom_agents::tabular::exact;
 use carom_agents::{Learner, Task, Trainer};
+use carom_envs::settings::Values;
 use carom_envs::{Seeds, TransitionModel, VecEnv, registry as envs};
 use serde::Deserialize;
 
@@ -16,9 +17,9 @@ struct Preset {
     #[serde(default = "one")]
     n_envs: usize,
     #[serde(default)]
-    env_settings: Settings,
+    env_settings: Values,
     #[serde(default)]
-    agent_settings: Settings,
+    agent_settings: Values,
 }
 
 fn one() -> usize {
@@ -46,20 +47,8 @@ impl Run {
         let rngs = (0..preset.n_envs).map(|i| seeds.stream(&format!("env/{i}"))).collect();
         let envs = envs::make_vec(&preset.env, &env_settings, rngs).expect("a valid environment");
         let model = envs.env(0).model().expect("a transition table").clone();
-        let task = Task {
-            env_id: &preset.env,
-            obs_space: envs.obs_space().clone(),
-            frame_stack: envs.frame_stack(),
-            n_actions: envs.n_actions(),
-            n_envs: preset.n_envs,
-            total_steps: preset.steps,
-            device: tch::Device::Cpu,
-            model: Some(&model),
-            has_script: false,
-            trunk: None,
-        };
-        let settings = registry::resolve(&preset.agent, &preset.agent_settings).expect("valid settings");
-        let agent = registry::make(&preset.agent, &settings, &task, &seeds).expect("a valid agent");
+        let agent = registry::resolve(&preset.agent, &preset.agent_settings).expect("valid settings");
+        let agent = agent.make(&Task::of(&envs, &preset.env, preset.steps), &seeds).expect("a valid agent");
         Self { max_steps: envs::time_limit(&env_settings), model, envs, agent }
     }
 

@@ -5,7 +5,7 @@ use crate::encoder::ENCODERS;
 use crate::generative::registry::{self as models, MODELS};
 use crate::presets::PRESETS;
 use anyhow::Result;
-use carom_agents::registry::{self as agents, AGENTS};
+use carom_agents::{AgentEntry, registry as agents};
 use carom_envs::registry::{self as envs, ENVS};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
@@ -78,11 +78,11 @@ fn environments() -> Result<Vec<Entry>> {
 }
 
 fn agents() -> Result<Vec<Entry>> {
-    let entry = |entry: &agents::AgentEntry| {
-        let settings = agents::resolve(entry.name, &Settings::new())?;
-        Ok((entry.name, entry.summary, json!({ "settings": settings })))
+    let entry = |entry: AgentEntry| {
+        let agent = agents::resolve(entry.name, &Settings::new())?;
+        Ok((entry.name, entry.summary, json!({ "settings": agent.settings() })))
     };
-    AGENTS.iter().map(entry).collect()
+    agents::all().map(entry).collect()
 }
 
 fn models() -> Result<Vec<Entry>> {

@@ -50,7 +50,7 @@ pub trait ModelConfig: Default + Serialize + DeserializeOwned {
 }
 
 /// Units of a layer, at most.
-pub const WIDEST: i64 = carom_agents::WIDEST as i64;
+pub const WIDEST: i64 = carom_agents::settings::MAX_LAYER_WIDTH as i64;
 
 /// Refuses widths of layers, given as the setting `key`, that no layer can have.
 ///
