@@ -24,19 +24,8 @@ fn vector(n_envs: usize, settings: serde_json::Value) -> VecEnv {
     spec.make_vec(seeds().streams("env", n_envs)).expect("streams")
 }
 
-fn task(envs: &VecEnv) -> Task<'static> {
-    Task {
-        env_id: ENV,
-        obs_space: envs.obs_space().clone(),
-        frame_stack: envs.frame_stack(),
-        n_actions: envs.n_actions(),
-        n_envs: envs.n_envs(),
-        total_steps: 10_000_000,
-        device: Device::Cpu,
-        model: None,
-        has_script: false,
-        trunk: None,
-    }
+fn task(envs: &VecEnv) -> Task<'_> {
+    Task::of(envs, ENV, 10_000_000)
 }
 
 /// Acts, steps and learns.

@@ -19,6 +19,7 @@ use fitted::Fitted;
 use rand_pcg::Pcg32;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use trunk::EncoderTrunk;
 
 /// What a run's environments are seen through, ready to be put before them.
@@ -31,7 +32,7 @@ pub enum Sight {
     /// A fitted model's codes.
     Codes(Rc<Fitted>, Kind),
     /// Nothing yet: the agent's network begins with the fitted model's encoder.
-    Trunk(Rc<Fitted>, Rc<EncoderTrunk>),
+    Trunk(Rc<Fitted>, SharedTrunk),
 }
 
 /// What is made of a code.
@@ -81,7 +82,7 @@ impl Sight {
             return Ok(Sight::Codes(Rc::new(fitted), Kind::of(config)));
         }
         let trunk = EncoderTrunk::new(&fitted, mode, config.recon_weight.unwrap_or(RECON_WEIGHT))?;
-        Ok(Sight::Trunk(Rc::new(fitted), Rc::new(trunk)))
+        Ok(Sight::Trunk(Rc::new(fitted), Arc::new(Mutex::new(trunk))))
     }
 
     /// Leaves in the run in `dir` what [`Sight::open`] needs.
@@ -129,7 +130,7 @@ impl Sight {
     }
 
     /// What the agent's network sees each frame through and trains with its own layers.
-    pub fn trunk(&self) -> Option<Rc<dyn Trunk>> {
+    pub fn trunk(&self) -> Option<SharedTrunk> {
         match self {
             Sight::Trunk(_, trunk) => Some(trunk.clone()),
             Sight::Raw | Sight::Oracle(_) | Sight::Codes(..) => None,

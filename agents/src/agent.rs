@@ -1,36 +1,67 @@
-//! What every agent is: [`Agent`], and the two ways of training one, [`Learner`] and [`Planner`].
+//! The traits of agents: [`Agent`], and the two ways of training one, [`Learner`] and [`Planner`].
 
-use crate::{Loaded, Snapshot, SnapshotError, Trunk};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
+use crate::trunk::SharedTrunk;
 use carom_envs::{ObsSpace, TransitionModel, VecEnv};
-use std::rc::Rc;
 use tch::Device;
 
-/// What an agent is told of the task it is made for.
+/// The task that an agent is made for.
 #[derive(Clone, Debug)]
 pub struct Task<'a> {
     /// Environment id, for messages.
     pub env_id: &'a str,
-    /// What it observes: one frame of it.
+    /// Shape and element type of one frame of an observation.
     pub obs_space: ObsSpace,
-    /// Frames of an observation, oldest first.
+    /// Number of frames in an observation, oldest first.
     pub frame_stack: usize,
     /// Number of actions.
     pub n_actions: usize,
-    /// Environments stepped at once.
+    /// Number of environments that are stepped at once.
     pub n_envs: usize,
-    /// Environment steps of the whole training (planners: sweeps), where a schedule spans it.
+    /// Environment steps of the whole training, for schedules that span it. Planners count sweeps instead.
     pub total_steps: u64,
-    /// Where networks live.
+    /// Device of the networks.
     pub device: Device,
-    /// The transition table, where the environment has one.
+    /// The transition table, if the environment has one.
     pub model: Option<&'a TransitionModel>,
-    /// Somebody has written a player for the environment.
+    /// Whether the environment has a scripted player.
     pub has_script: bool,
-    /// What a network sees each frame through and trains with its own layers, where it does.
-    pub trunk: Option<Rc<dyn Trunk>>,
+    /// An encoder to be trained as the first part of the agent's network.
+    pub trunk: Option<SharedTrunk>,
 }
 
-/// A number an agent reports: its name in `metrics.csv` and its value.
+impl<'a> Task<'a> {
+    /// The task of playing `envs` for `total_steps`, with networks on the CPU and no trunk.
+    pub fn of(envs: &'a VecEnv, env_id: &'a str, total_steps: u64) -> Self {
+        let env = envs.env(0);
+        Self {
+            env_id,
+            obs_space: envs.obs_space().clone(),
+            frame_stack: envs.frame_stack(),
+            n_actions: envs.n_actions(),
+            n_envs: envs.n_envs(),
+            total_steps,
+            device: Device::Cpu,
+            model: env.model(),
+            has_script: env.scripted_action().is_some(),
+            trunk: None,
+        }
+    }
+
+    /// Moves the networks to `device`.
+    #[must_use]
+    pub fn with_device(self, device: Device) -> Self {
+        Self { device, ..self }
+    }
+
+    /// Puts an encoder before the agent's network, to be trained with it.
+    #[must_use]
+    pub fn with_trunk(self, trunk: Option<SharedTrunk>) -> Self {
+        Self { trunk, ..self }
+    }
+}
+
+/// A number that an agent reports: its name in `metrics.csv`, and its value.
 pub type Stat = (&'static str, f64);
 
 /// Training cannot go on.
@@ -43,24 +74,27 @@ pub enum LearnError {
         what: &'static str,
         /// Its value.
         value: f64,
-        /// Environment step at which it was seen.
+        /// Environment step at which it was found.
         step: u64,
     },
 }
 
 /// Something that has a policy, reports statistics and can be saved.
-pub trait Agent {
-    /// The greedy actions for a batch of observations (`[B, frame_stack, obs_bytes]`, one action each), ties broken by the lowest index.
-    /// Changes nothing that training depends on, and draws no random number: `random` alone does, from a stream of its own.
+pub trait Agent: Send {
+    /// Writes the greedy action of each observation in `obs`, `[B, frame_stack, obs_bytes]`, to `actions`, `[B]`.
+    /// Ties are broken by the lowest index.
+    ///
+    /// This leaves training as it was and draws none of its random numbers. The agent `random` draws from a stream that
+    /// training does not use.
     fn greedy(&mut self, obs: &[u8], actions: &mut [usize]);
 
-    /// Statistics gathered since the last call: means of what was learned from, and present schedule values.
+    /// Statistics since the last call: means over the updates, and present values of schedules.
     fn stats(&mut self) -> Vec<Stat>;
 
-    /// All that is needed to go on exactly as if training had never stopped.
+    /// The whole state. Training goes on from it bit for bit.
     fn save(&self) -> Snapshot<'_>;
 
-    /// Takes up what [`Agent::save`] gave.
+    /// Restores the state that [`Agent::save`] wrote.
     ///
     /// # Errors
     /// When a part is missing or has another shape than this agent's.
@@ -72,17 +106,21 @@ pub trait Learner: Agent {
     /// Chooses exploring actions for all environments; `obs` is `[n_envs, frame_stack, obs_bytes]`.
     fn act(&mut self, obs: &[u8], actions: &mut [usize]);
 
-    /// Takes note of the step that `envs` has just made with `actions`, and learns when it is time to.
+    /// Records the step that `envs` has just made with `actions`, and learns when an update is due.
     ///
     /// # Errors
     /// When a loss is no longer finite.
     fn observe(&mut self, envs: &VecEnv, actions: &[usize]) -> Result<(), LearnError>;
 }
 
-/// An agent that plans on the transition table and needs no interaction.
+/// An agent that plans on the transition table, without interaction.
 pub trait Planner: Agent {
-    /// One sweep over all states; true when nothing changes any more.
+    /// Sweeps once over all states. Returns [`Planner::is_converged`].
     fn sweep(&mut self) -> bool;
+
+    /// Whether the latest sweep changed nothing beyond the tolerance. Until then the values are not those of the
+    /// optimal policy.
+    fn is_converged(&self) -> bool;
 }
 
 /// An agent by the way it is trained.
@@ -91,13 +129,13 @@ pub enum Trainer {
     Learner(Box<dyn Learner>),
     /// Plans on the transition table.
     Planner(Box<dyn Planner>),
-    /// The player written for the game. It knows the state itself, so it is a part of the environment: nothing observes,
-    /// learns or is saved.
+    /// The player written for the game. It reads the game's state, so it is a part of the environment: it neither
+    /// observes nor learns, and has no state to save.
     Scripted,
 }
 
 impl Trainer {
-    /// The agent, whichever way it is trained; none where the environment plays by itself.
+    /// The agent, however it is trained, or `None` where the environment plays by itself.
     pub fn agent(&mut self) -> Option<&mut dyn Agent> {
         match self {
             Trainer::Learner(learner) => Some(&mut **learner),
@@ -106,7 +144,7 @@ impl Trainer {
         }
     }
 
-    /// The greedy actions in the present states of `envs`; their stacks are gathered into `scratch`.
+    /// Writes the greedy actions in the present states of `envs` to `actions`. `scratch` holds their stacked frames.
     pub fn greedy(&mut self, envs: &VecEnv, scratch: &mut Vec<u8>, actions: &mut [usize]) {
         match self.agent() {
             Some(agent) => agent.greedy(envs.stacks(scratch), actions),

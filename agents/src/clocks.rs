@@ -1,10 +1,9 @@
-//! Games for tests whose every observation says where it belongs.
+//! Games for tests. Each observation tells which game, episode and step it is of.
 
-use crate::Task;
+use crate::agent::Task;
 use carom_envs::{Env, ObsSpace, RestoreError, Seeds, Step, VecEnv};
 use rand::RngCore;
 use serde_json::Value;
-use tch::Device;
 
 /// Shows its number, its episode and its step, all from 1 on; ends by its rules after `length` steps.
 struct Clock {
@@ -76,19 +75,8 @@ pub(crate) fn clocks() -> VecEnv {
     VecEnv::new(envs, streams.collect(), Some(TIME_LIMIT as u64)).with_frame_stack(FRAME_STACK)
 }
 
-pub(crate) fn clocks_task() -> Task<'static> {
-    Task {
-        env_id: "clocks",
-        obs_space: ObsSpace::Vector { len: 3 },
-        frame_stack: FRAME_STACK,
-        n_actions: 2,
-        n_envs: N_CLOCKS,
-        total_steps: 1_000,
-        device: Device::Cpu,
-        model: None,
-        has_script: false,
-        trunk: None,
-    }
+pub(crate) fn clocks_task(clocks: &VecEnv) -> Task<'_> {
+    Task::of(clocks, "clocks", 1_000)
 }
 
 /// A step of one of the clocks, told from its number alone, whatever the environments say.

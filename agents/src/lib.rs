@@ -1,6 +1,6 @@
 //! Agents that estimate Q(s, a) by the Bellman equation: in tables and as deep Q-networks.
 //!
-//! An agent knows no logger and no files: it acts, learns, and gives statistics and a [`Snapshot`] of itself when asked.
+//! An agent knows no logger and no files: it acts, learns, reports statistics and gives a [`Snapshot`] of itself.
 //! [`registry`] makes one from a name and settings.
 
 mod agent;
@@ -16,15 +16,21 @@ mod q_network;
 pub mod registry;
 pub mod replay;
 mod schedule;
+pub mod settings;
 mod snapshot;
+pub mod spec;
 pub mod tabular;
 mod trunk;
 
 pub use agent::{Agent, LearnError, Learner, Planner, Stat, Task, Trainer};
-pub use dqn::{Dqn, DqnConfig, WIDEST};
+pub use dqn::{Dqn, DqnConfig};
 pub use encoder::{Encoder, Raw};
 pub use pqn::{Pqn, PqnConfig};
 pub use q_network::{Fit, NonFinite, QNetwork, Weights};
 pub use schedule::Linear;
+pub use settings::AgentError;
 pub use snapshot::{Loaded, Snapshot, SnapshotError};
-pub use trunk::Trunk;
+pub use spec::{AgentEntry, AgentSpec};
+pub use trunk::{SharedTrunk, Trunk};
+// The crates whose types the agents' interfaces take and return.
+pub use {ndarray, tch};

@@ -4,7 +4,7 @@
 //! needs. One pass over the vector on the CPU; the same formulas in tensor operations for accelerators. Both agree with
 //! PyTorch's numbers.
 
-use crate::{Loaded, Snapshot, SnapshotError};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};

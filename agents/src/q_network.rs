@@ -1,14 +1,15 @@
 //! A trainable Q-network: parameters, a target copy where wanted, gradients and an optimiser, on the CPU or an accelerator.
 
+use crate::agent::{LearnError, Stat};
 use crate::losses::{Loss, argmax, mean_loss};
 use crate::net::native::Network;
 use crate::net::{Layout, Matrix, NetSpec, autograd};
 use crate::optim::{OptimConfig, Optimizer, TensorOptimizer, clip_norm, read_tensor, to_vec};
-use crate::{LearnError, Loaded, Snapshot, SnapshotError, Stat, Trunk};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
+use crate::trunk::SharedTrunk;
 use carom_envs::ObsSpace;
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
-use std::rc::Rc;
 use tch::{Device, Kind, Tensor};
 
 /// Which parameters a forward pass uses.
@@ -81,7 +82,7 @@ impl QNetwork {
     /// first. The flat parameters are the trunk's, then the head's; copies to the target hold both.
     pub fn new(
         mut spec: NetSpec,
-        trunk: Option<Rc<dyn Trunk>>,
+        trunk: Option<SharedTrunk>,
         optimizer: OptimConfig,
         device: Device,
         rng: &mut Pcg32,
@@ -267,7 +268,7 @@ struct AutogradEngine {
 
 /// A trunk before the head.
 struct Stem {
-    trunk: Rc<dyn Trunk>,
+    trunk: SharedTrunk,
     frame_bytes: i64,
 }
 

@@ -4,7 +4,7 @@
 //! 84×84×4 transition takes 56 kB. Here every environment writes its frames once, in order, into a ring of its own (a
 //! *lane*), and stacks, successors and n-step returns are read off the order: 7 kB.
 
-use crate::{Loaded, Snapshot, SnapshotError};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use rand::Rng;
 use rand_pcg::Pcg32;
 
@@ -69,6 +69,9 @@ pub struct Batch {
 }
 
 impl Replay {
+    /// Memory of a slot beside its frame: action, reward and kind of slot.
+    pub(crate) const BYTES_BESIDE_FRAME: usize = 6;
+
     /// An empty replay.
     ///
     /// # Panics

@@ -14,6 +14,11 @@ pub struct Linear {
 }
 
 impl Linear {
+    /// A line from `start` to `end` over `steps`; with 0 steps it stays at `start`.
+    pub fn new(start: f64, end: f64, steps: u64) -> Self {
+        Self { start, end: if steps == 0 { start } else { end }, steps }
+    }
+
     /// The value at `step`.
     pub fn at(&self, step: u64) -> f64 {
         if step >= self.steps {
@@ -35,5 +40,11 @@ mod tests {
         assert_eq!(slope.at(100), 0.1);
         assert_eq!(slope.at(1_000), 0.1);
         assert_eq!(Linear { start: 1.0, end: 0.1, steps: 0 }.at(0), 0.1);
+    }
+
+    #[test]
+    fn over_no_steps_a_setting_stays_at_its_start() {
+        let constant = Linear::new(1.0, 0.1, 0);
+        assert_eq!((constant.at(0), constant.at(1_000)), (1.0, 1.0));
     }
 }

@@ -30,7 +30,7 @@ impl Training {
         let settings = registry::resolve(agent, settings.as_object().expect("settings")).expect("known settings");
         match registry::make(agent, &settings, &task, &seeds).expect("a playable environment") {
             Trainer::Learner(agent) => Self { envs, agent },
-            _ => panic!("{agent} does not learn from interaction"),
+            _ => panic!("{} does not learn from interaction", agent.name()),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The presets for tables reach the numbers they state, from several seeds: judged exactly, on the transition table.
 
-use carom_agents::registry::{self, Settings};
+use carom_agents::registry;
 use carom_agents::tabular::exact;
 use carom_agents::{Learner, Task, Trainer};
+use carom_envs::settings::Values;
 use carom_envs::{Seeds, TransitionModel, VecEnv, registry as envs};
 use serde::Deserialize;
 
@@ -16,9 +17,9 @@ struct Preset {
     #[serde(default = "one")]
     n_envs: usize,
     #[serde(default)]
-    env_settings: Settings,
+    env_settings: Values,
     #[serde(default)]
-    agent_settings: Settings,
+    agent_settings: Values,
 }
 
 fn one() -> usize {

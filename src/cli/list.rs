@@ -78,11 +78,11 @@ fn environments() -> Result<Vec<Entry>> {
 }
 
 fn agents() -> Result<Vec<Entry>> {
-    let entry = |entry: &agents::AgentEntry| {
-        let settings = agents::resolve(entry.name, &Settings::new())?;
-        Ok((entry.name, entry.summary, json!({ "settings": settings })))
+    let entry = |entry: AgentEntry| {
+        let agent = agents::resolve(entry.name, &Settings::new())?;
+        Ok((entry.name, entry.summary, json!({ "settings": agent.settings() })))
     };
-    AGENTS.iter().map(entry).collect()
+    agents::all().map(entry).collect()
 }
 
 fn models() -> Result<Vec<Entry>> {

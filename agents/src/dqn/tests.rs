@@ -1,4 +1,4 @@
-//! What DQN's replay holds where episodes end.
+//! The contents of DQN's replay where episodes end, and settings that its constructor refuses.
 
 use super::*;
 use crate::clocks::{FRAME_STACK, N_CLOCKS, Tick, clocks, clocks_task};
@@ -38,8 +38,8 @@ fn the_replay_bootstraps_from_final_observations_and_never_from_the_next_episode
             hidden: vec![16],
             ..DqnConfig::default()
         };
-        let mut agent = Dqn::new(config, &clocks_task(), &Seeds::new(0)).expect("a valid configuration");
         let (mut envs, mut actions) = (clocks(), vec![]);
+        let mut agent = Dqn::new(config, &clocks_task(&envs), &Seeds::new(0)).expect("a valid configuration");
         for _ in 0..N_TICKS {
             let mut chosen = [0; N_CLOCKS];
             agent.act(envs.stacks(&mut vec![]), &mut chosen);
@@ -60,4 +60,31 @@ fn the_replay_bootstraps_from_final_observations_and_never_from_the_next_episode
         }
         assert!(ticks(N_TICKS - n_step).all(|tick| seen.contains(&tick)), "every transition is drawn");
     }
+}
+
+fn error_of(config: DqnConfig) -> String {
+    let clocks = clocks();
+    Dqn::new(config, &clocks_task(&clocks), &Seeds::new(0)).err().expect("an error").to_string()
+}
+
+#[test]
+fn a_struct_of_settings_is_checked_like_values_by_name() {
+    let config = DqnConfig::default;
+    assert_eq!(
+        error_of(DqnConfig { train_every: 0, ..config() }),
+        "agent.train_every is 0: expected a whole number, 1 or above"
+    );
+    assert_eq!(error_of(DqnConfig { gamma: f64::NAN, ..config() }), "agent.gamma is null: expected a number in 0..=1");
+    assert!(error_of(DqnConfig { hidden: vec![20], layer_norm: true, ..config() }).contains("multiples of 16"));
+    assert!(error_of(DqnConfig { batch_size: usize::MAX, ..config() }).starts_with("agent.batch_size is "));
+    assert!(
+        error_of(DqnConfig { buffer_size: 14, batch_size: 1, n_step: 2, ..config() })
+            .ends_with("expected at least 15 transitions for 3 environments")
+    );
+}
+
+#[test]
+fn a_replay_that_no_memory_holds_is_an_error_before_it_is_allocated() {
+    let error = error_of(DqnConfig { buffer_size: 100_000_000_000_000, ..DqnConfig::default() });
+    assert!(error.contains("GB, more than the system grants"), "{error}");
 }

@@ -1,7 +1,7 @@
 //! What a network is made of and where each parameter lies in the flat vector.
 
 use super::kernels::{FILTERS, LANES};
-use crate::{Encoder, Raw};
+use crate::encoder::{Encoder, Raw};
 use carom_envs::ObsSpace;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal, Uniform};

@@ -4,7 +4,7 @@ use super::NetSpec;
 use super::kernels::{self, Active, FILTERS, NormGrads, Taps};
 use super::layout::{Layer, Layout};
 use super::matrix::{Matrix, matmul};
-use crate::{Encoder, Raw};
+use crate::encoder::{Encoder, Raw};
 use carom_envs::ObsSpace;
 
 /// A network without its parameters: what it computes with any vector of them.

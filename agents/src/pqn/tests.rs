@@ -1,4 +1,5 @@
-//! What PQN's rollout holds where episodes end, and its returns, worked out forwards from steps that are known beforehand.
+//! The contents of PQN's rollout where episodes end, its returns, worked out forwards from steps that are known
+//! beforehand, and settings that its constructor refuses.
 
 use super::*;
 use crate::clocks::{N_CLOCKS, Tick, clocks, clocks_task};
@@ -30,8 +31,9 @@ impl Play {
             hidden: vec![16],
             ..PqnConfig::default()
         };
-        let agent = Pqn::new(config, &clocks_task(), &Seeds::new(0)).expect("a valid configuration");
-        Self { agent, envs: clocks(), actions: vec![], n_rollouts: 0 }
+        let envs = clocks();
+        let agent = Pqn::new(config, &clocks_task(&envs), &Seeds::new(0)).expect("a valid configuration");
+        Self { agent, envs, actions: vec![], n_rollouts: 0 }
     }
 
     fn rollout(&mut self) {
@@ -150,4 +152,39 @@ fn no_reward_flows_back_over_an_end() {
             assert_eq!(after[other_at] != before[other_at], flows, "from {t} to {earlier} of clock {env_idx}");
         }
     }
+}
+
+fn error_of(config: PqnConfig) -> String {
+    let clocks = clocks();
+    Pqn::new(config, &clocks_task(&clocks), &Seeds::new(0)).err().expect("an error").to_string()
+}
+
+#[test]
+fn a_struct_of_settings_is_checked_like_values_by_name() {
+    let config = PqnConfig::default;
+    assert_eq!(
+        error_of(PqnConfig { n_epochs: 0, ..config() }),
+        "agent.n_epochs is 0: expected a whole number, 1 or above"
+    );
+    assert!(error_of(PqnConfig { n_minibatches: 0, ..config() }).starts_with("agent.n_minibatches is 0"));
+    assert_eq!(
+        error_of(PqnConfig { n_minibatches: 5, ..config() }),
+        "agent.n_minibatches is 5: expected a divisor of 96 (rollout_len x n_envs)"
+    );
+}
+
+#[test]
+fn a_rollout_that_no_memory_holds_is_an_error_before_it_is_allocated() {
+    for rollout_len in [100_000_000_000, usize::MAX / 2] {
+        let error = error_of(PqnConfig { rollout_len, ..PqnConfig::default() });
+        assert!(error.starts_with("agent.rollout_len is ") && error.contains("more than the system grants"), "{error}");
+    }
+}
+
+#[test]
+fn epsilon_stays_at_its_start_when_it_has_no_share_of_the_training() {
+    let epsilon = PqnConfig { epsilon_fraction: 0.0, ..PqnConfig::default() }.epsilon(1_000);
+    assert_eq!((epsilon.at(0), epsilon.at(1_000)), (1.0, 1.0));
+    let epsilon = PqnConfig { epsilon_fraction: 0.5, ..PqnConfig::default() }.epsilon(1_000);
+    assert_eq!((epsilon.at(0), epsilon.at(500)), (1.0, 0.05));
 }

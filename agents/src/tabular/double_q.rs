@@ -1,9 +1,14 @@
 //! Double Q-learning (van Hasselt 2010).
 
-use super::{QTable, TdConfig, greedy_action, n_states, progress::Progress, table_steps};
-use crate::registry::{AgentConfig, AgentError};
-use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
+use super::progress::Progress;
+use super::steps::table_steps;
+use super::table::{QTable, greedy_action};
+use super::td::TdConfig;
+use crate::agent::{Agent, LearnError, Learner, Stat, Task};
+use crate::settings::{AgentError, n_states, validate};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
+use ndarray::ArrayView2;
 use rand::Rng;
 use rand_pcg::Pcg32;
 
@@ -22,58 +27,18 @@ pub fn double_q(
     r_t + discount_t * q_t_value[greedy_action(q_t_selector)] - q_tm1[a_tm1]
 }
 
-/// Q-learning with two tables that check each other, free of the maximum's bias towards lucky values.
+/// Q-learning with two tables. One chooses the best action and the other values it, which removes the maximum's bias
+/// towards values that are too high by chance.
 ///
-/// A coin decides which table a transition updates; behaviour and the greedy policy follow their sum.
+/// A coin decides which table a transition updates. Behaviour and the greedy policy follow the sum of both.
 #[derive(Debug)]
 pub struct DoubleQ {
     config: TdConfig,
     tables: [QTable; 2],
-    /// Entry by entry the sum of the two tables.
+    /// Sum of the two tables, entry by entry.
     sum: QTable,
     coin: Pcg32,
     progress: Progress,
-}
-
-impl DoubleQ {
-    /// An untrained agent for `task`.
-    ///
-    /// # Errors
-    /// When a setting is out of range or the observations are not discrete.
-    pub fn new(config: TdConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
-        config.check()?;
-        let n_states = n_states("double-q", task)?;
-        let table = |init| QTable::new(n_states, task.n_actions, init);
-        let tables = [table(config.q_init), table(config.q_init)];
-        let progress = Progress::new(&config, seeds);
-        Ok(Self { tables, sum: table(2.0 * config.q_init), coin: seeds.stream("double-q"), config, progress })
-    }
-}
-
-impl Agent for DoubleQ {
-    fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
-        self.sum.greedy(obs, actions);
-    }
-
-    fn stats(&mut self) -> Vec<Stat> {
-        self.progress.stats()
-    }
-
-    fn save(&self) -> Snapshot<'_> {
-        let [first, second] = &self.tables;
-        self.progress.save().value("coin", &self.coin).array("q0", first.values()).array("q1", second.values())
-    }
-
-    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.progress.load(from)?;
-        self.coin = from.value("coin")?;
-        let [first, second] = &mut self.tables;
-        from.read("q0", first.values_mut())?;
-        from.read("q1", second.values_mut())?;
-        let pairs = first.values().iter().zip(second.values());
-        self.sum.values_mut().iter_mut().zip(pairs).for_each(|(sum, (a, b))| *sum = a + b);
-        Ok(())
-    }
 }
 
 impl Learner for DoubleQ {
@@ -101,10 +66,55 @@ impl Learner for DoubleQ {
     }
 }
 
+impl DoubleQ {
+    /// An untrained agent for `task`.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or the observations are not discrete.
+    pub fn new(config: TdConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
+        validate("double-q", &config)?;
+        let n_states = n_states("double-q", task)?;
+        let table = |init| QTable::new(n_states, task.n_actions, init);
+        let tables = [table(config.q_init), table(config.q_init)];
+        let progress = config.progress(seeds);
+        Ok(Self { tables, sum: table(2.0 * config.q_init), coin: seeds.stream("double-q"), config, progress })
+    }
+
+    /// Q(s, a) summed over both tables, `[n_states, n_actions]`.
+    pub fn action_values(&self) -> ArrayView2<'_, f64> {
+        self.sum.values()
+    }
+}
+
+impl Agent for DoubleQ {
+    fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
+        self.sum.greedy(obs, actions);
+    }
+
+    fn stats(&mut self) -> Vec<Stat> {
+        self.progress.stats()
+    }
+
+    fn save(&self) -> Snapshot<'_> {
+        let [first, second] = &self.tables;
+        self.progress.save().value("coin", &self.coin).array("q0", first.as_slice()).array("q1", second.as_slice())
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.progress.load(from)?;
+        self.coin = from.value("coin")?;
+        let [first, second] = &mut self.tables;
+        from.read("q0", first.as_mut_slice())?;
+        from.read("q1", second.as_mut_slice())?;
+        self.sum = QTable::sum(first, second);
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tabular::q_learning;
+    use crate::tabular::q_learning::q_learning;
 
     #[test]
     fn the_td_error_is_as_worked_by_hand() {

@@ -1,33 +1,90 @@
 //! Dyna-Q (Sutton 1990): Q-learning that also learns from remembered transitions.
 
-use super::{QTable, TableStep, TdConfig, n_states, progress::Progress, q_learning, table_steps};
-use crate::registry::{AgentConfig, AgentError};
-use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
+use super::progress::Progress;
+use super::q_learning::q_learning;
+use super::steps::{TableStep, table_steps};
+use super::table::QTable;
+use super::td::td_settings;
+use crate::agent::{Agent, LearnError, Learner, Stat, Task};
+use crate::settings::{AgentError, n_states, validate};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
+use ndarray::ArrayView2;
 use rand::Rng;
 use rand_pcg::Pcg32;
-use serde::{Deserialize, Serialize};
 
-/// Settings of [`DynaQ`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DynaQConfig {
-    /// Settings of every temporal-difference method.
-    #[serde(flatten)]
-    pub td: TdConfig,
-    /// Remembered transitions learned from after each real one; 0 is Q-learning.
-    pub planning_steps: u64,
-}
-
-impl Default for DynaQConfig {
-    fn default() -> Self {
-        Self { td: TdConfig::default(), planning_steps: 10 }
+td_settings! {
+    /// Settings of [`DynaQ`].
+    pub struct DynaQConfig {
+        /// Remembered transitions learned from after each real one; with 0 it is Q-learning.
+        planning_steps: u64 = 10;
     }
 }
 
-impl AgentConfig for DynaQConfig {
-    fn check(&self) -> Result<(), AgentError> {
-        self.td.check()
+/// Q-learning on each real transition and on `planning_steps` remembered ones.
+///
+/// Sutton & Barto (2018), section 8.2. The model holds only the latest outcome, which is exact in a deterministic
+/// environment; in a stochastic one planning follows the outcome that came last. Remembered pairs are drawn uniformly
+/// among those tried, whereas the book draws a state first and then one of its actions. A time limit is not part of the
+/// model: a truncated transition is remembered as one that goes on.
+#[derive(Debug)]
+pub struct DynaQ {
+    config: DynaQConfig,
+    q: QTable,
+    model: Model,
+    planning: Pcg32,
+    progress: Progress,
+}
+
+impl Learner for DynaQ {
+    fn act(&mut self, obs: &[u8], actions: &mut [usize]) {
+        self.progress.act(&self.q, obs, actions);
+    }
+
+    fn observe(&mut self, envs: &VecEnv, actions: &[usize]) -> Result<(), LearnError> {
+        for step in table_steps(envs, actions) {
+            let td_error = self.td_error(&step);
+            self.progress.record(td_error, self.q.row(step.state)[step.action])?;
+            *self.q.at(step.state, step.action) += self.progress.lr() * td_error;
+            self.model.remember(&step);
+            for _ in 0..self.config.planning_steps {
+                let remembered = self.model.sample(&mut self.planning);
+                let td_error = self.td_error(&remembered);
+                self.progress.check_finite(td_error)?;
+                *self.q.at(remembered.state, remembered.action) += self.progress.lr() * td_error;
+            }
+        }
+        self.progress.advance(actions.len());
+        Ok(())
+    }
+}
+
+impl DynaQ {
+    /// An untrained agent for `task`.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or the observations are not discrete.
+    pub fn new(config: DynaQConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
+        validate("dyna-q", &config)?;
+        let n_states = n_states("dyna-q", task)?;
+        let progress = config.progress(seeds);
+        Ok(Self {
+            q: QTable::new(n_states, task.n_actions, config.q_init),
+            model: Model::new(n_states, task.n_actions),
+            planning: seeds.stream("dyna-q"),
+            config,
+            progress,
+        })
+    }
+
+    /// Q(s, a), `[n_states, n_actions]`.
+    pub fn action_values(&self) -> ArrayView2<'_, f64> {
+        self.q.values()
+    }
+
+    fn td_error(&self, step: &TableStep) -> f64 {
+        let (q_tm1, q_t) = (self.q.row(step.state), self.q.row(step.next_state));
+        q_learning(q_tm1, step.action, step.reward, step.discount(self.config.gamma), q_t)
     }
 }
 
@@ -82,56 +139,12 @@ impl Model {
     }
 }
 
-/// Q-learning on each real transition and on `planning_steps` remembered ones.
-///
-/// Sutton & Barto (2018), section 8.2. The model holds the latest outcome alone, which is right for a deterministic
-/// environment; in a stochastic one planning leans on whatever happened last. Remembered pairs are drawn uniformly among
-/// those tried, where the book draws a state first and then one of its actions. A time limit is no part of the model: a
-/// truncated transition is remembered as one that goes on.
-#[derive(Debug)]
-pub struct DynaQ {
-    config: DynaQConfig,
-    q: QTable,
-    model: Model,
-    planning: Pcg32,
-    progress: Progress,
-}
-
-impl DynaQ {
-    /// An untrained agent for `task`.
-    ///
-    /// # Errors
-    /// When a setting is out of range or the observations are not discrete.
-    pub fn new(config: DynaQConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
-        config.check()?;
-        let n_states = n_states("dyna-q", task)?;
-        let progress = Progress::new(&config.td, seeds);
-        Ok(Self {
-            q: QTable::new(n_states, task.n_actions, config.td.q_init),
-            model: Model::new(n_states, task.n_actions),
-            planning: seeds.stream("dyna-q"),
-            config,
-            progress,
-        })
-    }
-
-    /// One update of Q-learning; gives the TD error and the value it corrected.
-    fn update(&mut self, step: &TableStep) -> (f64, f64) {
-        let (q_tm1, q_t) = (self.q.row(step.state), self.q.row(step.next_state));
-        let td_error = q_learning(q_tm1, step.action, step.reward, step.discount(self.config.td.gamma), q_t);
-        let q = self.q.at(step.state, step.action);
-        let before = *q;
-        *q += self.progress.lr() * td_error;
-        (td_error, before)
-    }
-}
-
 impl Agent for DynaQ {
     fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
         self.q.greedy(obs, actions);
     }
 
-    /// The TD errors are those of real transitions, so that they compare with the other agents'.
+    /// The TD errors are those of real transitions alone, so that they compare with other agents'.
     fn stats(&mut self) -> Vec<Stat> {
         self.progress.stats()
     }
@@ -142,7 +155,7 @@ impl Agent for DynaQ {
             .save()
             .value("planning", &self.planning)
             .value("tried", &model.tried)
-            .array("q", self.q.values())
+            .array("q", self.q.as_slice())
             .array("model_reward", &model.reward)
             .array("model_next_state", &model.next_state)
             .array("model_terminated", &model.terminated)
@@ -158,27 +171,7 @@ impl Agent for DynaQ {
         from.read("model_next_state", &mut model.next_state)?;
         from.read("model_terminated", &mut model.terminated)?;
         from.read("model_known", &mut model.known)?;
-        from.read("q", self.q.values_mut())
-    }
-}
-
-impl Learner for DynaQ {
-    fn act(&mut self, obs: &[u8], actions: &mut [usize]) {
-        self.progress.act(&self.q, obs, actions);
-    }
-
-    fn observe(&mut self, envs: &VecEnv, actions: &[usize]) -> Result<(), LearnError> {
-        for step in table_steps(envs, actions) {
-            let (td_error, q) = self.update(&step);
-            self.progress.record(td_error, q)?;
-            self.model.remember(&step);
-            for _ in 0..self.config.planning_steps {
-                let remembered = self.model.sample(&mut self.planning);
-                self.update(&remembered);
-            }
-        }
-        self.progress.advance(actions.len());
-        Ok(())
+        from.read("q", self.q.as_mut_slice())
     }
 }
 

@@ -1,11 +1,12 @@
-//! What a transition table says exactly: values of actions, and the expected return of a policy without playing it.
+//! Exact results on a transition table: values of actions, and the expected return of a policy without playing it.
 
-use crate::Agent;
+use crate::agent::Agent;
 use carom_envs::TransitionModel;
+use ndarray::Array2;
 
-/// Values this close, relative to the larger of 1 and their size, count as equal: far above rounding, far below any
-/// difference between policies.
-pub(crate) const TIE: f64 = 1e-9;
+/// Largest difference of two values that count as equal, relative to the larger of 1 and their size. It is far above
+/// rounding, and far below any difference between policies.
+const MAX_TIE: f64 = 1e-9;
 
 /// `Σ p(s', r | state, action) (r + γ v[s'])`, without the second term where the episode terminates.
 ///
@@ -15,13 +16,27 @@ pub fn action_value(model: &TransitionModel, v: &[f64], gamma: f64, state: usize
     outcomes.map(|o| o.probability * (o.reward + if o.terminated { 0.0 } else { gamma * v[o.next_state] })).sum()
 }
 
-/// The best action of `state` by looking one step ahead to `v`, the lowest index of those within a billionth of the best,
-/// and its value.
-pub fn best_action(model: &TransitionModel, v: &[f64], gamma: f64, state: usize) -> (usize, f64) {
+/// The Q-table that looks one step ahead to `v`, `[n_states, n_actions]`.
+pub fn action_values(model: &TransitionModel, v: &[f64], gamma: f64) -> Array2<f64> {
+    let shape = (model.n_states(), model.n_actions);
+    Array2::from_shape_fn(shape, |(state, action)| action_value(model, v, gamma, state, action))
+}
+
+/// The best action of `state` by looking one step ahead to `v`, and its value.
+///
+/// Several actions can be within a billionth of the best. Then it is `present` if that is one of them, else the one of
+/// the lowest index.
+pub fn best_action(model: &TransitionModel, v: &[f64], gamma: f64, state: usize, present: usize) -> (usize, f64) {
     let value = |action| action_value(model, v, gamma, state, action);
     let best = (0..model.n_actions).map(value).fold(f64::NEG_INFINITY, f64::max);
-    let action = (0..model.n_actions).find(|&action| value(action) >= best - TIE * best.abs().max(1.0));
-    (action.unwrap_or(0), best)
+    let is_tied = |action: &usize| value(*action) >= best - MAX_TIE * best.abs().max(1.0);
+    let action = std::iter::once(present).chain(0..model.n_actions).find(is_tied);
+    (action.unwrap_or(present), best)
+}
+
+/// Expected value of an episode's first state.
+pub fn start_value(model: &TransitionModel, v: &[f64]) -> f64 {
+    model.start.iter().zip(v).map(|(probability, value)| probability * value).sum()
 }
 
 /// The greedy action of `agent` in each of `n_states` discrete states.
@@ -32,15 +47,15 @@ pub fn greedy_policy(agent: &mut dyn Agent, n_states: usize) -> Vec<usize> {
     actions
 }
 
-/// Longest episode that [`expected_return`] follows.
-const LONGEST: u64 = 1_000_000;
+/// Largest number of steps that [`expected_return`] looks ahead.
+const MAX_HORIZON: u64 = 1_000_000;
 
 /// Expected undiscounted return of the policy that plays `actions[state]` with probability `1 − epsilon` and a uniformly
 /// random action otherwise, over the first states' distribution, in episodes cut off after `max_steps`.
 ///
-/// Dynamic programming backwards from the last step: `v_{k+1}(s) = Σ_a π(a|s) Σ p (r + v_k(s'))`, over the states that the
-/// policy can come to. Without a limit it goes on until no value moves by more than 1e-12. None where a million steps do not
-/// settle it: a policy that never ends its episodes has no finite return unless its rewards cease.
+/// Dynamic programming backwards from the last step: `v_{k+1}(s) = Σ_a π(a|s) Σ p (r + v_k(s'))`, over the states that
+/// the policy can reach. Without a limit it goes on until no value changes by more than 1e-12. The result is `None` if a
+/// million steps do not suffice: a policy that never ends its episodes has no finite return unless its rewards cease.
 ///
 /// # Panics
 /// When `actions` has not one action a state.
@@ -54,10 +69,10 @@ pub fn expected_return(
     let reachable = reachable(model, actions, epsilon);
     let mut v = vec![0.0; model.n_states()];
     let mut next = v.clone();
-    // With a limit, as soon as no value moves at all: nor would it in the steps that are left.
+    // With a limit only equal values end it early: the steps that are left would not change them either.
     let tolerance = if max_steps.is_some() { 0.0 } else { 1e-12 };
-    let mut is_settled = max_steps.is_some_and(|max_steps| max_steps <= LONGEST);
-    for _ in 0..max_steps.unwrap_or(LONGEST).min(LONGEST) {
+    let mut is_settled = max_steps.is_some_and(|max_steps| max_steps <= MAX_HORIZON);
+    for _ in 0..max_steps.unwrap_or(MAX_HORIZON).min(MAX_HORIZON) {
         for &state in &reachable {
             next[state] = policy_value(model, &v, state, actions[state], epsilon);
         }
@@ -67,10 +82,10 @@ pub fn expected_return(
             break;
         }
     }
-    is_settled.then(|| model.start.iter().zip(&v).map(|(probability, value)| probability * value).sum())
+    is_settled.then(|| start_value(model, &v))
 }
 
-/// The states that the ε-greedy policy can come to from a first state.
+/// The states that the ε-greedy policy can reach from a first state.
 fn reachable(model: &TransitionModel, actions: &[usize], epsilon: f64) -> Vec<usize> {
     let mut seen: Vec<bool> = model.start.iter().map(|&probability| probability > 0.0).collect();
     let mut found: Vec<usize> = (0..seen.len()).filter(|&state| seen[state]).collect();
@@ -134,11 +149,17 @@ mod tests {
     }
 
     #[test]
-    fn the_best_action_looks_one_step_ahead_and_takes_the_lowest_of_equals() {
+    fn the_best_action_looks_one_step_ahead_and_of_equals_the_present_one_stays() {
         let model = one_state();
-        assert_eq!(best_action(&model, &[5.0], 1.0, 0), (1, 10.0));
-        assert_eq!(best_action(&model, &[9.0 + 1e-12], 1.0, 0).0, 0);
-        assert_eq!(best_action(&model, &[9.0 - 1e-12], 1.0, 0).0, 0);
-        assert_eq!(best_action(&model, &[20.0], 0.5, 0), (0, 11.0));
+        assert_eq!(best_action(&model, &[5.0], 1.0, 0, 0), (1, 10.0));
+        assert_eq!(best_action(&model, &[9.0 + 1e-12], 1.0, 0, 0).0, 0);
+        assert_eq!(best_action(&model, &[9.0 - 1e-12], 1.0, 0, 0).0, 0);
+        assert_eq!(best_action(&model, &[9.0 + 1e-12], 1.0, 0, 1).0, 1);
+        assert_eq!(best_action(&model, &[20.0], 0.5, 0, 1), (0, 11.0));
+    }
+
+    #[test]
+    fn a_value_function_has_a_q_table() {
+        assert_eq!(action_values(&one_state(), &[20.0], 0.5), ndarray::array![[11.0, 10.0]]);
     }
 }

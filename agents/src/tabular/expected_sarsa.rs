@@ -1,9 +1,14 @@
 //! Expected SARSA (van Seijen et al. 2009).
 
-use super::{QTable, TdConfig, expected_value, n_states, progress::Progress, table_steps};
-use crate::registry::{AgentConfig, AgentError};
-use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
+use super::progress::Progress;
+use super::steps::table_steps;
+use super::table::{QTable, expected_value};
+use super::td::TdConfig;
+use crate::agent::{Agent, LearnError, Learner, Stat, Task};
+use crate::settings::{AgentError, n_states, validate};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
+use ndarray::ArrayView2;
 
 /// TD error of expected SARSA: `r_t + discount_t · Σ_a π(a) q_t[a] − q_tm1[a_tm1]` with ε-greedy π.
 ///
@@ -18,38 +23,6 @@ pub struct ExpectedSarsa {
     config: TdConfig,
     q: QTable,
     progress: Progress,
-}
-
-impl ExpectedSarsa {
-    /// An untrained agent for `task`.
-    ///
-    /// # Errors
-    /// When a setting is out of range or the observations are not discrete.
-    pub fn new(config: TdConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
-        config.check()?;
-        let q = QTable::new(n_states("expected-sarsa", task)?, task.n_actions, config.q_init);
-        let progress = Progress::new(&config, seeds);
-        Ok(Self { config, q, progress })
-    }
-}
-
-impl Agent for ExpectedSarsa {
-    fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
-        self.q.greedy(obs, actions);
-    }
-
-    fn stats(&mut self) -> Vec<Stat> {
-        self.progress.stats()
-    }
-
-    fn save(&self) -> Snapshot<'_> {
-        self.progress.save().array("q", self.q.values())
-    }
-
-    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.progress.load(from)?;
-        from.read("q", self.q.values_mut())
-    }
 }
 
 impl Learner for ExpectedSarsa {
@@ -71,10 +44,47 @@ impl Learner for ExpectedSarsa {
     }
 }
 
+impl ExpectedSarsa {
+    /// An untrained agent for `task`.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or the observations are not discrete.
+    pub fn new(config: TdConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
+        validate("expected-sarsa", &config)?;
+        let q = QTable::new(n_states("expected-sarsa", task)?, task.n_actions, config.q_init);
+        let progress = config.progress(seeds);
+        Ok(Self { config, q, progress })
+    }
+
+    /// Q(s, a), `[n_states, n_actions]`.
+    pub fn action_values(&self) -> ArrayView2<'_, f64> {
+        self.q.values()
+    }
+}
+
+impl Agent for ExpectedSarsa {
+    fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
+        self.q.greedy(obs, actions);
+    }
+
+    fn stats(&mut self) -> Vec<Stat> {
+        self.progress.stats()
+    }
+
+    fn save(&self) -> Snapshot<'_> {
+        self.progress.save().array("q", self.q.as_slice())
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.progress.load(from)?;
+        from.read("q", self.q.as_mut_slice())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tabular::q_learning;
+    use crate::tabular::q_learning::q_learning;
     use proptest::prelude::*;
 
     #[test]

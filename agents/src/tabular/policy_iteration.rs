@@ -1,47 +1,33 @@
 //! Policy iteration (Howard 1960).
 
-use super::exact::{TIE, action_value, best_action};
-use super::value_iteration::{check_tolerance, plan_stats};
-use super::{check_fraction, model, states};
-use crate::registry::{AgentConfig, AgentError};
-use crate::{Agent, Loaded, Planner, Snapshot, SnapshotError, Stat, Task};
+use super::exact::{action_value, action_values, best_action, start_value};
+use super::steps::states;
+use crate::agent::{Agent, Planner, Stat, Task};
+use crate::settings::{AgentError, transition_model, validate};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::TransitionModel;
-use serde::{Deserialize, Serialize};
+use carom_envs::settings::{AtLeast, Settings};
+use ndarray::Array2;
 
-/// Settings of [`PolicyIteration`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PolicyIterationConfig {
-    /// Discount γ of the next state's value, in 0..=1.
-    pub gamma: f64,
-    /// Largest change of a value in a sweep of evaluation that counts as none.
-    pub tolerance: f64,
-    /// Most sweeps of one evaluation, at least 1: a policy that never ends its episodes has no values to converge to when γ
-    /// is 1. At 1 this is value iteration.
-    pub evaluation_sweeps: u64,
-}
-
-impl Default for PolicyIterationConfig {
-    fn default() -> Self {
-        Self { gamma: 0.99, tolerance: 1e-12, evaluation_sweeps: 10_000 }
+carom_envs::settings! {
+    /// Settings of [`PolicyIteration`].
+    pub struct PolicyIterationConfig {
+        /// Discount γ of the next state's value. At 1 the values are undiscounted returns.
+        gamma: f64 = 0.99, in 0.0..=1.0;
+        /// Largest change of a value in a sweep of evaluation that counts as none.
+        tolerance: f64 = 1e-12, in AtLeast(0.0);
+        /// Largest number of sweeps in one evaluation; with 1 it is value iteration. At γ = 1 a policy that never ends
+        /// its episodes has no values to converge to.
+        evaluation_sweeps: u64 = 10_000, in AtLeast(1);
     }
 }
 
-impl AgentConfig for PolicyIterationConfig {
-    fn check(&self) -> Result<(), AgentError> {
-        check_fraction("gamma", self.gamma)?;
-        check_tolerance(self.tolerance)?;
-        if self.evaluation_sweeps == 0 {
-            return Err(AgentError::bad_value("evaluation_sweeps", 0, "a whole number, 1 or above"));
-        }
-        Ok(())
-    }
-}
+impl Settings for PolicyIterationConfig {}
 
-/// Evaluates the policy to tolerance, then makes it greedy with regard to its values; one of each is a sweep.
+/// Evaluates the policy to tolerance, then makes it greedy with regard to its values. A sweep is one of each.
 ///
-/// Sutton & Barto (2018), section 4.3. It starts from action 0 everywhere, and an action gives way only to one that is
-/// better by more than rounding (then to the lowest index of the best), so equal policies do not alternate for ever.
+/// Sutton & Barto (2018), section 4.3. It starts from action 0 everywhere. An action is replaced only by one that is
+/// better by more than rounding (the lowest index of the best), so that equal policies do not alternate for ever.
 #[derive(Debug)]
 pub struct PolicyIteration {
     config: PolicyIterationConfig,
@@ -49,22 +35,28 @@ pub struct PolicyIteration {
     policy: Vec<u32>,
     v: Vec<f64>,
     residual: Option<f64>,
+    /// States whose action the latest sweep changed.
     n_changed: u64,
 }
 
-impl PolicyIteration {
-    /// An unplanned agent for `task`: action 0 everywhere.
-    ///
-    /// # Errors
-    /// When a setting is out of range or the environment has no transition table.
-    pub fn new(config: PolicyIterationConfig, task: &Task) -> Result<Self, AgentError> {
-        config.check()?;
-        let model = model("policy-iteration", task)?;
-        let n_states = model.n_states();
-        Ok(Self { config, model, policy: vec![0; n_states], v: vec![0.0; n_states], residual: None, n_changed: 0 })
+impl Planner for PolicyIteration {
+    fn sweep(&mut self) -> bool {
+        self.residual = Some(self.evaluate());
+        self.n_changed = self.improve();
+        self.is_converged()
     }
 
-    /// `v(s) ← Σ p(s', r | s, π(s)) (r + γ v(s'))` in place, until no value changes; gives the last residual. Eq. 4.5.
+    fn is_converged(&self) -> bool {
+        // A policy that stays is the best one only if its values have settled, up to their last bits.
+        let largest = self.v.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
+        let tolerance = self.config.tolerance.max(8.0 * f64::EPSILON * largest);
+        self.n_changed == 0 && self.residual.is_some_and(|residual| residual <= tolerance)
+    }
+}
+
+impl PolicyIteration {
+    /// `v(s) ← Σ p(s', r | s, π(s)) (r + γ v(s'))` in place, until no value changes. Returns the last residual.
+    /// Sutton & Barto (2018), eq. 4.5.
     fn evaluate(&mut self) -> f64 {
         let mut residual = f64::INFINITY;
         for _ in 0..self.config.evaluation_sweeps {
@@ -82,18 +74,31 @@ impl PolicyIteration {
         residual
     }
 
-    /// Takes the greedy action wherever it is better than the present one; gives the number of states that changed.
+    /// Replaces each action by a better one where there is one. Returns the number of states that changed.
     fn improve(&mut self) -> u64 {
         let mut n_changed = 0;
         for (state, action) in self.policy.iter_mut().enumerate() {
-            let present = action_value(&self.model, &self.v, self.config.gamma, state, *action as usize);
-            let (best, value) = best_action(&self.model, &self.v, self.config.gamma, state);
-            if value - present > TIE * value.abs().max(1.0) {
-                *action = best as u32;
-                n_changed += 1;
-            }
+            let (best, _) = best_action(&self.model, &self.v, self.config.gamma, state, *action as usize);
+            n_changed += u64::from(best != *action as usize);
+            *action = best as u32;
         }
         n_changed
+    }
+
+    /// An unplanned agent for `task`: action 0 everywhere.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or the environment has no transition table.
+    pub fn new(config: PolicyIterationConfig, task: &Task) -> Result<Self, AgentError> {
+        validate("policy-iteration", &config)?;
+        let model = transition_model("policy-iteration", task)?;
+        let n_states = model.n_states();
+        Ok(Self { config, model, policy: vec![0; n_states], v: vec![0.0; n_states], residual: None, n_changed: 0 })
+    }
+
+    /// Q(s, a) of the policy, `[n_states, n_actions]`, by looking one step ahead.
+    pub fn action_values(&self) -> Array2<f64> {
+        action_values(&self.model, &self.v, self.config.gamma)
     }
 }
 
@@ -105,9 +110,9 @@ impl Agent for PolicyIteration {
     }
 
     fn stats(&mut self) -> Vec<Stat> {
-        let mut stats = plan_stats(&self.model, &self.v, self.residual);
-        stats.push(("plan/changed", self.n_changed as f64));
-        stats
+        let residual = self.residual.map(|residual| ("plan/residual", residual));
+        let others = [("plan/value_start", start_value(&self.model, &self.v)), ("plan/changed", self.n_changed as f64)];
+        residual.into_iter().chain(others).collect()
     }
 
     fn save(&self) -> Snapshot<'_> {
@@ -123,15 +128,5 @@ impl Agent for PolicyIteration {
         self.n_changed = from.value("n_changed")?;
         from.read("policy", &mut self.policy)?;
         from.read("v", &mut self.v)
-    }
-}
-
-impl Planner for PolicyIteration {
-    fn sweep(&mut self) -> bool {
-        self.residual = Some(self.evaluate());
-        self.n_changed = self.improve();
-        // A policy that stays is the best one only where its values have settled, up to their last bits.
-        let largest = self.v.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
-        self.n_changed == 0 && self.residual <= Some(self.config.tolerance.max(8.0 * f64::EPSILON * largest))
     }
 }

@@ -1,38 +1,95 @@
 //! Watkins's Q(λ) (Watkins 1989): Q-learning with eligibility traces.
 
-use super::table::max;
-use super::{QTable, TdConfig, check_fraction, n_states, progress::Progress, q_learning, table_steps};
-use crate::registry::{AgentConfig, AgentError};
-use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
+use super::progress::Progress;
+use super::q_learning::q_learning;
+use super::steps::{states, table_steps};
+use super::table::{QTable, max};
+use super::td::td_settings;
+use crate::agent::{Agent, LearnError, Learner, Stat, Task};
+use crate::settings::{AgentError, n_states, validate};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
+use ndarray::ArrayView2;
 use serde::{Deserialize, Serialize};
 
-/// Settings of [`QLambda`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct QLambdaConfig {
-    /// Settings of every temporal-difference method.
-    #[serde(flatten)]
-    pub td: TdConfig,
-    /// Decay λ of the traces, in 0..=1; 0 is Q-learning.
-    pub lambda: f64,
-}
-
-impl Default for QLambdaConfig {
-    fn default() -> Self {
-        Self { td: TdConfig::default(), lambda: 0.9 }
+td_settings! {
+    /// Settings of [`QLambda`].
+    pub struct QLambdaConfig {
+        /// Decay λ of the traces; with 0 it is Q-learning.
+        lambda: f64 = 0.9, in 0.0..=1.0;
     }
 }
 
-impl AgentConfig for QLambdaConfig {
-    fn check(&self) -> Result<(), AgentError> {
-        self.td.check()?;
-        check_fraction("lambda", self.lambda)
+/// Off-policy control whose TD errors also correct earlier pairs (state, action), if every action since was greedy.
+///
+/// Sutton & Barto (1998), section 7.6: after `e(s, a) = 1`, `Q ← Q + α δ e` everywhere with Q-learning's δ; then `e ← γλ e`
+/// if the next action is greedy (ties count as greedy), else `e ← 0`. Traces are replacing rather than accumulating: with
+/// random tie-breaking an agent often repeats a pair, and accumulated traces above 1 make α·e overshoot.
+/// Each environment has traces of its own.
+#[derive(Debug)]
+pub struct QLambda {
+    config: QLambdaConfig,
+    q: QTable,
+    progress: Progress,
+    traces: Vec<Traces>,
+}
+
+impl Learner for QLambda {
+    fn act(&mut self, obs: &[u8], actions: &mut [usize]) {
+        self.progress.act(&self.q, obs, actions);
+    }
+
+    fn observe(&mut self, envs: &VecEnv, actions: &[usize]) -> Result<(), LearnError> {
+        self.cut_or_decay(envs, actions);
+        let lr = self.progress.lr();
+        for (env_idx, step) in table_steps(envs, actions).enumerate() {
+            let (q_tm1, q_t) = (self.q.row(step.state), self.q.row(step.next_state));
+            let td_error = q_learning(q_tm1, step.action, step.reward, step.discount(self.config.gamma), q_t);
+            self.progress.record(td_error, q_tm1[step.action])?;
+            let traces = &mut self.traces[env_idx];
+            traces.visit(step.state, step.action);
+            for &(state, action, trace) in &traces.0 {
+                *self.q.at(state, action) += lr * td_error * trace;
+            }
+            if step.done() {
+                traces.0.clear();
+            }
+        }
+        self.progress.advance(actions.len());
+        Ok(())
     }
 }
 
-/// A trace this faint is dropped: it could move a value by no more than a billionth of a TD error.
-const FAINTEST: f64 = 1e-9;
+impl QLambda {
+    /// An untrained agent for `task`.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or the observations are not discrete.
+    pub fn new(config: QLambdaConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
+        validate("q-lambda", &config)?;
+        let q = QTable::new(n_states("q-lambda", task)?, task.n_actions, config.q_init);
+        let progress = config.progress(seeds);
+        Ok(Self { config, q, progress, traces: vec![Traces::default(); task.n_envs] })
+    }
+
+    /// Q(s, a), `[n_states, n_actions]`.
+    pub fn action_values(&self) -> ArrayView2<'_, f64> {
+        self.q.values()
+    }
+
+    /// Decays an environment's traces if its action was greedy, and clears them if not. This comes before any update,
+    /// since an action is greedy by the values that it was chosen on.
+    fn cut_or_decay(&mut self, envs: &VecEnv, actions: &[usize]) {
+        let factor = self.config.gamma * self.config.lambda;
+        for (traces, (state, &action)) in self.traces.iter_mut().zip(states(envs.prev_obs()).zip(actions)) {
+            let q = self.q.row(state);
+            if q[action] == max(q) { traces.decay(factor) } else { traces.0.clear() }
+        }
+    }
+}
+
+/// Largest trace that is dropped. It could move a value by no more than a billionth of a TD error.
+const MAX_DROPPED_TRACE: f64 = 1e-9;
 
 /// Eligibility of the pairs (state, action) that led to the present state of one environment, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -47,47 +104,10 @@ impl Traces {
         }
     }
 
-    /// `e ← γλ e`, without those that have become too faint to matter.
+    /// `e ← γλ e`, and drops the traces that have become too small to matter.
     fn decay(&mut self, factor: f64) {
         self.0.iter_mut().for_each(|(_, _, trace)| *trace *= factor);
-        self.0.retain(|&(_, _, trace)| trace > FAINTEST);
-    }
-}
-
-/// Off-policy control whose TD errors also correct the pairs visited before, as long as every action since was greedy.
-///
-/// Sutton & Barto (1998), section 7.6: after `e(s, a) = 1`, `Q ← Q + α δ e` everywhere with Q-learning's δ; then `e ← γλ e`
-/// if the next action is greedy (ties count as greedy), else `e ← 0`. Traces are replacing rather than accumulating: with
-/// random tie-breaking an agent often repeats a pair, and accumulated traces above 1 make α·e overshoot.
-/// Each environment has traces of its own.
-#[derive(Debug)]
-pub struct QLambda {
-    config: QLambdaConfig,
-    q: QTable,
-    progress: Progress,
-    traces: Vec<Traces>,
-}
-
-impl QLambda {
-    /// An untrained agent for `task`.
-    ///
-    /// # Errors
-    /// When a setting is out of range or the observations are not discrete.
-    pub fn new(config: QLambdaConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
-        config.check()?;
-        let q = QTable::new(n_states("q-lambda", task)?, task.n_actions, config.td.q_init);
-        let progress = Progress::new(&config.td, seeds);
-        Ok(Self { config, q, progress, traces: vec![Traces::default(); task.n_envs] })
-    }
-
-    /// Decays the traces that the actions just played continue, and cuts those they leave. Comes before any update, since
-    /// an action was greedy by the values it was chosen on.
-    fn cut_or_decay(&mut self, envs: &VecEnv, actions: &[usize]) {
-        let factor = self.config.td.gamma * self.config.lambda;
-        for (traces, (state, &action)) in self.traces.iter_mut().zip(super::states(envs.prev_obs()).zip(actions)) {
-            let q = self.q.row(state);
-            if q[action] == max(q) { traces.decay(factor) } else { traces.0.clear() }
-        }
+        self.0.retain(|&(_, _, trace)| trace > MAX_DROPPED_TRACE);
     }
 }
 
@@ -101,39 +121,13 @@ impl Agent for QLambda {
     }
 
     fn save(&self) -> Snapshot<'_> {
-        self.progress.save().value("traces", &self.traces).array("q", self.q.values())
+        self.progress.save().value("traces", &self.traces).array("q", self.q.as_slice())
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.progress.load(from)?;
         self.traces = from.value("traces")?;
-        from.read("q", self.q.values_mut())
-    }
-}
-
-impl Learner for QLambda {
-    fn act(&mut self, obs: &[u8], actions: &mut [usize]) {
-        self.progress.act(&self.q, obs, actions);
-    }
-
-    fn observe(&mut self, envs: &VecEnv, actions: &[usize]) -> Result<(), LearnError> {
-        self.cut_or_decay(envs, actions);
-        let lr = self.progress.lr();
-        for (env_idx, step) in table_steps(envs, actions).enumerate() {
-            let (q_tm1, q_t) = (self.q.row(step.state), self.q.row(step.next_state));
-            let td_error = q_learning(q_tm1, step.action, step.reward, step.discount(self.config.td.gamma), q_t);
-            self.progress.record(td_error, q_tm1[step.action])?;
-            let traces = &mut self.traces[env_idx];
-            traces.visit(step.state, step.action);
-            for &(state, action, trace) in &traces.0 {
-                *self.q.at(state, action) += lr * td_error * trace;
-            }
-            if step.done() {
-                traces.0.clear();
-            }
-        }
-        self.progress.advance(actions.len());
-        Ok(())
+        from.read("q", self.q.as_mut_slice())
     }
 }
 

@@ -1,10 +1,14 @@
 //! Q-learning (Watkins & Dayan 1992).
 
-use super::table::max;
-use super::{QTable, TdConfig, n_states, progress::Progress, table_steps};
-use crate::registry::{AgentConfig, AgentError};
-use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
+use super::progress::Progress;
+use super::steps::table_steps;
+use super::table::{QTable, max};
+use super::td::TdConfig;
+use crate::agent::{Agent, LearnError, Learner, Stat, Task};
+use crate::settings::{AgentError, n_states, validate};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
+use ndarray::ArrayView2;
 
 /// TD error of Q-learning: `r_t + discount_t · max_a q_t[a] − q_tm1[a_tm1]`.
 ///
@@ -19,38 +23,6 @@ pub struct QLearning {
     config: TdConfig,
     q: QTable,
     progress: Progress,
-}
-
-impl QLearning {
-    /// An untrained agent for `task`.
-    ///
-    /// # Errors
-    /// When a setting is out of range or the observations are not discrete.
-    pub fn new(config: TdConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
-        config.check()?;
-        let q = QTable::new(n_states("q-learning", task)?, task.n_actions, config.q_init);
-        let progress = Progress::new(&config, seeds);
-        Ok(Self { config, q, progress })
-    }
-}
-
-impl Agent for QLearning {
-    fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
-        self.q.greedy(obs, actions);
-    }
-
-    fn stats(&mut self) -> Vec<Stat> {
-        self.progress.stats()
-    }
-
-    fn save(&self) -> Snapshot<'_> {
-        self.progress.save().array("q", self.q.values())
-    }
-
-    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.progress.load(from)?;
-        from.read("q", self.q.values_mut())
-    }
 }
 
 impl Learner for QLearning {
@@ -68,6 +40,43 @@ impl Learner for QLearning {
         }
         self.progress.advance(actions.len());
         Ok(())
+    }
+}
+
+impl QLearning {
+    /// An untrained agent for `task`.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or the observations are not discrete.
+    pub fn new(config: TdConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
+        validate("q-learning", &config)?;
+        let q = QTable::new(n_states("q-learning", task)?, task.n_actions, config.q_init);
+        let progress = config.progress(seeds);
+        Ok(Self { config, q, progress })
+    }
+
+    /// Q(s, a), `[n_states, n_actions]`.
+    pub fn action_values(&self) -> ArrayView2<'_, f64> {
+        self.q.values()
+    }
+}
+
+impl Agent for QLearning {
+    fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
+        self.q.greedy(obs, actions);
+    }
+
+    fn stats(&mut self) -> Vec<Stat> {
+        self.progress.stats()
+    }
+
+    fn save(&self) -> Snapshot<'_> {
+        self.progress.save().array("q", self.q.as_slice())
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.progress.load(from)?;
+        from.read("q", self.q.as_mut_slice())
     }
 }
 

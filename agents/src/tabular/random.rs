@@ -1,14 +1,15 @@
-//! The uniformly random policy: the floor that every score is read against.
+//! The uniformly random policy, whose score every other is compared with.
 
-use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
+use crate::agent::{Agent, LearnError, Learner, Stat, Task};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
 use rand::Rng;
 use rand_pcg::Pcg32;
 
 /// Plays every action equally often, on any observation space, and learns nothing.
 ///
-/// Its greedy policy is the uniform one too, for it has no better: evaluation draws from a stream of its own, which
-/// training never sees.
+/// Its greedy policy is uniform too. Evaluation draws from a random stream of its own, so that it leaves training as it
+/// was.
 #[derive(Debug)]
 pub struct Random {
     n_actions: u32,
@@ -36,7 +37,7 @@ impl Agent for Random {
     }
 
     fn stats(&mut self) -> Vec<Stat> {
-        Vec::new()
+        vec![]
     }
 
     fn save(&self) -> Snapshot<'_> {

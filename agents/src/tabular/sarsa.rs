@@ -1,9 +1,14 @@
 //! SARSA (Rummery & Niranjan 1994).
 
-use super::{QTable, TableStep, TdConfig, expected_value, n_states, progress::Progress, table_steps};
-use crate::registry::{AgentConfig, AgentError};
-use crate::{Agent, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task};
+use super::progress::Progress;
+use super::steps::{TableStep, table_steps};
+use super::table::{QTable, expected_value};
+use super::td::TdConfig;
+use crate::agent::{Agent, LearnError, Learner, Stat, Task};
+use crate::settings::{AgentError, n_states, validate};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
+use ndarray::ArrayView2;
 
 /// TD error of SARSA: `r_t + discount_t · q_t[a_t] − q_tm1[a_tm1]`, where `a_t` is the action played next.
 ///
@@ -14,27 +19,53 @@ pub fn sarsa(q_tm1: &[f64], a_tm1: usize, r_t: f64, discount_t: f64, q_t: &[f64]
 
 /// On-policy control: learns the values of the ε-greedy policy it plays.
 ///
-/// A transition waits until the next action of its environment is known. After a truncation none is ever played: the
-/// expectation over the policy stands for it, which is SARSA's target on average and draws nothing.
+/// A transition waits until the next action of its environment is known. After a truncation no action is played. The
+/// expectation over the policy then takes its place: it is SARSA's target on average, and draws no random number.
 #[derive(Debug)]
 pub struct Sarsa {
     config: TdConfig,
     q: QTable,
     progress: Progress,
-    /// Per environment, the transition whose next action is not known yet.
+    /// The transition of each environment whose next action is not known yet.
     pending: Vec<Option<TableStep>>,
+}
+
+impl Learner for Sarsa {
+    fn act(&mut self, obs: &[u8], actions: &mut [usize]) {
+        self.progress.act(&self.q, obs, actions);
+    }
+
+    fn observe(&mut self, envs: &VecEnv, actions: &[usize]) -> Result<(), LearnError> {
+        for (env_idx, step) in table_steps(envs, actions).enumerate() {
+            if let Some(before) = self.pending[env_idx].take() {
+                self.learn_followed(before, step.action)?;
+            }
+            if step.done() {
+                self.learn_last(step)?;
+            } else {
+                self.pending[env_idx] = Some(step);
+            }
+        }
+        self.progress.advance(actions.len());
+        Ok(())
+    }
 }
 
 impl Sarsa {
     /// An untrained agent for `task`.
     ///
     /// # Errors
-    /// When a setting is out of range or the observations are not discrete.
+    /// When a setting is out of range, or the observations are not discrete.
     pub fn new(config: TdConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
-        config.check()?;
+        validate("sarsa", &config)?;
         let q = QTable::new(n_states("sarsa", task)?, task.n_actions, config.q_init);
-        let progress = Progress::new(&config, seeds);
+        let progress = config.progress(seeds);
         Ok(Self { config, q, progress, pending: vec![None; task.n_envs] })
+    }
+
+    /// Q(s, a), `[n_states, n_actions]`.
+    pub fn action_values(&self) -> ArrayView2<'_, f64> {
+        self.q.values()
     }
 
     fn update(&mut self, state: usize, action: usize, td_error: f64) -> Result<(), LearnError> {
@@ -71,34 +102,13 @@ impl Agent for Sarsa {
     }
 
     fn save(&self) -> Snapshot<'_> {
-        self.progress.save().value("pending", &self.pending).array("q", self.q.values())
+        self.progress.save().value("pending", &self.pending).array("q", self.q.as_slice())
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.progress.load(from)?;
         self.pending = from.value("pending")?;
-        from.read("q", self.q.values_mut())
-    }
-}
-
-impl Learner for Sarsa {
-    fn act(&mut self, obs: &[u8], actions: &mut [usize]) {
-        self.progress.act(&self.q, obs, actions);
-    }
-
-    fn observe(&mut self, envs: &VecEnv, actions: &[usize]) -> Result<(), LearnError> {
-        for (env_idx, step) in table_steps(envs, actions).enumerate() {
-            if let Some(before) = self.pending[env_idx].take() {
-                self.learn_followed(before, step.action)?;
-            }
-            if step.done() {
-                self.learn_last(step)?;
-            } else {
-                self.pending[env_idx] = Some(step);
-            }
-        }
-        self.progress.advance(actions.len());
-        Ok(())
+        from.read("q", self.q.as_mut_slice())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The table of action values, and the two policies read off it.
 
-use super::states;
-use ndarray::Array2;
+use super::steps::states;
+use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 
 /// Q(s, a) for all states and actions.
@@ -17,10 +17,23 @@ impl QTable {
         Self { values: Array2::from_elem((n_states, n_actions), init) }
     }
 
+    /// The sum of two tables of one shape, entry by entry.
+    ///
+    /// # Panics
+    /// When their shapes differ.
+    pub fn sum(first: &Self, second: &Self) -> Self {
+        Self { values: &first.values + &second.values }
+    }
+
+    /// All entries, `[n_states, n_actions]`.
+    pub fn values(&self) -> ArrayView2<'_, f64> {
+        self.values.view()
+    }
+
     /// Q(state, ·), `[n_actions]`.
     pub fn row(&self, state: usize) -> &[f64] {
         let n_actions = self.values.ncols();
-        &self.values()[state * n_actions..][..n_actions]
+        &self.as_slice()[state * n_actions..][..n_actions]
     }
 
     /// Q(state, action), to be changed.
@@ -28,14 +41,14 @@ impl QTable {
         &mut self.values[[state, action]]
     }
 
-    /// All entries, state by state.
-    pub fn values(&self) -> &[f64] {
-        self.values.as_slice().expect("rows one after the other")
+    /// All entries, row by row.
+    pub fn as_slice(&self) -> &[f64] {
+        self.values.as_slice().expect("rows lie one after the other")
     }
 
-    /// All entries, to be changed.
-    pub fn values_mut(&mut self) -> &mut [f64] {
-        self.values.as_slice_mut().expect("rows one after the other")
+    /// All entries, row by row, to be changed.
+    pub fn as_mut_slice(&mut self) -> &mut [f64] {
+        self.values.as_slice_mut().expect("rows lie one after the other")
     }
 
     /// Writes the greedy action of each discrete observation in `obs` to `actions`.

@@ -1,10 +1,13 @@
 //! Agents in tables at play: updates followed by hand through a corridor, exact resume, identities.
 
 use super::*;
-use crate::registry::{self, Settings};
-use crate::{Agent, LearnError, Learner, Loaded, Trainer};
+use crate::agent::{Agent, LearnError, Learner, Planner, Task, Trainer};
+use crate::registry;
+use crate::settings::AgentError;
+use crate::snapshot::Loaded;
 use carom_envs::model::Outcome;
-use carom_envs::{Env, RestoreError, Seeds, Step};
+use carom_envs::settings::Values;
+use carom_envs::{Env, ObsSpace, RestoreError, Seeds, Step, TransitionModel, VecEnv};
 use rand::{Rng, RngCore};
 use safetensors::SafeTensors;
 use serde_json::{Map, Value, json};
@@ -55,6 +58,10 @@ impl Env for TableEnv {
 
     fn factors(&self, _out: &mut [f32]) {}
 
+    fn model(&self) -> Option<&TransitionModel> {
+        Some(&self.model)
+    }
+
     fn save(&self) -> Value {
         json!(self.state)
     }
@@ -84,28 +91,23 @@ fn vec_env(model: &TransitionModel, n_envs: usize, max_steps: Option<u64>) -> Ve
 }
 
 fn make(name: &str, settings: Value, model: &TransitionModel, n_envs: usize) -> Trainer {
-    let overrides: Settings = settings.as_object().expect("a table").clone();
-    let settings = registry::resolve(name, &overrides).expect("valid settings");
-    let obs_space = ObsSpace::Discrete { n: model.n_states() };
-    let task = Task {
-        env_id: "test",
-        obs_space,
-        frame_stack: 1,
-        n_actions: 2,
-        n_envs,
-        total_steps: 0,
-        device: tch::Device::Cpu,
-        model: Some(model),
-        has_script: false,
-        trunk: None,
-    };
-    registry::make(name, &settings, &task, &Seeds::new(5)).expect("a valid agent")
+    let overrides: Values = settings.as_object().expect("a table").clone();
+    let agent = registry::resolve(name, &overrides).expect("valid settings");
+    let envs = vec_env(model, n_envs, None);
+    agent.make(&Task::of(&envs, "test", 0), &Seeds::new(5)).expect("a valid agent")
 }
 
 fn learner(name: &str, settings: Value, model: &TransitionModel, n_envs: usize) -> Box<dyn Learner> {
     match make(name, settings, model, n_envs) {
         Trainer::Learner(learner) => learner,
         _ => panic!("{name} does not learn from interaction"),
+    }
+}
+
+fn planner(name: &str, settings: Value, model: &TransitionModel) -> Box<dyn Planner> {
+    match make(name, settings, model, 1) {
+        Trainer::Planner(planner) => planner,
+        _ => panic!("{name} does not plan"),
     }
 }
 
@@ -291,7 +293,7 @@ fn statistics_are_means_since_the_last_reading() {
 fn planners_find_the_corridors_values_and_agree() {
     let model = corridor(0.0);
     for name in ["value-iteration", "policy-iteration"] {
-        let Trainer::Planner(mut planner) = make(name, json!({"gamma": 0.5}), &model, 1) else { panic!("a planner") };
+        let mut planner = planner(name, json!({"gamma": 0.5}), &model);
         let n_sweeps = 1 + (0..100).take_while(|_| !planner.sweep()).count();
         assert!(n_sweeps < 10, "{name}: {n_sweeps} sweeps");
         // 4; 2 + ½ · 4; 1 + ½ · 4.
@@ -308,7 +310,7 @@ fn policy_iteration_bears_policies_that_never_end_undiscounted() {
     // The first policy, action 0 everywhere, is now to go back for ever.
     model.outcomes.chunks_exact_mut(2).for_each(|actions| actions.swap(0, 1));
     let settings = json!({"gamma": 1.0, "evaluation_sweeps": 50});
-    let Trainer::Planner(mut planner) = make("policy-iteration", settings, &model, 1) else { panic!("a planner") };
+    let mut planner = planner("policy-iteration", settings, &model);
     assert!((0..20).any(|_| planner.sweep()));
     assert_eq!(exact::greedy_policy(&mut *planner, 3), [1, 1, 1]);
     assert_eq!(array(&*planner, "v"), [-3.0, -2.0, -1.0]);
@@ -323,7 +325,7 @@ fn policy_iteration_ends_with_the_same_values_however_few_sweeps_evaluate_a_poli
     model.outcomes.chunks_exact_mut(2).for_each(|actions| actions.swap(0, 1));
     let values = |evaluation_sweeps: u64| {
         let settings = json!({"gamma": 0.9, "evaluation_sweeps": evaluation_sweeps, "tolerance": 1e-12});
-        let Trainer::Planner(mut planner) = make("policy-iteration", settings, &model, 1) else { panic!("a planner") };
+        let mut planner = planner("policy-iteration", settings, &model);
         assert!((0..1000).any(|_| planner.sweep()), "{evaluation_sweeps} sweeps");
         array(&*planner, "v")
     };
@@ -331,4 +333,85 @@ fn policy_iteration_ends_with_the_same_values_however_few_sweeps_evaluate_a_poli
     for (few, many) in few.iter().zip(&many) {
         assert!((few - many).abs() < 1e-9, "{few}, {many}");
     }
+}
+
+#[test]
+fn a_wall_is_not_walked_into_for_ever_undiscounted() {
+    // Frozen Lake in small: nothing is paid but 1 at the end, and back from state 0 leads nowhere.
+    let mut model = corridor(0.0);
+    model.outcomes.iter_mut().flatten().for_each(|outcome| outcome.reward = f64::from(u8::from(outcome.terminated)));
+    model.outcomes.chunks_exact_mut(2).for_each(|actions| actions.swap(0, 1));
+    for name in ["value-iteration", "policy-iteration"] {
+        let mut planner = planner(name, json!({"gamma": 1.0}), &model);
+        assert!((0..20).any(|_| planner.sweep()), "{name}");
+        assert_eq!(exact::greedy_policy(&mut *planner, 3), [1, 1, 1], "{name}");
+        assert_eq!(array(&*planner, "v"), [1.0; 3], "{name}");
+    }
+}
+
+#[test]
+fn a_planner_stopped_early_says_that_it_has_not_converged() {
+    let model = corridor(0.2);
+    for name in ["value-iteration", "policy-iteration"] {
+        let mut whole = planner(name, json!({}), &model);
+        assert!(!whole.is_converged(), "{name} before its first sweep");
+        assert!(!whole.sweep() && !whole.is_converged(), "{name} after one sweep");
+        assert!((0..10_000).any(|_| whole.sweep()) && whole.is_converged(), "{name} in the end");
+        let mut restored = planner(name, json!({}), &model);
+        from_disk(&mut *restored, &to_disk(&*whole));
+        assert!(restored.is_converged(), "{name} restored");
+    }
+}
+
+#[test]
+fn a_value_that_is_not_finite_never_reaches_a_table() {
+    let mut model = corridor(0.0);
+    model.outcomes[4][0].reward = f64::INFINITY;
+    for name in LEARNERS {
+        let mut agent = learner(name, json!({}), &model, 1);
+        follow(&mut *agent, &mut vec_env(&model, 1, None), &[0, 0, 0]).expect_err("not finite");
+        for table in if name == "double-q" { &["q0", "q1"][..] } else { &["q"] } {
+            assert!(array(&*agent, table).iter().all(|value| value.is_finite()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn constructors_refuse_what_settings_by_name_would() {
+    let model = corridor(0.0);
+    let (envs, seeds) = (vec_env(&model, 1, None), Seeds::new(0));
+    let task = Task::of(&envs, "test", 0);
+    let td = || TdConfig { lr: 0.0, ..TdConfig::default() };
+    let message = "agent.lr is 0.0: expected a number above 0 and at most 1";
+    let refused = |error: Option<AgentError>, message: &str| {
+        assert_eq!(error.expect("an error").to_string(), message);
+    };
+    refused(QLearning::new(td(), &task, &seeds).err(), message);
+    refused(Sarsa::new(td(), &task, &seeds).err(), message);
+    refused(ExpectedSarsa::new(td(), &task, &seeds).err(), message);
+    refused(DoubleQ::new(td(), &task, &seeds).err(), message);
+    let config = QLambdaConfig { lambda: 2.0, ..QLambdaConfig::default() };
+    refused(QLambda::new(config, &task, &seeds).err(), "agent.lambda is 2.0: expected a number in 0..=1");
+    let config = DynaQConfig { epsilon_start: -1.0, ..DynaQConfig::default() };
+    refused(DynaQ::new(config, &task, &seeds).err(), "agent.epsilon_start is -1.0: expected a number in 0..=1");
+    let config = ValueIterationConfig { tolerance: f64::NAN, ..ValueIterationConfig::default() };
+    refused(ValueIteration::new(config, &task).err(), "agent.tolerance is null: expected a number, 0 or above");
+    let config = PolicyIterationConfig { evaluation_sweeps: 0, ..PolicyIterationConfig::default() };
+    refused(
+        PolicyIteration::new(config, &task).err(),
+        "agent.evaluation_sweeps is 0: expected a whole number, 1 or above",
+    );
+}
+
+#[test]
+fn a_q_table_is_an_array_of_states_by_actions() {
+    let model = corridor(0.0);
+    let envs = vec_env(&model, 1, None);
+    let task = Task::of(&envs, "test", 0);
+    let agent = QLearning::new(TdConfig { q_init: 2.0, ..TdConfig::default() }, &task, &Seeds::new(0)).expect("valid");
+    assert_eq!(agent.action_values(), ndarray::Array2::from_elem((3, 2), 2.0));
+    let mut planner =
+        ValueIteration::new(ValueIterationConfig { gamma: 0.5, ..Default::default() }, &task).expect("valid");
+    while !planner.sweep() {}
+    assert_eq!(planner.action_values(), ndarray::array![[3.0, 1.5], [4.0, 0.5], [4.0, 2.0]]);
 }

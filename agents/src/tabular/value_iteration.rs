@@ -1,110 +1,108 @@
 //! Value iteration (Bellman 1957).
 
-use super::exact::best_action;
-use super::{check_fraction, model, states};
-use crate::registry::{AgentConfig, AgentError};
-use crate::{Agent, Loaded, Planner, Snapshot, SnapshotError, Stat, Task};
+use super::exact::{action_values, best_action, start_value};
+use super::steps::states;
+use crate::agent::{Agent, Planner, Stat, Task};
+use crate::settings::{AgentError, transition_model, validate};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::TransitionModel;
-use serde::{Deserialize, Serialize};
+use carom_envs::settings::{AtLeast, Settings};
+use ndarray::Array2;
 
-/// Settings of [`ValueIteration`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ValueIterationConfig {
-    /// Discount γ of the next state's value, in 0..=1. At 1 the values are undiscounted returns, but among actions of equal
-    /// value the greedy policy may pick one that never ends the episode.
-    pub gamma: f64,
-    /// Largest change of a value in a sweep that counts as none.
-    pub tolerance: f64,
-}
-
-impl Default for ValueIterationConfig {
-    fn default() -> Self {
-        Self { gamma: 0.99, tolerance: 1e-12 }
+carom_envs::settings! {
+    /// Settings of [`ValueIteration`].
+    pub struct ValueIterationConfig {
+        /// Discount γ of the next state's value. At 1 the values are undiscounted returns.
+        gamma: f64 = 0.99, in 0.0..=1.0;
+        /// Largest change of a value in a sweep that counts as none.
+        tolerance: f64 = 1e-12, in AtLeast(0.0);
     }
 }
 
-impl AgentConfig for ValueIterationConfig {
-    fn check(&self) -> Result<(), AgentError> {
-        check_fraction("gamma", self.gamma)?;
-        check_tolerance(self.tolerance)
-    }
-}
+impl Settings for ValueIterationConfig {}
 
 /// Sweeps `v(s) ← max_a Σ p(s', r | s, a) (r + γ v(s'))` over the states until nothing changes.
 ///
 /// Sutton & Barto (2018), eq. 4.10, in place (Gauss-Seidel): a state uses the values that its predecessors in the sweep
-/// already have, which converges at least as fast as keeping two copies.
+/// already have. This converges at least as fast as keeping two copies.
+///
+/// The greedy policy breaks ties by the action that was the first to be strictly better. At γ = 1 a step that goes
+/// nowhere, say into a wall, keeps the value of its state, and so ties with the best action; but it never raised a value.
 #[derive(Debug)]
 pub struct ValueIteration {
     config: ValueIterationConfig,
     model: TransitionModel,
     v: Vec<f64>,
+    /// The best action of each state in the latest sweep.
+    policy: Vec<u32>,
     residual: Option<f64>,
-}
-
-impl ValueIteration {
-    /// An unplanned agent for `task`, all values 0.
-    ///
-    /// # Errors
-    /// When a setting is out of range or the environment has no transition table.
-    pub fn new(config: ValueIterationConfig, task: &Task) -> Result<Self, AgentError> {
-        config.check()?;
-        let model = model("value-iteration", task)?;
-        Ok(Self { v: vec![0.0; model.n_states()], config, model, residual: None })
-    }
-
-    /// v(s), `[n_states]`.
-    pub fn values(&self) -> &[f64] {
-        &self.v
-    }
-}
-
-/// Refuses a tolerance that no sweep can reach.
-pub(super) fn check_tolerance(tolerance: f64) -> Result<(), AgentError> {
-    if tolerance.is_finite() && tolerance >= 0.0 {
-        return Ok(());
-    }
-    Err(AgentError::bad_value("tolerance", tolerance, "a finite number, 0 or above"))
-}
-
-/// Expected value of the first state, and the residual where there was a sweep.
-pub(super) fn plan_stats(model: &TransitionModel, v: &[f64], residual: Option<f64>) -> Vec<Stat> {
-    let start = model.start.iter().zip(v).map(|(probability, value)| probability * value).sum();
-    let residual = residual.map(|residual| ("plan/residual", residual));
-    residual.into_iter().chain([("plan/value_start", start)]).collect()
-}
-
-impl Agent for ValueIteration {
-    fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
-        for (state, action) in states(obs).zip(actions) {
-            *action = best_action(&self.model, &self.v, self.config.gamma, state).0;
-        }
-    }
-
-    fn stats(&mut self) -> Vec<Stat> {
-        plan_stats(&self.model, &self.v, self.residual)
-    }
-
-    fn save(&self) -> Snapshot<'_> {
-        Snapshot::default().value("residual", &self.residual).array("v", &self.v)
-    }
-
-    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.residual = from.value("residual")?;
-        from.read("v", &mut self.v)
-    }
 }
 
 impl Planner for ValueIteration {
     fn sweep(&mut self) -> bool {
         let mut residual = 0.0_f64;
         for state in 0..self.v.len() {
-            let (_, value) = best_action(&self.model, &self.v, self.config.gamma, state);
+            let (action, value) = self.best_action(state);
             residual = residual.max((value - self.v[state]).abs());
             self.v[state] = value;
+            self.policy[state] = action as u32;
         }
         self.residual = Some(residual);
-        residual <= self.config.tolerance
+        self.is_converged()
+    }
+
+    fn is_converged(&self) -> bool {
+        self.residual.is_some_and(|residual| residual <= self.config.tolerance)
+    }
+}
+
+impl ValueIteration {
+    /// An unplanned agent for `task`: all values 0.
+    ///
+    /// # Errors
+    /// When a setting is out of range, or the environment has no transition table.
+    pub fn new(config: ValueIterationConfig, task: &Task) -> Result<Self, AgentError> {
+        validate("value-iteration", &config)?;
+        let model = transition_model("value-iteration", task)?;
+        let n_states = model.n_states();
+        Ok(Self { config, model, v: vec![0.0; n_states], policy: vec![0; n_states], residual: None })
+    }
+
+    /// v(s), `[n_states]`.
+    pub fn values(&self) -> &[f64] {
+        &self.v
+    }
+
+    /// Q(s, a), `[n_states, n_actions]`, by looking one step ahead.
+    pub fn action_values(&self) -> Array2<f64> {
+        action_values(&self.model, &self.v, self.config.gamma)
+    }
+
+    /// The best action of `state` and its value.
+    fn best_action(&self, state: usize) -> (usize, f64) {
+        best_action(&self.model, &self.v, self.config.gamma, state, self.policy[state] as usize)
+    }
+}
+
+impl Agent for ValueIteration {
+    fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
+        for (state, action) in states(obs).zip(actions) {
+            *action = self.best_action(state).0;
+        }
+    }
+
+    fn stats(&mut self) -> Vec<Stat> {
+        let residual = self.residual.map(|residual| ("plan/residual", residual));
+        residual.into_iter().chain([("plan/value_start", start_value(&self.model, &self.v))]).collect()
+    }
+
+    fn save(&self) -> Snapshot<'_> {
+        Snapshot::default().value("residual", &self.residual).array("v", &self.v).array("policy", &self.policy)
+    }
+
+    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.residual = from.value("residual")?;
+        from.read("v", &mut self.v)?;
+        from.read("policy", &mut self.policy)
     }
 }

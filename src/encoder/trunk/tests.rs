@@ -10,11 +10,11 @@ use crate::generative::settings::{ModelTask, Settings};
 use carom_agents::losses::Loss;
 use carom_agents::net::NetSpec;
 use carom_agents::optim::{OptimConfig, Rule};
-use carom_agents::{Fit, QNetwork, Stat, Weights};
+use carom_agents::{Fit, QNetwork, SharedTrunk, Stat, Weights};
 use carom_envs::Seeds;
 use rand::Rng;
 use serde_json::{Value, json};
-use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use tch::Device;
 
 const SPACE: ObsSpace = ObsSpace::Planes { shape: [12, 9, 2] };
@@ -154,7 +154,7 @@ fn train(trunk: EncoderTrunk, n: usize) -> ([Vec<f32>; 2], [Vec<Stat>; 2]) {
     let before = trunk.params();
     let spec = NetSpec { obs_space: SPACE, frame_stack: 2, hidden: vec![16], layer_norm: false, n_actions: 3 };
     let mut rng = Seeds::new(2).stream("init");
-    let trunk: Rc<dyn Trunk> = Rc::new(trunk);
+    let trunk = Arc::new(Mutex::new(trunk));
     let mut network = QNetwork::new(spec, Some(trunk), OptimConfig::of(Rule::Adam), Device::Cpu, &mut rng);
     let obs = frames();
     let actions: Vec<u8> = (0..30).map(|b| b % 3).collect();
@@ -209,10 +209,10 @@ fn the_td_loss_reaches_the_encoder_and_the_reconstruction_both_halves() {
 #[test]
 fn a_stack_is_the_codes_of_its_frames_oldest_first() {
     let model = model("ae", json!({"latent_dim": 4}));
-    let trunk: Rc<dyn Trunk> = Rc::new(trunk(&*model, None));
+    let trunk = Arc::new(Mutex::new(trunk(&*model, None)));
     let params = Tensor::from_slice(&trunk.params());
     let bytes = frames();
-    let q = |trunk: Option<Rc<dyn Trunk>>, obs_space: ObsSpace, obs: &[u8]| {
+    let q = |trunk: Option<SharedTrunk>, obs_space: ObsSpace, obs: &[u8]| {
         let spec = NetSpec { obs_space, frame_stack: 2, hidden: vec![16], layer_norm: false, n_actions: 3 };
         let mut rng = Seeds::new(2).stream("init");
         QNetwork::new(spec, trunk, OptimConfig::of(Rule::Adam), Device::Cpu, &mut rng).q(Weights::Online, obs).to_vec()

@@ -1,0 +1,116 @@
+//! Rules that the settings of several agents share, and the errors of making an agent.
+
+use crate::agent::Task;
+use carom_envs::settings::{self, Fault, SettingError, Settings};
+use carom_envs::{ObsSpace, TransitionModel};
+
+/// Largest width of a hidden layer. The weights between two layers of this width take a gigabyte.
+pub const MAX_LAYER_WIDTH: usize = 16_384;
+
+/// An agent that does not exist, a setting that it refuses, or an environment that it cannot play.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum AgentError {
+    /// No agent has this name.
+    #[error("there is no agent `{name}`; {}", settings::suggest(name, known.iter().copied()))]
+    UnknownAgent {
+        /// The name given.
+        name: String,
+        /// The names of all agents.
+        known: Vec<&'static str>,
+    },
+    /// Another agent already has this name.
+    #[error("there is already an agent `{0}`")]
+    NameTaken(&'static str),
+    /// A setting does not exist, or its value is refused.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// The agent keeps a table, and the environment has no numbered states.
+    #[error(
+        "{agent} keeps a table and needs a discrete observation space, but {env_id} observes {observes}: use dqn, or an \
+         encoder that makes codes"
+    )]
+    NotDiscrete {
+        /// The agent.
+        agent: &'static str,
+        /// The environment.
+        env_id: String,
+        /// The environment's observation space in words.
+        observes: String,
+    },
+    /// The agent plans, and the environment has no transition table.
+    #[error(
+        "{agent} plans on a transition table, which {env_id} does not have: use an agent that learns, e.g. q-learning"
+    )]
+    NoModel {
+        /// The agent.
+        agent: &'static str,
+        /// The environment.
+        env_id: String,
+    },
+    /// The environment has no scripted player.
+    #[error("{env_id} has no scripted player: use an agent that learns, or random")]
+    NoScript {
+        /// The environment.
+        env_id: String,
+    },
+}
+
+impl AgentError {
+    /// Names `agent` as the owner of the setting at fault.
+    pub fn of(agent: &'static str) -> impl Fn(Fault) -> Self {
+        move |fault| Self::Setting(fault.of("agent", format!("agent `{agent}`")))
+    }
+}
+
+/// Checks the ranges and rules of settings that were built as a struct.
+///
+/// # Errors
+/// When a value is out of range or breaks a rule.
+pub fn validate<S: Settings>(agent: &'static str, settings: &S) -> Result<(), AgentError> {
+    settings::validate(settings).map_err(AgentError::of(agent))
+}
+
+/// Refuses widths that layer normalisation cannot work on. Its kernels add sixteen numbers at a time.
+pub(crate) fn check_widths(hidden: &[usize], layer_norm: bool) -> Result<(), Fault> {
+    match layer_norm && hidden.iter().any(|width| !width.is_multiple_of(16)) {
+        true => Err(Fault::value("hidden", hidden, "multiples of 16 while layer_norm is on")),
+        false => Ok(()),
+    }
+}
+
+/// Refuses setting `key` with `value` when the system does not grant the `n_bytes` of memory that it asks for.
+///
+/// A failed allocation would abort the process.
+pub(crate) fn check_memory(key: &str, value: usize, n_bytes: usize) -> Result<(), Fault> {
+    let mut memory = Vec::<u8>::new();
+    let is_granted = memory.try_reserve_exact(n_bytes).is_ok();
+    // Without this the compiler removes the unused allocation.
+    std::hint::black_box(&memory);
+    if is_granted {
+        return Ok(());
+    }
+    let gb = n_bytes as f64 / 1e9;
+    Err(Fault::value(key, value, format!("fewer: they take {gb:.1} GB, more than the system grants")))
+}
+
+/// Number of states of the table that `agent` keeps for `task`.
+///
+/// # Errors
+/// When the task's observations are not discrete.
+pub(crate) fn n_states(agent: &'static str, task: &Task) -> Result<usize, AgentError> {
+    match task.obs_space {
+        ObsSpace::Discrete { n } => Ok(n),
+        ref other => {
+            Err(AgentError::NotDiscrete { agent, env_id: task.env_id.to_owned(), observes: other.to_string() })
+        }
+    }
+}
+
+/// The transition table that `agent` plans on.
+///
+/// # Errors
+/// When the environment has none.
+pub(crate) fn transition_model(agent: &'static str, task: &Task) -> Result<TransitionModel, AgentError> {
+    n_states(agent, task)?;
+    task.model.cloned().ok_or_else(|| AgentError::NoModel { agent, env_id: task.env_id.to_owned() })
+}

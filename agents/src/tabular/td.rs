@@ -1,0 +1,60 @@
+//! Settings that all methods of temporal differences in tables share.
+
+/// Declares a struct of the shared settings, and of more where a method has its own.
+macro_rules! td_settings {
+    ($(#[$attribute:meta])* $vis:vis struct $name:ident { $($own:tt)* }) => {
+        carom_envs::settings! {
+            $(#[$attribute])*
+            $vis struct $name {
+                /// Discount γ of the next state's value.
+                gamma: f64 = 0.99, in 0.0..=1.0;
+                /// Step size α at step 0.
+                lr: f64 = 0.1, in carom_envs::settings::AboveUpTo(0.0, 1.0);
+                /// Step size from `lr_steps` on.
+                lr_end: f64 = 0.1, in 0.0..=1.0;
+                /// Environment steps over which the step size goes from `lr` to `lr_end` in a straight line; with 0 it
+                /// stays at `lr`.
+                lr_steps: u64 = 0;
+                /// Probability ε of a uniformly random action at step 0.
+                epsilon_start: f64 = 0.1, in 0.0..=1.0;
+                /// ε from `epsilon_steps` on.
+                epsilon_end: f64 = 0.1, in 0.0..=1.0;
+                /// Environment steps over which ε goes from `epsilon_start` to `epsilon_end` in a straight line; with 0
+                /// it stays at `epsilon_start`.
+                epsilon_steps: u64 = 0;
+                /// Value of every entry before learning. A value above all returns makes the greedy policy explore.
+                q_init: f64 = 0.0, in carom_envs::settings::Finite;
+                $($own)*
+            }
+        }
+
+        impl carom_envs::settings::Settings for $name {
+            fn unheard(&self) -> Vec<(&'static str, String)> {
+                $crate::tabular::td::unheard(self.lr_steps, self.epsilon_steps)
+            }
+        }
+
+        impl $name {
+            /// The progress of a training at its beginning.
+            pub(super) fn progress(&self, seeds: &carom_envs::Seeds) -> $crate::tabular::progress::Progress {
+                let lr = $crate::schedule::Linear::new(self.lr, self.lr_end, self.lr_steps);
+                let epsilon = $crate::schedule::Linear::new(self.epsilon_start, self.epsilon_end, self.epsilon_steps);
+                $crate::tabular::progress::Progress::new(lr, epsilon, seeds)
+            }
+        }
+    };
+}
+pub(super) use td_settings;
+
+td_settings! {
+    /// Settings of every method of temporal differences.
+    pub struct TdConfig {}
+}
+
+/// The ends of schedules that have no length.
+pub(super) fn unheard(lr_steps: u64, epsilon_steps: u64) -> Vec<(&'static str, String)> {
+    let lr_end = ("lr_end", lr_steps, "lr_steps is 0, so the step size stays at lr");
+    let epsilon_end = ("epsilon_end", epsilon_steps, "epsilon_steps is 0, so epsilon stays at epsilon_start");
+    let unused = [lr_end, epsilon_end].into_iter().filter(|(_, steps, _)| *steps == 0);
+    unused.map(|(key, _, reason)| (key, reason.to_owned())).collect()
+}
