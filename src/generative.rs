@@ -19,5 +19,3 @@ pub mod registry;
 pub mod settings;
 pub mod vae;
 pub mod weights;
-
-pub use model::{Effort, FitError, Measures, Model};

@@ -6,9 +6,12 @@ use crate::config::fit::{FitConfig, FitLayer};
 use crate::config::kind::{self, Config};
 use crate::config::layers::Settings;
 use crate::config::training::RunConfig;
-use crate::fit::{self, FitSession};
-use crate::generative::Model;
+use crate::fit::open::{begin, open, open_for_use};
+use crate::fit::run_loop::fit;
+use crate::fit::session::{FitProgress, FitSession};
+use crate::generative::data::image_space::ImageSpace;
 use crate::generative::data::{frames, published};
+use crate::generative::model::Model;
 use crate::human::count;
 use crate::interrupt::Interrupted;
 use crate::run::Outcome;
@@ -16,7 +19,7 @@ use crate::run::{self, Run, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Encoder;
 use carom_agents::optim::to_vec;
-use carom_envs::{ObsSpace, Seeds, registry as envs};
+use carom_envs::{Seeds, registry as envs};
 use fs_err as fs;
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -45,8 +48,8 @@ const IDLE_WIDTH: f32 = 1e30;
 pub struct Fitted {
     model: Box<dyn Model>,
     model_name: String,
-    /// What a single frame is.
-    obs_space: ObsSpace,
+    /// Shape of a single frame.
+    space: ImageSpace,
     /// Frames that the model takes at once.
     n_frames: usize,
     device: tch::Device,
@@ -99,7 +102,7 @@ pub fn prepare(config: &RunConfig) -> Result<Fitted> {
     }
     let session = match fresh {
         Some(session) => session,
-        None => fit::open(&source, fit_config)?.0,
+        None => open(&source, fit_config)?.0,
     };
     let codes =
         tch::no_grad(|| session.model.encode(&session.data.train.spaced(SCALE_FRAMES).all())).to_kind(Kind::Double);
@@ -140,12 +143,12 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
     let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let dir = published::cache()?.join("encoders").join(format!("{}-{hash}", config.slug()));
     if dir.join(FACTS).exists() {
-        say!("encoder {}: {}", config.model, dir.display());
+        tracing::info!("encoder {}: {}", config.model, dir.display());
         return Ok((dir, None));
     }
-    let is_begun = dir.exists() && checkpoint::newest::<fit::FitProgress>(&dir).is_ok();
+    let is_begun = dir.exists() && checkpoint::newest::<FitProgress>(&dir).is_ok();
     let (mut session, mut run) = if is_begun {
-        let (session, saved) = fit::open(&dir, config.clone())?;
+        let (session, saved) = open(&dir, config.clone())?;
         if session.is_finished() {
             // It may have been stopped on the way to them.
             session.draw(&dir)?;
@@ -153,11 +156,15 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
         }
         (session, Run::reopen(&dir, &saved)?)
     } else {
-        (FitSession::new(config.clone())?, Run::create(&dir, &text, dir.exists())?)
+        (begin(config.clone())?, Run::create(&dir, &text, dir.exists())?)
     };
     let (frames, steps) = (count(session.data.train.len() as u64), count(session.n_env_steps));
-    say!("fitting encoder {} to {frames} frames ({steps} environment steps) -> {}", config.model, dir.display());
-    match fit::fit(&mut session, &mut run)? {
+    tracing::info!(
+        "fitting encoder {} to {frames} frames ({steps} environment steps) -> {}",
+        config.model,
+        dir.display()
+    );
+    match fit(&mut session, &mut run)? {
         Outcome::Finished => session.draw(&dir)?,
         Outcome::Interrupted => {
             bail!(Interrupted(format!("stopped while encoder {} was fitted; the same command goes on", config.model)))
@@ -181,7 +188,7 @@ impl Fitted {
     fn known(source: PathBuf, fit_config: FitConfig, config: &RunConfig) -> Result<Self> {
         let facts = Facts::read(&source)?;
         // The weights alone are wanted: a few frames tell the model what images are like.
-        let (session, _) = fit::open_for_use(&source, fit_config)?;
+        let (session, _) = open_for_use(&source, fit_config)?;
         Self::new(session, source, facts, &config.env, &config.env_settings)
     }
 
@@ -189,11 +196,8 @@ impl Fitted {
         let obs_space = envs::make(env, settings)?.obs_space();
         let ([channels, rows, columns], name) = (session.data.shape.map(|size| size as usize), source.display());
         let n_frames = session.config.frame_stack();
-        let fits = match obs_space {
-            ObsSpace::Planes { shape } => [shape[0], shape[1], n_frames * shape[2]] == [rows, columns, channels],
-            ObsSpace::Pixels { shape } => shape == [rows, columns] && channels == n_frames,
-            _ => false,
-        };
+        let space = ImageSpace::of(env, &obs_space)?;
+        let fits = space.image_shape(n_frames) == [channels, rows, columns];
         ensure!(fits, "{name} was fitted to images of {channels}x{rows}x{columns}, and {env} observes {obs_space}");
         let (device, fit_s) = (session.data.device(), session.progress.wall_s);
         let column = |values: Vec<f32>| Tensor::from_slice(&values).to_device(device);
@@ -206,7 +210,7 @@ impl Fitted {
         });
         let (mean, width) = (column(means), column(widths));
         let (model, model_name) = (session.model, session.config.model);
-        Ok(Self { model, model_name, obs_space, n_frames, device, source, fit_s, facts, mean, width, directions })
+        Ok(Self { model, model_name, space, n_frames, device, source, fit_s, facts, mean, width, directions })
     }
 
     /// Copies it into the run in `dir`.
@@ -226,9 +230,9 @@ impl Fitted {
         &self.model_name
     }
 
-    /// What a single frame is.
-    pub(super) fn obs_space(&self) -> &ObsSpace {
-        &self.obs_space
+    /// Shape of a single frame.
+    pub(super) fn space(&self) -> ImageSpace {
+        self.space
     }
 
     /// Frames that the model takes at once.
@@ -258,7 +262,7 @@ impl Fitted {
 
     /// Frames, `[n, n_frames, frame bytes]`, as the model takes them: `[n, channels, rows, columns]` in 0..=1.
     pub fn images(&self, frames: &[u8]) -> Tensor {
-        images(&self.obs_space, self.n_frames, &Tensor::from_slice(frames).to_device(self.device))
+        self.space.images(self.n_frames, &Tensor::from_slice(frames).to_device(self.device))
     }
 
     fn codes(&self, frames: &[u8]) -> Tensor {
@@ -290,23 +294,6 @@ impl Encoder for Fitted {
 
     fn encode(&self, frames: &[u8], features: &mut [f32]) {
         features.copy_from_slice(&to_vec(&self.codes(frames)));
-    }
-}
-
-/// Frames of `obs_space`, bytes in any shape, as models take them that see `n_frames` at once, the oldest first:
-/// `[n, channels, rows, columns]` in 0..=1.
-pub(super) fn images(obs_space: &ObsSpace, n_frames: usize, frames: &Tensor) -> Tensor {
-    let n_frames = n_frames as i64;
-    match *obs_space {
-        ObsSpace::Planes { shape } => {
-            let [rows, columns, channels] = shape.map(|size| size as i64);
-            let frames = frames.reshape([-1, n_frames, rows, columns, channels]).permute([0, 1, 4, 2, 3]);
-            frames.reshape([-1, n_frames * channels, rows, columns]).to_kind(Kind::Float)
-        }
-        ObsSpace::Pixels { shape: [rows, columns] } => {
-            frames.reshape([-1, n_frames, rows as i64, columns as i64]).to_kind(Kind::Float) / 255.0
-        }
-        _ => unreachable!("encoders see planes or pixels"),
     }
 }
 

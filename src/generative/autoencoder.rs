@@ -20,7 +20,6 @@ use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// Settings of `ae`.
@@ -160,7 +159,7 @@ impl Autoencoder {
         let n_pixels = task.data.n_pixels();
         if config.latent_dim >= n_pixels {
             let (d, unless) = (config.latent_dim, "model.noise or model.sparsity keeps it from that");
-            say!("warning: a code of {d} numbers for {n_pixels} can be learned as the identity; {unless}");
+            tracing::warn!("a code of {d} numbers for {n_pixels} can be learned as the identity; {unless}");
         }
         let act = Layer::Act(config.activation);
         let widths: Vec<i64> = [n_pixels].into_iter().chain(config.hidden.clone()).chain([config.latent_dim]).collect();
@@ -275,7 +274,7 @@ impl Model for Autoencoder {
         self.means.take()
     }
 
-    fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
+    fn evaluate(&self, data: &Data, effort: Effort, _samples: Option<&Tensor>) -> Measures {
         let (mut bce_sum, mut square_sum, mut code_width) = (0.0, 0.0, 0);
         for x in data.test.chunks(1000) {
             let code = self.encoder.forward(&x);
@@ -313,10 +312,6 @@ impl Model for Autoencoder {
 
     fn sample(&self, _n: usize) -> Option<Tensor> {
         None
-    }
-
-    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
-        Ok(())
     }
 
     fn save(&self) -> Snapshot<'_> {

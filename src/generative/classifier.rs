@@ -9,18 +9,13 @@ use super::images::Data;
 use super::model::{Batch, Effort, FitError, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
 use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
-use crate::config::kind::{self, Config};
-use crate::fit::FitProgress;
 use crate::generative::settings::Schedule;
-use crate::run;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
-use carom_envs::Seeds;
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// Settings of `classifier`.
@@ -83,8 +78,11 @@ impl Classifier {
         Self::of(config, task.data.shape, task.data.n_classes, task.device, rng)
     }
 
-    /// As [`Classifier::new`], of images `[channels, rows, columns]`.
-    fn of(
+    /// Makes an unfitted classifier of images `[channels, rows, columns]` into `n_classes` classes.
+    ///
+    /// # Errors
+    /// When there are fewer than two classes.
+    pub fn of(
         config: &ClassifierConfig,
         [channels, rows, columns]: [i64; 3],
         n_classes: i64,
@@ -113,21 +111,6 @@ impl Classifier {
         let mut network = |layers| Network::new(layers, OptimConfig::of(Rule::Adam), device, rng);
         let (body, head) = (network(body), network(head));
         Ok(Self { config: config.clone(), n_classes, body, head, means: Means::new(&["fit/loss", "fit/accuracy"]) })
-    }
-
-    /// The classifier fitted in the run `dir`, of images `[channels, rows, columns]`.
-    ///
-    /// # Errors
-    /// When `dir` is no run of a classifier, has no checkpoint, or is of other images or classes.
-    pub fn open(dir: &Path, shape: [i64; 3], n_classes: i64, device: Device) -> Result<Self> {
-        let Config::Fit(config) = kind::config(dir)? else { bail!("{} is no fit of a classifier", dir.display()) };
-        let model = &config.model;
-        ensure!(model == "classifier", "{} is a fitted {model}, not a classifier", dir.display());
-        let settings = ClassifierConfig::deserialize(&config.model_settings)?;
-        let checkpoint = run::checkpoint::newest::<FitProgress>(dir)?;
-        let mut classifier = Self::of(&settings, shape, n_classes, device, &mut Seeds::new(0).stream("init"))?;
-        checkpoint.load(|learned| Ok(classifier.load(learned)?))?;
-        Ok(classifier)
     }
 
     /// Features `[B, latent_dim]` and the most probable classes `i64 [B]` of images `[B, channels, rows, columns]`.
@@ -189,7 +172,7 @@ impl Model for Classifier {
         self.means.take()
     }
 
-    fn evaluate(&self, data: &Data, _effort: Effort) -> Measures {
+    fn evaluate(&self, data: &Data, _effort: Effort, _samples: Option<&Tensor>) -> Measures {
         let n = data.test.len();
         let labels = data.test.labels().expect("data with classes have labels");
         let predicted: Vec<Tensor> = data.test.chunks(1000).map(|x| self.judge(&x).1).collect();
@@ -212,10 +195,6 @@ impl Model for Classifier {
         None
     }
 
-    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
-        Ok(())
-    }
-
     fn save(&self) -> Snapshot<'_> {
         Snapshot::default()
             .value("means", &self.means.save())
@@ -235,6 +214,7 @@ mod tests {
     use super::*;
     use crate::generative::data::{Dataset, Split};
     use crate::generative::model::seeded;
+    use carom_envs::Seeds;
 
     /// Sixteen images of 8×8 of two classes: bright above, bright below.
     fn halves() -> Data {
@@ -279,7 +259,7 @@ mod tests {
             tch::manual_seed(step);
             classifier.fit_batch(&batch(&data, step as u64)).unwrap();
         }
-        let measures = classifier.evaluate(&data, Effort::Curve);
+        let measures = classifier.evaluate(&data, Effort::Curve, None);
         assert_eq!(measures.get("test/accuracy"), Some(1.0));
         assert!(classifier.sha256() != untrained && classifier.sha256().len() == 64);
         assert_eq!(classifier.encode(&data.test.spaced(3).all()).size(), [3, 64]);

@@ -15,11 +15,9 @@ mod tests;
 pub use loss::Loss;
 
 use super::images::Data;
-use super::measures::judge::Judge;
-use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
+use super::model::{Batch, Effort, Exhibit, FitError, Halves, JudgeChoice, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
 use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
-use crate::gallery::grid::{grid, write_png};
 use crate::generative::settings::Schedule;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule, read_tensor, to_vec};
@@ -29,8 +27,6 @@ use loss::{between, slope_penalty, square_gradient};
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
 use spectral::Spectral;
-use std::cell::OnceCell;
-use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// Settings of `gan`.
@@ -131,7 +127,6 @@ pub struct Gan {
     game: Game,
     strip: Strip,
     means: Means,
-    judge: OnceCell<Result<Judge, String>>,
 }
 
 impl Gan {
@@ -156,7 +151,6 @@ impl Gan {
             discriminator: Discriminator { body, head, spectral },
             game: Game::default(),
             means: Means::new(&["fit/loss", "fit/d_loss", "fit/g_loss", "fit/penalty", "fit/logit_gap"]),
-            judge: OnceCell::new(),
         })
     }
 
@@ -200,7 +194,7 @@ impl Gan {
         let Discriminator { body, head, .. } = &mut self.discriminator;
         descend(&total, &mut [body, head], batch.lr);
         if let Some(trouble) = self.game.observe(loss, d_value, gap) {
-            say!("warning: update {}: the game is {trouble}", batch.step);
+            tracing::warn!("update {}: the game is {trouble}", batch.step);
         }
         Ok(())
     }
@@ -257,28 +251,21 @@ impl Model for Gan {
         self.means.take()
     }
 
-    fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
-        // Drawn before anything else, so that they do not depend on whether the classifier has to be made.
-        let n_judged = match self.config.classifier.as_str() {
-            "none" => 0,
-            run => Judge::n_samples(run, data, effort),
-        };
+    fn judge(&self) -> Option<JudgeChoice> {
+        match self.config.classifier.as_str() {
+            "none" => None,
+            "auto" => Some(JudgeChoice::Auto),
+            run => Some(JudgeChoice::Run(run.into())),
+        }
+    }
+
+    fn evaluate(&self, data: &Data, _effort: Effort, samples: Option<&Tensor>) -> Measures {
         let n = DIVERSITY.min(data.test.len());
-        let samples = self.samples(n_judged.max(n));
+        let samples = samples.map_or_else(|| self.samples(n), Tensor::shallow_clone);
+        let mut measures = Measures::default();
         // One image has no distance to others.
         let diversity =
             (n > 1).then(|| mean_distance(&samples.narrow(0, 0, n as i64)) / mean_distance(&data.test.spaced(n).all()));
-        let mut measures = match self.config.classifier.as_str() {
-            "none" => Measures::default(),
-            run => match self.judge.get_or_init(|| Judge::open(run, data).map_err(|error| format!("{error:#}"))) {
-                Ok(judge) => judge.measure(&samples, data),
-                Err(error) => {
-                    let mut measures = Measures::default();
-                    measures.note("classifier", format!("none, so no FID, precision or recall: {error}"));
-                    measures
-                }
-            },
-        };
         if let Some(diversity) = diversity {
             measures.add("test/diversity", diversity);
         }
@@ -308,8 +295,8 @@ impl Model for Gan {
         Some(self.samples(n))
     }
 
-    fn draw(&self, _data: &Data, dir: &Path) -> Result<()> {
-        self.strip.draw(&dir.join("strip.png"))
+    fn exhibits(&self) -> Vec<Exhibit> {
+        self.strip.exhibit().into_iter().collect()
     }
 
     fn save(&self) -> Snapshot<'_> {
@@ -466,14 +453,16 @@ impl Strip {
         self.pixels.extend(Vec::<u8>::try_from(&bytes).expect("bytes in one dimension"));
     }
 
-    /// A row for each step, one below the other.
-    fn draw(&self, path: &Path) -> Result<()> {
+    /// Returns a row of images for each step, or `None` before the first.
+    fn exhibit(&self) -> Option<Exhibit> {
         if self.steps.is_empty() {
-            return Ok(());
+            return None;
         }
         let [channels, rows, columns] = self.shape;
         let images = Tensor::from_slice(&self.pixels).view([-1, channels, rows, columns]).to_kind(Kind::Float) / 255.0;
-        write_png(path, &grid(&images, STRIP as usize, 1))
+        let steps: Vec<String> = self.steps.iter().map(u64::to_string).collect();
+        let caption = format!("Samples of the same noise; rows are after {} updates.", steps.join(", "));
+        Some(Exhibit { name: "strip", images, n_columns: STRIP as usize, caption })
     }
 
     fn save(&self) -> Snapshot<'_> {

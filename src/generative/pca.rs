@@ -9,7 +9,6 @@ use anyhow::{Result, ensure};
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use tch::Tensor;
 
 /// Settings of `pca`.
@@ -60,7 +59,7 @@ impl Model for PcaModel {
         vec![]
     }
 
-    fn evaluate(&self, data: &Data, _effort: Effort) -> Measures {
+    fn evaluate(&self, data: &Data, _effort: Effort, _samples: Option<&Tensor>) -> Measures {
         let mut measures = Measures::default();
         measures.add("test/mse", self.pca.mse(&data.test));
         measures
@@ -77,10 +76,6 @@ impl Model for PcaModel {
 
     fn sample(&self, _n: usize) -> Option<Tensor> {
         None
-    }
-
-    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
-        Ok(())
     }
 
     fn save(&self) -> Snapshot<'_> {
@@ -122,7 +117,7 @@ mod tests {
             let task = ModelTask { data: &data, total_steps: 1, device: tch::Device::Cpu };
             let mse = |latent_dim| {
                 let pca = PcaModel::new(&PcaConfig { latent_dim }, &task).expect("components");
-                pca.evaluate(&data, Effort::Curve).get("test/mse").expect("a measure")
+                pca.evaluate(&data, Effort::Curve, None).get("test/mse").expect("a measure")
             };
             assert!(mse(2) < 1e-9, "{}", mse(2));
             assert!(mse(1) > 1e-4, "{}", mse(1));

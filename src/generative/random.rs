@@ -9,7 +9,6 @@ use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use tch::Tensor;
 
 /// Settings of `random`.
@@ -73,7 +72,7 @@ impl Model for Random {
         vec![]
     }
 
-    fn evaluate(&self, _data: &Data, _effort: Effort) -> Measures {
+    fn evaluate(&self, _data: &Data, _effort: Effort, _samples: Option<&Tensor>) -> Measures {
         Measures::default()
     }
 
@@ -92,10 +91,6 @@ impl Model for Random {
 
     fn sample(&self, _n: usize) -> Option<Tensor> {
         None
-    }
-
-    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
-        Ok(())
     }
 
     fn save(&self) -> Snapshot<'_> {

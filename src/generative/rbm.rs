@@ -16,10 +16,9 @@ mod units;
 
 use super::data::Source;
 use super::images::{Data, Images};
-use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
+use super::model::{Batch, Effort, Exhibit, FitError, Halves, Means, Measures, Model};
 use super::net::{Activation, Layer, Network};
 use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
-use crate::gallery::grid::{GAP, grid, write_png};
 use anyhow::{Result, ensure};
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
@@ -29,7 +28,6 @@ use rand::Rng;
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::path::Path;
 use tch::{Device, Kind, Tensor};
 use units::Noise;
 
@@ -376,7 +374,7 @@ impl Model for Rbm {
         self.means.take()
     }
 
-    fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
+    fn evaluate(&self, data: &Data, effort: Effort, _samples: Option<&Tensor>) -> Measures {
         let mut noise = Noise::from_torch();
         let mut measures = Measures::default();
         let test = self.states(&data.test, data.test.len(), &mut noise);
@@ -446,11 +444,15 @@ impl Model for Rbm {
         Some(self.images_of(&means))
     }
 
-    fn draw(&self, _data: &Data, dir: &Path) -> Result<()> {
+    fn exhibits(&self) -> Vec<Exhibit> {
         // Units on a side of the square.
         const SIDE: i64 = 10;
-        let fields = grid(&self.receptive_fields(SIDE * SIDE), SIDE as usize, GAP);
-        write_png(&dir.join("receptive-fields.png"), &fields)
+        vec![Exhibit {
+            name: "receptive-fields",
+            images: self.receptive_fields(SIDE * SIDE),
+            n_columns: SIDE as usize,
+            caption: "Weights of the hidden units with the largest weights; 0 is middle gray.".to_owned(),
+        }]
     }
 
     fn report(&self, data: &Data) -> Option<String> {

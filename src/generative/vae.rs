@@ -25,7 +25,6 @@ use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 use std::f64::consts::PI;
-use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// KL(N(μ, diag σ²) ‖ N(0, 1)) = ½ Σ (μ² + σ² − 1 − ln σ²) of `mean` and `log_var`, both `[B, d]`: `[B]` nats. Kingma & Welling
@@ -307,7 +306,7 @@ impl Model for Vae {
         self.means.take()
     }
 
-    fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
+    fn evaluate(&self, data: &Data, effort: Effort, _samples: Option<&Tensor>) -> Measures {
         let terms = self.test_images(data, ROWS as usize).map(|x| self.elbo_terms(&x));
         let (recon, kl): (Vec<Tensor>, Vec<Tensor>) = terms.map(|[recon, kl]| (recon, kl)).unzip();
         let [recon, kl] = [recon, kl].map(|terms| Tensor::cat(&terms, 0).to_kind(Kind::Double));
@@ -355,10 +354,6 @@ impl Model for Vae {
 
     fn has_normal_prior(&self) -> bool {
         true
-    }
-
-    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
-        Ok(())
     }
 
     fn save(&self) -> Snapshot<'_> {

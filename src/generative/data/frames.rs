@@ -3,9 +3,10 @@
 //! Half of the frames are from uniformly random play, half from the player written for the game, who plays at random one step
 //! in five; where the game has none, all are from random play. So both its beginning and what only good play reaches are seen.
 
-use super::{Dataset, Split};
-use anyhow::{Result, bail, ensure};
-use carom_envs::{ObsSpace, Seeds, Settings, VecEnv, registry};
+use super::dataset::{Dataset, Split};
+use super::image_space::ImageSpace;
+use anyhow::{Result, ensure};
+use carom_envs::{Seeds, Settings, VecEnv, registry};
 use rand::Rng;
 use rand_pcg::Pcg32;
 
@@ -27,8 +28,8 @@ const FEWEST: usize = 2 * LARGEST_PART;
 pub struct Frames {
     /// The environment.
     pub env_id: String,
-    /// Shape and element type of a single frame.
-    pub obs_space: ObsSpace,
+    /// Shape of a single frame.
+    pub space: ImageSpace,
     /// Frames that an agent sees at once.
     pub frame_stack: usize,
     /// `[n, frame_stack, obs_bytes]`, as the environment wrote them, the oldest of a stack first.
@@ -57,17 +58,14 @@ impl Frames {
     }
 }
 
-/// How many frames are enough for a model of the environment: 20,000 of planes (8 MB of `minatar/breakout`), 10,000 of pixels
-/// (282 MB in stacks of four, and as much again while they are made a [`Dataset`]).
+/// Number of frames that is enough for a model of the environment: 20,000 of planes (8 MB of `minatar/breakout`), 10,000 of
+/// pixels (282 MB in stacks of four, and as much again while they are made a [`Dataset`]).
 ///
 /// # Errors
-/// When the environment does not exist, or observes neither planes nor pixels.
+/// When the environment does not exist, or its observations are no images.
 pub fn default_n_frames(env_id: &str) -> Result<usize> {
-    match registry::make(env_id, &Settings::new())?.obs_space() {
-        ObsSpace::Planes { .. } => Ok(20_000),
-        ObsSpace::Pixels { .. } => Ok(10_000),
-        space => bail!(no_image(env_id, &space)),
-    }
+    let space = ImageSpace::of(env_id, &registry::make(env_id, &Settings::new())?.obs_space())?;
+    Ok(if space.is_planes() { 20_000 } else { 10_000 })
 }
 
 /// Plays until there are `n_frames` frames; the same settings and seed give the same ones.
@@ -80,15 +78,13 @@ pub fn collect(env_id: &str, env_settings: &Settings, n_frames: usize, seed: u64
     let seeds = Seeds::new(seed);
     let make = |policy| registry::make_vec(env_id, env_settings, vec![seeds.stream(&format!("frames/env/{policy}"))]);
     let mut envs = make("random")?;
-    let space = envs.obs_space().clone();
-    if !matches!(space, ObsSpace::Planes { .. } | ObsSpace::Pixels { .. }) {
-        bail!(no_image(env_id, &space));
-    }
+    let space = ImageSpace::of(env_id, envs.obs_space())?;
+    let frame_bytes = envs.obs_space().n_bytes();
     let mut frames = Frames {
         env_id: env_id.to_owned(),
         frame_stack: envs.frame_stack(),
-        obs: Vec::with_capacity(n_frames * envs.frame_stack() * space.n_bytes()),
-        obs_space: space,
+        obs: Vec::with_capacity(n_frames * envs.frame_stack() * frame_bytes),
+        space,
         factors: Vec::new(),
         factor_names: envs.env(0).factor_names().iter().map(|&name| name.to_owned()).collect(),
         episode: Vec::with_capacity(n_frames),
@@ -99,16 +95,6 @@ pub fn collect(env_id: &str, env_settings: &Settings, n_frames: usize, seed: u64
     frames.play(&mut envs, 1.0, n_random, &mut seeds.stream("frames/actions/random"));
     frames.play(&mut make("scripted")?, EPSILON, n_frames - n_random, &mut seeds.stream("frames/actions/scripted"));
     Ok(frames)
-}
-
-fn no_image(env_id: &str, space: &ObsSpace) -> String {
-    let found = match space {
-        ObsSpace::Discrete { n } => format!("the number of one of {n} states"),
-        _ => format!("a vector of {} numbers", space.n_bytes() / 4),
-    };
-    format!(
-        "{env_id} observes {found}, which is no image; frames are taken of planes or pixels, as of minatar/breakout"
-    )
 }
 
 impl Frames {
@@ -152,12 +138,8 @@ impl Frames {
 
 /// The frames as images `[channels, rows, columns]`: of each stack the oldest frame's channels first. No labels.
 pub fn to_dataset(frames: &Frames) -> Dataset {
-    let (n_channels, rows, columns, max) = match frames.obs_space {
-        ObsSpace::Planes { shape: [rows, columns, n_channels] } => (n_channels, rows, columns, 1),
-        ObsSpace::Pixels { shape: [rows, columns] } => (1, rows, columns, 255),
-        _ => unreachable!("frames are of planes or pixels"),
-    };
-    let shape = [frames.frame_stack * n_channels, rows, columns];
+    let ImageSpace { n_channels, rows, columns, max } = frames.space;
+    let shape = frames.space.image_shape(frames.frame_stack);
     let split = |is_test| {
         let n = frames.is_test.iter().filter(|&&test| test == is_test).count();
         let mut pixels = Vec::with_capacity(n * shape.iter().product::<usize>());
@@ -212,7 +194,7 @@ mod tests {
         // Two stacks of two frames of 1x2 cells with three planes each; the second is for testing.
         let frames = Frames {
             env_id: "planes".to_owned(),
-            obs_space: ObsSpace::Planes { shape: [1, 2, 3] },
+            space: ImageSpace { n_channels: 3, rows: 1, columns: 2, max: 1 },
             frame_stack: 2,
             obs: (0..24).collect(),
             factors: Vec::new(),

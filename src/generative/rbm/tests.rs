@@ -226,7 +226,7 @@ fn contrastive_divergence_raises_the_exact_log_likelihood() {
         for centring in [false, true] {
             let config = RbmConfig { latent_dim: 2, persistent, centring, momentum: 0.5, ..RbmConfig::default() };
             let mut rbm = rbm(&config, &data);
-            let likelihood = |rbm: &Rbm| rbm.evaluate(&data, Effort::Curve).get("test/log_likelihood").unwrap();
+            let likelihood = |rbm: &Rbm| rbm.evaluate(&data, Effort::Curve, None).get("test/log_likelihood").unwrap();
             let before = likelihood(&rbm);
             (0..500).for_each(|step| update(&mut rbm, &data, step, 0.1));
             let after = likelihood(&rbm);
@@ -248,7 +248,7 @@ fn the_six_films_are_fitted_close_to_their_bound() {
     for step in 0..fit.epochs {
         update(&mut rbm, &data, step, fit.lr * fit.lr_schedule.factor(step as f64 / fit.epochs as f64));
     }
-    let measures = rbm.evaluate(&data, Effort::Curve);
+    let measures = rbm.evaluate(&data, Effort::Curve, None);
     let (found, bound) = (measures.get("test/log_likelihood"), measures.get("test/log_likelihood_bound"));
     // Rows of 2, 1, 2 and 1 of 6 people.
     let entropy = 4.0 / 6.0 * 3_f64.ln() + 2.0 / 6.0 * 6_f64.ln();
@@ -305,7 +305,7 @@ fn shapes_agree_and_everything_is_measured() {
         assert_eq!(samples.size(), [4, 1, 3, 4]);
         assert!(f64::try_from(samples.min()).unwrap() >= 0.0 && f64::try_from(samples.max()).unwrap() <= 1.0);
         assert_eq!(rbm.receptive_fields(3).size(), [3, 1, 3, 4]);
-        let measures = rbm.evaluate(&data, Effort::Full);
+        let measures = rbm.evaluate(&data, Effort::Full, None);
         for name in ["test/log_likelihood", "test/ais", "test/ais_se", "test/reverse_ais", "test/free_energy_gap"] {
             assert!(measures.get(name).is_some_and(f64::is_finite), "{visible:?}: {name} in {measures:?}");
         }

@@ -51,7 +51,7 @@ fn fit(vae: &mut Vae, data: &Data, steps: std::ops::Range<u64>, lr: f64) {
 }
 
 fn evaluate(vae: &Vae, data: &Data, effort: Effort) -> Measures {
-    tch::no_grad(|| vae.evaluate(data, effort))
+    tch::no_grad(|| vae.evaluate(data, effort, None))
 }
 
 #[test]
