@@ -17,5 +17,6 @@ mod random;
 mod rbm;
 pub mod registry;
 pub mod settings;
+pub mod spec;
 pub mod vae;
 pub mod weights;

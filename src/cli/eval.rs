@@ -95,7 +95,7 @@ fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
     let FitConfig { model, data, seed, .. } = &session.config;
     let mut out = stdout().lock();
     if arguments.json {
-        let mut report = json!({"model": model, "data": data, "seed": seed, "step": session.progress.step});
+        let mut report = json!({"model": model.name(), "data": data, "seed": seed, "step": session.progress.step});
         report.as_object_mut().expect("an object").extend(measures.to_json());
         return Ok(writeln!(out, "{report}")?);
     }

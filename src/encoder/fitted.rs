@@ -47,7 +47,7 @@ const IDLE_WIDTH: f32 = 1e30;
 /// A fitted model, and what brings its code to a comparable size.
 pub struct Fitted {
     model: Box<dyn Model>,
-    model_name: String,
+    model_name: &'static str,
     /// Shape of a single frame.
     space: ImageSpace,
     /// Frames that the model takes at once.
@@ -209,7 +209,7 @@ impl Fitted {
             column(values).view([n_features as i64, STATE_BITS as i64])
         });
         let (mean, width) = (column(means), column(widths));
-        let (model, model_name) = (session.model, session.config.model);
+        let (model, model_name) = (session.model, session.config.model.name());
         Ok(Self { model, model_name, space, n_frames, device, source, fit_s, facts, mean, width, directions })
     }
 
@@ -226,8 +226,8 @@ impl Fitted {
     }
 
     /// Its name in the registry.
-    pub fn model_name(&self) -> &str {
-        &self.model_name
+    pub fn model_name(&self) -> &'static str {
+        self.model_name
     }
 
     /// Shape of a single frame.

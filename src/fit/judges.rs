@@ -12,8 +12,7 @@ use crate::generative::model::{JudgeChoice, Model};
 use crate::interrupt::Interrupted;
 use crate::run::{Outcome, Run, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
-use carom_envs::Seeds;
-use serde::Deserialize;
+use carom_envs::{Seeds, settings};
 use std::path::{Path, PathBuf};
 use tch::Device;
 
@@ -42,8 +41,8 @@ fn open_none(_: &JudgeChoice, _: &Data) -> Result<Judge> {
 fn open_classifier(dir: &Path, shape: [i64; 3], n_classes: i64, device: Device) -> Result<Classifier> {
     let Config::Fit(config) = kind::config(dir)? else { bail!("{} is no fit of a classifier", dir.display()) };
     let model = &config.model;
-    ensure!(model == "classifier", "{} is a fitted {model}, not a classifier", dir.display());
-    let settings = ClassifierConfig::deserialize(&config.model_settings)?;
+    ensure!(model.name() == "classifier", "{} is a fitted {model}, not a classifier", dir.display());
+    let settings = settings::resolve::<ClassifierConfig>(model.settings())?;
     let checkpoint = checkpoint::newest::<FitProgress>(dir)?;
     let mut classifier = Classifier::of(&settings, shape, n_classes, device, &mut Seeds::new(0).stream("init"))?;
     checkpoint.load(|learned| Ok(classifier.load(learned)?))?;

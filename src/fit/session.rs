@@ -8,7 +8,6 @@ use crate::generative::images::Data;
 use crate::generative::measures::judge::Judge;
 use crate::generative::measures::probe;
 use crate::generative::model::{Batch, Effort, JudgeChoice, Measures, Model};
-use crate::generative::registry;
 use crate::generative::settings::ModelTask;
 use crate::plot::{self, PlotError};
 use crate::run::Run;
@@ -81,7 +80,7 @@ impl FitSession {
         let task = ModelTask { data: &data, total_steps, device: data.device() };
         let mut rng = Seeds::new(config.seed).stream("init");
         tch::manual_seed(rng.next_u32().into());
-        let model = registry::make(&config.model, &config.model_settings, &task, &mut rng)?;
+        let model = config.model.make(&task, &mut rng)?;
         Ok(Self {
             config,
             data,

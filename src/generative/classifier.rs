@@ -8,50 +8,41 @@
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
-use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
-use crate::generative::settings::Schedule;
+use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
+use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use carom_envs::settings;
+use carom_envs::settings::{Settings, validate};
 use rand_pcg::Pcg32;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
-/// Settings of `classifier`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ClassifierConfig {
-    /// Width of the layer before the logits: the features.
-    pub latent_dim: i64,
-    /// Share of the target probability that is spread over all classes (Szegedy et al. 2016).
-    pub label_smoothing: f64,
-    /// Training images are turned by up to so many degrees, either way.
-    pub rotation_deg: f64,
-    /// Training images are shifted by up to this share of their side, in any direction.
-    pub shift: f64,
-    /// Training images are scaled by up to this share, up or down.
-    pub zoom: f64,
-}
-
-impl Default for ClassifierConfig {
-    fn default() -> Self {
-        Self { latent_dim: 64, label_smoothing: 0.1, rotation_deg: 12.0, shift: 0.06, zoom: 0.12 }
+settings! {
+    /// Settings of `classifier`.
+    pub struct ClassifierConfig {
+        /// Width of the layer before the logits: the features.
+        latent_dim: i64 = 64, in WIDTHS;
+        /// Share of the target probability that is spread over all classes (Szegedy et al. 2016).
+        label_smoothing: f64 = 0.1, in BelowOne;
+        /// Largest angle in degrees by which a training image is turned, either way.
+        rotation_deg: f64 = 12.0, in 0.0..=180.0;
+        /// Largest share of its side by which a training image is shifted, in any direction.
+        shift: f64 = 0.06, in BelowOne;
+        /// Largest share by which a training image is scaled, up or down.
+        zoom: f64 = 0.12, in BelowOne;
     }
 }
 
-impl ModelConfig for ClassifierConfig {
-    const RECIPE: Recipe = Recipe { epochs: 10, batch_size: 128, lr: 3e-3 };
-    const LR_SCHEDULE: Schedule = Schedule::Cosine;
+impl Settings for ClassifierConfig {}
 
-    fn check(&self) -> Result<()> {
-        check_widths("latent_dim", &[self.latent_dim])?;
-        let shares = [("label_smoothing", self.label_smoothing), ("shift", self.shift), ("zoom", self.zoom)];
-        for (key, share) in shares {
-            ensure!((0.0..1.0).contains(&share), "model.{key} is {share}: expected a number from 0 to below 1");
-        }
-        let turn = self.rotation_deg;
-        ensure!((0.0..=180.0).contains(&turn), "model.rotation_deg is {turn}: expected a number in 0..=180");
-        Ok(())
+impl ModelSettings for ClassifierConfig {
+    const RECIPE: Recipe =
+        Recipe::Descent(Descent { epochs: 10, batch_size: 128, lr: 3e-3, lr_schedule: Schedule::Cosine });
+
+    fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Classifier::new(self, task, rng)?))
     }
 }
 
@@ -89,6 +80,7 @@ impl Classifier {
         device: Device,
         rng: &mut Pcg32,
     ) -> Result<Self> {
+        validate(config)?;
         ensure!(n_classes >= 2, "a classifier needs labels of two classes or more, and these data have {n_classes}");
         let act = || Layer::Act(Activation::Relu);
         let [first, second, third] = FILTERS;

@@ -4,31 +4,31 @@
 use super::images::Data;
 use super::measures::pca::Pca;
 use super::model::{Batch, Effort, FitError, Measures, Model};
-use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
+use super::settings::{ModelTask, Recipe, WIDTHS};
+use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
-use serde::{Deserialize, Serialize};
+use carom_envs::settings;
+use carom_envs::settings::{Settings, validate};
+use rand_pcg::Pcg32;
 use tch::Tensor;
 
-/// Settings of `pca`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PcaConfig {
-    /// Number of components.
-    pub latent_dim: i64,
-}
-
-impl Default for PcaConfig {
-    fn default() -> Self {
-        Self { latent_dim: 32 }
+settings! {
+    /// Settings of `pca`.
+    pub struct PcaConfig {
+        /// Number of components.
+        latent_dim: i64 = 32, in WIDTHS;
     }
 }
 
-impl ModelConfig for PcaConfig {
-    const RECIPE: Recipe = Recipe { epochs: 1, batch_size: 4096, lr: 1.0 };
+impl Settings for PcaConfig {}
 
-    fn check(&self) -> Result<()> {
-        check_widths("latent_dim", &[self.latent_dim])
+impl ModelSettings for PcaConfig {
+    const RECIPE: Recipe = Recipe::AtOnce;
+
+    fn make(&self, task: &ModelTask, _rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        Ok(Box::new(PcaModel::new(self, task)?))
     }
 }
 
@@ -42,8 +42,9 @@ impl PcaModel {
     /// The components of the training images, found at once: there is nothing to iterate.
     ///
     /// # Errors
-    /// When there are more components than pixels.
+    /// When a setting is out of its range, or there are more components than pixels.
     pub fn new(config: &PcaConfig, task: &ModelTask) -> Result<Self> {
+        validate(config)?;
         let (d, n_pixels) = (config.latent_dim, task.data.n_pixels());
         ensure!(d <= n_pixels, "model.latent_dim is {d}: images of {n_pixels} pixels have no more components");
         Ok(Self { shape: task.data.shape, pca: Pca::fit(&task.data.train, d) })

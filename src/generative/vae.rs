@@ -17,11 +17,13 @@ pub use config::{Architecture, Binarisation, KlReduction, Likelihood, VaeConfig}
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Layer, Network, bce_rows, bce_with_gradient};
-use super::settings::ModelTask;
+use super::settings::{Descent, ModelTask, Recipe, Schedule};
+use super::spec::ModelSettings;
 use super::weights::PixelWeights;
 use anyhow::Result;
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use carom_envs::settings::validate;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 use std::f64::consts::PI;
@@ -61,6 +63,15 @@ const ACTIVE: f64 = 0.01;
 /// Seed of the test images' binarisation: one test set for all runs.
 const BINARISATION_SEED: u64 = 0x6d_6e69_7374;
 
+impl ModelSettings for VaeConfig {
+    const RECIPE: Recipe =
+        Recipe::Descent(Descent { epochs: 20, batch_size: 128, lr: 1e-3, lr_schedule: Schedule::Constant });
+
+    fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Vae::new(self.clone(), task, rng)?))
+    }
+}
+
 /// An encoder, a decoder, and what they are fitted by.
 pub struct Vae {
     /// Images to `[B, 2 latent_dim]`: μ, then ln σ².
@@ -76,14 +87,18 @@ pub struct Vae {
 }
 
 impl Vae {
-    /// With fresh weights.
-    pub fn new(config: VaeConfig, task: &ModelTask, rng: &mut Pcg32) -> Self {
+    /// Makes a VAE with fresh weights.
+    ///
+    /// # Errors
+    /// When a setting is out of its range.
+    pub fn new(config: VaeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        validate(&config)?;
         let (shape, device) = (task.data.shape, task.device);
         let [encoder, decoder] =
             layers(&config, shape).map(|layers| Network::new(layers, OptimConfig::of(Rule::Adam), device, rng));
         let means = Means::new(&["fit/loss", "fit/recon", "fit/kl"]);
         let rarity = PixelWeights::of(config.rarity, 0.0, task.data).expect("no motion is asked for");
-        Self { encoder, decoder, config, shape, device, rarity, means }
+        Ok(Self { encoder, decoder, config, shape, device, rarity, means })
     }
 
     /// μ and ln σ² of q(z|x), each `[B, latent_dim]`.

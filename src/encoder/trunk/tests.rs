@@ -6,7 +6,7 @@ use crate::generative::difference::FrameDifference;
 use crate::generative::images::Data;
 use crate::generative::model::Model;
 use crate::generative::registry::{self, MODELS};
-use crate::generative::settings::{ModelTask, Settings};
+use crate::generative::settings::ModelTask;
 use carom_agents::losses::Loss;
 use carom_agents::net::NetSpec;
 use carom_agents::optim::{OptimConfig, Rule};
@@ -40,12 +40,11 @@ fn data() -> Data {
 
 fn model(name: &str, settings: Value) -> Box<dyn Model> {
     tch::manual_seed(1);
-    let settings: Settings = settings.as_object().expect("a table").clone();
+    let settings = settings.as_object().expect("a table").clone();
     let settings = registry::resolve(name, &settings).unwrap_or_else(|e| panic!("{e:#}"));
     let data = data();
     let task = ModelTask { data: &data, total_steps: 10, device: Device::Cpu };
-    registry::make(name, &settings, &task, &mut Seeds::new(0).stream("init"))
-        .unwrap_or_else(|e| panic!("{name}: {e:#}"))
+    settings.make(&task, &mut Seeds::new(0).stream("init")).unwrap_or_else(|e| panic!("{name}: {e:#}"))
 }
 
 fn trunk(model: &dyn Model, recon_weight: Option<f64>) -> EncoderTrunk {

@@ -1,6 +1,4 @@
 use super::*;
-use crate::config::fit::{FitConfig, FitLayer};
-use crate::config::presets::{self, Kind as PresetKind};
 use crate::generative::data::{Dataset, Split, movies as table};
 use crate::generative::model::Batch;
 use crate::generative::model::seeded;
@@ -238,15 +236,14 @@ fn contrastive_divergence_raises_the_exact_log_likelihood() {
 #[test]
 fn the_six_films_are_fitted_close_to_their_bound() {
     let _torch = seeded(0);
-    let preset = presets::find("movies-rbm", PresetKind::Fit).unwrap();
-    let layer = FitLayer::from_toml(preset.text, preset.name).unwrap();
-    let fit = FitConfig::resolve(&[layer]).unwrap();
-    let config: RbmConfig = serde_json::from_value(fit.model_settings.clone().into()).unwrap();
+    // The settings of preset movies-rbm.
+    const UPDATES: u64 = 5000;
+    let config = RbmConfig { latent_dim: 2, ..RbmConfig::default() };
     let data = data(&table::dataset());
-    let task = ModelTask { data: &data, total_steps: fit.epochs, device: Device::Cpu };
+    let task = ModelTask { data: &data, total_steps: UPDATES, device: Device::Cpu };
     let mut rbm = Rbm::new(&config, &task, &mut Seeds::new(0).stream("init")).unwrap();
-    for step in 0..fit.epochs {
-        update(&mut rbm, &data, step, fit.lr * fit.lr_schedule.factor(step as f64 / fit.epochs as f64));
+    for step in 0..UPDATES {
+        update(&mut rbm, &data, step, 0.1 * Schedule::Cosine.factor(step as f64 / UPDATES as f64));
     }
     let measures = rbm.evaluate(&data, Effort::Curve, None);
     let (found, bound) = (measures.get("test/log_likelihood"), measures.get("test/log_likelihood_bound"));
