@@ -12,6 +12,7 @@ mod probe;
 mod reconstruct;
 mod resume;
 mod sample;
+mod talk;
 mod trace;
 mod train;
 mod watch;
@@ -61,6 +62,7 @@ enum Command {
 /// # Errors
 /// Whatever kept it from being done, in words for the person who asked.
 pub fn run(cli: Cli) -> Result<ExitCode> {
+    talk::begin();
     match cli.command {
         Command::Train(arguments) => train::run(arguments),
         Command::Fit(arguments) => fit::run(arguments),

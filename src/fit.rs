@@ -1,4 +1,5 @@
-//! The fit loop: shuffle, take a batch, update, log, measure, checkpoint.
+//! Fits of generative models: the moving parts of one ([`session`]), its loop ([`run_loop`]), where the classifier comes from
+//! that judges samples ([`judges`]), and how a fit begins or is opened ([`open`](mod@open)).
 
 use crate::config::fit::FitConfig;
 use crate::device;

@@ -1,7 +1,7 @@
 //! What can be seen of any model: reconstructions, samples, its code in the plane or along its dimensions.
 //!
 //! All is drawn through [`Model::encode`], [`Model::decode`] and [`Model::sample`]; a model without one of them lacks those
-//! pictures. What only one kind of model has to show is drawn by [`Model::draw`].
+//! pictures. Images that only one kind of model has come from [`Model::exhibits`].
 
 pub mod grid;
 mod latent;
@@ -22,7 +22,8 @@ const DOUBLE_ROWS: usize = 4;
 const SAMPLES: usize = 256;
 
 /// Writes to folder `dir` all pictures that `model` can have: `reconstructions.png`, `samples.png`, of a code of two numbers
-/// `latent.svg` and `manifold.png`, of another width `traversals.png` and `interpolations.png`.
+/// `latent.svg` and `manifold.png`, of another width `traversals.png` and `interpolations.png`, and its exhibits, each as a file
+/// of its name.
 ///
 /// # Errors
 /// When one cannot be written.
@@ -33,7 +34,12 @@ pub fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     if let Some(picture) = samples(model, SAMPLES) {
         grid::write_png(&dir.join("samples.png"), &picture)?;
     }
-    latent::draw(model, data, dir)
+    latent::draw(model, data, dir)?;
+    for exhibit in model.exhibits() {
+        let picture = grid(&exhibit.images, exhibit.n_columns, GAP);
+        grid::write_captioned(&dir.join(format!("{}.png", exhibit.name)), &picture, &exhibit.caption)?;
+    }
+    Ok(())
 }
 
 /// Double rows: `n` test images (or as many as there are), taken evenly, over what the model makes of their codes. Nothing

@@ -17,7 +17,6 @@ mod random;
 mod rbm;
 pub mod registry;
 pub mod settings;
+pub mod spec;
 pub mod vae;
 pub mod weights;
-
-pub use model::{Effort, FitError, Measures, Model};

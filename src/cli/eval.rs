@@ -4,8 +4,8 @@ use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
 use crate::config::training::RunConfig;
 use crate::encoder::Sight;
-use crate::fit;
-use crate::generative::Effort;
+use crate::fit::open::open;
+use crate::generative::model::Effort;
 use crate::human::parse_count;
 use crate::run::checkpoint;
 use crate::run::progress;
@@ -88,13 +88,13 @@ fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
     if let Some((flag, _)) = given.iter().find(|(_, is_given)| *is_given) {
         bail!("{flag} is for agents, and {} is a fitted model, which is measured on its test images", run.display());
     }
-    let (session, _) = fit::open(&arguments.run, config)?;
+    let (session, _) = open(&arguments.run, config)?;
     say!("measuring on {} test images", session.data.test.len());
     let measures = session.evaluate(Effort::Full);
     let FitConfig { model, data, seed, .. } = &session.config;
     let mut out = stdout().lock();
     if arguments.json {
-        let mut report = json!({"model": model, "data": data, "seed": seed, "step": session.progress.step});
+        let mut report = json!({"model": model.name(), "data": data, "seed": seed, "step": session.progress.step});
         report.as_object_mut().expect("an object").extend(measures.to_json());
         return Ok(writeln!(out, "{report}")?);
     }

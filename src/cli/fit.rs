@@ -5,8 +5,10 @@ use super::train::{parse_seeds, run_directory};
 use crate::config::fit::{FitConfig, FitLayer};
 use crate::config::presets::{self, Kind};
 use crate::device::Device;
-use crate::fit::{FitSession, fit};
-use crate::generative::Measures;
+use crate::fit::open::begin;
+use crate::fit::run_loop::fit;
+use crate::fit::session::FitSession;
+use crate::generative::model::Measures;
 use crate::generative::settings::Schedule;
 use crate::human::{count, duration, parse_count, plural, shell};
 use crate::run::Outcome;
@@ -108,7 +110,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     interrupt::listen()?;
     for (seed, dir) in runs {
         // All that can be wrong with the settings is found before anything is written.
-        let mut session = FitSession::new(FitConfig { seed, ..first.clone() })?;
+        let mut session = begin(FitConfig { seed, ..first.clone() })?;
+        session.check_judge()?;
         let mut run = Run::create(&dir, &session.config.to_toml(), arguments.force)?;
         announce(&session, &mut run, "fitting")?;
         if finish(&mut session, &mut run)? == Outcome::Interrupted {

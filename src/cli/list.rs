@@ -3,7 +3,8 @@
 use crate::config::encoders::ENCODERS;
 use crate::config::layers::Settings;
 use crate::config::presets::PRESETS;
-use crate::generative::registry::{self as models, MODELS};
+use crate::generative::registry::MODELS;
+use crate::generative::spec::ModelEntry;
 use anyhow::Result;
 use carom_agents::registry::{self as agents, AGENTS};
 use carom_envs::{EnvEntry, registry as envs};
@@ -35,7 +36,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
         What::Envs => environments()?,
         What::Agents => agents()?,
         What::Encoders => ENCODERS.iter().map(|entry| (entry.name, entry.summary, json!({}))).collect(),
-        What::Models => models()?,
+        What::Models => models(),
         What::Presets => presets()?,
     };
     let mut out = stdout().lock();
@@ -85,9 +86,10 @@ fn agents() -> Result<Vec<Entry>> {
     agents::all().map(entry).collect()
 }
 
-fn models() -> Result<Vec<Entry>> {
-    let entry = |entry: &models::ModelEntry| {
-        Ok((entry.name, entry.summary, json!({ "settings": models::resolve(entry.name, &Settings::new())? })))
+fn models() -> Vec<Entry> {
+    let entry = |entry: &ModelEntry| {
+        let defaults = (entry.schema.list)().into_iter().map(|setting| (setting.key.to_owned(), setting.default));
+        (entry.name, entry.summary, json!({ "settings": defaults.collect::<Settings>() }))
     };
     MODELS.iter().map(entry).collect()
 }

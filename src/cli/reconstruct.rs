@@ -2,7 +2,8 @@
 
 use super::print;
 use crate::config::kind;
-use crate::fit::{self, FitSession};
+use crate::fit;
+use crate::fit::session::FitSession;
 use crate::gallery;
 use crate::human::parse_count;
 use anyhow::{Result, bail, ensure};
@@ -47,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 /// The fit in `dir`, which is to do what is `wanted`, as its newest checkpoint has it.
 pub(super) fn open(dir: &Path, wanted: &str) -> Result<FitSession> {
     let config = kind::fit_config(dir, wanted)?;
-    Ok(fit::open(dir, config)?.0)
+    Ok(fit::open::open(dir, config)?.0)
 }
 
 /// Where a picture of `n` images goes: `output`, or `name` in the run's `plots/`.

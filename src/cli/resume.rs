@@ -4,7 +4,7 @@ use super::train::{announce, finish};
 use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
 use crate::config::training::RunConfig;
-use crate::fit;
+use crate::fit::open::open;
 use crate::human::{count, parse_count};
 use crate::interrupt;
 use crate::run::Outcome;
@@ -53,7 +53,7 @@ fn go_on_fitting(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCod
     let (epochs, config_text) = (config.epochs, config.to_toml());
     ensure!(epochs >= begun_for, "--epochs {epochs} is less than the {begun_for} that {name} was begun for");
     ensure!(arguments.steps.is_none(), "{name} is a fitted model: --epochs N makes it longer");
-    let (mut session, checkpoint) = fit::open(dir, config)?;
+    let (mut session, checkpoint) = open(dir, config)?;
     let step = session.progress.step;
     if session.is_finished() {
         // It may have been stopped on the way to them.
@@ -61,6 +61,7 @@ fn go_on_fitting(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCod
         say!("{name} is finished at update {}; --epochs N makes it longer", count(step));
         return Ok(ExitCode::SUCCESS);
     }
+    session.check_judge()?;
     interrupt::listen()?;
     let mut run = Run::reopen(dir, &checkpoint)?;
     if arguments.epochs.is_some() {

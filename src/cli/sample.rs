@@ -2,8 +2,9 @@
 
 use super::print;
 use super::reconstruct::{open, picture_path};
+use crate::fit::session::seed_torch;
+use crate::gallery;
 use crate::human::parse_count;
-use crate::{fit, gallery};
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use std::path::PathBuf;
@@ -36,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let session = open(dir, "draw images")?;
     let seed = arguments.seed.unwrap_or(session.config.seed);
     ensure!(seed <= i64::MAX as u64, "--seed is {seed}: seeds go up to {}", i64::MAX);
-    fit::seed_torch(seed, "sample", session.progress.step);
+    seed_torch(seed, "sample", session.progress.step);
     let Some(picture) = tch::no_grad(|| gallery::samples(&*session.model, arguments.n as usize)) else {
         let (name, model) = (dir.display(), &session.config.model);
         bail!(

@@ -4,8 +4,9 @@ use super::layers::{Settings, check_integers, check_keys, parse_assignments};
 use crate::device::Device;
 use crate::generative::data::Source;
 use crate::generative::data::frames::default_n_frames;
-use crate::generative::registry::{self, ModelEntry};
-use crate::generative::settings::Schedule;
+use crate::generative::registry;
+use crate::generative::settings::{Descent, Recipe, Schedule};
+use crate::generative::spec::ModelSpec;
 use anyhow::{Context, Result, anyhow, ensure};
 use carom_envs::registry as envs;
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,9 @@ use std::path::{Path, PathBuf};
 /// A whole fit, resolved and valid: what `config.toml` in its directory holds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FitConfig {
-    /// Model name.
-    pub model: String,
+    /// The model with its settings, as `model` and `model_settings`.
+    #[serde(flatten)]
+    pub model: ModelSpec,
     /// What it is fitted to: a data set, `env:ID`, or a folder.
     pub data: String,
     /// Where the data set's files lie, if not in the cache.
@@ -49,8 +51,6 @@ pub struct FitConfig {
     pub eval_every: u64,
     /// Epochs between two checkpoints; 0: only at the end.
     pub checkpoint_every: u64,
-    /// All settings of the model.
-    pub model_settings: Settings,
 }
 
 /// The settings that one source names: a preset, a file or the command line. Those left out are the layers' below.
@@ -121,11 +121,14 @@ impl FitConfig {
         let model = merged.model.ok_or_else(|| anyhow!("which model? (`carom list models` shows all)"))?;
         let data =
             merged.data.ok_or_else(|| anyhow!("which data? e.g. --data mnist (`carom fit --help` tells more)"))?;
-        let ModelEntry { recipe, lr_schedule, .. } = *registry::find(&model)?;
+        let model = registry::resolve(&model, &merged.model_settings)?;
+        let recipe = match model.recipe() {
+            Recipe::Descent(descent) => descent,
+            Recipe::AtOnce => Descent::SINGLE_PASS,
+        };
         let source: Source = data.parse()?;
         let (env_settings, n_frames) = of_env(&source, merged.env_settings, merged.n_frames)?;
         let config = Self {
-            model_settings: registry::resolve(&model, &merged.model_settings)?,
             model,
             data: source.to_string(),
             env_settings,
@@ -135,7 +138,7 @@ impl FitConfig {
             steps: merged.steps,
             batch_size: merged.batch_size.unwrap_or(recipe.batch_size),
             lr: merged.lr.unwrap_or(recipe.lr),
-            lr_schedule: merged.lr_schedule.unwrap_or(lr_schedule),
+            lr_schedule: merged.lr_schedule.unwrap_or(recipe.lr_schedule),
             seed: merged.seed.unwrap_or(0),
             device: merged.device.unwrap_or_default(),
             threads: merged.threads.unwrap_or(1),
@@ -173,7 +176,7 @@ impl FitConfig {
     /// `<data>-<model>` with what cannot be in a name as `-`: what presets and run directories are named after.
     pub fn slug(&self) -> String {
         let data = self.data.trim_start_matches("env:").trim_matches(['/', '.']);
-        format!("{}-{}", data.replace(['/', ':', ' '], "-"), self.model)
+        format!("{}-{}", data.replace(['/', ':', ' '], "-"), self.model.name())
     }
 }
 
@@ -226,13 +229,18 @@ impl FitLayer {
     /// below are dropped.
     fn over(self, below: Self) -> Self {
         let keeps_model = self.model.is_none() || below.model.is_none() || self.model == below.model;
-        let mut model_settings = if keeps_model { below.model_settings } else { Settings::new() };
-        model_settings.extend(self.model_settings);
+        let below_model_settings = if keeps_model { below.model_settings } else { Settings::new() };
+        let model = self.model.or(below.model);
+        // Without a known model there is nothing to say which values others make void; the error comes when it is resolved.
+        let model_settings = match model.as_deref().map(registry::find) {
+            Some(Ok(entry)) => (entry.schema.overlay)(&below_model_settings, &self.model_settings),
+            _ => below_model_settings.into_iter().chain(self.model_settings).collect(),
+        };
         let keeps_data = self.data.is_none() || below.data.is_none() || self.data == below.data;
         let mut env_settings = if keeps_data { below.env_settings } else { Settings::new() };
         env_settings.extend(self.env_settings);
         Self {
-            model: self.model.or(below.model),
+            model,
             data: self.data.or(below.data),
             data_dir: self.data_dir.or(below.data_dir),
             env_settings,

@@ -47,7 +47,7 @@ fn hint(key: &str, known: &[&str]) -> String {
     let none = Settings::new();
     let of_agent = agents::AGENTS.iter().any(|entry| has_key(agents::resolve(entry.name, &none).map_err(Into::into)));
     let of_env = envs::ENVS.iter().any(|entry| has_key(envs::resolve(entry.id, &none).map_err(Into::into)));
-    let of_model = models::MODELS.iter().any(|entry| has_key(models::resolve(entry.name, &none)));
+    let of_model = models::MODELS.iter().any(|entry| (entry.schema.list)().iter().any(|setting| setting.key == key));
     for (part, has) in [("agent", of_agent), ("model", of_model), ("env", of_env)] {
         if has && known.contains(&format!("{part}_settings").as_str()) {
             return format!("the setting is `{part}.{key}` in --set, and goes under [{part}_settings] in a file");

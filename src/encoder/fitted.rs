@@ -6,9 +6,12 @@ use crate::config::fit::{FitConfig, FitLayer};
 use crate::config::kind::{self, Config};
 use crate::config::layers::Settings;
 use crate::config::training::RunConfig;
-use crate::fit::{self, FitSession};
-use crate::generative::Model;
+use crate::fit::open::{begin, open, open_for_use};
+use crate::fit::run_loop::fit;
+use crate::fit::session::{FitProgress, FitSession};
+use crate::generative::data::image_space::ImageSpace;
 use crate::generative::data::{frames, published};
+use crate::generative::model::Model;
 use crate::human::count;
 use crate::interrupt::Interrupted;
 use crate::run::Outcome;
@@ -44,9 +47,9 @@ const IDLE_WIDTH: f32 = 1e30;
 /// A fitted model, and what brings its code to a comparable size.
 pub struct Fitted {
     model: Box<dyn Model>,
-    model_name: String,
-    /// What a single frame is.
-    obs_space: ObsSpace,
+    model_name: &'static str,
+    /// Shape of a single frame.
+    space: ImageSpace,
     /// Frames that the model takes at once.
     n_frames: usize,
     device: tch::Device,
@@ -99,7 +102,7 @@ pub fn prepare(config: &RunConfig) -> Result<Fitted> {
     }
     let session = match fresh {
         Some(session) => session,
-        None => fit::open(&source, fit_config)?.0,
+        None => open(&source, fit_config)?.0,
     };
     let codes =
         tch::no_grad(|| session.model.encode(&session.data.train.spaced(SCALE_FRAMES).all())).to_kind(Kind::Double);
@@ -140,12 +143,12 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
     let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let dir = published::cache()?.join("encoders").join(format!("{}-{hash}", config.slug()));
     if dir.join(FACTS).exists() {
-        say!("encoder {}: {}", config.model, dir.display());
+        tracing::info!("encoder {}: {}", config.model, dir.display());
         return Ok((dir, None));
     }
-    let is_begun = dir.exists() && checkpoint::newest::<fit::FitProgress>(&dir).is_ok();
+    let is_begun = dir.exists() && checkpoint::newest::<FitProgress>(&dir).is_ok();
     let (mut session, mut run) = if is_begun {
-        let (session, saved) = fit::open(&dir, config.clone())?;
+        let (session, saved) = open(&dir, config.clone())?;
         if session.is_finished() {
             // It may have been stopped on the way to them.
             session.draw(&dir)?;
@@ -153,11 +156,15 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
         }
         (session, Run::reopen(&dir, &saved)?)
     } else {
-        (FitSession::new(config.clone())?, Run::create(&dir, &text, dir.exists())?)
+        (begin(config.clone())?, Run::create(&dir, &text, dir.exists())?)
     };
     let (frames, steps) = (count(session.data.train.len() as u64), count(session.n_env_steps));
-    say!("fitting encoder {} to {frames} frames ({steps} environment steps) -> {}", config.model, dir.display());
-    match fit::fit(&mut session, &mut run)? {
+    tracing::info!(
+        "fitting encoder {} to {frames} frames ({steps} environment steps) -> {}",
+        config.model,
+        dir.display()
+    );
+    match fit(&mut session, &mut run)? {
         Outcome::Finished => session.draw(&dir)?,
         Outcome::Interrupted => {
             bail!(Interrupted(format!("stopped while encoder {} was fitted; the same command goes on", config.model)))
@@ -205,8 +212,8 @@ impl Fitted {
             column(values).view([n_features as i64, STATE_BITS as i64])
         });
         let (mean, width) = (column(means), column(widths));
-        let (model, model_name) = (session.model, session.config.model);
-        Ok(Self { model, model_name, obs_space, n_frames, device, source, fit_s, facts, mean, width, directions })
+        let (model, model_name) = (session.model, session.config.model.name());
+        Ok(Self { model, model_name, space, n_frames, device, source, fit_s, facts, mean, width, directions })
     }
 
     /// Copies it into the run in `dir`.
@@ -222,13 +229,13 @@ impl Fitted {
     }
 
     /// Its name in the registry.
-    pub fn model_name(&self) -> &str {
-        &self.model_name
+    pub fn model_name(&self) -> &'static str {
+        self.model_name
     }
 
-    /// What a single frame is.
-    pub(super) fn obs_space(&self) -> &ObsSpace {
-        &self.obs_space
+    /// Shape of a single frame.
+    pub(super) fn space(&self) -> ImageSpace {
+        self.space
     }
 
     /// Frames that the model takes at once.
@@ -258,7 +265,7 @@ impl Fitted {
 
     /// Frames, `[n, n_frames, frame bytes]`, as the model takes them: `[n, channels, rows, columns]` in 0..=1.
     pub fn images(&self, frames: &[u8]) -> Tensor {
-        images(&self.obs_space, self.n_frames, &Tensor::from_slice(frames).to_device(self.device))
+        self.space.images(self.n_frames, &Tensor::from_slice(frames).to_device(self.device))
     }
 
     fn codes(&self, frames: &[u8]) -> Tensor {

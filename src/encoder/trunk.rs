@@ -1,13 +1,13 @@
 //! Fitted encoders that learn on with the agent.
 
-use super::fitted::{self, Fitted};
+use super::fitted::Fitted;
 use crate::config::encoders::{EncoderMode, objection};
+use crate::generative::data::image_space::ImageSpace;
 use crate::generative::model::Halves;
 use crate::generative::net::bce;
 use anyhow::{Result, bail, ensure};
 use carom_agents::Trunk;
 use carom_agents::optim::to_vec;
-use carom_envs::ObsSpace;
 use tch::{Kind, Tensor};
 
 /// A fitted model's encoder, and in joint mode its decoder, as functions of the agent's parameters: the encoder's, then the
@@ -17,7 +17,7 @@ use tch::{Kind, Tensor};
 #[derive(Debug)]
 pub struct EncoderTrunk {
     halves: Halves,
-    obs_space: ObsSpace,
+    space: ImageSpace,
     /// Frames that the encoder takes at once.
     n_frames: usize,
     scales: [Tensor; 2],
@@ -46,8 +46,8 @@ impl EncoderTrunk {
                 None
             }
         };
-        let (obs_space, n_frames, scales) = (fitted.obs_space().clone(), fitted.n_frames(), fitted.scales());
-        Ok(Self { halves, obs_space, n_frames, scales, recon_weight })
+        let (space, n_frames, scales) = (fitted.space(), fitted.n_frames(), fitted.scales());
+        Ok(Self { halves, space, n_frames, scales, recon_weight })
     }
 
     /// Parameters of encoder and decoder in `params`.
@@ -76,7 +76,7 @@ impl Trunk for EncoderTrunk {
     fn features(&self, params: &Tensor, frames: &Tensor) -> Tensor {
         let [of_encoder, _] = self.parts(params);
         let [mean, width] = &self.scales;
-        (self.code(&of_encoder, &fitted::images(&self.obs_space, self.n_frames, frames)) - mean) / width
+        (self.code(&of_encoder, &self.space.images(self.n_frames, frames)) - mean) / width
     }
 
     /// Mean over pixels of the reconstruction's cross-entropy, or of its squared error where pixels have Gaussian noise; with the
@@ -85,7 +85,7 @@ impl Trunk for EncoderTrunk {
     fn loss(&self, params: &Tensor, frames: &Tensor) -> Option<(Tensor, f64)> {
         let (weight, decoder) = (self.recon_weight?, self.halves.decoder.as_ref()?);
         let [of_encoder, of_decoder] = self.parts(params);
-        let images = fitted::images(&self.obs_space, self.n_frames, frames);
+        let images = self.space.images(self.n_frames, frames);
         let output = decoder.forward_with(&of_decoder, &self.code(&of_encoder, &images));
         // A decoder that doubles sides may make an odd one too large.
         let size = images.size();

@@ -97,17 +97,30 @@ pub fn stack(pictures: &[Picture], gap: usize) -> Picture {
     stacked
 }
 
-/// Writes `picture` beside `path` and renames, so that a viewer never meets half a file. Gray alone is written as gray.
+/// Writes `picture` to `path` as a PNG. Gray alone is written as gray.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn write_png(path: &Path, picture: &Picture) -> Result<()> {
+    write(path, picture, None)
+}
+
+/// Writes `picture` to `path` as a PNG that holds `caption` as its description.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write_captioned(path: &Path, picture: &Picture, caption: &str) -> Result<()> {
+    write(path, picture, Some(caption))
+}
+
+/// Writes beside `path` and renames, so that a viewer never meets half a file.
+fn write(path: &Path, picture: &Picture, caption: Option<&str>) -> Result<()> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder)?;
     }
     let aside = path.with_extension("png.tmp");
-    let written =
-        encode(picture, fs::File::create(&aside)?).with_context(|| format!("cannot write {}", path.display()));
+    let written = encode_captioned(picture, caption, fs::File::create(&aside)?)
+        .with_context(|| format!("cannot write {}", path.display()));
     if written.is_err() {
         // What went wrong is already being told.
         let _ = fs::remove_file(&aside);
@@ -121,9 +134,16 @@ pub fn write_png(path: &Path, picture: &Picture) -> Result<()> {
 /// # Errors
 /// When it cannot be written.
 pub fn encode(picture: &Picture, to: impl Write) -> Result<()> {
+    encode_captioned(picture, None, to)
+}
+
+fn encode_captioned(picture: &Picture, caption: Option<&str>, to: impl Write) -> Result<()> {
     let mut encoder = png::Encoder::new(BufWriter::new(to), picture.width as u32, picture.height as u32);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::High);
+    if let Some(caption) = caption {
+        encoder.add_itxt_chunk("Description".to_owned(), caption.to_owned())?;
+    }
     let is_gray = picture.rgb.chunks_exact(3).all(|pixel| pixel[0] == pixel[1] && pixel[1] == pixel[2]);
     encoder.set_color(if is_gray { png::ColorType::Grayscale } else { png::ColorType::Rgb });
     let mut writer = encoder.write_header()?;

@@ -12,128 +12,89 @@ use super::images::Data;
 use super::measures::{pca, pixels};
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{self, Activation, Layer, Network, bce_with_gradient};
-use super::settings::{ModelConfig, ModelTask, Recipe, WIDEST, check_widths};
+use super::settings::{Descent, ModelTask, Recipe, Schedule, WIDTHS, WIDTHS_OR_NONE};
+use super::spec::ModelSettings;
 use super::weights::PixelWeights;
-use crate::generative::settings::Schedule;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use carom_envs::settings;
+use carom_envs::settings::{AtLeast, Each, Settings, validate};
 use rand_pcg::Pcg32;
-use serde::{Deserialize, Serialize};
-use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// Settings of `ae`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AeConfig {
-    /// Width of the code.
-    pub latent_dim: i64,
-    /// Widths of the layers between image and code; the decoder has them in reverse.
-    pub hidden: Vec<i64>,
-    /// Activation of the hidden layers and of the code.
-    pub activation: Activation,
-    /// Standard deviation of the Gaussian noise on the input of a denoising autoencoder (Vincent et al. 2008); 0 for none.
-    pub noise: f64,
-    /// Weight of the code's mean absolute value in the loss: a sparse code; 0 for none.
-    pub sparsity: f64,
-    /// How much more than others pixels count that differ from their mean by a standard deviation: see [`PixelWeights`]; 0 for all alike.
-    pub rarity: f64,
-    /// How much more than others pixels count that changed from black to white since the frame before: see [`PixelWeights`]; 0 for
-    /// none. Images must be of two frames at least (`env.frame_stack`).
-    pub motion: f64,
-    /// Weight of what differs between the newest frame and the one before as a second target: see [`FrameDifference`]; 0 for none.
-    /// Images must be of two frames at least (`env.frame_stack`). What was measured stands at [`CnnAeConfig::difference`].
-    pub difference: f64,
-}
-
-impl Default for AeConfig {
-    fn default() -> Self {
-        Self {
-            latent_dim: 32,
-            hidden: vec![],
-            activation: Activation::Relu,
-            noise: 0.0,
-            sparsity: 0.0,
-            rarity: 0.0,
-            motion: 0.0,
-            difference: 0.0,
-        }
+settings! {
+    /// Settings of `ae`.
+    pub struct AeConfig {
+        /// Width of the code.
+        latent_dim: i64 = 32, in WIDTHS;
+        /// Widths of the layers between image and code; the decoder has them in reverse.
+        hidden: Vec<i64> = vec![], in Each(WIDTHS);
+        /// Activation of the hidden layers and of the code.
+        activation: Activation = Activation::Relu;
+        /// Standard deviation of the Gaussian noise on the input of a denoising autoencoder (Vincent et al. 2008); 0 for none.
+        noise: f64 = 0.0, in AtLeast(0.0);
+        /// Weight of the code's mean absolute value in the loss, which makes a sparse code; 0 for none.
+        sparsity: f64 = 0.0, in AtLeast(0.0);
+        /// How much more a pixel counts that differs from its mean by a standard deviation; 0 for all alike.
+        rarity: f64 = 0.0, in AtLeast(0.0);
+        /// How much more a pixel counts that changed from black to white since the frame before; 0 for none. Images must be of
+        /// two frames at least (`env.frame_stack`).
+        motion: f64 = 0.0, in AtLeast(0.0);
+        /// Weight of the difference between the newest frame and the one before as a second target; 0 for none. Images must
+        /// be of two frames at least (`env.frame_stack`).
+        difference: f64 = 0.0, in AtLeast(0.0);
     }
 }
 
-impl ModelConfig for AeConfig {
-    const RECIPE: Recipe = Recipe { epochs: 50, batch_size: 256, lr: 1e-3 };
+impl Settings for AeConfig {}
 
-    fn check(&self) -> Result<()> {
-        check_widths("latent_dim", &[self.latent_dim])?;
-        check_widths("hidden", &self.hidden)?;
-        ensure!(self.noise >= 0.0, "model.noise is {}: expected a number, 0 or above", self.noise);
-        ensure!(self.sparsity >= 0.0, "model.sparsity is {}: expected a number, 0 or above", self.sparsity);
-        ensure!(self.rarity >= 0.0, "model.rarity is {}: expected a number, 0 or above", self.rarity);
-        ensure!(self.motion >= 0.0, "model.motion is {}: expected a number, 0 or above", self.motion);
-        ensure!(self.difference >= 0.0, "model.difference is {}: expected a number, 0 or above", self.difference);
-        Ok(())
+impl ModelSettings for AeConfig {
+    const RECIPE: Recipe =
+        Recipe::Descent(Descent { epochs: 50, batch_size: 256, lr: 1e-3, lr_schedule: Schedule::Constant });
+
+    fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Autoencoder::dense(self, task, rng)?))
     }
 }
 
-/// Settings of `cnn-ae`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CnnAeConfig {
-    /// Channels of the code and of the layers beside it. The lecture this follows prints 4 filters and calls the code (4, 4, 8): 8 is what it means.
-    pub filters: i64,
-    /// How often convolutions are followed by 2×2 maxima: 3 leave a code of an eighth of the rows and columns, 2 of a quarter.
-    pub halvings: usize,
-    /// Channels that one more convolution, a linear one, narrows the code to, its places kept; 0 leaves it as wide as `filters`.
-    pub bottleneck: i64,
-    /// Standard deviation of the Gaussian noise on the input; 0 for none.
-    pub noise: f64,
-    /// Weight of the code's mean absolute value in the loss; 0 for none.
-    pub sparsity: f64,
-    /// How much more than others pixels count that differ from their mean by a standard deviation: see [`PixelWeights`]; 0 for all alike.
-    pub rarity: f64,
-    /// How much more than others pixels count that changed from black to white since the frame before: see [`PixelWeights`]; 0 for
-    /// none. Images must be of two frames at least (`env.frame_stack`).
-    pub motion: f64,
-    /// Weight of what differs between the newest frame and the one before as a second target: see [`FrameDifference`]; 0 for none.
-    /// Images must be of two frames at least (`env.frame_stack`). Of two frames of `breakout` 1000 brought ball recall from .52 to
-    /// .74, means of two seeds, but single frames without it have .93: so 0.
-    pub difference: f64,
-}
-
-impl Default for CnnAeConfig {
-    fn default() -> Self {
-        Self {
-            filters: 8,
-            halvings: 3,
-            bottleneck: 0,
-            noise: 0.0,
-            sparsity: 0.0,
-            rarity: 0.0,
-            motion: 0.0,
-            difference: 0.0,
-        }
+settings! {
+    /// Settings of `cnn-ae`.
+    pub struct CnnAeConfig {
+        /// Channels of the code and of the layers beside it. The lecture that this follows prints 4 filters and calls the code
+        /// (4, 4, 8): it means 8.
+        filters: i64 = 8, in WIDTHS;
+        /// How often convolutions are followed by 2×2 maxima: 3 leave a code of an eighth of the rows and columns, 2 of a
+        /// quarter.
+        halvings: usize = 3, in 1..=4;
+        /// Channels that one more convolution, a linear one, narrows the code to, its places kept; 0 leaves it as wide as
+        /// `filters`.
+        bottleneck: i64 = 0, in WIDTHS_OR_NONE;
+        /// Standard deviation of the Gaussian noise on the input; 0 for none.
+        noise: f64 = 0.0, in AtLeast(0.0);
+        /// Weight of the code's mean absolute value in the loss; 0 for none.
+        sparsity: f64 = 0.0, in AtLeast(0.0);
+        /// How much more a pixel counts that differs from its mean by a standard deviation; 0 for all alike.
+        rarity: f64 = 0.0, in AtLeast(0.0);
+        /// How much more a pixel counts that changed from black to white since the frame before; 0 for none. Images must be of
+        /// two frames at least (`env.frame_stack`).
+        motion: f64 = 0.0, in AtLeast(0.0);
+        /// Weight of the difference between the newest frame and the one before as a second target; 0 for none. Images must
+        /// be of two frames at least (`env.frame_stack`). Of two frames of `breakout` 1000 brought ball recall from .52 to .74,
+        /// means of two seeds, but single frames without it have .93: so 0.
+        difference: f64 = 0.0, in AtLeast(0.0);
     }
 }
 
-impl ModelConfig for CnnAeConfig {
+impl Settings for CnnAeConfig {}
+
+impl ModelSettings for CnnAeConfig {
     // Adam's usual 1e-3, held, ends at .0999 on MNIST's test images; this at .0982.
-    const RECIPE: Recipe = Recipe { epochs: 12, batch_size: 128, lr: 3e-3 };
-    const LR_SCHEDULE: Schedule = Schedule::Cosine;
+    const RECIPE: Recipe =
+        Recipe::Descent(Descent { epochs: 12, batch_size: 128, lr: 3e-3, lr_schedule: Schedule::Cosine });
 
-    fn check(&self) -> Result<()> {
-        check_widths("filters", &[self.filters])?;
-        ensure!((1..=4).contains(&self.halvings), "model.halvings is {}: expected a number in 1..=4", self.halvings);
-        ensure!(
-            (0..=WIDEST).contains(&self.bottleneck),
-            "model.bottleneck is {}: expected a number in 0..={WIDEST}",
-            self.bottleneck
-        );
-        ensure!(self.noise >= 0.0, "model.noise is {}: expected a number, 0 or above", self.noise);
-        ensure!(self.sparsity >= 0.0, "model.sparsity is {}: expected a number, 0 or above", self.sparsity);
-        ensure!(self.rarity >= 0.0, "model.rarity is {}: expected a number, 0 or above", self.rarity);
-        ensure!(self.motion >= 0.0, "model.motion is {}: expected a number, 0 or above", self.motion);
-        ensure!(self.difference >= 0.0, "model.difference is {}: expected a number, 0 or above", self.difference);
-        Ok(())
+    fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Autoencoder::convolutional(self, task, rng)?))
     }
 }
 
@@ -152,15 +113,16 @@ pub struct Autoencoder {
 }
 
 impl Autoencoder {
-    /// Layers of matrices.
+    /// Makes an autoencoder of dense layers.
     ///
     /// # Errors
-    /// When images are of one frame and a setting needs two.
+    /// When a setting is out of its range, or images are of one frame and a setting needs two.
     pub fn dense(config: &AeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        validate(config)?;
         let n_pixels = task.data.n_pixels();
         if config.latent_dim >= n_pixels {
             let (d, unless) = (config.latent_dim, "model.noise or model.sparsity keeps it from that");
-            say!("warning: a code of {d} numbers for {n_pixels} can be learned as the identity; {unless}");
+            tracing::warn!("a code of {d} numbers for {n_pixels} can be learned as the identity; {unless}");
         }
         let act = Layer::Act(config.activation);
         let widths: Vec<i64> = [n_pixels].into_iter().chain(config.hidden.clone()).chain([config.latent_dim]).collect();
@@ -179,11 +141,12 @@ impl Autoencoder {
         Ok(Self::new([encoder, decoder], [config.noise, config.sparsity], (weights, difference), task, rng))
     }
 
-    /// Layers of 3×3 convolutions.
+    /// Makes an autoencoder of 3×3 convolutions.
     ///
     /// # Errors
-    /// When the images are too small to be halved so often, or are of one frame and a setting needs two.
+    /// When a setting is out of its range, the images are too small to be halved so often, or are of one frame and a setting needs two.
     pub fn convolutional(config: &CnnAeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        validate(config)?;
         let [channels, rows, columns] = task.data.shape;
         let (filters, halvings) = (config.filters, config.halvings);
         let least = 1 << halvings;
@@ -275,7 +238,7 @@ impl Model for Autoencoder {
         self.means.take()
     }
 
-    fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
+    fn evaluate(&self, data: &Data, effort: Effort, _samples: Option<&Tensor>) -> Measures {
         let (mut bce_sum, mut square_sum, mut code_width) = (0.0, 0.0, 0);
         for x in data.test.chunks(1000) {
             let code = self.encoder.forward(&x);
@@ -313,10 +276,6 @@ impl Model for Autoencoder {
 
     fn sample(&self, _n: usize) -> Option<Tensor> {
         None
-    }
-
-    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
-        Ok(())
     }
 
     fn save(&self) -> Snapshot<'_> {

@@ -8,55 +8,41 @@
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
-use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
-use crate::config::kind::{self, Config};
-use crate::fit::FitProgress;
-use crate::generative::settings::Schedule;
-use crate::run;
-use anyhow::{Result, bail, ensure};
+use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
+use super::spec::ModelSettings;
+use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
-use carom_envs::Seeds;
+use carom_envs::settings;
+use carom_envs::settings::{Settings, validate};
 use rand_pcg::Pcg32;
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-/// Settings of `classifier`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ClassifierConfig {
-    /// Width of the layer before the logits: the features.
-    pub latent_dim: i64,
-    /// Share of the target probability that is spread over all classes (Szegedy et al. 2016).
-    pub label_smoothing: f64,
-    /// Training images are turned by up to so many degrees, either way.
-    pub rotation_deg: f64,
-    /// Training images are shifted by up to this share of their side, in any direction.
-    pub shift: f64,
-    /// Training images are scaled by up to this share, up or down.
-    pub zoom: f64,
-}
-
-impl Default for ClassifierConfig {
-    fn default() -> Self {
-        Self { latent_dim: 64, label_smoothing: 0.1, rotation_deg: 12.0, shift: 0.06, zoom: 0.12 }
+settings! {
+    /// Settings of `classifier`.
+    pub struct ClassifierConfig {
+        /// Width of the layer before the logits: the features.
+        latent_dim: i64 = 64, in WIDTHS;
+        /// Share of the target probability that is spread over all classes (Szegedy et al. 2016).
+        label_smoothing: f64 = 0.1, in BelowOne;
+        /// Largest angle in degrees by which a training image is turned, either way.
+        rotation_deg: f64 = 12.0, in 0.0..=180.0;
+        /// Largest share of its side by which a training image is shifted, in any direction.
+        shift: f64 = 0.06, in BelowOne;
+        /// Largest share by which a training image is scaled, up or down.
+        zoom: f64 = 0.12, in BelowOne;
     }
 }
 
-impl ModelConfig for ClassifierConfig {
-    const RECIPE: Recipe = Recipe { epochs: 10, batch_size: 128, lr: 3e-3 };
-    const LR_SCHEDULE: Schedule = Schedule::Cosine;
+impl Settings for ClassifierConfig {}
 
-    fn check(&self) -> Result<()> {
-        check_widths("latent_dim", &[self.latent_dim])?;
-        let shares = [("label_smoothing", self.label_smoothing), ("shift", self.shift), ("zoom", self.zoom)];
-        for (key, share) in shares {
-            ensure!((0.0..1.0).contains(&share), "model.{key} is {share}: expected a number from 0 to below 1");
-        }
-        let turn = self.rotation_deg;
-        ensure!((0.0..=180.0).contains(&turn), "model.rotation_deg is {turn}: expected a number in 0..=180");
-        Ok(())
+impl ModelSettings for ClassifierConfig {
+    const RECIPE: Recipe =
+        Recipe::Descent(Descent { epochs: 10, batch_size: 128, lr: 3e-3, lr_schedule: Schedule::Cosine });
+
+    fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Classifier::new(self, task, rng)?))
     }
 }
 
@@ -83,14 +69,18 @@ impl Classifier {
         Self::of(config, task.data.shape, task.data.n_classes, task.device, rng)
     }
 
-    /// As [`Classifier::new`], of images `[channels, rows, columns]`.
-    fn of(
+    /// Makes an unfitted classifier of images `[channels, rows, columns]` into `n_classes` classes.
+    ///
+    /// # Errors
+    /// When there are fewer than two classes.
+    pub fn of(
         config: &ClassifierConfig,
         [channels, rows, columns]: [i64; 3],
         n_classes: i64,
         device: Device,
         rng: &mut Pcg32,
     ) -> Result<Self> {
+        validate(config)?;
         ensure!(n_classes >= 2, "a classifier needs labels of two classes or more, and these data have {n_classes}");
         let act = || Layer::Act(Activation::Relu);
         let [first, second, third] = FILTERS;
@@ -113,21 +103,6 @@ impl Classifier {
         let mut network = |layers| Network::new(layers, OptimConfig::of(Rule::Adam), device, rng);
         let (body, head) = (network(body), network(head));
         Ok(Self { config: config.clone(), n_classes, body, head, means: Means::new(&["fit/loss", "fit/accuracy"]) })
-    }
-
-    /// The classifier fitted in the run `dir`, of images `[channels, rows, columns]`.
-    ///
-    /// # Errors
-    /// When `dir` is no run of a classifier, has no checkpoint, or is of other images or classes.
-    pub fn open(dir: &Path, shape: [i64; 3], n_classes: i64, device: Device) -> Result<Self> {
-        let Config::Fit(config) = kind::config(dir)? else { bail!("{} is no fit of a classifier", dir.display()) };
-        let model = &config.model;
-        ensure!(model == "classifier", "{} is a fitted {model}, not a classifier", dir.display());
-        let settings = ClassifierConfig::deserialize(&config.model_settings)?;
-        let checkpoint = run::checkpoint::newest::<FitProgress>(dir)?;
-        let mut classifier = Self::of(&settings, shape, n_classes, device, &mut Seeds::new(0).stream("init"))?;
-        checkpoint.load(|learned| Ok(classifier.load(learned)?))?;
-        Ok(classifier)
     }
 
     /// Features `[B, latent_dim]` and the most probable classes `i64 [B]` of images `[B, channels, rows, columns]`.
@@ -189,7 +164,7 @@ impl Model for Classifier {
         self.means.take()
     }
 
-    fn evaluate(&self, data: &Data, _effort: Effort) -> Measures {
+    fn evaluate(&self, data: &Data, _effort: Effort, _samples: Option<&Tensor>) -> Measures {
         let n = data.test.len();
         let labels = data.test.labels().expect("data with classes have labels");
         let predicted: Vec<Tensor> = data.test.chunks(1000).map(|x| self.judge(&x).1).collect();
@@ -212,10 +187,6 @@ impl Model for Classifier {
         None
     }
 
-    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
-        Ok(())
-    }
-
     fn save(&self) -> Snapshot<'_> {
         Snapshot::default()
             .value("means", &self.means.save())
@@ -235,6 +206,7 @@ mod tests {
     use super::*;
     use crate::generative::data::{Dataset, Split};
     use crate::generative::model::seeded;
+    use carom_envs::Seeds;
 
     /// Sixteen images of 8×8 of two classes: bright above, bright below.
     fn halves() -> Data {
@@ -279,7 +251,7 @@ mod tests {
             tch::manual_seed(step);
             classifier.fit_batch(&batch(&data, step as u64)).unwrap();
         }
-        let measures = classifier.evaluate(&data, Effort::Curve);
+        let measures = classifier.evaluate(&data, Effort::Curve, None);
         assert_eq!(measures.get("test/accuracy"), Some(1.0));
         assert!(classifier.sha256() != untrained && classifier.sha256().len() == 64);
         assert_eq!(classifier.encode(&data.test.spaced(3).all()).size(), [3, 64]);

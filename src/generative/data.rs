@@ -1,6 +1,6 @@
-//! What models are fitted to: images and small tables, in memory as bytes.
+//! The data that models are fitted to: images and small tables, in memory as bytes.
 //!
-//! [`open`] reads a data set by its name, and downloads it first where it has to:
+//! [`open`](open()) reads a data set by its name, and downloads it first where it has to:
 //!
 //! ```no_run
 //! use carom::generative::data;
@@ -10,14 +10,19 @@
 //! # anyhow::Ok(())
 //! ```
 
+mod dataset;
 mod fetch;
 pub mod frames;
 pub mod idx;
+pub mod image_space;
 pub mod movies;
+mod open;
 pub mod published;
 mod source;
 mod stacked;
 
+pub use dataset::{Dataset, Split};
+pub use open::open;
 pub use source::Source;
 
 use anyhow::{Result, bail, ensure};

@@ -15,51 +15,78 @@ mod tests;
 pub use loss::Loss;
 
 use super::images::Data;
-use super::measures::judge::Judge;
-use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
+use super::model::{Batch, Effort, Exhibit, FitError, Halves, JudgeChoice, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
-use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
-use crate::gallery::grid::{grid, write_png};
-use crate::generative::settings::Schedule;
+use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
+use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule, read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use carom_envs::settings;
+use carom_envs::settings::{AtLeast, Fault, Settings, validate};
 use game::Game;
 use loss::{between, slope_penalty, square_gradient};
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
 use spectral::Spectral;
-use std::cell::OnceCell;
-use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
-/// Settings of `gan`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct GanConfig {
-    /// Width of the generator's noise.
-    pub latent_dim: i64,
-    /// Layers of both networks.
-    pub architecture: Architecture,
-    /// Width of the dense layers (the larger of two has twice as much), or filters of the larger of two convolutions.
-    pub width: i64,
-    /// What the players minimise.
-    pub loss: Loss,
-    /// Weight γ of `rp`'s penalties: γ/2 (E|∇D(x)|² + E|∇D(G(z))|²), with pixels in 0..=1.
-    pub gamma: f64,
-    /// Weight λ of `wgan-gp`'s penalty.
-    pub lambda: f64,
-    /// Updates of the discriminator for one of the generator (Gulrajani et al. 2017 take 5).
-    pub critic_steps: u64,
-    /// Whether the discriminator's weights are divided by their largest singular value.
-    pub spectral_norm: bool,
-    /// Decay of the running mean of the generator, which samples; lower in the first updates.
-    pub ema: f64,
-    /// Adam's decay of the mean: 0, or 0.5 (Radford et al. 2016).
-    pub beta1: f64,
-    /// Adam's decay of the mean square: 0.9 (with `wgan-gp`), 0.99 or 0.999.
-    pub beta2: f64,
-    /// What judges samples: a run of `carom fit classifier`, `auto` for the one in the cache, which is made on first need, or `none`.
-    pub classifier: String,
+settings! {
+    /// Settings of `gan`.
+    pub struct GanConfig {
+        /// Width of the generator's noise.
+        latent_dim: i64 = 64, in WIDTHS;
+        /// Layers of both networks.
+        architecture: Architecture = Architecture::Dense;
+        /// Width of the dense layers (the larger of two has twice as much), or filters of the larger of two convolutions; an
+        /// even number.
+        width: i64 = 256, in WIDTHS;
+        /// Loss of the game between generator and discriminator.
+        loss: Loss = Loss::Rp;
+        /// Weight γ of the penalties of `rp`: γ/2 (E|∇D(x)|² + E|∇D(G(z))|²), with pixels in 0..=1.
+        gamma: f64 = 0.1, in AtLeast(0.0);
+        /// Weight λ of the penalty of `wgan-gp`.
+        lambda: f64 = 10.0, in AtLeast(0.0);
+        /// Updates of the discriminator for one of the generator (Gulrajani et al. 2017 take 5).
+        critic_steps: u64 = 1, in AtLeast(1);
+        /// Whether the discriminator's weights are divided by their largest singular value.
+        spectral_norm: bool = false;
+        /// Decay of the running mean of the generator, which samples; lower in the first updates.
+        ema: f64 = 0.999, in BelowOne;
+        /// Adam's decay of the mean: 0, or 0.5 (Radford et al. 2016).
+        beta1: f64 = 0.0, in BelowOne;
+        /// Adam's decay of the mean square: 0.9 (with `wgan-gp`), 0.99 or 0.999.
+        beta2: f64 = 0.99, in BelowOne;
+        /// Judge of the samples: a run of `carom fit classifier`, `auto` for the one in the cache, which is fitted on first
+        /// need, or `none`.
+        classifier: String = "auto".to_owned();
+    }
+}
+
+impl Settings for GanConfig {
+    fn check(&self) -> Result<(), Fault> {
+        if self.width % 2 == 0 { Ok(()) } else { Err(Fault::value("width", self.width, "an even number")) }
+    }
+
+    fn unheard(&self) -> Vec<(&'static str, String)> {
+        let mut unheard = vec![];
+        if self.loss != Loss::Rp {
+            unheard.push(("gamma", "only loss rp has these penalties".to_owned()));
+        }
+        if self.loss != Loss::WganGp {
+            unheard.push(("lambda", "only loss wgan-gp has this penalty".to_owned()));
+        }
+        unheard
+    }
+}
+
+impl ModelSettings for GanConfig {
+    const RECIPE: Recipe =
+        Recipe::Descent(Descent { epochs: 11, batch_size: 64, lr: 1e-3, lr_schedule: Schedule::Cosine });
+
+    fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Gan::new(self, task, rng)?))
+    }
 }
 
 /// Layers of generator and discriminator.
@@ -70,44 +97,6 @@ pub enum Architecture {
     Dense,
     /// Two 4×4 convolutions of stride 2 each.
     Conv,
-}
-
-impl Default for GanConfig {
-    fn default() -> Self {
-        Self {
-            latent_dim: 64,
-            architecture: Architecture::Dense,
-            width: 256,
-            loss: Loss::Rp,
-            gamma: 0.1,
-            lambda: 10.0,
-            critic_steps: 1,
-            spectral_norm: false,
-            ema: 0.999,
-            beta1: 0.0,
-            beta2: 0.99,
-            classifier: "auto".to_owned(),
-        }
-    }
-}
-
-impl ModelConfig for GanConfig {
-    const RECIPE: Recipe = Recipe { epochs: 11, batch_size: 64, lr: 1e-3 };
-    const LR_SCHEDULE: Schedule = Schedule::Cosine;
-
-    fn check(&self) -> Result<()> {
-        check_widths("latent_dim", &[self.latent_dim])?;
-        check_widths("width", &[self.width])?;
-        ensure!(self.width % 2 == 0, "model.width is {}: expected an even number", self.width);
-        ensure!(self.critic_steps > 0, "model.critic_steps is 0: the discriminator learns too");
-        for (key, weight) in [("gamma", self.gamma), ("lambda", self.lambda)] {
-            ensure!(weight >= 0.0, "model.{key} is {weight}: expected a number, 0 or above");
-        }
-        for (key, decay) in [("ema", self.ema), ("beta1", self.beta1), ("beta2", self.beta2)] {
-            ensure!((0.0..1.0).contains(&decay), "model.{key} is {decay}: expected a number from 0 to below 1");
-        }
-        Ok(())
-    }
 }
 
 /// Rows of the strip come from this many noises.
@@ -131,15 +120,15 @@ pub struct Gan {
     game: Game,
     strip: Strip,
     means: Means,
-    judge: OnceCell<Result<Judge, String>>,
 }
 
 impl Gan {
     /// Networks that know nothing yet.
     ///
     /// # Errors
-    /// When the images are too small, or odd, for convolutions.
+    /// When a setting is out of its range, or the images are too small, or odd, for convolutions.
     pub fn new(config: &GanConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        validate(config)?;
         let (shape, device) = (task.data.shape, task.device);
         let [generator, body, head] = layers(config, shape)?;
         let adam = OptimConfig { beta1: config.beta1, beta2: config.beta2, ..OptimConfig::of(Rule::Adam) };
@@ -156,7 +145,6 @@ impl Gan {
             discriminator: Discriminator { body, head, spectral },
             game: Game::default(),
             means: Means::new(&["fit/loss", "fit/d_loss", "fit/g_loss", "fit/penalty", "fit/logit_gap"]),
-            judge: OnceCell::new(),
         })
     }
 
@@ -200,7 +188,7 @@ impl Gan {
         let Discriminator { body, head, .. } = &mut self.discriminator;
         descend(&total, &mut [body, head], batch.lr);
         if let Some(trouble) = self.game.observe(loss, d_value, gap) {
-            say!("warning: update {}: the game is {trouble}", batch.step);
+            tracing::warn!("update {}: the game is {trouble}", batch.step);
         }
         Ok(())
     }
@@ -257,28 +245,21 @@ impl Model for Gan {
         self.means.take()
     }
 
-    fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
-        // Drawn before anything else, so that they do not depend on whether the classifier has to be made.
-        let n_judged = match self.config.classifier.as_str() {
-            "none" => 0,
-            run => Judge::n_samples(run, data, effort),
-        };
+    fn judge(&self) -> Option<JudgeChoice> {
+        match self.config.classifier.as_str() {
+            "none" => None,
+            "auto" => Some(JudgeChoice::Auto),
+            run => Some(JudgeChoice::Run(run.into())),
+        }
+    }
+
+    fn evaluate(&self, data: &Data, _effort: Effort, samples: Option<&Tensor>) -> Measures {
         let n = DIVERSITY.min(data.test.len());
-        let samples = self.samples(n_judged.max(n));
+        let samples = samples.map_or_else(|| self.samples(n), Tensor::shallow_clone);
+        let mut measures = Measures::default();
         // One image has no distance to others.
         let diversity =
             (n > 1).then(|| mean_distance(&samples.narrow(0, 0, n as i64)) / mean_distance(&data.test.spaced(n).all()));
-        let mut measures = match self.config.classifier.as_str() {
-            "none" => Measures::default(),
-            run => match self.judge.get_or_init(|| Judge::open(run, data).map_err(|error| format!("{error:#}"))) {
-                Ok(judge) => judge.measure(&samples, data),
-                Err(error) => {
-                    let mut measures = Measures::default();
-                    measures.note("classifier", format!("none, so no FID, precision or recall: {error}"));
-                    measures
-                }
-            },
-        };
         if let Some(diversity) = diversity {
             measures.add("test/diversity", diversity);
         }
@@ -308,8 +289,8 @@ impl Model for Gan {
         Some(self.samples(n))
     }
 
-    fn draw(&self, _data: &Data, dir: &Path) -> Result<()> {
-        self.strip.draw(&dir.join("strip.png"))
+    fn exhibits(&self) -> Vec<Exhibit> {
+        self.strip.exhibit().into_iter().collect()
     }
 
     fn save(&self) -> Snapshot<'_> {
@@ -466,14 +447,16 @@ impl Strip {
         self.pixels.extend(Vec::<u8>::try_from(&bytes).expect("bytes in one dimension"));
     }
 
-    /// A row for each step, one below the other.
-    fn draw(&self, path: &Path) -> Result<()> {
+    /// Returns a row of images for each step, or `None` before the first.
+    fn exhibit(&self) -> Option<Exhibit> {
         if self.steps.is_empty() {
-            return Ok(());
+            return None;
         }
         let [channels, rows, columns] = self.shape;
         let images = Tensor::from_slice(&self.pixels).view([-1, channels, rows, columns]).to_kind(Kind::Float) / 255.0;
-        write_png(path, &grid(&images, STRIP as usize, 1))
+        let steps: Vec<String> = self.steps.iter().map(u64::to_string).collect();
+        let caption = format!("Samples of the same noise; rows are after {} updates.", steps.join(", "));
+        Some(Exhibit { name: "strip", images, n_columns: STRIP as usize, caption })
     }
 
     fn save(&self) -> Snapshot<'_> {

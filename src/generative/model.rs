@@ -4,10 +4,9 @@ use super::difference::FrameDifference;
 use super::images::Data;
 use super::net::Network;
 use super::weights::PixelWeights;
-use anyhow::Result;
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::path::PathBuf;
 use tch::Tensor;
 
 /// Images to learn from.
@@ -72,6 +71,12 @@ impl Measures {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
+    /// Appends all values and facts of `others`.
+    pub fn append(&mut self, others: Self) {
+        self.values.extend(others.values);
+        self.facts.extend(others.facts);
+    }
+
     /// All as one JSON object.
     pub fn to_json(&self) -> Map<String, Value> {
         let facts = self.facts.iter().map(|(name, fact)| ((*name).to_string(), fact.clone().into()));
@@ -95,6 +100,28 @@ pub struct Halves {
     pub difference: Option<FrameDifference>,
 }
 
+/// Images that a model shows beside its reconstructions and samples.
+#[derive(Debug)]
+pub struct Exhibit {
+    /// Short name in lower case, e.g. "receptive-fields".
+    pub name: &'static str,
+    /// `[n, channels, rows, columns]` in 0..=1.
+    pub images: Tensor,
+    /// Images in a row.
+    pub n_columns: usize,
+    /// Description in one sentence.
+    pub caption: String,
+}
+
+/// Which classifier judges images that a model draws.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JudgeChoice {
+    /// The one kept for this data set, fitted when it is first needed.
+    Auto,
+    /// The one fitted in this run directory.
+    Run(PathBuf),
+}
+
 /// A model of images that is fitted batch by batch.
 ///
 /// Torch's generator has been seeded for the step when [`Model::fit_batch`] is called, and for the whole when the other methods
@@ -109,8 +136,9 @@ pub trait Model {
     /// Means since the last call, by their names in `metrics.csv`.
     fn stats(&mut self) -> Vec<Stat>;
 
-    /// Measures on the test split.
-    fn evaluate(&self, data: &Data, effort: Effort) -> Measures;
+    /// Measures the model on the test split of `data`. `samples`, `[n, channels, rows, columns]` in 0..=1, are images that
+    /// the model drew for its judge, if it has one.
+    fn evaluate(&self, data: &Data, effort: Effort, samples: Option<&Tensor>) -> Measures;
 
     /// Codes `[B, latent_dim]` of images `[B, channels, rows, columns]`: what an agent would see.
     fn encode(&self, x: &Tensor) -> Tensor;
@@ -132,11 +160,15 @@ pub trait Model {
         false
     }
 
-    /// Writes the pictures that belong to this model to folder `dir`.
-    ///
-    /// # Errors
-    /// When one cannot be written.
-    fn draw(&self, data: &Data, dir: &Path) -> Result<()>;
+    /// Returns images that only this kind of model has to show, such as its weights. By default there are none.
+    fn exhibits(&self) -> Vec<Exhibit> {
+        vec![]
+    }
+
+    /// Returns which classifier judges images that the model draws, or `None` if they are not judged.
+    fn judge(&self) -> Option<JudgeChoice> {
+        None
+    }
 
     /// What the model found, in words, where the data are small enough to say it.
     fn report(&self, _data: &Data) -> Option<String> {

@@ -4,32 +4,31 @@
 use super::images::Data;
 use super::measures::pca::Pca;
 use super::model::{Batch, Effort, FitError, Measures, Model};
-use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
+use super::settings::{ModelTask, Recipe, WIDTHS};
+use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
-use serde::{Deserialize, Serialize};
-use std::path::Path;
+use carom_envs::settings;
+use carom_envs::settings::{Settings, validate};
+use rand_pcg::Pcg32;
 use tch::Tensor;
 
-/// Settings of `pca`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PcaConfig {
-    /// Number of components.
-    pub latent_dim: i64,
-}
-
-impl Default for PcaConfig {
-    fn default() -> Self {
-        Self { latent_dim: 32 }
+settings! {
+    /// Settings of `pca`.
+    pub struct PcaConfig {
+        /// Number of components.
+        latent_dim: i64 = 32, in WIDTHS;
     }
 }
 
-impl ModelConfig for PcaConfig {
-    const RECIPE: Recipe = Recipe { epochs: 1, batch_size: 4096, lr: 1.0 };
+impl Settings for PcaConfig {}
 
-    fn check(&self) -> Result<()> {
-        check_widths("latent_dim", &[self.latent_dim])
+impl ModelSettings for PcaConfig {
+    const RECIPE: Recipe = Recipe::AtOnce;
+
+    fn make(&self, task: &ModelTask, _rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        Ok(Box::new(PcaModel::new(self, task)?))
     }
 }
 
@@ -43,8 +42,9 @@ impl PcaModel {
     /// The components of the training images, found at once: there is nothing to iterate.
     ///
     /// # Errors
-    /// When there are more components than pixels.
+    /// When a setting is out of its range, or there are more components than pixels.
     pub fn new(config: &PcaConfig, task: &ModelTask) -> Result<Self> {
+        validate(config)?;
         let (d, n_pixels) = (config.latent_dim, task.data.n_pixels());
         ensure!(d <= n_pixels, "model.latent_dim is {d}: images of {n_pixels} pixels have no more components");
         Ok(Self { shape: task.data.shape, pca: Pca::fit(&task.data.train, d) })
@@ -60,7 +60,7 @@ impl Model for PcaModel {
         vec![]
     }
 
-    fn evaluate(&self, data: &Data, _effort: Effort) -> Measures {
+    fn evaluate(&self, data: &Data, _effort: Effort, _samples: Option<&Tensor>) -> Measures {
         let mut measures = Measures::default();
         measures.add("test/mse", self.pca.mse(&data.test));
         measures
@@ -77,10 +77,6 @@ impl Model for PcaModel {
 
     fn sample(&self, _n: usize) -> Option<Tensor> {
         None
-    }
-
-    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
-        Ok(())
     }
 
     fn save(&self) -> Snapshot<'_> {
@@ -122,7 +118,7 @@ mod tests {
             let task = ModelTask { data: &data, total_steps: 1, device: tch::Device::Cpu };
             let mse = |latent_dim| {
                 let pca = PcaModel::new(&PcaConfig { latent_dim }, &task).expect("components");
-                pca.evaluate(&data, Effort::Curve).get("test/mse").expect("a measure")
+                pca.evaluate(&data, Effort::Curve, None).get("test/mse").expect("a measure")
             };
             assert!(mse(2) < 1e-9, "{}", mse(2));
             assert!(mse(1) > 1e-4, "{}", mse(1));

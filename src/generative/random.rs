@@ -3,33 +3,31 @@
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Halves, Measures, Model};
 use super::net::{Activation, Layer, Network};
-use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
+use super::settings::{ModelTask, Recipe, WIDTHS};
+use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use carom_envs::settings;
+use carom_envs::settings::{Settings, validate};
 use rand_pcg::Pcg32;
-use serde::{Deserialize, Serialize};
-use std::path::Path;
 use tch::Tensor;
 
-/// Settings of `random`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RandomConfig {
-    /// Width of the code.
-    pub latent_dim: i64,
-}
-
-impl Default for RandomConfig {
-    fn default() -> Self {
-        Self { latent_dim: 256 }
+settings! {
+    /// Settings of `random`.
+    pub struct RandomConfig {
+        /// Width of the code.
+        latent_dim: i64 = 256, in WIDTHS;
     }
 }
 
-impl ModelConfig for RandomConfig {
-    const RECIPE: Recipe = Recipe { epochs: 1, batch_size: 4096, lr: 1.0 };
+impl Settings for RandomConfig {}
 
-    fn check(&self) -> Result<()> {
-        check_widths("latent_dim", &[self.latent_dim])
+impl ModelSettings for RandomConfig {
+    const RECIPE: Recipe = Recipe::AtOnce;
+
+    fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Random::new(self, task, rng)?))
     }
 }
 
@@ -43,8 +41,9 @@ impl Random {
     /// layer.
     ///
     /// # Errors
-    /// When the images are smaller than a filter.
+    /// When a setting is out of its range, or the images are smaller than a filter.
     pub fn new(config: &RandomConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        validate(config)?;
         let [mut channels, mut rows, mut columns] = task.data.shape;
         let convolutions: &[(i64, i64, i64)] =
             if rows.min(columns) >= 64 { &[(8, 4, 32), (4, 2, 64), (3, 1, 64)] } else { &[(3, 1, 16)] };
@@ -73,7 +72,7 @@ impl Model for Random {
         vec![]
     }
 
-    fn evaluate(&self, _data: &Data, _effort: Effort) -> Measures {
+    fn evaluate(&self, _data: &Data, _effort: Effort, _samples: Option<&Tensor>) -> Measures {
         Measures::default()
     }
 
@@ -92,10 +91,6 @@ impl Model for Random {
 
     fn sample(&self, _n: usize) -> Option<Tensor> {
         None
-    }
-
-    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
-        Ok(())
     }
 
     fn save(&self) -> Snapshot<'_> {

@@ -16,20 +16,21 @@ mod units;
 
 use super::data::Source;
 use super::images::{Data, Images};
-use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
+use super::model::{Batch, Effort, Exhibit, FitError, Halves, Means, Measures, Model};
 use super::net::{Activation, Layer, Network};
-use super::settings::{ModelConfig, ModelTask, Recipe, check_widths};
-use crate::gallery::grid::{GAP, grid, write_png};
-use anyhow::{Result, ensure};
+use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
+use super::spec::ModelSettings;
+use anyhow::Result;
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use carom_envs::settings;
+use carom_envs::settings::{AtLeast, Settings, validate};
 use energy::{Energy, MOST_ENUMERATED, Visible};
 use learn::{Learner, Rule};
 use rand::Rng;
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
-use std::path::Path;
 use tch::{Device, Kind, Tensor};
 use units::Noise;
 
@@ -43,78 +44,54 @@ pub enum Binarisation {
     Probabilities,
 }
 
-/// Settings of `rbm`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RbmConfig {
-    /// Hidden units.
-    pub latent_dim: i64,
-    /// `bernoulli`, or `gaussian` with unit variance: each pixel less its mean over the training images, over its standard
-    /// deviation there, or 0.1 where that is less.
-    pub visible: Visible,
-    /// `sample` or `probabilities`, for gray pixels in Bernoulli units.
-    pub binarisation: Binarisation,
-    /// Gibbs steps of an update: the k of CD-k.
-    pub gibbs_steps: u64,
-    /// Whether chains go on from update to update instead of starting at the data.
-    pub persistent: bool,
-    /// Persistent chains; chains that are kept to sample from, where they start at data.
-    pub n_chains: i64,
-    /// Share of the last step that the next one repeats.
-    pub momentum: f64,
-    /// Share of each weight that its gradient takes off.
-    pub weight_decay: f64,
-    /// Whether both layers are centred at their means (Montavon & Müller 2012).
-    pub centring: bool,
-    /// Standard deviation of the first weights.
-    pub init_std: f64,
-    /// Gibbs steps before a sample is taken.
-    pub sample_steps: u64,
-    /// Inverse temperatures of annealed importance sampling.
-    pub ais_temperatures: u64,
-    /// Its chains, in either direction.
-    pub ais_chains: i64,
+settings! {
+    /// Settings of `rbm`.
+    pub struct RbmConfig {
+        /// Hidden units.
+        latent_dim: i64 = 500, in WIDTHS;
+        /// `bernoulli`, or `gaussian` with unit variance: each pixel less its mean over the training images, over its standard
+        /// deviation there, or 0.1 where that is less.
+        visible: Visible = Visible::Bernoulli;
+        /// `sample` or `probabilities`, for gray pixels in Bernoulli units.
+        binarisation: Binarisation = Binarisation::Sample;
+        /// Gibbs steps of an update: the k of CD-k.
+        gibbs_steps: u64 = 1, in AtLeast(1);
+        /// Whether chains go on from update to update instead of starting at the data.
+        persistent: bool = true;
+        /// Persistent chains; if chains start at the data, chains that are kept to sample from.
+        n_chains: i64 = 100, in AtLeast(1);
+        /// Share of the last step that the next one repeats.
+        momentum: f64 = 0.0, in BelowOne;
+        /// Share of each weight that its gradient takes off.
+        weight_decay: f64 = 0.0, in AtLeast(0.0);
+        /// Whether both layers are centred at their means (Montavon & Müller 2012).
+        centring: bool = true;
+        /// Standard deviation of the first weights.
+        init_std: f64 = 0.01, in AtLeast(0.0);
+        /// Gibbs steps before a sample is taken.
+        sample_steps: u64 = 1000, in AtLeast(1);
+        /// Inverse temperatures of annealed importance sampling.
+        ais_temperatures: u64 = 10_000, in AtLeast(1);
+        /// Chains of annealed importance sampling, in either direction.
+        ais_chains: i64 = 200, in AtLeast(1);
+    }
 }
 
-impl Default for RbmConfig {
-    fn default() -> Self {
-        Self {
-            latent_dim: 500,
-            visible: Visible::Bernoulli,
-            binarisation: Binarisation::Sample,
-            gibbs_steps: 1,
-            persistent: true,
-            n_chains: 100,
-            momentum: 0.0,
-            weight_decay: 0.0,
-            centring: true,
-            init_std: 0.01,
-            sample_steps: 1000,
-            ais_temperatures: 10_000,
-            ais_chains: 200,
+impl Settings for RbmConfig {
+    fn unheard(&self) -> Vec<(&'static str, String)> {
+        match self.visible {
+            Visible::Bernoulli => vec![],
+            Visible::Gaussian => vec![("binarisation", "Gaussian units take gray levels as they are".to_owned())],
         }
     }
 }
 
-impl ModelConfig for RbmConfig {
-    const RECIPE: Recipe = Recipe { epochs: 20, batch_size: 100, lr: 0.02 };
+impl ModelSettings for RbmConfig {
+    const RECIPE: Recipe =
+        Recipe::Descent(Descent { epochs: 20, batch_size: 100, lr: 0.02, lr_schedule: Schedule::Constant });
 
-    fn check(&self) -> Result<()> {
-        check_widths("latent_dim", &[self.latent_dim])?;
-        let counts = [
-            ("gibbs_steps", self.gibbs_steps as i64),
-            ("n_chains", self.n_chains),
-            ("sample_steps", self.sample_steps as i64),
-            ("ais_temperatures", self.ais_temperatures as i64),
-            ("ais_chains", self.ais_chains),
-        ];
-        for (key, count) in counts {
-            ensure!(count > 0, "model.{key} is {count}: expected a number above 0");
-        }
-        ensure!((0.0..1.0).contains(&self.momentum), "model.momentum is {}: expected a number in 0..1", self.momentum);
-        for (key, value) in [("weight_decay", self.weight_decay), ("init_std", self.init_std)] {
-            ensure!(value >= 0.0, "model.{key} is {value}: expected a number, 0 or above");
-        }
-        Ok(())
+    fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Rbm::new(self, task, rng)?))
     }
 }
 
@@ -147,8 +124,9 @@ impl Rbm {
     /// the training images (Hinton 2010, section 8).
     ///
     /// # Errors
-    /// Never, as yet; a model may be impossible on some data.
+    /// When a setting is out of its range.
     pub fn new(config: &RbmConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        validate(config)?;
         let (n_visible, n_hidden) = (task.data.n_pixels(), config.latent_dim);
         let (mean, std) = moments(&task.data.train, n_visible);
         let (base, visible_mean) = match config.visible {
@@ -376,7 +354,7 @@ impl Model for Rbm {
         self.means.take()
     }
 
-    fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
+    fn evaluate(&self, data: &Data, effort: Effort, _samples: Option<&Tensor>) -> Measures {
         let mut noise = Noise::from_torch();
         let mut measures = Measures::default();
         let test = self.states(&data.test, data.test.len(), &mut noise);
@@ -446,11 +424,15 @@ impl Model for Rbm {
         Some(self.images_of(&means))
     }
 
-    fn draw(&self, _data: &Data, dir: &Path) -> Result<()> {
+    fn exhibits(&self) -> Vec<Exhibit> {
         // Units on a side of the square.
         const SIDE: i64 = 10;
-        let fields = grid(&self.receptive_fields(SIDE * SIDE), SIDE as usize, GAP);
-        write_png(&dir.join("receptive-fields.png"), &fields)
+        vec![Exhibit {
+            name: "receptive-fields",
+            images: self.receptive_fields(SIDE * SIDE),
+            n_columns: SIDE as usize,
+            caption: "Weights of the hidden units with the largest weights; 0 is middle gray.".to_owned(),
+        }]
     }
 
     fn report(&self, data: &Data) -> Option<String> {

@@ -1,129 +1,87 @@
 //! Models by name.
-//!
-//! A model is one entry of [`MODELS`]: its name, what it is, the type of its settings and its constructor.
 
-use super::autoencoder::{AeConfig, Autoencoder, CnnAeConfig};
-use super::classifier::{Classifier, ClassifierConfig};
-use super::gan::{Gan, GanConfig};
-use super::model::Model;
-use super::pca::{PcaConfig, PcaModel};
-use super::random::{Random, RandomConfig};
-use super::rbm::{Rbm, RbmConfig};
-use super::settings::{ModelConfig, ModelTask, Recipe, Schedule, Settings};
-use super::vae::{Vae, VaeConfig};
-use anyhow::{Context, Result, anyhow, bail};
-use carom_envs::nearest;
-use rand_pcg::Pcg32;
-use serde::Serialize;
-use serde_json::Value;
-
-/// One line of the registry.
-pub struct ModelEntry {
-    /// Name as typed on the command line.
-    pub name: &'static str,
-    /// One line for `carom list models`.
-    pub summary: &'static str,
-    /// How it is fitted where nothing else is said.
-    pub recipe: Recipe,
-    /// How its learning rate changes along the fit where nothing else is said.
-    pub lr_schedule: Schedule,
-    resolve: fn(&Settings) -> Result<Settings>,
-    make: fn(&Settings, &ModelTask, &mut Pcg32) -> Result<Box<dyn Model>>,
-}
+use super::autoencoder::{AeConfig, CnnAeConfig};
+use super::classifier::ClassifierConfig;
+use super::gan::GanConfig;
+use super::pca::PcaConfig;
+use super::random::RandomConfig;
+use super::rbm::RbmConfig;
+use super::spec::{ModelEntry, ModelError, ModelSpec};
+use super::vae::VaeConfig;
+use carom_envs::settings::Values;
 
 /// All models.
 pub const MODELS: &[ModelEntry] = &[
-    entry::<AeConfig>("ae", "dense autoencoder: 784-32-784 on MNIST", |settings, task, rng| {
-        Ok(Box::new(Autoencoder::dense(&parse(settings)?, task, rng)?))
-    }),
-    entry::<CnnAeConfig>("cnn-ae", "convolutional autoencoder with a 4×4×8 code", |settings, task, rng| {
-        Ok(Box::new(Autoencoder::convolutional(&parse(settings)?, task, rng)?))
-    }),
-    entry::<PcaConfig>("pca", "principal components: the best linear code", |settings, task, _| {
-        Ok(Box::new(PcaModel::new(&parse(settings)?, task)?))
-    }),
-    entry::<RandomConfig>("random", "features of a random network: learns nothing", |settings, task, rng| {
-        Ok(Box::new(Random::new(&parse(settings)?, task, rng)?))
-    }),
-    entry::<VaeConfig>(
-        "vae",
-        "variational autoencoder, by its ELBO or the importance-weighted bound",
-        |settings, task, rng| Ok(Box::new(Vae::new(parse(settings)?, task, rng))),
-    ),
-    entry::<RbmConfig>("rbm", "restricted Boltzmann machine with 500 hidden units", |settings, task, rng| {
-        Ok(Box::new(Rbm::new(&parse(settings)?, task, rng)?))
-    }),
-    entry::<GanConfig>(
-        "gan",
-        "generator and discriminator at play: dense or convolutional, four losses",
-        |settings, task, rng| Ok(Box::new(Gan::new(&parse(settings)?, task, rng)?)),
-    ),
-    entry::<ClassifierConfig>(
-        "classifier",
-        "small convolutional classifier, whose features judge samples",
-        |settings, task, rng| Ok(Box::new(Classifier::new(&parse(settings)?, task, rng)?)),
-    ),
+    ModelEntry::of::<AeConfig>("ae", "dense autoencoder: 784-32-784 on MNIST"),
+    ModelEntry::of::<CnnAeConfig>("cnn-ae", "convolutional autoencoder with a 4×4×8 code"),
+    ModelEntry::of::<PcaConfig>("pca", "principal components: the best linear code"),
+    ModelEntry::of::<RandomConfig>("random", "features of a random network: learns nothing"),
+    ModelEntry::of::<VaeConfig>("vae", "variational autoencoder, by its ELBO or the importance-weighted bound"),
+    ModelEntry::of::<RbmConfig>("rbm", "restricted Boltzmann machine with 500 hidden units"),
+    ModelEntry::of::<GanConfig>("gan", "generator and discriminator at play: dense or convolutional, four losses"),
+    ModelEntry::of::<ClassifierConfig>("classifier", "small convolutional classifier, whose features judge samples"),
 ];
 
-const fn entry<C: ModelConfig>(
-    name: &'static str,
-    summary: &'static str,
-    make: fn(&Settings, &ModelTask, &mut Pcg32) -> Result<Box<dyn Model>>,
-) -> ModelEntry {
-    ModelEntry { name, summary, recipe: C::RECIPE, lr_schedule: C::LR_SCHEDULE, resolve: resolve_as::<C>, make }
-}
-
-/// The entry of model `name`.
+/// Returns the entry of model `name`.
 ///
 /// # Errors
-/// When there is none; the nearest is told.
-pub fn find(name: &str) -> Result<&'static ModelEntry> {
-    MODELS.iter().find(|entry| entry.name == name).ok_or_else(|| {
-        let nearest = nearest(name, MODELS.iter().map(|entry| entry.name));
-        anyhow!("there is no model `{name}`; the nearest is `{nearest}` (`carom list models` shows all)")
+/// When there is none; the error suggests the nearest.
+pub fn find(name: &str) -> Result<&'static ModelEntry, ModelError> {
+    MODELS.iter().find(|entry| entry.name == name).ok_or_else(|| ModelError::UnknownName {
+        name: name.to_owned(),
+        known: MODELS.iter().map(|entry| entry.name).collect(),
     })
 }
 
-/// All settings of model `name`: its defaults, overridden by `overrides`.
+/// Resolves model `name` with its defaults, overridden by `overrides`.
 ///
 /// # Errors
-/// When there is no such model, when it has no such setting, or when a value is of another type or out of range.
-pub fn resolve(name: &str, overrides: &Settings) -> Result<Settings> {
-    (find(name)?.resolve)(overrides).with_context(|| format!("model `{name}`"))
+/// When there is no such model, or a setting does not exist, has a wrong value or has no effect.
+pub fn resolve(name: &str, overrides: &Values) -> Result<ModelSpec, ModelError> {
+    find(name)?.resolve(overrides)
 }
 
-/// Makes the model called `name` from resolved settings.
-///
-/// # Errors
-/// As [`resolve`], and when the model cannot be fitted to the data.
-pub fn make(name: &str, settings: &Settings, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
-    (find(name)?.make)(settings, task, rng).with_context(|| format!("model `{name}` on {}", task.data.name))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
 
-/// The defaults of settings type `C`, overridden one by one, so that an error names its key.
-fn resolve_as<C: ModelConfig>(overrides: &Settings) -> Result<Settings> {
-    let mut settings = to_settings(&C::default());
-    for (key, value) in overrides {
-        if !settings.contains_key(key) {
-            let nearest = nearest(key, settings.keys().map(String::as_str));
-            let all: Vec<&str> = settings.keys().map(String::as_str).collect();
-            bail!("there is no setting `{key}`; the nearest is `{nearest}` (there are {})", all.join(", "));
+    fn error(name: &str, settings: Value) -> String {
+        resolve(name, settings.as_object().expect("a table")).expect_err("a fault").to_string()
+    }
+
+    #[test]
+    fn defaults_are_valid_and_resolve_to_themselves() {
+        for entry in MODELS {
+            let spec = entry.resolve(&Values::new()).unwrap_or_else(|e| panic!("{}: {e}", entry.name));
+            assert_eq!(entry.resolve(spec.settings()).expect("resolved before"), spec);
         }
-        settings.insert(key.clone(), value.clone());
-        C::deserialize(&settings).with_context(|| format!("model.{key} is {value}"))?;
     }
-    let config: C = parse(&settings)?;
-    config.check()?;
-    Ok(to_settings(&config))
-}
 
-fn to_settings(config: &impl Serialize) -> Settings {
-    match serde_json::to_value(config) {
-        Ok(Value::Object(settings)) => settings,
-        other => panic!("a configuration is a table of settings, found {other:?}"),
+    #[test]
+    fn faults_name_the_model_or_the_key() {
+        assert!(error("ea", json!({})).starts_with("there is no model `ea`; did you mean `ae`?"));
+        assert!(error("ae", json!({"latent_dm": 3})).contains("model `ae` has no setting `latent_dm`; did you mean"));
+        assert_eq!(error("vae", json!({"sigma": -1})), "model.sigma is -1.0: expected a number above 0");
+        assert!(
+            error("ae", json!({"latent_dim": 0})).starts_with("model.latent_dim is 0: expected a whole number in 1..=")
+        );
+        assert_eq!(error("gan", json!({"width": 7})), "model.width is 7: expected an even number");
+        assert_eq!(error("gan", json!({"ema": 1})), "model.ema is 1.0: expected a number from 0 to below 1");
     }
-}
 
-fn parse<C: ModelConfig>(settings: &Settings) -> Result<C> {
-    C::deserialize(settings).context("the model's settings cannot be read")
+    #[test]
+    fn settings_without_an_effect_are_refused_with_the_reason() {
+        for (model, settings, key) in [
+            ("gan", json!({"loss": "hinge", "gamma": 0.1}), "gamma"),
+            ("gan", json!({"lambda": 5}), "lambda"),
+            ("vae", json!({"channels": [8]}), "channels"),
+            ("vae", json!({"sigma": 0.2}), "sigma"),
+            ("vae", json!({"k": 5, "beta": 0.5}), "beta"),
+            ("rbm", json!({"visible": "gaussian", "binarisation": "sample"}), "binarisation"),
+        ] {
+            let error = error(model, settings);
+            assert!(error.starts_with(&format!("model.{key} is ")) && error.contains("no effect"), "{error}");
+        }
+    }
 }

@@ -1,64 +1,70 @@
-//! Settings that all models share, and what a model is made for.
+//! Settings that models share, and the task that a model is made for.
 
 use super::images::Data;
-use anyhow::{Result, bail};
-use serde::de::DeserializeOwned;
+use carom_envs::settings::Range;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use std::ops::RangeInclusive;
 use tch::Device;
 
-/// Settings of a model by key (without the `model.` prefix), e.g. `latent_dim`.
-pub type Settings = Map<String, Value>;
+/// Most units of a layer.
+const WIDEST: i64 = carom_agents::WIDEST as i64;
 
-/// How a model is fitted where nothing else is said.
+/// Numbers of units that a layer can have.
+pub const WIDTHS: RangeInclusive<i64> = 1..=WIDEST;
+
+/// Numbers of units of a layer that can be left out, by a width of 0.
+pub const WIDTHS_OR_NONE: RangeInclusive<i64> = 0..=WIDEST;
+
+/// Numbers from 0 to below 1, such as decays and shares.
 #[derive(Clone, Copy, Debug)]
-pub struct Recipe {
+pub struct BelowOne;
+
+impl Range<f64> for BelowOne {
+    fn holds(&self, value: &f64) -> bool {
+        (0.0..1.0).contains(value)
+    }
+
+    fn in_words(&self) -> String {
+        "a number from 0 to below 1".to_owned()
+    }
+}
+
+/// The task that a model is made for.
+#[derive(Debug)]
+pub struct ModelTask<'a> {
+    /// Data that the model is to be fitted to.
+    pub data: &'a Data,
+    /// Updates of the whole fit, for schedules that span it.
+    pub total_steps: u64,
+    /// Device of all tensors.
+    pub device: Device,
+}
+
+/// How a model is fitted unless a person says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Recipe {
+    /// By updates along a gradient.
+    Descent(Descent),
+    /// At once when it is made, or not at all. Learning rate, its schedule and epochs have no effect.
+    AtOnce,
+}
+
+/// A fit by updates along a gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Descent {
     /// Passes over the training split.
     pub epochs: u64,
     /// Images of an update.
     pub batch_size: u64,
     /// Learning rate.
     pub lr: f64,
+    /// How the learning rate changes along the fit.
+    pub lr_schedule: Schedule,
 }
 
-/// The settings of a model: a struct that names its keys, types and defaults.
-pub trait ModelConfig: Default + Serialize + DeserializeOwned {
-    /// How the model is fitted where nothing else is said.
-    const RECIPE: Recipe;
-
-    /// How the learning rate changes along the fit where nothing else is said.
-    const LR_SCHEDULE: Schedule = Schedule::Constant;
-
-    /// Refuses values outside their ranges, which types do not say.
-    ///
-    /// # Errors
-    /// On the first such value.
-    fn check(&self) -> Result<()>;
-}
-
-/// Units of a layer, at most.
-pub const WIDEST: i64 = carom_agents::WIDEST as i64;
-
-/// Refuses widths of layers, given as the setting `key`, that no layer can have.
-///
-/// # Errors
-/// On the first of them.
-pub fn check_widths(key: &str, widths: &[i64]) -> Result<()> {
-    match widths.iter().find(|width| !(1..=WIDEST).contains(width)) {
-        Some(width) => bail!("model.{key} is {width}: expected a number in 1..={WIDEST}"),
-        None => Ok(()),
-    }
-}
-
-/// What a model is made for.
-#[derive(Debug)]
-pub struct ModelTask<'a> {
-    /// What it is to be fitted to.
-    pub data: &'a Data,
-    /// Updates of the whole fit, where a schedule spans it.
-    pub total_steps: u64,
-    /// Where tensors live.
-    pub device: Device,
+impl Descent {
+    /// A single pass in large batches: for a model whose updates change nothing.
+    pub const SINGLE_PASS: Self = Self { epochs: 1, batch_size: 4096, lr: 1.0, lr_schedule: Schedule::Constant };
 }
 
 /// How the learning rate changes along a fit.
@@ -73,7 +79,7 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The factor on the learning rate when share `done` in 0..1 of the fit is done.
+    /// Returns the factor on the learning rate after the share `done`, 0 to 1, of the fit: 1, or (1 + cos(π `done`)) / 2.
     pub fn factor(self, done: f64) -> f64 {
         match self {
             Schedule::Constant => 1.0,

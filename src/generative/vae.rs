@@ -17,15 +17,16 @@ pub use config::{Architecture, Binarisation, KlReduction, Likelihood, VaeConfig}
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
 use super::net::{Layer, Network, bce_rows, bce_with_gradient};
-use super::settings::ModelTask;
+use super::settings::{Descent, ModelTask, Recipe, Schedule};
+use super::spec::ModelSettings;
 use super::weights::PixelWeights;
 use anyhow::Result;
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
+use carom_envs::settings::validate;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 use std::f64::consts::PI;
-use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// KL(N(μ, diag σ²) ‖ N(0, 1)) = ½ Σ (μ² + σ² − 1 − ln σ²) of `mean` and `log_var`, both `[B, d]`: `[B]` nats. Kingma & Welling
@@ -62,6 +63,15 @@ const ACTIVE: f64 = 0.01;
 /// Seed of the test images' binarisation: one test set for all runs.
 const BINARISATION_SEED: u64 = 0x6d_6e69_7374;
 
+impl ModelSettings for VaeConfig {
+    const RECIPE: Recipe =
+        Recipe::Descent(Descent { epochs: 20, batch_size: 128, lr: 1e-3, lr_schedule: Schedule::Constant });
+
+    fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        Ok(Box::new(Vae::new(self.clone(), task, rng)?))
+    }
+}
+
 /// An encoder, a decoder, and what they are fitted by.
 pub struct Vae {
     /// Images to `[B, 2 latent_dim]`: μ, then ln σ².
@@ -77,14 +87,18 @@ pub struct Vae {
 }
 
 impl Vae {
-    /// With fresh weights.
-    pub fn new(config: VaeConfig, task: &ModelTask, rng: &mut Pcg32) -> Self {
+    /// Makes a VAE with fresh weights.
+    ///
+    /// # Errors
+    /// When a setting is out of its range.
+    pub fn new(config: VaeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+        validate(&config)?;
         let (shape, device) = (task.data.shape, task.device);
         let [encoder, decoder] =
             layers(&config, shape).map(|layers| Network::new(layers, OptimConfig::of(Rule::Adam), device, rng));
         let means = Means::new(&["fit/loss", "fit/recon", "fit/kl"]);
         let rarity = PixelWeights::of(config.rarity, 0.0, task.data).expect("no motion is asked for");
-        Self { encoder, decoder, config, shape, device, rarity, means }
+        Ok(Self { encoder, decoder, config, shape, device, rarity, means })
     }
 
     /// μ and ln σ² of q(z|x), each `[B, latent_dim]`.
@@ -307,7 +321,7 @@ impl Model for Vae {
         self.means.take()
     }
 
-    fn evaluate(&self, data: &Data, effort: Effort) -> Measures {
+    fn evaluate(&self, data: &Data, effort: Effort, _samples: Option<&Tensor>) -> Measures {
         let terms = self.test_images(data, ROWS as usize).map(|x| self.elbo_terms(&x));
         let (recon, kl): (Vec<Tensor>, Vec<Tensor>) = terms.map(|[recon, kl]| (recon, kl)).unzip();
         let [recon, kl] = [recon, kl].map(|terms| Tensor::cat(&terms, 0).to_kind(Kind::Double));
@@ -355,10 +369,6 @@ impl Model for Vae {
 
     fn has_normal_prior(&self) -> bool {
         true
-    }
-
-    fn draw(&self, _data: &Data, _dir: &Path) -> Result<()> {
-        Ok(())
     }
 
     fn save(&self) -> Snapshot<'_> {

@@ -90,7 +90,7 @@ pub fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
         match read(&path, step) {
             Ok(checkpoint) => {
                 if let Some(error) = first_error {
-                    say!("warning: {error:#}; going back to the checkpoint of step {step}");
+                    tracing::warn!("{error:#}; going back to the checkpoint of step {step}");
                 }
                 return Ok(checkpoint);
             }

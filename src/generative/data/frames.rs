@@ -27,8 +27,8 @@ const FEWEST: usize = 2 * LARGEST_PART;
 pub struct Frames {
     /// The environment.
     pub env_id: String,
-    /// Shape and element type of a single frame.
-    pub obs_space: ObsSpace,
+    /// Shape of a single frame.
+    pub space: ImageSpace,
     /// Frames that an agent sees at once.
     pub frame_stack: usize,
     /// `[n, frame_stack, obs_bytes]`, as the environment wrote them, the oldest of a stack first.
@@ -57,11 +57,11 @@ impl Frames {
     }
 }
 
-/// How many frames are enough for a model of the environment: 20,000 of planes (8 MB of `minatar/breakout`), 10,000 of pixels
-/// (282 MB in stacks of four, and as much again while they are made a [`Dataset`]).
+/// Number of frames that is enough for a model of the environment: 20,000 of planes (8 MB of `minatar/breakout`), 10,000 of
+/// pixels (282 MB in stacks of four, and as much again while they are made a [`Dataset`]).
 ///
 /// # Errors
-/// When the environment does not exist, or observes neither planes nor pixels.
+/// When the environment does not exist, or its observations are no images.
 pub fn default_n_frames(env_id: &str) -> Result<usize> {
     match registry::resolve(env_id, &Values::new())?.make().obs_space() {
         ObsSpace::Planes { .. } => Ok(20_000),
@@ -85,8 +85,8 @@ pub fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
     let mut frames = Frames {
         env_id: env_id.to_owned(),
         frame_stack: envs.frame_stack(),
-        obs: Vec::with_capacity(n_frames * envs.frame_stack() * space.n_bytes()),
-        obs_space: space,
+        obs: Vec::with_capacity(n_frames * envs.frame_stack() * frame_bytes),
+        space,
         factors: Vec::new(),
         factor_names: envs.env(0).factor_names().iter().map(|&name| name.to_owned()).collect(),
         episode: Vec::with_capacity(n_frames),
@@ -97,16 +97,6 @@ pub fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
     frames.play(&mut envs, 1.0, n_random, &mut seeds.stream("frames/actions/random"));
     frames.play(&mut make("scripted")?, EPSILON, n_frames - n_random, &mut seeds.stream("frames/actions/scripted"));
     Ok(frames)
-}
-
-fn no_image(env_id: &str, space: &ObsSpace) -> String {
-    let found = match space {
-        ObsSpace::Discrete { n } => format!("the number of one of {n} states"),
-        _ => format!("a vector of {} numbers", space.n_bytes() / 4),
-    };
-    format!(
-        "{env_id} observes {found}, which is no image; frames are taken of planes or pixels, as of minatar/breakout"
-    )
 }
 
 impl Frames {
@@ -210,7 +200,7 @@ mod tests {
         // Two stacks of two frames of 1x2 cells with three planes each; the second is for testing.
         let frames = Frames {
             env_id: "planes".to_owned(),
-            obs_space: ObsSpace::Planes { shape: [1, 2, 3] },
+            space: ImageSpace { n_channels: 3, rows: 1, columns: 2, max: 1 },
             frame_stack: 2,
             obs: (0..24).collect(),
             factors: Vec::new(),

@@ -4,7 +4,7 @@
 //! Source: E. Chen, "Introduction to Restricted Boltzmann Machines" (2011): Alice, Bob and Carol like fantasy, David, Eric and
 //! Fred films that won Oscars. Two hidden units should find the two tastes.
 
-use super::{Dataset, Split};
+use super::dataset::{Dataset, Split};
 
 /// The films, in the order of the columns.
 pub const TITLES: [&str; 6] = ["Harry Potter", "Avatar", "LOTR 3", "Gladiator", "Titanic", "Glitter"];

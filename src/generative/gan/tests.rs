@@ -151,7 +151,7 @@ fn pairing_covers_a_ring_of_gaussians() {
         }
     }
     assert!(counts.iter().all(|&count| count > 50), "{counts:?}");
-    let measures = tch::no_grad(|| gan.evaluate(&data, Effort::Curve));
+    let measures = tch::no_grad(|| gan.evaluate(&data, Effort::Curve, None));
     assert!((measures.get("test/diversity").unwrap() - 1.0).abs() < 0.1, "{measures:?}");
 }
 

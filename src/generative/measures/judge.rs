@@ -1,20 +1,11 @@
-//! The classifier that judges generated images, and all that it has to say of them.
+//! Measures of generated images on the features of a classifier.
 
 use super::distance::{frechet, kernel};
 use super::manifold::precision_recall;
 use super::modes::Modes;
-use crate::config::fit::{FitConfig, FitLayer};
-use crate::config::kind::{self, Config};
-use crate::fit::{FitSession, fit};
 use crate::generative::classifier::Classifier;
-use crate::generative::data::{self, Source};
 use crate::generative::images::Data;
-use crate::generative::{Effort, Measures};
-use crate::interrupt::Interrupted;
-use crate::run::Outcome;
-use crate::run::Run;
-use anyhow::{Context, Result, bail, ensure};
-use std::path::{Path, PathBuf};
+use crate::generative::model::{Effort, Measures};
 use tch::Tensor;
 
 /// Neighbours that a sphere of precision and recall reaches to, as Kynkäänniemi et al. 2019.
@@ -27,29 +18,15 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// The judge of images like those of `data`: the run of a classifier at `run`, or for `auto` the one in the cache, which is fitted
-    /// on first need (a minute or two) and depends on the data alone.
-    ///
-    /// # Errors
-    /// When `run` is not the run of a classifier of such images, or none is known how to be made.
-    pub fn open(run: &str, data: &Data) -> Result<Self> {
-        let name = single(&data.name);
-        let n_classes = if data.name == name { data.n_classes } else { 10 };
-        let dir = match run {
-            "auto" => cached(name, data)?,
-            run => PathBuf::from(run),
-        };
-        let [_, rows, columns] = data.shape;
-        let classifier = Classifier::open(&dir, [1, rows, columns], n_classes, data.device())?;
-        let sha256 = classifier.sha256();
-        Ok(Self { classifier, sha256 })
+    /// Makes a judge of a fitted classifier.
+    pub fn new(classifier: Classifier) -> Self {
+        Self { sha256: classifier.sha256(), classifier }
     }
 
-    /// How many samples [`Judge::measure`] of the judge at `run` is to be given: 10,000 in full, or 26,000 where modes are counted, as
-    /// Srivastava et al. 2017 and Lin et al. 2018 have it; 0 where there will be no judge.
-    pub fn n_samples(run: &str, data: &Data, effort: Effort) -> usize {
+    /// Returns how many samples [`Judge::measure`] is to be given: 2,000 for a point of the learning curve, 10,000 in full, or
+    /// 26,000 where modes are counted, as do Srivastava et al. 2017 and Lin et al. 2018.
+    pub fn n_samples(data: &Data, effort: Effort) -> usize {
         match effort {
-            _ if run == "auto" && published(single(&data.name)).is_none() => 0,
             Effort::Curve => 2000,
             Effort::Full if data.shape[0] > 1 => 26_000,
             Effort::Full => 10_000,
@@ -127,69 +104,6 @@ impl Judge {
     }
 }
 
-/// The data set whose classifier judges samples of data set `name`, channel by channel.
-fn single(name: &str) -> &str {
-    if name == "stacked-mnist" { "mnist" } else { name }
-}
-
-/// The data set `name`, if it is one that everybody can have.
-fn published(name: &str) -> Option<Source> {
-    name.parse().ok().filter(|source: &Source| source.published().is_some())
-}
-
-/// The run in the cache of the classifier of data set `name`, fitted first where there is none of the present settings.
-fn cached(name: &str, data: &Data) -> Result<PathBuf> {
-    let Some(source) = published(name) else {
-        ensure!(data.n_classes > 0, "images of {name} have no labels for a classifier to learn");
-        bail!(
-            "no classifier of {name} is known how to be made; fit one (`carom fit classifier --data {name}`), and name its run by \
-             --set model.classifier=RUN"
-        )
-    };
-    let layer = FitLayer {
-        model: Some("classifier".to_owned()),
-        data: Some(source.to_string()),
-        eval_every: Some(0),
-        checkpoint_every: Some(0),
-        ..FitLayer::default()
-    };
-    let config = FitConfig::resolve(&[layer])?;
-    let dir = data::published::cache()?.join("classifiers").join(source.to_string());
-    let is_there = matches!(kind::config(&dir), Ok(Config::Fit(found)) if found == config);
-    if !is_there {
-        let threads = tch::get_num_threads();
-        // From the same folder as the data, if that was given: there may be no network.
-        let own = match data.name == name {
-            true => data.share(),
-            false => Data::new(&data::open(&source, data.data_dir.as_deref(), config.seed)?, data.device()),
-        };
-        let made = tch::with_grad(|| make(&dir, config, own));
-        tch::set_num_threads(threads);
-        made.with_context(|| format!("cannot fit the classifier that judges samples of {name}"))?;
-    }
-    Ok(dir)
-}
-
-/// Fits the classifier aside, and puts it where it belongs when it is whole.
-fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
-    let name = config.data.clone();
-    say!("fitting the classifier that judges samples of {name}, once (a minute or two): {}", dir.display());
-    let aside = dir.with_file_name(format!("{name}.{}", std::process::id()));
-    let mut session = FitSession::on(config, data)?;
-    let mut run = Run::create(&aside, &session.config.to_toml(), true)?;
-    let outcome = fit(&mut session, &mut run);
-    drop(run);
-    if !matches!(outcome, Ok(Outcome::Finished)) {
-        fs_err::remove_dir_all(&aside)?;
-        outcome?;
-        bail!(Interrupted("stopped while the classifier was fitted; the same command begins it anew".to_owned()));
-    }
-    if dir.exists() {
-        fs_err::remove_dir_all(dir)?;
-    }
-    Ok(fs_err::rename(&aside, dir)?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,7 +128,7 @@ mod tests {
         let (data, config) = (noise(1), ClassifierConfig { latent_dim: 4, ..ClassifierConfig::default() });
         let task = ModelTask { data: &data, total_steps: 1, device: Device::Cpu };
         let classifier = Classifier::new(&config, &task, &mut Seeds::new(0).stream("init")).unwrap();
-        Judge { sha256: classifier.sha256(), classifier }
+        Judge::new(classifier)
     }
 
     #[test]
@@ -236,11 +150,5 @@ mod tests {
         assert_eq!(measures.get("test/modes"), Some(1.0));
         // All of one of eight modes: ln 8.
         assert!((measures.get("test/modes_kl").unwrap() - 8.0_f64.ln()).abs() < 1e-9);
-    }
-
-    #[test]
-    fn what_has_no_classifier_says_how_to_get_one() {
-        let error = Judge::open("auto", &noise(1)).err().unwrap().to_string();
-        assert!(error.contains("carom fit classifier --data noise") && error.contains("model.classifier"), "{error}");
     }
 }

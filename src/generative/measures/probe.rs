@@ -4,6 +4,7 @@
 
 use crate::generative::images::{Data, Images};
 use crate::generative::model::{Measures, Model};
+use crate::generative::settings::Schedule;
 use carom_agents::optim::{OptimConfig, Rule, TensorOptimizer};
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
@@ -87,8 +88,8 @@ pub fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], test: &Ten
         let grads = x.tr().matmul(&(Tensor::cat(&shares, 1) - &expected));
         // The bias is not held back.
         let _ = grads.narrow(0, 0, d).g_add_(&w.narrow(0, 0, d));
-        let cosine = (std::f64::consts::PI * pass as f64 / PASSES as f64).cos();
-        optimizer.step(&mut weights, &(grads / n as f64).flatten(0, -1), RATE * f64::midpoint(1.0, cosine));
+        let lr = RATE * Schedule::Cosine.factor(pass as f64 / PASSES as f64);
+        optimizer.step(&mut weights, &(grads / n as f64).flatten(0, -1), lr);
     }
     let scores = with_ones(test).matmul(&weights.view([d + 1, n_columns]));
     scores.split_with_sizes(&widths[..], 1).iter().map(|scores| scores.argmax(1, false)).collect()

@@ -1,6 +1,4 @@
 use super::*;
-use crate::config::fit::{FitConfig, FitLayer};
-use crate::config::presets::{self, Kind as PresetKind};
 use crate::generative::data::{Dataset, Split, movies as table};
 use crate::generative::model::Batch;
 use crate::generative::model::seeded;
@@ -226,7 +224,7 @@ fn contrastive_divergence_raises_the_exact_log_likelihood() {
         for centring in [false, true] {
             let config = RbmConfig { latent_dim: 2, persistent, centring, momentum: 0.5, ..RbmConfig::default() };
             let mut rbm = rbm(&config, &data);
-            let likelihood = |rbm: &Rbm| rbm.evaluate(&data, Effort::Curve).get("test/log_likelihood").unwrap();
+            let likelihood = |rbm: &Rbm| rbm.evaluate(&data, Effort::Curve, None).get("test/log_likelihood").unwrap();
             let before = likelihood(&rbm);
             (0..500).for_each(|step| update(&mut rbm, &data, step, 0.1));
             let after = likelihood(&rbm);
@@ -238,17 +236,16 @@ fn contrastive_divergence_raises_the_exact_log_likelihood() {
 #[test]
 fn the_six_films_are_fitted_close_to_their_bound() {
     let _torch = seeded(0);
-    let preset = presets::find("movies-rbm", PresetKind::Fit).unwrap();
-    let layer = FitLayer::from_toml(preset.text, preset.name).unwrap();
-    let fit = FitConfig::resolve(&[layer]).unwrap();
-    let config: RbmConfig = serde_json::from_value(fit.model_settings.clone().into()).unwrap();
+    // The settings of preset movies-rbm.
+    const UPDATES: u64 = 5000;
+    let config = RbmConfig { latent_dim: 2, ..RbmConfig::default() };
     let data = data(&table::dataset());
-    let task = ModelTask { data: &data, total_steps: fit.epochs, device: Device::Cpu };
+    let task = ModelTask { data: &data, total_steps: UPDATES, device: Device::Cpu };
     let mut rbm = Rbm::new(&config, &task, &mut Seeds::new(0).stream("init")).unwrap();
-    for step in 0..fit.epochs {
-        update(&mut rbm, &data, step, fit.lr * fit.lr_schedule.factor(step as f64 / fit.epochs as f64));
+    for step in 0..UPDATES {
+        update(&mut rbm, &data, step, 0.1 * Schedule::Cosine.factor(step as f64 / UPDATES as f64));
     }
-    let measures = rbm.evaluate(&data, Effort::Curve);
+    let measures = rbm.evaluate(&data, Effort::Curve, None);
     let (found, bound) = (measures.get("test/log_likelihood"), measures.get("test/log_likelihood_bound"));
     // Rows of 2, 1, 2 and 1 of 6 people.
     let entropy = 4.0 / 6.0 * 3_f64.ln() + 2.0 / 6.0 * 6_f64.ln();
@@ -305,7 +302,7 @@ fn shapes_agree_and_everything_is_measured() {
         assert_eq!(samples.size(), [4, 1, 3, 4]);
         assert!(f64::try_from(samples.min()).unwrap() >= 0.0 && f64::try_from(samples.max()).unwrap() <= 1.0);
         assert_eq!(rbm.receptive_fields(3).size(), [3, 1, 3, 4]);
-        let measures = rbm.evaluate(&data, Effort::Full);
+        let measures = rbm.evaluate(&data, Effort::Full, None);
         for name in ["test/log_likelihood", "test/ais", "test/ais_se", "test/reverse_ais", "test/free_energy_gap"] {
             assert!(measures.get(name).is_some_and(f64::is_finite), "{visible:?}: {name} in {measures:?}");
         }

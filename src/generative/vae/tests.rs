@@ -4,8 +4,8 @@ use super::*;
 use crate::generative::data::{Dataset, Split};
 use crate::generative::model::seeded;
 use crate::generative::net::Activation;
-use crate::generative::settings::ModelConfig;
 use carom_agents::optim::to_vec;
+use carom_envs::settings;
 use safetensors::SafeTensors;
 use serde_json::json;
 
@@ -24,9 +24,8 @@ fn noise(shape: [usize; 3], max: u8, n: usize) -> Data {
 }
 
 fn vae(config: VaeConfig, data: &Data) -> Vae {
-    config.check().expect("settings of a test");
     let task = ModelTask { data, total_steps: 100, device: Device::Cpu };
-    Vae::new(config, &task, &mut Pcg32::seed_from_u64(0))
+    Vae::new(config, &task, &mut Pcg32::seed_from_u64(0)).expect("settings of a test")
 }
 
 /// Makes σ so small that no sample's noise is left in a float. Tests that run side by side share torch's generator: what is to come
@@ -51,7 +50,7 @@ fn fit(vae: &mut Vae, data: &Data, steps: std::ops::Range<u64>, lr: f64) {
 }
 
 fn evaluate(vae: &Vae, data: &Data, effort: Effort) -> Measures {
-    tch::no_grad(|| vae.evaluate(data, effort))
+    tch::no_grad(|| vae.evaluate(data, effort, None))
 }
 
 #[test]
@@ -304,7 +303,7 @@ fn what_was_saved_goes_on_as_if_never_stopped() {
     let state = snapshot.state().clone();
     drop(snapshot);
     let task = ModelTask { data: &data, total_steps: 100, device: Device::Cpu };
-    let mut second = Vae::new(config, &task, &mut Pcg32::seed_from_u64(99));
+    let mut second = Vae::new(config, &task, &mut Pcg32::seed_from_u64(99)).expect("settings of a test");
     let arrays = SafeTensors::deserialize(&bytes).expect("arrays");
     second.load(&Loaded::new(&arrays, &state)).expect("its own snapshot");
     for vae in [&mut first, &mut second] {
@@ -318,10 +317,9 @@ fn what_was_saved_goes_on_as_if_never_stopped() {
 
 #[test]
 fn the_importance_weighted_bound_refuses_a_weight_of_the_kl() {
-    let _torch = seeded(0);
-    let config = VaeConfig { k: 5, beta: 0.5, ..VaeConfig::default() };
-    let error = config.check().expect_err("a beta").to_string();
-    assert!(error.contains("model.k is 5") && error.contains("model.beta=1"), "{error}");
+    let given = json!({"k": 5, "beta": 0.5});
+    let error = settings::resolve::<VaeConfig>(given.as_object().expect("a table")).expect_err("a beta").to_string();
+    assert!(error.contains("beta is 0.5") && error.contains("k is 5"), "{error}");
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! The classifiers that judge generated images: opened from a run, or kept in the cache and fitted there on first need.
+
+use super::run_loop::fit;
+use super::session::{FitProgress, FitSession};
+use crate::config::fit::{FitConfig, FitLayer};
+use crate::config::kind::{self, Config};
+use crate::generative::classifier::{Classifier, ClassifierConfig};
+use crate::generative::data::{self, Source, published};
+use crate::generative::images::Data;
+use crate::generative::measures::judge::Judge;
+use crate::generative::model::{JudgeChoice, Model};
+use crate::interrupt::Interrupted;
+use crate::run::{Outcome, Run, checkpoint};
+use anyhow::{Context, Result, bail, ensure};
+use carom_envs::{Seeds, settings};
+use std::path::{Path, PathBuf};
+use tch::Device;
+
+/// Opens the judge of images like those of `data`. [`JudgeChoice::Auto`] takes the classifier in the cache, which depends on the
+/// data set alone; fitting it takes a minute or two.
+///
+/// # Errors
+/// When the run is not that of a classifier of such images, or the classifier cannot be fitted.
+pub fn open(choice: &JudgeChoice, data: &Data) -> Result<Judge> {
+    let name = single(&data.name);
+    let n_classes = if data.name == name { data.n_classes } else { 10 };
+    let dir = match choice {
+        JudgeChoice::Auto => cached(name, data)?,
+        JudgeChoice::Run(dir) => dir.clone(),
+    };
+    let [_, rows, columns] = data.shape;
+    Ok(Judge::new(open_classifier(&dir, [1, rows, columns], n_classes, data.device())?))
+}
+
+/// Opens no judge: for the fit of a judge.
+fn open_none(_: &JudgeChoice, _: &Data) -> Result<Judge> {
+    bail!("a classifier's fit has no judge")
+}
+
+/// Opens the classifier fitted in the run `dir`, of images `[channels, rows, columns]`.
+fn open_classifier(dir: &Path, shape: [i64; 3], n_classes: i64, device: Device) -> Result<Classifier> {
+    let Config::Fit(config) = kind::config(dir)? else { bail!("{} is no fit of a classifier", dir.display()) };
+    let model = &config.model;
+    ensure!(model.name() == "classifier", "{} is a fitted {model}, not a classifier", dir.display());
+    let settings = settings::resolve::<ClassifierConfig>(model.settings())?;
+    let checkpoint = checkpoint::newest::<FitProgress>(dir)?;
+    let mut classifier = Classifier::of(&settings, shape, n_classes, device, &mut Seeds::new(0).stream("init"))?;
+    checkpoint.load(|learned| Ok(classifier.load(learned)?))?;
+    Ok(classifier)
+}
+
+/// Returns the data set whose classifier judges samples of data set `name`, channel by channel.
+fn single(name: &str) -> &str {
+    if name == "stacked-mnist" { "mnist" } else { name }
+}
+
+/// Returns the cached run of the classifier of data set `name`. It is fitted first if there is none of the present settings.
+fn cached(name: &str, data: &Data) -> Result<PathBuf> {
+    let published = name.parse().ok().filter(|source: &Source| source.published().is_some());
+    let Some(source) = published else {
+        ensure!(data.n_classes > 0, "images of {name} have no labels for a classifier to learn");
+        bail!(
+            "no classifier of {name} is known how to be made; fit one (`carom fit classifier --data {name}`), and name its \
+             run by --set model.classifier=RUN"
+        )
+    };
+    let layer = FitLayer {
+        model: Some("classifier".to_owned()),
+        data: Some(source.to_string()),
+        eval_every: Some(0),
+        checkpoint_every: Some(0),
+        ..FitLayer::default()
+    };
+    let config = FitConfig::resolve(&[layer])?;
+    let dir = published::cache()?.join("classifiers").join(source.to_string());
+    let is_there = matches!(kind::config(&dir), Ok(Config::Fit(found)) if found == config);
+    if !is_there {
+        let threads = tch::get_num_threads();
+        // From the same folder as the data, if that was given: there may be no network.
+        let own = match data.name == name {
+            true => data.share(),
+            false => Data::new(&data::open(&source, data.data_dir.as_deref(), config.seed)?, data.device()),
+        };
+        let made = tch::with_grad(|| make(&dir, config, own));
+        tch::set_num_threads(threads);
+        made.with_context(|| format!("cannot fit the classifier that judges samples of {name}"))?;
+    }
+    Ok(dir)
+}
+
+/// Fits the classifier in a folder beside `dir`, which takes its place when the fit is whole.
+fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
+    let name = config.data.clone();
+    tracing::info!("fitting the classifier that judges samples of {name}, once (a minute or two): {}", dir.display());
+    let aside = dir.with_file_name(format!("{name}.{}", std::process::id()));
+    let mut session = FitSession::on(config, data, open_none)?;
+    let mut run = Run::create(&aside, &session.config.to_toml(), true)?;
+    let outcome = fit(&mut session, &mut run);
+    drop(run);
+    if !matches!(outcome, Ok(Outcome::Finished)) {
+        fs_err::remove_dir_all(&aside)?;
+        outcome?;
+        bail!(Interrupted("stopped while the classifier was fitted; the same command begins it anew".to_owned()));
+    }
+    if dir.exists() {
+        fs_err::remove_dir_all(dir)?;
+    }
+    Ok(fs_err::rename(&aside, dir)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generative::data::{Dataset, Split};
+
+    #[test]
+    fn data_without_a_classifier_say_how_to_get_one() {
+        let split = || Split::new([1, 1, 2], vec![0, 1, 1, 0], vec![0, 1]);
+        let (train, test) = (split(), split());
+        let dataset = Dataset { name: "noise".to_owned(), shape: [1, 1, 2], max: 1, n_classes: 2, train, test };
+        let data = Data::new(&dataset, Device::Cpu);
+        let error = open(&JudgeChoice::Auto, &data).err().expect("no classifier").to_string();
+        assert!(error.contains("carom fit classifier --data noise") && error.contains("model.classifier"), "{error}");
+    }
+}

@@ -1,0 +1,251 @@
+//! The moving parts of a fit: data, model, judge, and progress.
+
+use crate::config::fit::FitConfig;
+use crate::device;
+use crate::gallery;
+use crate::generative::data::{self, Dataset, Source, frames};
+use crate::generative::images::Data;
+use crate::generative::measures::judge::Judge;
+use crate::generative::measures::probe;
+use crate::generative::model::{Batch, Effort, JudgeChoice, Measures, Model};
+use crate::generative::settings::ModelTask;
+use crate::plot::{self, PlotError};
+use crate::run::Run;
+use crate::run::checkpoint::Checkpoint;
+use anyhow::{Result, anyhow, ensure};
+use carom_envs::Seeds;
+use rand::RngCore;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
+use std::path::Path;
+use tch::Tensor;
+
+/// Opens the judge of images like those of the data. [`judges::open`](super::judges::open) is one; a fit without a judge needs
+/// none.
+pub type OpenJudge = fn(&JudgeChoice, &Data) -> Result<Judge>;
+
+/// Data, model, and how far the fit has come.
+pub struct FitSession {
+    /// All settings.
+    pub config: FitConfig,
+    /// The data that the model is fitted to.
+    pub data: Data,
+    /// The model.
+    pub model: Box<dyn Model>,
+    /// How far the fit has come.
+    pub progress: FitProgress,
+    /// Environment steps that the data cost.
+    pub n_env_steps: u64,
+    /// The last measures of the fit loop.
+    pub measured: Measures,
+    /// The judge of the model's samples, or why there is none; opened on first need.
+    judge: OnceCell<Result<Judge, String>>,
+    open_judge: OpenJudge,
+}
+
+/// How far a fit has come.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct FitProgress {
+    /// Updates made.
+    pub step: u64,
+    /// The measures of this step are still to be made.
+    #[serde(default)]
+    pub(super) to_measure: bool,
+    /// Seconds spent, over all processes that worked on the fit.
+    pub wall_s: f64,
+}
+
+impl FitSession {
+    /// Begins a fit.
+    ///
+    /// # Errors
+    /// When the data cannot be had, the model cannot be fitted to them, or the device is not there.
+    pub fn new(config: FitConfig, open_judge: OpenJudge) -> Result<Self> {
+        let device = device::open(config.device)?;
+        let (dataset, n_env_steps) = dataset(&config)?;
+        let (n_frames, data_dir) = (config.frame_stack() as i64, config.data_dir.clone());
+        let data = Data { n_frames, data_dir, ..Data::new(&dataset, device) };
+        Ok(Self { n_env_steps, ..Self::on(config, data, open_judge)? })
+    }
+
+    /// Begins a fit to `data`, which are on their device.
+    ///
+    /// # Errors
+    /// When the model cannot be fitted to them.
+    pub fn on(config: FitConfig, data: Data, open_judge: OpenJudge) -> Result<Self> {
+        tch::set_num_threads(config.threads as i32);
+        ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.data);
+        let total_steps = total_steps(&config, &data);
+        let task = ModelTask { data: &data, total_steps, device: data.device() };
+        let mut rng = Seeds::new(config.seed).stream("init");
+        tch::manual_seed(rng.next_u32().into());
+        let model = config.model.make(&task, &mut rng)?;
+        Ok(Self {
+            config,
+            data,
+            model,
+            progress: FitProgress::default(),
+            n_env_steps: 0,
+            measured: Measures::default(),
+            judge: OnceCell::new(),
+            open_judge,
+        })
+    }
+
+    /// Returns the number of updates of the whole fit.
+    pub fn total_steps(&self) -> u64 {
+        total_steps(&self.config, &self.data)
+    }
+
+    /// Returns whether all updates and the last measures were made.
+    pub fn is_finished(&self) -> bool {
+        self.progress.step >= self.total_steps() && !self.progress.to_measure
+    }
+
+    /// Returns the number of updates of one pass over the training split.
+    pub fn steps_per_epoch(&self) -> u64 {
+        steps_per_epoch(&self.config, &self.data)
+    }
+
+    /// Makes one update on the next batch of `order`, indices of the training images.
+    ///
+    /// # Errors
+    /// When a loss is no longer finite.
+    pub(super) fn update(&mut self, order: &Tensor) -> Result<()> {
+        let (step, n) = (self.progress.step, self.data.train.len() as u64);
+        let (config, train) = (&self.config, &self.data.train);
+        let start = step % self.steps_per_epoch() * config.batch_size;
+        let indices = order.narrow(0, start as i64, config.batch_size.min(n - start) as i64);
+        let done = step as f64 / self.total_steps() as f64;
+        let lr = config.lr * config.lr_schedule.factor(done);
+        let batch = Batch { x: train.gather(&indices), labels: train.gather_labels(&indices), step, lr };
+        self.seed_torch("fit", step);
+        self.model.fit_batch(&batch)?;
+        self.progress.step += 1;
+        Ok(())
+    }
+
+    /// Opens the judge that the settings name, if they name a run, so that a wrong name stops the fit before it begins.
+    ///
+    /// # Errors
+    /// When the run is not that of a classifier of such images.
+    pub fn check_judge(&self) -> Result<()> {
+        match self.model.judge() {
+            Some(choice @ JudgeChoice::Run(_)) => match self.judge(&choice) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(anyhow!("model.classifier: {error}")),
+            },
+            Some(JudgeChoice::Auto) | None => Ok(()),
+        }
+    }
+
+    fn judge(&self, choice: &JudgeChoice) -> &Result<Judge, String> {
+        self.judge.get_or_init(|| (self.open_judge)(choice, &self.data).map_err(|error| format!("{error:#}")))
+    }
+
+    /// Measures the model on the test split, and asks the judge about its samples. [`Effort::Full`] adds probes of its code. The
+    /// random numbers depend on the seed and the step alone.
+    pub fn evaluate(&self, effort: Effort) -> Measures {
+        tch::no_grad(|| {
+            let judge = self.model.judge().map(|choice| self.judge(&choice));
+            // After the judge was opened: fitting one draws random numbers too.
+            self.seed_torch("eval", self.progress.step);
+            let mut measures = Measures::default();
+            let mut samples = None;
+            match judge {
+                Some(Ok(judge)) => {
+                    samples = self.model.sample(Judge::n_samples(&self.data, effort));
+                    if let Some(samples) = &samples {
+                        measures = judge.measure(samples, &self.data);
+                    }
+                }
+                Some(Err(error)) => {
+                    measures.note("classifier", format!("none, so no FID, precision or recall: {error}"));
+                }
+                None => {}
+            }
+            measures.append(self.model.evaluate(&self.data, effort, samples.as_ref()));
+            if effort == Effort::Full {
+                probe::measure(&*self.model, &self.data, &mut measures);
+            }
+            measures
+        })
+    }
+
+    /// Saves a checkpoint in `run`, unless this step has one.
+    ///
+    /// # Errors
+    /// When it cannot be written; the one before stays valid.
+    pub fn save(&self, run: &mut Run) -> Result<()> {
+        if run.is_saved(self.progress.step) {
+            return Ok(());
+        }
+        run.save(self.progress.step, &self.progress, &self.model.save())
+    }
+
+    /// Restores a checkpoint.
+    ///
+    /// # Errors
+    /// When it is of another model or of other settings.
+    pub fn load(&mut self, from: &Checkpoint<FitProgress>) -> Result<()> {
+        from.load(|learned| Ok(self.model.load(learned)?))?;
+        self.progress = from.state.standing.clone();
+        Ok(())
+    }
+
+    /// Writes all pictures of the model and the learning curve to the run's `plots/`.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub fn draw(&self, run_dir: &Path) -> Result<()> {
+        let dir = run_dir.join("plots");
+        fs_err::create_dir_all(&dir)?;
+        self.seed_torch("draw", self.progress.step);
+        tch::no_grad(|| gallery::draw(&*self.model, &self.data, &dir))?;
+        match plot::losses(run_dir, &dir.join("loss.svg")) {
+            // A model that is fitted at once has no loss.
+            Ok(()) | Err(PlotError::UnknownMetric { .. } | PlotError::NoData { .. }) => {}
+            Err(error) => tracing::info!("no plots/loss.svg: {error}"),
+        }
+        Ok(())
+    }
+
+    /// Seeds torch's generator for the random numbers of `step` for `purpose`.
+    pub fn seed_torch(&self, purpose: &str, step: u64) {
+        seed_torch(self.config.seed, purpose, step);
+    }
+
+    /// Returns the order of the training images in pass `epoch`.
+    pub(super) fn order(&self, epoch: u64) -> Tensor {
+        let mut order: Vec<i64> = (0..self.data.train.len() as i64).collect();
+        order.shuffle(&mut Seeds::new(self.config.seed).stream(&format!("shuffle/{epoch}")));
+        Tensor::from_slice(&order)
+    }
+}
+
+/// Returns the data, and the environment steps that they cost.
+fn dataset(config: &FitConfig) -> Result<(Dataset, u64)> {
+    match (config.source(), config.n_frames) {
+        (Source::Env(env_id), Some(n_frames)) => {
+            let frames = frames::collect(&env_id, &config.env_settings, n_frames, config.seed)?;
+            Ok((frames::to_dataset(&frames), frames.n_steps))
+        }
+        (source, _) => Ok((data::open(&source, config.data_dir.as_deref(), config.seed)?, 0)),
+    }
+}
+
+/// Seeds torch's generator from master seed `seed` for the random numbers of `step` for `purpose`.
+pub fn seed_torch(seed: u64, purpose: &str, step: u64) {
+    let mut stream = Seeds::new(seed).stream(&format!("{purpose}/{step}"));
+    tch::manual_seed((stream.next_u64() >> 1) as i64);
+}
+
+fn steps_per_epoch(config: &FitConfig, data: &Data) -> u64 {
+    (data.train.len() as u64).div_ceil(config.batch_size)
+}
+
+fn total_steps(config: &FitConfig, data: &Data) -> u64 {
+    let whole = config.epochs * steps_per_epoch(config, data);
+    config.steps.map_or(whole, |steps| steps.min(whole))
+}

@@ -1,0 +1,132 @@
+//! Kinds of models with settings, and models resolved by name.
+
+use super::model::Model;
+use super::settings::{ModelTask, Recipe};
+use anyhow::{Context, Result};
+use carom_envs::settings::{self, Schema, SettingError, Settings, Values, suggest};
+use rand_pcg::Pcg32;
+use serde::Serialize;
+use std::fmt;
+
+/// The settings of a kind of model, and how such a model is made and fitted.
+pub trait ModelSettings: Settings {
+    /// How the model is fitted unless a person says otherwise.
+    const RECIPE: Recipe;
+
+    /// Makes an unfitted model.
+    ///
+    /// # Errors
+    /// When the model cannot be fitted to the data.
+    fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>>;
+}
+
+/// A model's name, description, settings, recipe and constructor: a row in a table of models.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelEntry {
+    /// Name as typed on the command line.
+    pub name: &'static str,
+    /// Description of one line.
+    pub summary: &'static str,
+    /// Its settings.
+    pub schema: Schema,
+    /// How it is fitted unless a person says otherwise.
+    pub recipe: Recipe,
+    make: fn(&Values, &ModelTask, &mut Pcg32) -> Result<Box<dyn Model>>,
+}
+
+impl ModelEntry {
+    /// The entry of the model with settings `S`.
+    pub const fn of<S: ModelSettings>(name: &'static str, summary: &'static str) -> Self {
+        Self {
+            name,
+            summary,
+            schema: Schema::of::<S>(),
+            recipe: S::RECIPE,
+            make: |values, task, rng| settings::resolve::<S>(values)?.make(task, rng),
+        }
+    }
+
+    /// Resolves the model with the settings in `given`, and defaults for the rest.
+    ///
+    /// # Errors
+    /// When a setting does not exist, has a wrong value or has no effect.
+    pub fn resolve(&self, given: &Values) -> Result<ModelSpec, ModelError> {
+        let settings = (self.schema.resolve)(given);
+        let settings = settings.map_err(|fault| fault.of("model", format_args!("model `{}`", self.name)))?;
+        Ok(ModelSpec { entry: *self, settings })
+    }
+}
+
+/// Says why a model was not resolved.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ModelError {
+    /// There is no model of this name.
+    #[error("there is no model `{name}`; {}", suggest(name, known.iter().copied()))]
+    UnknownName {
+        /// The name given.
+        name: String,
+        /// The names that exist.
+        known: Vec<&'static str>,
+    },
+    /// A setting does not exist, has a wrong value or has no effect.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+}
+
+/// A model resolved by name, with its whole settings, all of them valid.
+#[derive(Clone, Debug)]
+pub struct ModelSpec {
+    entry: ModelEntry,
+    settings: Values,
+}
+
+impl ModelSpec {
+    /// Name of the model.
+    pub fn name(&self) -> &'static str {
+        self.entry.name
+    }
+
+    /// All settings that have a value and an effect, by key.
+    pub fn settings(&self) -> &Values {
+        &self.settings
+    }
+
+    /// How the model is fitted unless a person says otherwise.
+    pub fn recipe(&self) -> Recipe {
+        self.entry.recipe
+    }
+
+    /// Makes the unfitted model.
+    ///
+    /// # Errors
+    /// When the model cannot be fitted to the data.
+    pub fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+        let made = (self.entry.make)(&self.settings, task, rng);
+        made.with_context(|| format!("model `{}` on {}", self.entry.name, task.data.name))
+    }
+}
+
+impl PartialEq for ModelSpec {
+    fn eq(&self, other: &Self) -> bool {
+        (self.entry.name, &self.settings) == (other.entry.name, &other.settings)
+    }
+}
+
+/// The name alone.
+impl fmt::Display for ModelSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.entry.name)
+    }
+}
+
+/// As in a configuration file: `model`, the name, and the table `model_settings`.
+impl Serialize for ModelSpec {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Named<'a> {
+            model: &'static str,
+            model_settings: &'a Values,
+        }
+        Named { model: self.entry.name, model_settings: &self.settings }.serialize(serializer)
+    }
+}
