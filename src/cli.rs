@@ -76,7 +76,7 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Play(arguments) => play::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Trace(arguments) => trace::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => compare::run(&arguments),
-        Command::List(arguments) => list::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::List(arguments) => list::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Data(arguments) => data::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Doctor(arguments) => doctor::run(arguments).map(|()| ExitCode::SUCCESS),
     }

@@ -1,6 +1,6 @@
 //! What encoders are worth to an agent: returns of the runs through each, over seeds, as one table.
 
-use crate::config::training::RunConfig;
+use crate::config::training::TrainConfig;
 use crate::encoder::Sight;
 use crate::human::count;
 use crate::plot;
@@ -23,7 +23,7 @@ pub struct Entrant {
     /// The encoder as it was named.
     pub encoder: String,
     /// Each run's settings and directory.
-    pub runs: Vec<(RunConfig, PathBuf)>,
+    pub runs: Vec<(TrainConfig, PathBuf)>,
 }
 
 /// The comparison as numbers.
@@ -69,14 +69,15 @@ impl Table {
     /// When there is no entrant, or one without runs.
     pub fn read(entrants: &[Entrant]) -> Result<Self> {
         let config = &entrants[0].runs[0].0;
-        let marks: Vec<u64> = PARTS.iter().map(|part| config.steps / part).collect();
+        let marks: Vec<u64> = PARTS.iter().map(|part| config.run.steps / part).collect();
         let mut rows = entrants.iter().map(|entrant| Row::read(entrant, &marks)).collect::<Result<Vec<_>>>()?;
         let oracle = rows.iter().find(|row| row.encoder == "oracle").and_then(Row::last_iqm).filter(|&iqm| iqm > 0.0);
         for row in &mut rows {
             row.share_of_oracle = row.last_iqm().zip(oracle).map(|(iqm, oracle)| iqm / oracle);
         }
-        let seeds: Vec<_> = entrants[0].runs.iter().map(|(config, _)| config.seed.to_string()).collect();
-        let (agent, env, protocol, steps) = (&config.agent, &config.env, config.protocol(), count(config.steps));
+        let seeds: Vec<_> = entrants[0].runs.iter().map(|(config, _)| config.run.seed.to_string()).collect();
+        let (agent, env, protocol, steps) =
+            (config.agent.name(), config.env.id(), config.env.protocol(), count(config.run.steps));
         let title = format!("`{agent}` on `{env}` ({protocol}), {steps} steps, seeds {}", seeds.join(", "));
         Ok(Self { title, marks, rows })
     }

@@ -8,13 +8,12 @@ pub mod fitted;
 mod recipes;
 mod trunk;
 
-use crate::config::encoders::{EncoderMode, RECON_WEIGHT, keeps_table};
-use crate::config::layers::Settings;
-use crate::config::training::RunConfig;
+use crate::config::encoders::{EncoderMode, EncoderSpec, RECON_WEIGHT};
+use crate::config::training::TrainConfig;
 use crate::human::count;
 use anyhow::{Context, Result, ensure};
-use carom_agents::{Encoder, Trunk};
-use carom_envs::{Env, FactorsEnv, ObsSpace, StackEnv, VecEnv, View, registry as envs};
+use carom_agents::{Encoder, SharedTrunk};
+use carom_envs::{Env, EnvError, EnvSpec, FactorsEnv, ObsSpace, StackEnv, VecEnv, View};
 use fitted::Fitted;
 use rand_pcg::Pcg32;
 use std::path::Path;
@@ -50,17 +49,17 @@ impl Sight {
     ///
     /// # Errors
     /// When the encoder cannot be fitted to the environment, or does not suit the agent.
-    pub fn prepare(config: &RunConfig) -> Result<Self> {
-        match config.encoder.as_str() {
-            "raw" => Ok(Sight::Raw),
-            "oracle" => {
+    pub fn prepare(config: &TrainConfig) -> Result<Self> {
+        match &config.encoder {
+            EncoderSpec::Raw => Ok(Sight::Raw),
+            EncoderSpec::Oracle => {
                 ensure!(
-                    !keeps_table(config),
+                    !config.agent.entry().keeps_table,
                     "a table needs numbered states, and the true state is a vector: use ae, rbm or pca"
                 );
                 Ok(Sight::Oracle(fitted::factor_scales(config)?))
             }
-            _ => Self::through(fitted::prepare(config)?, config),
+            EncoderSpec::Model(_) | EncoderSpec::Run(_) => Self::through(fitted::prepare(config)?, config),
         }
     }
 
@@ -68,20 +67,20 @@ impl Sight {
     ///
     /// # Errors
     /// When its encoder cannot be read.
-    pub fn open(config: &RunConfig, dir: &Path) -> Result<Self> {
-        match config.encoder.as_str() {
-            "raw" => Ok(Sight::Raw),
-            "oracle" => Ok(Sight::Oracle(fitted::read_scales(dir, &config.env_spec())?)),
-            _ => Self::through(Fitted::open(config, dir)?, config),
+    pub fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
+        match &config.encoder {
+            EncoderSpec::Raw => Ok(Sight::Raw),
+            EncoderSpec::Oracle => Ok(Sight::Oracle(fitted::read_scales(dir, &config.env)?)),
+            EncoderSpec::Model(_) | EncoderSpec::Run(_) => Self::through(Fitted::open(config, dir)?, config),
         }
     }
 
-    fn through(fitted: Fitted, config: &RunConfig) -> Result<Self> {
-        let mode = config.encoder_mode.unwrap_or(EncoderMode::Frozen);
+    fn through(fitted: Fitted, config: &TrainConfig) -> Result<Self> {
+        let mode = config.run.encoder_mode.unwrap_or(EncoderMode::Frozen);
         if mode == EncoderMode::Frozen {
             return Ok(Sight::Codes(Rc::new(fitted), Kind::of(config)));
         }
-        let trunk = EncoderTrunk::new(&fitted, mode, config.recon_weight.unwrap_or(RECON_WEIGHT))?;
+        let trunk = EncoderTrunk::new(&fitted, mode, config.run.recon_weight.unwrap_or(RECON_WEIGHT))?;
         Ok(Sight::Trunk(Rc::new(fitted), Arc::new(Mutex::new(trunk))))
     }
 
@@ -172,13 +171,13 @@ impl Sight {
     }
 
     /// What the agent of `config` sees through, in words; nothing where that is nothing.
-    pub fn describe(&self, config: &RunConfig) -> Option<String> {
+    pub fn describe(&self, config: &TrainConfig) -> Option<String> {
         let name = &config.encoder;
-        let mode = config.encoder_mode.filter(|mode| *mode != EncoderMode::Frozen);
+        let mode = config.run.encoder_mode.filter(|mode| *mode != EncoderMode::Frozen);
         let mode = mode.map(|mode| format!(" ({mode})")).unwrap_or_default();
         match self {
             Sight::Raw => None,
-            Sight::Oracle(_) => Some(name.clone()),
+            Sight::Oracle(_) => Some(name.to_string()),
             Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => {
                 Some(format!("{name}{mode} (its frames cost {} steps)", count(fitted.n_env_steps())))
             }
@@ -187,8 +186,8 @@ impl Sight {
 }
 
 impl Kind {
-    fn of(config: &RunConfig) -> Self {
-        if keeps_table(config) { Kind::States } else { Kind::Features }
+    fn of(config: &TrainConfig) -> Self {
+        if config.agent.entry().keeps_table { Kind::States } else { Kind::Features }
     }
 }
 

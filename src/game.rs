@@ -1,7 +1,6 @@
 //! One environment played step by step before somebody's eyes: as [`carom_envs::VecEnv`] does it, but the end of an episode
 //! stays to be seen until the next is begun.
 
-use crate::config::layers::Settings;
 use crate::encoder::Sight;
 use anyhow::{Result, anyhow};
 use carom_envs::{Env, EnvSpec, ObsSpace, Picture, View};

@@ -8,8 +8,8 @@ mod ball;
 mod picture;
 mod world;
 
-use crate::config::layers::Settings;
-use crate::config::training::{Layer, RunConfig};
+use crate::config::encoders::EncoderSpec;
+use crate::config::training::TrainConfig;
 use crate::encoder::fitted::{self, Fitted};
 use crate::generative::data::frames::{self, Frames};
 use crate::generative::measures::probe::{linear_predictions, macro_f1, ridge_r2};
@@ -30,7 +30,7 @@ const TIMED_BATCH: usize = 32;
 /// Batches of which the median time is told.
 const TIMED: usize = 21;
 /// Frames of a stack whose codes direction is read from, where an environment's agents see stacks.
-const DIRECTION_STACK: u64 = 2;
+pub const DIRECTION_STACK: u64 = 2;
 
 /// What was found of one encoder; what it does not have is left out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -65,7 +65,7 @@ pub struct Found {
 
 /// Frames to probe encoders with.
 pub struct Probe {
-    config: RunConfig,
+    config: TrainConfig,
     world: World,
     finder: Finder,
     train: Part,
@@ -96,18 +96,14 @@ enum Eye {
 }
 
 impl Probe {
-    /// Plays `n_frames` frames of `env`, and learns from a part of them to find the ball.
+    /// Plays `n_frames` frames of the environment of `config`, and learns from a part of them to find the ball. Encoders are
+    /// fitted as for a run of `config`.
     ///
     /// # Errors
-    /// When the environment or a setting does not exist, there is nothing known to look for in it, or there are too few frames.
-    pub fn new(env: &str, env_settings: &Settings, n_frames: usize, seed: u64) -> Result<Self> {
-        let layer = Layer { env: Some(env.to_string()), agent: Some("random".to_string()), ..Layer::default() };
-        let config = RunConfig::resolve(&[Layer { env_settings: env_settings.clone(), ..layer }])?;
-        let mut spec = config.env_spec().evaluation();
-        if !env_settings.contains_key("frame_stack") && spec.settings().contains_key("frame_stack") {
-            spec = spec.with("frame_stack", (spec.frame_stack() as u64).min(DIRECTION_STACK))?;
-        }
-        let world = World::of(env)?;
+    /// When the environment has no ball, paddle and bricks, or there are too few frames.
+    pub fn new(config: TrainConfig, n_frames: usize, seed: u64) -> Result<Self> {
+        let (spec, env) = (config.env.evaluation(), config.env.id());
+        let world = World::of(&spec)?;
         let frames = frames::collect(&spec, n_frames, seed)?;
         let [train, test] = [false, true].map(|is_test| Part::of(&frames, &world, is_test));
         let counts = [&train, &test].map(|part| part.balls.len());
@@ -136,19 +132,18 @@ impl Probe {
         self.finder.recall(&self.test.images, &self.test.balls)
     }
 
-    /// Measures `encoder`, a name or the path of a fitted model's run; one that has not been fitted yet is fitted.
+    /// Measures `encoder`, and fits it first if it has not been fitted yet.
     ///
     /// # Errors
-    /// When there is no such encoder, it cannot be fitted, or does not fit the environment's frames.
-    pub fn measure(&mut self, encoder: &str) -> Result<Found> {
-        crate::config::encoders::check_name(encoder)?;
+    /// When it cannot be fitted, or does not fit the environment's frames.
+    pub fn measure(&mut self, encoder: EncoderSpec) -> Result<Found> {
         let eye = match encoder {
-            "raw" => Eye::Raw,
-            "oracle" => Eye::Oracle,
-            _ => Eye::Model(Box::new(fitted::prepare(&RunConfig {
-                encoder: encoder.to_string(),
-                ..self.config.clone()
-            })?)),
+            EncoderSpec::Raw => Eye::Raw,
+            EncoderSpec::Oracle => Eye::Oracle,
+            EncoderSpec::Model(_) | EncoderSpec::Run(_) => {
+                let config = TrainConfig { encoder: encoder.clone(), ..self.config.clone() };
+                Eye::Model(Box::new(fitted::prepare(&config)?))
+            }
         };
         if let Eye::Model(fitted) = &eye {
             let (n, n_stacked) = (fitted.n_frames(), self.test.stack.len());

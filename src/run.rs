@@ -47,14 +47,15 @@ pub struct Run {
 }
 
 impl Run {
-    /// Makes the directory of a new run of `config`, a TOML text: whole or not at all.
+    /// Makes the directory of a new run of `config`, a TOML text: whole or not at all. `protocol` names how the environment is
+    /// played, for those who compare runs.
     ///
     /// # Errors
     /// When `dir` exists (with `force`: when it holds something other than a run), or cannot be written.
-    pub fn create(dir: &Path, config: &str, force: bool) -> Result<Self> {
+    pub fn create(dir: &Path, config: &str, protocol: Option<&str>, force: bool) -> Result<Self> {
         check_free(dir, force)?;
         let made = beside(dir, "new")?;
-        let filled = fill(&made, config).and_then(|()| replace(dir, &made));
+        let filled = fill(&made, config, protocol).and_then(|()| replace(dir, &made));
         if filled.is_err() {
             // What went wrong is already being told.
             let _ = fs::remove_dir_all(&made);
@@ -182,10 +183,10 @@ fn beside(dir: &Path, what: &str) -> Result<PathBuf> {
     Ok(parent.join(format!(".{}.{what}-{}", name.to_string_lossy(), std::process::id())))
 }
 
-fn fill(dir: &Path, config: &str) -> Result<()> {
+fn fill(dir: &Path, config: &str, protocol: Option<&str>) -> Result<()> {
     fs::create_dir(dir)?;
     fs::write(dir.join(CONFIG), config)?;
-    fs::write(dir.join("meta.json"), meta::describe())?;
+    fs::write(dir.join("meta.json"), meta::describe(protocol))?;
     fs::write(dir.join(LOG), "")?;
     fs::create_dir(dir.join(checkpoint::FOLDER))?;
     metrics::create(dir)

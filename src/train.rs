@@ -17,9 +17,9 @@ use carom_agents::Trainer;
 /// # Errors
 /// When a loss is no longer finite (no checkpoint is written then), or a file cannot be.
 pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
-    let mut watch = Stopwatch::new(session.config.steps, session.progress.step, session.progress.wall_s);
-    let (mut actions, mut stacks) = (vec![0; session.config.n_envs], Vec::new());
-    while !session.progress.is_finished(session.config.steps) {
+    let mut watch = Stopwatch::new(session.config.run.steps, session.progress.step, session.progress.wall_s);
+    let (mut actions, mut stacks) = (vec![0; session.config.run.n_envs], Vec::new());
+    while !session.progress.is_finished(session.config.run.steps) {
         let before = session.progress.step;
         let trained = advance(session, &mut actions, &mut stacks);
         if trained.is_err() {
@@ -31,14 +31,14 @@ pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
         let step = session.progress.step;
         let is_due = |every: u64| every > 0 && step / every > before / every;
         // A planner makes few sweeps, and each is worth a row.
-        if is_due(session.config.log_every) || matches!(session.trainer, Trainer::Planner(_)) {
+        if is_due(session.config.run.log_every) || matches!(session.trainer, Trainer::Planner(_)) {
             log(session, run, &mut watch)?;
         }
-        if is_due(session.config.eval_every) {
+        if is_due(session.config.run.eval_every) {
             evaluate(session, run)?;
         }
         let interrupted = interrupt::requested();
-        if is_due(session.config.checkpoint_every) || interrupted {
+        if is_due(session.config.run.checkpoint_every) || interrupted {
             session.progress.wall_s = watch.wall_s();
             session.save(run)?;
         }
@@ -98,7 +98,7 @@ fn log(session: &mut Session, run: &mut Run, watch: &mut Stopwatch) -> Result<()
     for &(name, value) in means.iter().flatten().chain(&stats).chain(&codes) {
         run.metrics.row(Table::Metrics, step, name, value)?;
     }
-    let place = format!("step {} of {}", count(step), count(session.config.steps));
+    let place = format!("step {} of {}", count(step), count(session.config.run.steps));
     let score = means.map(|[(_, episode_return), _]| format!("return {episode_return:.2}"));
     watch.row(run, step, &stats, place, score)
 }

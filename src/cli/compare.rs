@@ -4,7 +4,8 @@ use super::train::{announce, begin, complete, parse_seeds, preset};
 use crate::compare::{Entrant, METRIC, Table};
 use crate::config::encoders::EncoderMode;
 use crate::config::kind::training_config;
-use crate::config::training::{Layer, RunConfig};
+use crate::config::layers::Layer;
+use crate::config::training::{TRAINING, TrainConfig};
 use crate::human::{count, parse_count};
 use crate::run::Outcome;
 use crate::run::{Run, checkpoint};
@@ -83,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Refuses a run that was begun under other settings.
-fn check_unchanged(config: &RunConfig, dir: &Path) -> Result<()> {
+fn check_unchanged(config: &TrainConfig, dir: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
     }
@@ -104,11 +105,11 @@ fn check_unchanged(config: &RunConfig, dir: &Path) -> Result<()> {
 }
 
 /// Makes the run, goes on with it, or leaves it alone, by how far it is.
-fn bring_to_end(config: &RunConfig, dir: &Path) -> Result<Outcome> {
+fn bring_to_end(config: &TrainConfig, dir: &Path) -> Result<Outcome> {
     let name = dir.display();
     if dir.exists() {
         match checkpoint::newest::<Standing>(dir) {
-            Ok(saved) if saved.state.standing.progress.is_finished(config.steps) => {
+            Ok(saved) if saved.state.standing.progress.is_finished(config.run.steps) => {
                 say!("{name} is finished");
                 return Ok(Outcome::Finished);
             }
@@ -159,7 +160,7 @@ impl Arguments {
             ensure!(names.insert(name.clone()), "--encoders names {encoder} twice");
             let runs = self.seeds.clone().map(|seed| {
                 let run_dir = dir.join(format!("{name}-s{seed}"));
-                (RunConfig { seed, ..config.clone() }, run_dir)
+                (config.with_seed(seed), run_dir)
             });
             Ok(Entrant { encoder: encoder.clone(), runs: runs.collect() })
         });
@@ -167,21 +168,21 @@ impl Arguments {
         Ok((dir, entrants))
     }
 
-    fn config(&self, preset: Option<Layer>, encoder: &str) -> Result<RunConfig> {
+    fn config(&self, preset: Option<Layer>, encoder: &str) -> Result<TrainConfig> {
         let has_modes = !["raw", "oracle"].contains(&encoder);
-        let flags = Layer {
-            env: self.env.clone(),
-            agent: self.agent.clone(),
-            encoder: Some(encoder.to_string()),
-            encoder_mode: self.encoder_mode.filter(|_| has_modes),
-            steps: self.steps,
-            ..Layer::default()
-        };
-        let mut set = Layer::from_assignments(&self.set)?;
-        // A setting of the mode joint.
-        set.recon_weight = set.recon_weight.filter(|_| has_modes);
-        // What is compared is not overruled.
-        let encoder = Layer { encoder: Some(encoder.to_string()), ..Layer::default() };
-        RunConfig::resolve(&preset.into_iter().chain([flags, set, encoder]).collect::<Vec<_>>())
+        let flags = Layer::default()
+            .with("env", self.env.as_ref())
+            .with("agent", self.agent.as_ref())
+            .with("encoder", Some(encoder))
+            .with("encoder_mode", self.encoder_mode.filter(|_| has_modes))
+            .with("steps", self.steps);
+        let mut set = Layer::from_assignments(&self.set, &TRAINING)?;
+        if !has_modes {
+            // A setting of the mode joint.
+            set.own.remove("recon_weight");
+        }
+        // The encoder is what differs: no setting overrules it.
+        let encoder = Layer::default().with("encoder", Some(encoder));
+        TrainConfig::resolve(&preset.into_iter().chain([flags, set, encoder]).collect::<Vec<_>>())
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
-use crate::config::training::RunConfig;
+use crate::config::training::TrainConfig;
 use crate::encoder::Sight;
 use crate::fit::open::open;
 use crate::generative::model::Effort;
@@ -91,10 +91,11 @@ fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
     let (session, _) = open(&arguments.run, config)?;
     say!("measuring on {} test images", session.data.test.len());
     let measures = session.evaluate(Effort::Full);
-    let FitConfig { model, data, seed, .. } = &session.config;
+    let FitConfig { run: settings, model, source, .. } = &session.config;
+    let (model, data, seed) = (model.name(), source.to_string(), settings.seed);
     let mut out = stdout().lock();
     if arguments.json {
-        let mut report = json!({"model": model.name(), "data": data, "seed": seed, "step": session.progress.step});
+        let mut report = json!({"model": model, "data": data, "seed": seed, "step": session.progress.step});
         report.as_object_mut().expect("an object").extend(measures.to_json());
         return Ok(writeln!(out, "{report}")?);
     }
@@ -103,7 +104,7 @@ fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
     Ok(out.write_all(session.model.report(&session.data).unwrap_or_default().as_bytes())?)
 }
 
-fn score(arguments: &Arguments, config: RunConfig) -> Result<()> {
+fn score(arguments: &Arguments, config: TrainConfig) -> Result<()> {
     let evaluation = arguments.evaluation(&config)?;
     let checkpoint = checkpoint::newest(&arguments.run)?;
     let sight = Sight::open(&config, &arguments.run)?;
@@ -117,7 +118,7 @@ fn score(arguments: &Arguments, config: RunConfig) -> Result<()> {
     let Evaluation { ref env, epsilon, seed, .. } = evaluation;
     let env = env.id().to_string();
     let sight = session.sight.describe(&session.config);
-    let encoder = sight.is_some().then(|| session.config.encoder.clone());
+    let encoder = sight.is_some().then(|| session.config.encoder.to_string());
     let encoder_env_steps = sight.is_some().then(|| session.sight.n_env_steps());
     let report = Report { env, protocol, encoder, encoder_env_steps, sight, scores, epsilon, seed, step };
     let mut out = stdout().lock();
@@ -128,12 +129,12 @@ fn score(arguments: &Arguments, config: RunConfig) -> Result<()> {
 }
 
 impl Arguments {
-    fn evaluation(&self, config: &RunConfig) -> Result<Evaluation> {
+    fn evaluation(&self, config: &TrainConfig) -> Result<Evaluation> {
         let (episodes, epsilon) = (self.episodes.unwrap_or(EPISODES), self.epsilon.unwrap_or(0.0));
         ensure!(episodes > 0, "--episodes is 0: at least one is needed");
         ensure!((0.0..=1.0).contains(&epsilon), "--epsilon is {epsilon}: expected a number in 0..=1");
         let mut evaluation =
-            Evaluation { episodes, epsilon, seed: self.seed.unwrap_or(config.seed), ..Evaluation::of_run(config) };
+            Evaluation { episodes, epsilon, seed: self.seed.unwrap_or(config.run.seed), ..Evaluation::of_run(config) };
         if let Some(max_steps) = self.max_steps {
             ensure!(max_steps > 0, "--max-steps is 0: an episode has at least one step");
             evaluation.env = evaluation.env.with_time_limit(max_steps);

@@ -2,8 +2,9 @@
 
 use super::print;
 use super::train::{parse_seeds, run_directory};
-use crate::config::fit::{FitConfig, FitLayer};
-use crate::config::presets::{self, Kind};
+use crate::config::fit::{FIT, FitConfig};
+use crate::config::layers::{Layer, Part};
+use crate::config::presets;
 use crate::device::Device;
 use crate::fit::open::begin;
 use crate::fit::run_loop::fit;
@@ -16,7 +17,6 @@ use crate::run::Run;
 use crate::{interrupt, run};
 use anyhow::Result;
 use clap::Args;
-use serde_json::Value;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -100,7 +100,7 @@ const EXAMPLES: &str = "Examples:
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     let first = FitConfig::resolve(&arguments.layers()?)?;
-    let seeds = arguments.seeds.clone().unwrap_or(first.seed..first.seed + 1);
+    let seeds = arguments.seeds.clone().unwrap_or(first.run.seed..first.run.seed + 1);
     let (out, several, slug) = (arguments.out.as_deref(), arguments.seeds.is_some(), first.slug());
     let preset = arguments.preset.as_deref();
     let runs: Vec<_> = seeds.map(|seed| (seed, run_directory(out, several, preset, &slug, seed))).collect();
@@ -110,9 +110,9 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     interrupt::listen()?;
     for (seed, dir) in runs {
         // All that can be wrong with the settings is found before anything is written.
-        let mut session = begin(FitConfig { seed, ..first.clone() })?;
+        let mut session = begin(first.with_seed(seed))?;
         session.check_judge()?;
-        let mut run = Run::create(&dir, &session.config.to_toml(), arguments.force)?;
+        let mut run = Run::create(&dir, &session.config.to_toml(), None, arguments.force)?;
         announce(&session, &mut run, "fitting")?;
         if finish(&mut session, &mut run)? == Outcome::Interrupted {
             return Ok(ExitCode::from(interrupt::EXIT_CODE));
@@ -123,9 +123,9 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
 
 /// Tells what is about to happen.
 pub(super) fn announce(session: &FitSession, run: &mut Run, doing: &str) -> Result<()> {
-    let FitConfig { model, data, epochs, seed, .. } = &session.config;
-    let updates = count(session.total_steps());
-    let line = format!("{doing} {model} to {data}, {}, {updates} updates, seed {seed}", plural(*epochs, "epoch"));
+    let FitConfig { run: settings, model, source, descent } = &session.config;
+    let (model, epochs, updates) = (model.name(), plural(descent.epochs, "epoch"), count(session.total_steps()));
+    let line = format!("{doing} {model} to {source}, {epochs}, {updates} updates, seed {}", settings.seed);
     say!("{line} -> {}", run.dir().display());
     run.log(&line)
 }
@@ -162,39 +162,33 @@ pub(super) fn text(measures: &Measures) -> String {
 
 impl Arguments {
     /// What was asked for, from the weakest to the strongest.
-    fn layers(&self) -> Result<Vec<FitLayer>> {
+    fn layers(&self) -> Result<Vec<Layer>> {
         let preset = match (&self.preset, &self.config, &self.data, &self.model) {
-            (Some(name), ..) => Some(presets::find(name, Kind::Fit)?),
+            (Some(name), ..) => Some(presets::find(name, &FIT)?),
             (None, None, Some(data), Some(model)) => presets::of(data, model),
             _ => None,
         };
         if let Some(preset) = preset.filter(|_| self.preset.is_none()) {
             say!("using preset {}", preset.name);
         }
-        let preset =
-            preset.map(|preset| FitLayer::from_toml(preset.text, &format!("preset {}", preset.name))).transpose()?;
-        let file = self.config.as_deref().map(FitLayer::from_file).transpose()?;
-        let shortcuts = [
-            ("latent_dim", self.latent_dim.map(Value::from)),
-            ("filters", self.filters.map(Value::from)),
-            ("kl", self.kl.clone().map(Value::from)),
-        ];
-        let flags = FitLayer {
-            model: self.model.clone(),
-            data: self.data.clone(),
-            data_dir: self.data_dir.clone(),
-            epochs: self.epochs,
-            steps: self.steps,
-            batch_size: self.batch_size,
-            lr: self.lr,
-            lr_schedule: self.lr_schedule,
-            seed: self.seed,
-            device: self.device,
-            threads: self.threads,
-            model_settings: shortcuts.into_iter().filter_map(|(key, value)| Some((key.to_string(), value?))).collect(),
-            ..FitLayer::default()
-        };
-        let set = FitLayer::from_assignments(&self.set)?;
+        let preset = preset.map(|preset| preset.layer(&FIT)).transpose()?;
+        let file = self.config.as_deref().map(|path| Layer::from_file(path, &FIT)).transpose()?;
+        let flags = Layer::default()
+            .with("model", self.model.as_ref())
+            .with("data", self.data.as_ref())
+            .with("data_dir", self.data_dir.as_ref())
+            .with("epochs", self.epochs)
+            .with("steps", self.steps)
+            .with("batch_size", self.batch_size)
+            .with("lr", self.lr)
+            .with("lr_schedule", self.lr_schedule)
+            .with("seed", self.seed)
+            .with("device", self.device)
+            .with("threads", self.threads)
+            .with_part(Part::Model, "latent_dim", self.latent_dim)
+            .with_part(Part::Model, "filters", self.filters)
+            .with_part(Part::Model, "kl", self.kl.as_ref());
+        let set = Layer::from_assignments(&self.set, &FIT)?;
         Ok(preset.into_iter().chain(file).chain([flags, set]).collect())
     }
 }

@@ -1,23 +1,26 @@
-//! `carom list`: what there is.
+//! `carom list`: environments, agents, encoders, models and presets, and the settings of one of them.
 
+use super::print;
 use crate::config::encoders::ENCODERS;
-use crate::config::layers::Settings;
 use crate::config::presets::PRESETS;
 use crate::generative::registry::MODELS;
-use crate::generative::spec::ModelEntry;
-use anyhow::Result;
-use carom_agents::registry::{self as agents, AGENTS};
-use carom_envs::{EnvEntry, registry as envs};
+use anyhow::{Result, bail};
+use carom_agents::registry as agents;
+use carom_envs::registry as envs;
+use carom_envs::settings::{Schema, Setting, Values, suggest};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use std::io::{Write, stdout};
 
-/// List environments, agents, encoders, models or presets; --json adds their settings
+/// List environments, agents, encoders, models or presets; with a name, the settings of that one
 #[derive(Args)]
+#[command(after_help = "Examples:\n  carom list envs\n  carom list agents dqn\n  carom list models vae --json")]
 pub(super) struct Arguments {
-    /// What to list
+    /// Kind of things to list
     what: What,
-    /// Print a JSON array
+    /// One of them, to be explained with its settings
+    #[arg(value_name = "NAME")]
+    name: Option<String>,
+    /// Print JSON, with all settings, their documentation and their defaults
     #[arg(long)]
     json: bool,
 }
@@ -31,73 +34,119 @@ enum What {
     Presets,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<()> {
-    let entries = match arguments.what {
-        What::Envs => environments()?,
-        What::Agents => agents()?,
-        What::Encoders => ENCODERS.iter().map(|entry| (entry.name, entry.summary, json!({}))).collect(),
-        What::Models => models(),
-        What::Presets => presets()?,
-    };
-    let mut out = stdout().lock();
-    if arguments.json {
-        let objects: Vec<Value> = entries.into_iter().map(object).collect();
-        return Ok(writeln!(out, "{}", serde_json::to_string_pretty(&objects)?)?);
-    }
-    let width = entries.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
-    for (name, summary, _) in entries {
-        writeln!(out, "{name:width$}  {summary}")?;
-    }
-    Ok(())
+/// A named thing.
+struct Entry {
+    name: &'static str,
+    summary: &'static str,
+    /// Prefix of its settings in `--set`, and what they are.
+    settings: Option<(&'static str, Schema)>,
+    /// Facts for JSON.
+    more: Value,
 }
 
-/// Name, one line, and what more there is to tell.
-type Entry = (&'static str, &'static str, Value);
-
-fn object((name, summary, mut more): Entry) -> Value {
-    let mut entry = json!({ "name": name, "summary": summary });
-    if let (Some(entry), Some(more)) = (entry.as_object_mut(), more.as_object_mut()) {
-        entry.append(more);
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let mut entries = match arguments.what {
+        What::Envs => environments()?,
+        What::Agents => {
+            agents::all().map(|entry| with_settings(entry.name, entry.summary, "agent", entry.schema)).collect()
+        }
+        What::Encoders => ENCODERS.iter().map(|entry| plain(entry.name, entry.summary, json!({}))).collect(),
+        What::Models => {
+            MODELS.iter().map(|entry| with_settings(entry.name, entry.summary, "model", entry.schema)).collect()
+        }
+        What::Presets => presets()?,
+    };
+    if let Some(name) = &arguments.name {
+        let known: Vec<_> = entries.iter().map(|entry| entry.name).collect();
+        entries.retain(|entry| entry.name == name);
+        if entries.is_empty() {
+            bail!("there is no `{name}` here; {}", suggest(name, known));
+        }
     }
-    entry
+    match (arguments.json, &arguments.name) {
+        (true, _) => {
+            let objects = entries.into_iter().map(Entry::into_json).collect::<Result<Vec<_>>>()?;
+            print(&format!("{}\n", serde_json::to_string_pretty(&objects)?))
+        }
+        (false, Some(_)) => entries.iter().try_for_each(|entry| print(&entry.explain())),
+        (false, None) => {
+            let width = entries.iter().map(|entry| entry.name.len()).max().unwrap_or(0);
+            let lines = entries.iter().map(|Entry { name, summary, .. }| format!("{name:width$}  {summary}\n"));
+            print(&lines.collect::<String>())
+        }
+    }
+}
+
+fn plain(name: &'static str, summary: &'static str, more: Value) -> Entry {
+    Entry { name, summary, settings: None, more }
+}
+
+fn with_settings(name: &'static str, summary: &'static str, prefix: &'static str, schema: Schema) -> Entry {
+    Entry { name, summary, settings: Some((prefix, schema)), more: json!({}) }
 }
 
 fn environments() -> Result<Vec<Entry>> {
-    let entry = |entry: &EnvEntry| {
-        let spec = entry.resolve(&Settings::new())?;
+    let entry = |entry: carom_envs::EnvEntry| {
+        let spec = entry.resolve(&Values::new())?;
         let env = spec.make();
         let more = json!({
             "id": entry.id,
             "observes": env.obs_space().to_string(),
             "actions": env.action_names(),
             "protocol": spec.protocol(),
-            "settings": spec.settings(),
         });
-        Ok((entry.id, entry.summary, more))
+        Ok(Entry { name: entry.id, summary: entry.summary, settings: Some(("env", entry.schema)), more })
     };
-    envs::all().iter().map(entry).collect()
-}
-
-fn agents() -> Result<Vec<Entry>> {
-    let entry = |entry: AgentEntry| {
-        let agent = agents::resolve(entry.name, &Settings::new())?;
-        Ok((entry.name, entry.summary, json!({ "settings": agent.settings() })))
-    };
-    agents::all().map(entry).collect()
-}
-
-fn models() -> Vec<Entry> {
-    let entry = |entry: &ModelEntry| {
-        let defaults = (entry.schema.list)().into_iter().map(|setting| (setting.key.to_owned(), setting.default));
-        (entry.name, entry.summary, json!({ "settings": defaults.collect::<Settings>() }))
-    };
-    MODELS.iter().map(entry).collect()
+    envs::all().into_iter().map(entry).collect()
 }
 
 fn presets() -> Result<Vec<Entry>> {
     let entry = |preset: &crate::config::presets::Preset| {
-        let table: Settings = toml::from_str(preset.text)?;
-        Ok((preset.name, preset.summary(), Value::Object(table)))
+        let table: Values = toml::from_str(preset.text)?;
+        Ok(plain(preset.name, preset.summary(), Value::Object(table)))
     };
     PRESETS.iter().map(entry).collect()
+}
+
+impl Entry {
+    /// The entry as an object: its facts, the defaults of its settings by key, and what is known of each setting.
+    fn into_json(self) -> Result<Value> {
+        let mut object =
+            Values::from_iter([("name".into(), self.name.into()), ("summary".into(), self.summary.into())]);
+        if let Value::Object(more) = self.more {
+            object.extend(more);
+        }
+        if let Some((_, schema)) = self.settings {
+            object.insert("settings".into(), Value::Object((schema.resolve)(&Values::new())?));
+            object.insert("schema".into(), serde_json::to_value((schema.list)())?);
+        }
+        Ok(Value::Object(object))
+    }
+
+    /// The entry for a person: each setting with its default, type and range, and documentation.
+    fn explain(&self) -> String {
+        let mut text = format!("{}: {}\n", self.name, self.summary);
+        match &self.settings {
+            None => match &self.more {
+                Value::Object(table) if !table.is_empty() => text += &toml::to_string(table).unwrap_or_default(),
+                _ => {}
+            },
+            Some((prefix, schema)) => {
+                let settings = (schema.list)();
+                if settings.is_empty() {
+                    text += "It has no settings.\n";
+                }
+                settings.iter().for_each(|setting| text += &explain(prefix, setting));
+            }
+        }
+        text
+    }
+}
+
+fn explain(prefix: &str, Setting { key, doc, expected, default }: &Setting) -> String {
+    let default = match default {
+        Value::Null => "not set".to_owned(),
+        value => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    };
+    format!("\n{prefix}.{key} = {default}\n    {doc}\n    {expected}\n")
 }

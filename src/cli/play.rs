@@ -2,13 +2,12 @@
 
 use super::print;
 use super::watch::{ending, env_settings, last_step, number};
-use crate::config::layers::Settings;
 use crate::game::Game;
 use crate::human::plural;
 use crate::interrupt;
 use crate::terminal::{Held, Key, Keys, Lines, Meaning, Pace, Terminal};
 use anyhow::Result;
-use carom_envs::{EnvSpec, ObsSpace, Seeds, registry as envs};
+use carom_envs::{EnvSpec, ObsSpace, Seeds, Values, registry as envs};
 use clap::Args;
 use crossterm::event::KeyCode;
 use serde_json::json;
@@ -51,10 +50,10 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     print(&table.told.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
 
-fn for_people(id: &str, given: Settings) -> Result<EnvSpec> {
+fn for_people(id: &str, given: Values) -> Result<EnvSpec> {
     let known = envs::resolve(id, &given)?;
     let ours = FOR_PEOPLE.iter().filter(|(key, _)| known.settings().contains_key(*key));
-    let mut settings: Settings = ours.map(|&(key, value)| (key.to_owned(), json!(value))).collect();
+    let mut settings: Values = ours.map(|&(key, value)| (key.to_owned(), json!(value))).collect();
     settings.extend(given);
     Ok(envs::resolve(id, &settings)?)
 }
@@ -222,7 +221,7 @@ mod tests {
     use carom_envs::Picture;
 
     fn table(id: &str) -> Table {
-        let spec = for_people(id, Settings::new()).unwrap_or_else(|e| panic!("{e:#}"));
+        let spec = for_people(id, Values::new()).unwrap_or_else(|e| panic!("{e:#}"));
         let game = Game::new(&spec, Seeds::new(1).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"));
         Table::new(game, false)
     }
@@ -267,11 +266,11 @@ mod tests {
 
     #[test]
     fn what_is_given_wins_over_what_suits_people() {
-        let given = Settings::from_iter([("sticky".to_owned(), json!(0.25))]);
+        let given = Values::from_iter([("sticky".to_owned(), json!(0.25))]);
         let people = for_people("breakout", given).unwrap_or_else(|e| panic!("{e:#}"));
         assert_eq!((&people.settings()["sticky"], &people.settings()["frame_skip"]), (&json!(0.25), &json!(1)));
-        let taxi = for_people("taxi", Settings::new()).unwrap_or_else(|e| panic!("{e:#}"));
-        assert_eq!(taxi, envs::resolve("taxi", &Settings::new()).expect("valid"));
+        let taxi = for_people("taxi", Values::new()).unwrap_or_else(|e| panic!("{e:#}"));
+        assert_eq!(taxi, envs::resolve("taxi", &Values::new()).expect("valid"));
         assert_eq!(Game::pixel_aspect(&Picture::filled(160, 210, [0; 3])), 1.75);
     }
 }

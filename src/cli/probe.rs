@@ -1,10 +1,13 @@
 //! `carom probe`: what encoders keep of the true state, side by side.
 
-use crate::config::training::Layer;
+use super::watch::env_settings;
+use crate::config::encoders::EncoderSpec;
+use crate::config::layers::{Layer, Part};
+use crate::config::training::TrainConfig;
 use crate::generative::data::frames::default_n_frames;
 use crate::human::parse_count;
 use crate::probe::{self, Found, Probe};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use std::io::{Write, stdout};
@@ -50,20 +53,17 @@ pub(super) struct Arguments {
 const CONTROLS: [&str; 2] = ["random", "oracle"];
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let layer = Layer::from_assignments(&arguments.set)?;
-    if layer != (Layer { env_settings: layer.env_settings.clone(), ..Layer::default() }) {
-        bail!("--set of probe takes settings of the environment alone: env.KEY=VALUE");
-    }
+    let config = config(arguments)?;
     let controls = CONTROLS.iter().filter(|name| !arguments.encoders.iter().any(|given| given == *name));
     let encoders: Vec<&str> = arguments.encoders.iter().map(String::as_str).chain(controls.copied()).collect();
     // All that can be wrong with the arguments is found before anything long begins.
-    encoders.iter().try_for_each(|encoder| crate::config::encoders::check_name(encoder))?;
+    let encoders = encoders.into_iter().map(EncoderSpec::resolve).collect::<Result<Vec<_>>>()?;
     arguments.output.as_deref().map(probe::picture_kind).transpose()?;
     let n_frames = match arguments.frames {
         Some(n_frames) => n_frames as usize,
-        None => default_n_frames(&arguments.env)? / 2,
+        None => default_n_frames(&config.env)? / 2,
     };
-    let mut probe = Probe::new(&arguments.env, &layer.env_settings, n_frames, arguments.seed)?;
+    let mut probe = Probe::new(config, n_frames, arguments.seed)?;
     let mut found = vec![];
     for encoder in encoders {
         say!("probing {encoder}");
@@ -84,6 +84,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     out.write_all(table(&found, ceiling).as_bytes())?;
     let summary = format!("{n_train} frames to learn from, {n_test} to test with, seed {}", arguments.seed);
     Ok(writeln!(out, "{summary}; classes: {classes}")?)
+}
+
+/// The run that encoders are fitted as for. Of a stack of frames, unless the settings say otherwise, as many are looked at as
+/// direction is read from.
+fn config(arguments: &Arguments) -> Result<TrainConfig> {
+    let given = env_settings(&arguments.set)?;
+    let named = Layer::default().with("env", Some(&arguments.env)).with("agent", Some("random"));
+    let layer = given.iter().fold(named, |layer, (key, value)| layer.with_part(Part::Env, key, Some(value)));
+    let mut config = TrainConfig::resolve(&[layer])?;
+    if !given.contains_key("frame_stack") && config.env.settings().contains_key("frame_stack") {
+        config.env = config.env.with("frame_stack", (config.env.frame_stack() as u64).min(probe::DIRECTION_STACK))?;
+    }
+    Ok(config)
 }
 
 /// One aligned line an encoder; the frames themselves last.

@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     session.seed_torch("draw", session.progress.step);
     let n = arguments.n as usize;
     let Some(picture) = tch::no_grad(|| gallery::reconstructions(&*session.model, &session.data.test, n)) else {
-        bail!("{} is of model `{}`, which cannot turn a code into an image", dir.display(), session.config.model)
+        bail!("{} is of model `{}`, which cannot turn a code into an image", dir.display(), session.config.model.name())
     };
     gallery::grid::write_png(&path, &picture)?;
     print(&format!("{}\n", path.display()))

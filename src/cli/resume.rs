@@ -3,7 +3,7 @@
 use super::train::{announce, finish};
 use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
-use crate::config::training::RunConfig;
+use crate::config::training::TrainConfig;
 use crate::fit::open::open;
 use crate::human::{count, parse_count};
 use crate::interrupt;
@@ -44,13 +44,13 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
 
 fn go_on_fitting(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCode> {
     let (dir, name) = (&arguments.run, arguments.run.display());
-    let begun_for = config.epochs;
+    let begun_for = config.descent.epochs;
     if let Some(epochs) = arguments.epochs {
-        config.epochs = epochs;
+        config = config.with_epochs(epochs);
         // What `carom fit --steps` ended before the last epoch.
-        config.steps = None;
+        config.run.steps = None;
     }
-    let (epochs, config_text) = (config.epochs, config.to_toml());
+    let (epochs, config_text) = (config.descent.epochs, config.to_toml());
     ensure!(epochs >= begun_for, "--epochs {epochs} is less than the {begun_for} that {name} was begun for");
     ensure!(arguments.steps.is_none(), "{name} is a fitted model: --epochs N makes it longer");
     let (mut session, checkpoint) = open(dir, config)?;
@@ -71,13 +71,13 @@ fn go_on_fitting(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCod
     Ok(exit_code(super::fit::finish(&mut session, &mut run)?))
 }
 
-fn go_on_training(arguments: &Arguments, mut config: RunConfig) -> Result<ExitCode> {
+fn go_on_training(arguments: &Arguments, mut config: TrainConfig) -> Result<ExitCode> {
     let dir = &arguments.run;
     ensure!(arguments.epochs.is_none(), "{} is an agent's run: --steps N makes it longer", dir.display());
-    let begun_for = config.steps;
-    config.steps = arguments.steps.unwrap_or(begun_for);
+    let begun_for = config.run.steps;
+    config.run.steps = arguments.steps.unwrap_or(begun_for);
     let (mut session, checkpoint) = Session::open(config, dir)?;
-    let (step, steps) = (session.progress.step, session.config.steps);
+    let (step, steps) = (session.progress.step, session.config.run.steps);
     let name = dir.display();
     ensure!(steps >= begun_for, "--steps {steps} is less than the {begun_for} that {name} was begun for");
     if session.progress.is_finished(steps) {

@@ -35,11 +35,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let dir = &arguments.run;
     let path = picture_path(dir, arguments.n, arguments.output.as_deref(), "samples.png")?;
     let session = open(dir, "draw images")?;
-    let seed = arguments.seed.unwrap_or(session.config.seed);
+    let seed = arguments.seed.unwrap_or(session.config.run.seed);
     ensure!(seed <= i64::MAX as u64, "--seed is {seed}: seeds go up to {}", i64::MAX);
     seed_torch(seed, "sample", session.progress.step);
     let Some(picture) = tch::no_grad(|| gallery::samples(&*session.model, arguments.n as usize)) else {
-        let (name, model) = (dir.display(), &session.config.model);
+        let (name, model) = (dir.display(), session.config.model.name());
         bail!(
             "{name} is of model `{model}`, which has no distribution to draw from: use vae, rbm or gan; `carom reconstruct \
              {name}` shows what this one makes of test images"

@@ -1,7 +1,7 @@
 //! `carom trace`: plays given actions, so that another implementation can be held against ours step by step.
 
-use crate::config::training::Layer;
-use anyhow::{Context, Result, anyhow, ensure};
+use super::watch::env_settings;
+use anyhow::{Context, Result, anyhow};
 use carom_envs::{ObsSpace, Seeds, VecEnv, registry as envs};
 use clap::Args;
 use fs_err as fs;
@@ -35,12 +35,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<()> {
-    let set = Layer::from_assignments(&arguments.set)?;
-    let env_only =
-        set.agent_settings.is_empty() && arguments.set.iter().all(|text| text.trim_start().starts_with("env."));
-    ensure!(env_only, "--set: a trace has an environment alone; its settings are env.KEY=VALUE");
+    let set = env_settings(&arguments.set)?;
     let rngs = vec![Seeds::new(arguments.seed).stream("env/0")];
-    let mut env = envs::resolve(&arguments.env, &set.env_settings)?.make_vec(rngs)?;
+    let mut env = envs::resolve(&arguments.env, &set)?.make_vec(rngs)?;
     let actions = read_actions(&arguments.actions, env.n_actions())?;
     let mut frames =
         arguments.frames.as_deref().map(|path| npy(path, env.obs_space(), actions.len() + 1)).transpose()?;

@@ -2,8 +2,9 @@
 
 use super::print;
 use crate::config::encoders::EncoderMode;
-use crate::config::presets::{self, Kind};
-use crate::config::training::{Layer, RunConfig};
+use crate::config::layers::Layer;
+use crate::config::presets;
+use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
 use crate::encoder::Sight;
 use crate::human::{count, duration, parse_count, shell};
@@ -83,8 +84,8 @@ const EXAMPLES: &str = "Examples:
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     let layers = arguments.layers()?;
-    let first = RunConfig::resolve(&layers)?;
-    let seeds = arguments.seeds.clone().unwrap_or(first.seed..first.seed + 1);
+    let first = TrainConfig::resolve(&layers)?;
+    let seeds = arguments.seeds.clone().unwrap_or(first.run.seed..first.run.seed + 1);
     let (out, several, slug) = (arguments.out.as_deref(), arguments.seeds.is_some(), first.slug());
     let preset = arguments.preset.as_deref();
     let runs: Vec<_> = seeds.map(|seed| (seed, run_directory(out, several, preset, &slug, seed))).collect();
@@ -93,7 +94,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     interrupt::listen()?;
     for (seed, dir) in runs {
-        let (mut session, mut run) = begin(RunConfig { seed, ..first.clone() }, &dir, arguments.force)?;
+        let (mut session, mut run) = begin(first.with_seed(seed), &dir, arguments.force)?;
         if finish(&mut session, &mut run)? == Outcome::Interrupted {
             return Ok(ExitCode::from(interrupt::EXIT_CODE));
         }
@@ -103,10 +104,11 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
 
 /// Makes the run of `config` in `dir`; `force` replaces one that is there. All that can be wrong with the settings is found
 /// before anything is written.
-pub(super) fn begin(config: RunConfig, dir: &Path, force: bool) -> Result<(Session, Run)> {
+pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Session, Run)> {
     let sight = Sight::prepare(&config)?;
     let session = Session::new(config, sight)?;
-    let mut run = Run::create(dir, &session.config.to_toml(), force)?;
+    let protocol = session.config.env.protocol();
+    let mut run = Run::create(dir, &session.config.to_toml(), Some(&protocol), force)?;
     session.sight.save(dir)?;
     announce(&session, &mut run, "training")?;
     Ok((session, run))
@@ -115,9 +117,9 @@ pub(super) fn begin(config: RunConfig, dir: &Path, force: bool) -> Result<(Sessi
 /// Tells what is about to happen.
 pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<()> {
     let config = &session.config;
-    let (protocol, steps) = (config.protocol(), count(config.steps));
+    let (protocol, steps) = (config.env.protocol(), count(config.run.steps));
     let sight = session.sight.describe(config).map(|sight| format!(" seen through {sight}")).unwrap_or_default();
-    let RunConfig { env, agent, seed, .. } = config;
+    let (env, agent, seed) = (config.env.id(), config.agent.name(), config.run.seed);
     let steps = match session.trainer {
         Trainer::Planner(_) => format!("{steps} sweeps at most"),
         Trainer::Learner(_) | Trainer::Scripted => format!("{steps} steps"),
@@ -151,7 +153,7 @@ pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> 
 fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     let evaluation = Evaluation::of_run(&session.config);
     let exact = evaluation.exact(&mut session.trainer, &session.envs);
-    let (progress, protocol) = (&session.progress, session.config.protocol());
+    let (progress, protocol) = (&session.progress, session.config.env.protocol());
     let time = duration(Duration::from_secs_f64(progress.wall_s));
     let unit = if matches!(session.trainer, Trainer::Planner(_)) { "sweeps" } else { "steps" };
     let mut text = format!("{}: {} {unit} in {time}\n", dir.display(), count(progress.step));
@@ -197,19 +199,17 @@ impl Arguments {
     fn layers(&self) -> Result<Vec<Layer>> {
         let pair = self.env.as_deref().zip(self.agent.as_deref()).filter(|_| self.config.is_none());
         let preset = preset(self.preset.as_deref(), pair)?;
-        let file = self.config.as_deref().map(Layer::from_file).transpose()?;
-        let flags = Layer {
-            env: self.env.clone(),
-            agent: self.agent.clone(),
-            encoder: self.encoder.clone(),
-            encoder_mode: self.encoder_mode,
-            steps: self.steps,
-            seed: self.seed,
-            n_envs: self.n_envs,
-            device: self.device,
-            ..Layer::default()
-        };
-        let set = Layer::from_assignments(&self.set)?;
+        let file = self.config.as_deref().map(|path| Layer::from_file(path, &TRAINING)).transpose()?;
+        let flags = Layer::default()
+            .with("env", self.env.as_ref())
+            .with("agent", self.agent.as_ref())
+            .with("encoder", self.encoder.as_ref())
+            .with("encoder_mode", self.encoder_mode)
+            .with("steps", self.steps)
+            .with("seed", self.seed)
+            .with("n_envs", self.n_envs)
+            .with("device", self.device);
+        let set = Layer::from_assignments(&self.set, &TRAINING)?;
         Ok(preset.into_iter().chain(file).chain([flags, set]).collect())
     }
 }
@@ -230,13 +230,13 @@ pub(super) fn run_directory(out: Option<&Path>, several: bool, preset: Option<&s
 /// The preset called `name`; without a name that of the pair of environment and agent, if there is one, and it is told.
 pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>) -> Result<Option<Layer>> {
     if let Some(name) = name {
-        return presets::find(name, Kind::Training)?.layer().map(Some);
+        return presets::find(name, &TRAINING)?.layer(&TRAINING).map(Some);
     }
     let found = pair.and_then(|(env, agent)| presets::of(env, agent));
     if let Some(preset) = found {
         say!("using preset {}", preset.name);
     }
-    found.map(|preset| preset.layer()).transpose()
+    found.map(|preset| preset.layer(&TRAINING)).transpose()
 }
 
 /// Seeds of one command, at most.

@@ -2,8 +2,8 @@
 
 use super::print;
 use crate::config::kind;
-use crate::config::layers::Settings;
-use crate::config::training::Layer;
+use crate::config::layers::{Layer, Part};
+use crate::config::training::TRAINING;
 use crate::encoder::Sight;
 use crate::game::{End, Game};
 use crate::human::{parse_count, plural};
@@ -13,7 +13,7 @@ use crate::run::checkpoint;
 use crate::terminal::{Lines, Pace, Terminal};
 use crate::train::session::Session;
 use anyhow::{Context, Result, ensure};
-use carom_envs::{EnvSpec, Seeds, registry as envs};
+use carom_envs::{EnvSpec, Seeds, Values, registry as envs};
 use clap::{ArgGroup, Args, ValueEnum};
 use crossterm::event::KeyCode;
 use rand::Rng;
@@ -111,20 +111,23 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
 impl Arguments {
     fn prepare(&self) -> Result<(Game, Player)> {
         let set = env_settings(&self.set)?;
-        let (id, given, policy, seed) = match (&self.run, &self.env) {
+        let (spec, policy, seed) = match (&self.run, &self.env) {
             (Some(dir), _) => {
                 let config = kind::training_config(dir, "play")?;
                 let checkpoint = checkpoint::newest(dir)?;
-                let (id, settings, seed) = (config.env.clone(), config.env_settings.clone(), config.seed);
+                let (spec, seed) = (config.env.clone(), config.run.seed);
                 let sight = Sight::open(&config, dir)?;
                 let mut session = Session::new(config, sight)?;
                 session.load_agent(&checkpoint)?;
-                (id, settings, Policy::Trained(Box::new(session)), seed)
+                (spec, Policy::Trained(Box::new(session)), seed)
             }
-            (None, id) => (id.clone().unwrap_or_default(), Settings::new(), Policy::Untrained(self.agent), 0),
+            (None, id) => {
+                let spec = envs::resolve(id.as_deref().unwrap_or_default(), &Values::new())?;
+                (spec, Policy::Untrained(self.agent), 0)
+            }
         };
         let seeds = Seeds::new(self.seed.unwrap_or(seed));
-        let spec = self.with_limit(envs::resolve(&id, &given)?.with_all(&set)?);
+        let spec = self.with_limit(spec.with_all(&set)?);
         let sight = match &policy {
             Policy::Trained(session) => &session.sight,
             Policy::Untrained(_) => &Sight::Raw,
@@ -144,14 +147,14 @@ impl Arguments {
 }
 
 /// The environment's settings in `--set`, where there is nothing but an environment.
-pub(super) fn env_settings(assignments: &[String]) -> Result<Settings> {
+pub(super) fn env_settings(assignments: &[String]) -> Result<Values> {
     for assignment in assignments {
         ensure!(
             assignment.trim_start().starts_with("env."),
             "--set {assignment}: only the environment can be set here, by env.KEY=VALUE"
         );
     }
-    Ok(Layer::from_assignments(assignments)?.env_settings)
+    Ok(Layer::from_assignments(assignments, &TRAINING)?.part(Part::Env))
 }
 
 /// What decides on actions.
@@ -340,7 +343,7 @@ mod tests {
     use super::*;
 
     fn game(id: &str) -> Game {
-        Game::new(&envs::resolve(id, &Settings::new()).expect("valid"), Seeds::new(1).stream("eval/0"))
+        Game::new(&envs::resolve(id, &Values::new()).expect("valid"), Seeds::new(1).stream("eval/0"))
             .unwrap_or_else(|e| panic!("{e:#}"))
     }
 

@@ -1,12 +1,11 @@
 //! Encoders by name, and the rules of which encoder and agent go together in which mode.
 
-use super::training::RunConfig;
-use crate::generative::registry::MODELS;
+use crate::generative::registry as models;
 use anyhow::{Result, bail, ensure};
-use carom_agents::registry::AGENTS;
-use carom_envs::nearest;
+use carom_agents::AgentSpec;
+use carom_envs::settings::suggest;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One encoder that `--encoder` takes by name.
 pub struct EncoderEntry {
@@ -74,77 +73,103 @@ impl fmt::Display for EncoderMode {
 /// the reconstruction (`docs/encoders.md`).
 pub const RECON_WEIGHT: f64 = 1.0;
 
-/// Refuses an encoder that does not exist, and a mode that it or the agent does not have.
+/// An encoder, looked up by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EncoderSpec {
+    /// No encoder: the agent sees the observation.
+    Raw,
+    /// The true state.
+    Oracle,
+    /// The generative model of this name, fitted to frames of the environment.
+    Model(&'static str),
+    /// The fitted model whose run is in this directory.
+    Run(PathBuf),
+}
+
+impl EncoderSpec {
+    /// Looks up the encoder called `name`, which may be the path of a fitted model's run.
+    ///
+    /// # Errors
+    /// When there is no such encoder.
+    pub fn resolve(name: &str) -> Result<Self> {
+        match name {
+            "raw" => return Ok(EncoderSpec::Raw),
+            "oracle" => return Ok(EncoderSpec::Oracle),
+            _ => {}
+        }
+        let is_listed = ENCODERS.iter().any(|entry| entry.name == name);
+        match models::find(name).ok().filter(|_| is_listed) {
+            Some(entry) => Ok(EncoderSpec::Model(entry.name)),
+            None if Path::new(name).is_dir() => Ok(EncoderSpec::Run(name.into())),
+            None => bail!(
+                "there is no encoder `{name}`, and no run of a fitted model; {}",
+                suggest(name, ENCODERS.iter().map(|entry| entry.name))
+            ),
+        }
+    }
+}
+
+impl fmt::Display for EncoderSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EncoderSpec::Raw => f.write_str("raw"),
+            EncoderSpec::Oracle => f.write_str("oracle"),
+            EncoderSpec::Model(name) => f.write_str(name),
+            EncoderSpec::Run(dir) => dir.display().fmt(f),
+        }
+    }
+}
+
+/// Refuses a mode that the encoder or the agent does not have.
 ///
 /// # Errors
-/// Names what was given and what there is.
-pub fn check(config: &RunConfig) -> Result<()> {
-    let (name, mode) = (config.encoder.as_str(), config.encoder_mode);
-    check_name(name)?;
-    match (name, mode) {
-        ("raw", Some(mode)) => bail!(
+/// Names the encoder, the mode and what stands against it.
+pub(super) fn check(encoder: &EncoderSpec, mode: Option<EncoderMode>, agent: &AgentSpec) -> Result<()> {
+    let Some(mode) = mode else { return Ok(()) };
+    let is_trained = mode != EncoderMode::Frozen;
+    match encoder {
+        EncoderSpec::Raw => bail!(
             "encoder `raw` has no mode `{mode}`: it is no more than the agent's own network; leave --encoder-mode out"
         ),
-        ("oracle", Some(mode @ (EncoderMode::Finetune | EncoderMode::Joint))) => {
+        EncoderSpec::Oracle if is_trained => {
             bail!("encoder `oracle` has no mode `{mode}`: the true state has no weights to train")
         }
-        (_, Some(mode @ (EncoderMode::Finetune | EncoderMode::Joint))) => check_trained(config, mode)?,
-        _ => {}
+        EncoderSpec::Model(_) | EncoderSpec::Run(_) if is_trained => check_trained(encoder, mode, agent),
+        _ => Ok(()),
     }
-    if let Some(weight) = config.recon_weight {
-        ensure!(mode == Some(EncoderMode::Joint), "recon_weight is {weight}: only --encoder-mode joint has that loss");
-        ensure!(weight >= 0.0 && weight.is_finite(), "recon_weight is {weight}: expected a number, 0 or above");
-    }
-    Ok(())
 }
 
-/// Refuses an encoder that does not exist.
-///
-/// # Errors
-/// Names what was given and the nearest that there is.
-pub fn check_name(name: &str) -> Result<()> {
-    let is_known = ENCODERS.iter().any(|entry| entry.name == name);
-    if !is_known && !Path::new(name).is_dir() {
-        let nearest = nearest(name, ENCODERS.iter().map(|entry| entry.name));
-        bail!(
-            "there is no encoder `{name}`, and no run of a fitted model; the nearest is `{nearest}` \
-             (`carom list encoders` shows all)"
-        );
-    }
-    Ok(())
-}
-
-/// Refuses agents and models that cannot be trained together.
-fn check_trained(config: &RunConfig, mode: EncoderMode) -> Result<()> {
-    let (name, agent) = (&config.encoder, &config.agent);
+/// Refuses an agent and a model that cannot be trained together.
+fn check_trained(encoder: &EncoderSpec, mode: EncoderMode, agent: &AgentSpec) -> Result<()> {
+    let (name, entry) = (agent.name(), agent.entry());
     ensure!(
-        !keeps_table(config),
-        "encoder mode `{mode}` trains the encoder by the agent's gradient, and {agent} keeps a table, which has none: use dqn or \
+        !entry.keeps_table,
+        "encoder mode `{mode}` trains the encoder by the agent's gradient, and {name} keeps a table, which has none: use dqn or \
          pqn, or the mode frozen"
     );
-    let has_network = AGENTS.iter().any(|entry| entry.name == agent && entry.has_network);
     ensure!(
-        has_network,
-        "encoder mode `{mode}` trains the encoder with the agent, and {agent} learns nothing: use dqn or pqn"
+        entry.has_network,
+        "encoder mode `{mode}` trains the encoder with the agent, and {name} learns nothing: use dqn or pqn"
     );
-    match objection(name, mode) {
-        Some(objection) => bail!("encoder `{name}` has no mode `{mode}`: {objection}"),
+    match encoder {
+        EncoderSpec::Model(model) => refuse(model, mode),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a mode that the encoder `model` does not have.
+///
+/// # Errors
+/// Says why not.
+pub fn refuse(model: &str, mode: EncoderMode) -> Result<()> {
+    match objection(model, mode) {
+        Some(objection) => bail!("encoder `{model}` has no mode `{mode}`: {objection}"),
         None => Ok(()),
     }
 }
 
-/// Whether the agent of `config` keeps a table.
-pub fn keeps_table(config: &RunConfig) -> bool {
-    AGENTS.iter().any(|entry| entry.name == config.agent && entry.keeps_table)
-}
-
-/// Whether `name` is that of a generative model.
-pub fn is_model(name: &str) -> bool {
-    MODELS.iter().any(|entry| entry.name == name)
-}
-
-/// Why model `name` cannot be trained on in `mode`; nothing where it can.
-pub fn objection(name: &str, mode: EncoderMode) -> Option<&'static str> {
+/// Returns why model `name` cannot be trained on in `mode`, or `None` if it can.
+fn objection(name: &str, mode: EncoderMode) -> Option<&'static str> {
     match (name, mode) {
         (_, EncoderMode::Frozen) => None,
         ("pca", _) => Some(

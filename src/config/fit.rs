@@ -1,261 +1,240 @@
-//! What a fit is: every setting, resolved once from defaults, preset, configuration file and flags.
+//! A fit: every setting, resolved once from defaults, preset, configuration file and flags.
 
-use super::layers::{Settings, check_integers, check_keys, parse_assignments};
+use super::layers::{Form, Layer, Part, merge};
+use super::training::MAX_THREADS;
 use crate::device::Device;
 use crate::generative::data::Source;
 use crate::generative::data::frames::default_n_frames;
-use crate::generative::registry;
+use crate::generative::registry as models;
 use crate::generative::settings::{Descent, Recipe, Schedule};
 use crate::generative::spec::ModelSpec;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use carom_envs::registry as envs;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use std::path::{Path, PathBuf};
+use carom_envs::settings::{self, Above, AtLeast, IfGiven, Schema, Settings, Values};
+use serde_json::{Value, json};
+use std::path::PathBuf;
 
-/// A whole fit, resolved and valid: what `config.toml` in its directory holds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+carom_envs::settings! {
+    /// Settings of a fit, apart from those of its model and of the environment that frames are taken of.
+    pub struct FitSettings {
+        /// Model name.
+        model: Option<String> = None;
+        /// Data to fit to: a data set, `env:ID`, or a folder.
+        data: Option<String> = None;
+        /// Folder of the data set's files, if not the cache.
+        data_dir: Option<PathBuf> = None;
+        /// Frames taken of an environment.
+        n_frames: Option<usize> = None;
+        /// Passes over the training split; the model's own unless given.
+        epochs: Option<u64> = None, in IfGiven(AtLeast(1));
+        /// Updates after which the fit ends, if before the last epoch.
+        steps: Option<u64> = None, in IfGiven(AtLeast(1));
+        /// Images of an update; the model's own unless given.
+        batch_size: Option<u64> = None, in IfGiven(AtLeast(1));
+        /// Learning rate; the model's own unless given.
+        lr: Option<f64> = None, in IfGiven(Above(0.0));
+        /// Change of the learning rate along the fit; the model's own unless given.
+        lr_schedule: Option<Schedule> = None;
+        /// Master seed of all random streams.
+        seed: u64 = 0;
+        /// Where tensors live.
+        device: Device = Device::Cpu;
+        /// Threads of libtorch.
+        threads: usize = 1, in 1..=MAX_THREADS;
+        /// Epochs between two measurements on the test split; 0 for one at the end only.
+        eval_every: u64 = 1;
+        /// Epochs between two checkpoints; 0 for one at the end only.
+        checkpoint_every: u64 = 5;
+    }
+}
+
+impl Settings for FitSettings {}
+
+/// A whole fit, resolved and valid. Its directory keeps it as `config.toml`.
+#[derive(Clone, Debug, PartialEq)]
 pub struct FitConfig {
-    /// The model with its settings, as `model` and `model_settings`.
-    #[serde(flatten)]
+    /// The fit's own settings.
+    pub run: FitSettings,
+    /// The model.
     pub model: ModelSpec,
-    /// What it is fitted to: a data set, `env:ID`, or a folder.
-    pub data: String,
-    /// Where the data set's files lie, if not in the cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_dir: Option<PathBuf>,
-    /// All settings of the environment, where frames of one are fitted.
-    #[serde(skip_serializing_if = "Settings::is_empty")]
-    pub env_settings: Settings,
-    /// How many frames are taken of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub n_frames: Option<usize>,
-    /// Passes over the training split.
-    pub epochs: u64,
-    /// Updates after which the fit ends, if before the last epoch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub steps: Option<u64>,
-    /// Images of an update.
-    pub batch_size: u64,
-    /// Learning rate.
-    pub lr: f64,
-    /// How the learning rate changes along the fit.
-    pub lr_schedule: Schedule,
-    /// Master seed of all random streams.
-    pub seed: u64,
-    /// Where tensors live.
-    pub device: Device,
-    /// Threads of libtorch.
-    pub threads: usize,
-    /// Epochs between two measurements on the test split; 0: only at the end.
-    pub eval_every: u64,
-    /// Epochs between two checkpoints; 0: only at the end.
-    pub checkpoint_every: u64,
+    /// Data to fit to.
+    pub source: Source,
+    /// Passes, batches and learning rate, as the settings say, or else as the model does.
+    pub descent: Descent,
 }
 
-/// The settings that one source names: a preset, a file or the command line. Those left out are the layers' below.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct FitLayer {
-    /// See [`FitConfig::model`].
-    pub model: Option<String>,
-    /// See [`FitConfig::data`].
-    pub data: Option<String>,
-    /// See [`FitConfig::data_dir`].
-    pub data_dir: Option<PathBuf>,
-    /// Settings of the environment that this source names.
-    pub env_settings: Settings,
-    /// See [`FitConfig::n_frames`].
-    pub n_frames: Option<usize>,
-    /// See [`FitConfig::epochs`].
-    pub epochs: Option<u64>,
-    /// See [`FitConfig::steps`].
-    pub steps: Option<u64>,
-    /// See [`FitConfig::batch_size`].
-    pub batch_size: Option<u64>,
-    /// See [`FitConfig::lr`].
-    pub lr: Option<f64>,
-    /// See [`FitConfig::lr_schedule`].
-    pub lr_schedule: Option<Schedule>,
-    /// See [`FitConfig::seed`].
-    pub seed: Option<u64>,
-    /// See [`FitConfig::device`].
-    pub device: Option<Device>,
-    /// See [`FitConfig::threads`].
-    pub threads: Option<usize>,
-    /// See [`FitConfig::eval_every`].
-    pub eval_every: Option<u64>,
-    /// See [`FitConfig::checkpoint_every`].
-    pub checkpoint_every: Option<u64>,
-    /// Settings of the model that this source names.
-    pub model_settings: Settings,
-}
-
-/// Keys of a fit's configuration file.
-const KEYS: [&str; 16] = [
-    "model",
-    "data",
-    "data_dir",
-    "env_settings",
-    "n_frames",
-    "epochs",
-    "steps",
-    "batch_size",
-    "lr",
-    "lr_schedule",
-    "seed",
-    "device",
-    "threads",
-    "eval_every",
-    "checkpoint_every",
-    "model_settings",
-];
+/// The settings that a fit has.
+pub(crate) const FIT: Form = Form {
+    kind: "fit",
+    own: Schema { overlay: overlay_own, ..Schema::of::<FitSettings>() },
+    parts: &[Part::Env, Part::Model],
+};
 
 impl FitConfig {
-    /// Lays `layers` over the defaults, the later over the earlier, and checks every value.
+    /// Lays `layers` over the defaults, the later over the earlier, checks every value and looks up every name.
     ///
     /// # Errors
-    /// Names the key at fault, the value found and what was expected.
-    pub fn resolve(layers: &[FitLayer]) -> Result<Self> {
-        let merged = layers.iter().cloned().fold(FitLayer::default(), |below, above| above.over(below));
-        let model = merged.model.ok_or_else(|| anyhow!("which model? (`carom list models` shows all)"))?;
-        let data =
-            merged.data.ok_or_else(|| anyhow!("which data? e.g. --data mnist (`carom fit --help` tells more)"))?;
-        let model = registry::resolve(&model, &merged.model_settings)?;
-        let recipe = match model.recipe() {
-            Recipe::Descent(descent) => descent,
-            Recipe::AtOnce => Descent::SINGLE_PASS,
-        };
-        let source: Source = data.parse()?;
-        let (env_settings, n_frames) = of_env(&source, merged.env_settings, merged.n_frames)?;
-        let config = Self {
-            model,
-            data: source.to_string(),
-            env_settings,
-            n_frames,
-            data_dir: merged.data_dir,
-            epochs: merged.epochs.unwrap_or(recipe.epochs),
-            steps: merged.steps,
-            batch_size: merged.batch_size.unwrap_or(recipe.batch_size),
-            lr: merged.lr.unwrap_or(recipe.lr),
-            lr_schedule: merged.lr_schedule.unwrap_or(recipe.lr_schedule),
-            seed: merged.seed.unwrap_or(0),
-            device: merged.device.unwrap_or_default(),
-            threads: merged.threads.unwrap_or(1),
-            eval_every: merged.eval_every.unwrap_or(1),
-            checkpoint_every: merged.checkpoint_every.unwrap_or(5),
-        };
-        config.check()?;
-        Ok(config)
+    /// Names the layer and the key at fault, the value found and what was expected.
+    pub(crate) fn resolve(layers: &[Layer]) -> Result<Self> {
+        let merged = merge(layers, &FIT)?;
+        let mut run: FitSettings = settings::resolve(&merged.own)?;
+        let model = run.model.as_deref().ok_or_else(|| anyhow!("which model? (`carom list models` shows all)"))?;
+        let model = models::resolve(model, &merged.part(Part::Model))?;
+        let data = run.data.as_deref();
+        let data = data.ok_or_else(|| anyhow!("which data? e.g. --data mnist (`carom fit --help` lists them)"))?;
+        let source = source(data, &merged.part(Part::Env))?;
+        run.n_frames = n_frames(&source, run.n_frames)?;
+        let descent = complete(&mut run, &model)?;
+        Ok(Self { run, model, source, descent })
     }
 
-    /// What it is fitted to.
-    pub fn source(&self) -> Source {
-        self.data.parse().expect("a resolved source can be read again")
+    /// The same fit with another seed.
+    pub fn with_seed(&self, seed: u64) -> Self {
+        Self { run: FitSettings { seed, ..self.run.clone() }, ..self.clone() }
+    }
+
+    /// The same fit with another number of passes, if its model is fitted by passes.
+    pub fn with_epochs(mut self, epochs: u64) -> Self {
+        if let Some(before) = &mut self.run.epochs {
+            (*before, self.descent.epochs) = (epochs, epochs);
+        }
+        self
     }
 
     /// Frames in an image: more than 1 where stacks of an environment's frames are fitted.
     pub fn frame_stack(&self) -> usize {
-        self.env_settings.get("frame_stack").and_then(Value::as_u64).unwrap_or(1) as usize
-    }
-
-    fn check(&self) -> Result<()> {
-        ensure!(self.epochs > 0, "epochs is 0: a fit passes over the data at least once");
-        ensure!(self.steps != Some(0), "steps is 0: a fit has at least one update");
-        ensure!(self.batch_size > 0, "batch_size is 0: an update needs at least one image");
-        ensure!(self.lr > 0.0 && self.lr.is_finite(), "lr is {}: expected a number above 0", self.lr);
-        ensure!((1..=1024).contains(&self.threads), "threads is {}: expected a number in 1..=1024", self.threads);
-        check_integers(self)
+        match &self.source {
+            Source::Env(spec) => spec.frame_stack(),
+            _ => 1,
+        }
     }
 
     /// The settings as TOML, which is itself a configuration file.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("settings are plain values")
+        let of_model = (Part::Model, self.model.settings());
+        let own = settings::heard(&self.run);
+        match &self.source {
+            Source::Env(spec) => FIT.to_toml(&own, &[(Part::Env, spec.settings()), of_model]),
+            _ => FIT.to_toml(&own, &[of_model]),
+        }
     }
 
-    /// `<data>-<model>` with what cannot be in a name as `-`: what presets and run directories are named after.
+    /// `<data>-<model>` with `-` for what cannot be in a name: presets and run directories are named so.
     pub fn slug(&self) -> String {
-        let data = self.data.trim_start_matches("env:").trim_matches(['/', '.']);
+        let data = self.source.to_string();
+        let data = data.trim_start_matches("env:").trim_matches(['/', '.']);
         format!("{}-{}", data.replace(['/', ':', ' '], "-"), self.model.name())
     }
 }
 
-/// The environment's whole settings and the number of frames, where `source` is one. Single frames, unless a stack is asked
-/// for: an agent stacks their codes.
-fn of_env(source: &Source, given: Settings, n_frames: Option<usize>) -> Result<(Settings, Option<usize>)> {
-    let Source::Env(env_id) = source else {
+/// Looks up the data called `name`. Frames of an environment are single ones, unless its settings in `given` ask for a stack:
+/// an agent stacks their codes.
+fn source(name: &str, given: &Values) -> Result<Source> {
+    let Some(id) = name.strip_prefix("env:") else {
         ensure!(
             given.is_empty(),
-            "{source} is no environment and has no settings; give env.KEY with --data env:ID alone"
+            "{name} is no environment and has no settings; env.KEY goes with --data env:ID alone"
         );
-        ensure!(n_frames.is_none(), "n_frames is of environments; {source} has as many images as it has");
-        return Ok((given, n_frames));
+        ensure!(
+            envs::find(name).is_err(),
+            "there is no data set `{name}`; did you mean `env:{name}`, frames of the environment?"
+        );
+        return name.parse();
     };
-    let mut spec = envs::resolve(env_id, &given)?;
-    if !given.contains_key("frame_stack") && spec.settings().contains_key("frame_stack") {
-        spec = spec.with("frame_stack", 1)?;
-    }
-    Ok((spec.settings().clone(), Some(n_frames.map_or_else(|| default_n_frames(env_id), Ok)?)))
+    let spec = envs::resolve(id, given)?;
+    let is_stacked = spec.settings().contains_key("frame_stack") && !given.contains_key("frame_stack");
+    Ok(Source::Env(if is_stacked { spec.with("frame_stack", 1)? } else { spec }))
 }
 
-impl FitLayer {
-    /// Reads a configuration file.
-    ///
-    /// # Errors
-    /// When it cannot be read, is not TOML, or holds an unknown key or a value of the wrong kind.
-    pub fn from_file(path: &Path) -> Result<Self> {
-        Self::from_toml(&fs_err::read_to_string(path)?, &path.display().to_string())
-    }
-
-    /// Reads the text of a configuration file; `source` names it in messages.
-    ///
-    /// # Errors
-    /// When it is not TOML, or holds an unknown key or a value of the wrong kind.
-    pub fn from_toml(text: &str, source: &str) -> Result<Self> {
-        let table: toml::Table = toml::from_str(text).with_context(|| format!("{source} is not TOML"))?;
-        check_keys(table.keys(), &KEYS).with_context(|| format!("in {source}"))?;
-        toml::from_str(text).with_context(|| format!("in {source}"))
-    }
-
-    /// Reads the `key=value` pairs of `--set`: `model.KEY` or a key of the fit itself.
-    ///
-    /// # Errors
-    /// When there is no `=`, the key does not exist, or a value is of the wrong kind.
-    pub fn from_assignments(assignments: &[String]) -> Result<Self> {
-        parse_assignments(assignments, &[("env", "env_settings"), ("model", "model_settings")], &KEYS)
-    }
-
-    /// This layer laid over `below`. Settings belong to the model they were written for: where this layer names another, those
-    /// below are dropped.
-    fn over(self, below: Self) -> Self {
-        let keeps_model = self.model.is_none() || below.model.is_none() || self.model == below.model;
-        let below_model_settings = if keeps_model { below.model_settings } else { Settings::new() };
-        let model = self.model.or(below.model);
-        // Without a known model there is nothing to say which values others make void; the error comes when it is resolved.
-        let model_settings = match model.as_deref().map(registry::find) {
-            Some(Ok(entry)) => (entry.schema.overlay)(&below_model_settings, &self.model_settings),
-            _ => below_model_settings.into_iter().chain(self.model_settings).collect(),
-        };
-        let keeps_data = self.data.is_none() || below.data.is_none() || self.data == below.data;
-        let mut env_settings = if keeps_data { below.env_settings } else { Settings::new() };
-        env_settings.extend(self.env_settings);
-        Self {
-            model,
-            data: self.data.or(below.data),
-            data_dir: self.data_dir.or(below.data_dir),
-            env_settings,
-            n_frames: self.n_frames.or(below.n_frames),
-            epochs: self.epochs.or(below.epochs),
-            steps: self.steps.or(below.steps),
-            batch_size: self.batch_size.or(below.batch_size),
-            lr: self.lr.or(below.lr),
-            lr_schedule: self.lr_schedule.or(below.lr_schedule),
-            seed: self.seed.or(below.seed),
-            device: self.device.or(below.device),
-            threads: self.threads.or(below.threads),
-            eval_every: self.eval_every.or(below.eval_every),
-            checkpoint_every: self.checkpoint_every.or(below.checkpoint_every),
-            model_settings,
+/// The number of frames to take of an environment; none of other data.
+fn n_frames(source: &Source, given: Option<usize>) -> Result<Option<usize>> {
+    match source {
+        Source::Env(spec) => Ok(Some(given.map_or_else(|| default_n_frames(spec), Ok)?)),
+        other => {
+            ensure!(given.is_none(), "n_frames is of environments; {other} has as many images as it has");
+            Ok(None)
         }
+    }
+}
+
+/// Settings that a model's recipe gives where nobody else does.
+const FROM_RECIPE: [&str; 4] = ["epochs", "batch_size", "lr", "lr_schedule"];
+
+/// Fills in how the model is fitted, as the settings say, or else as its recipe does.
+fn complete(run: &mut FitSettings, model: &ModelSpec) -> Result<Descent> {
+    let Recipe::Descent(usual) = model.recipe() else {
+        for (key, is_given) in
+            FROM_RECIPE.iter().zip([run.epochs.is_some(), false, run.lr.is_some(), run.lr_schedule.is_some()])
+        {
+            ensure!(!is_given, "{key} has no effect on {}, which is found at once", model.name());
+        }
+        return Ok(Descent {
+            batch_size: run.batch_size.unwrap_or(Descent::SINGLE_PASS.batch_size),
+            ..Descent::SINGLE_PASS
+        });
+    };
+    Ok(Descent {
+        epochs: *run.epochs.get_or_insert(usual.epochs),
+        batch_size: *run.batch_size.get_or_insert(usual.batch_size),
+        lr: *run.lr.get_or_insert(usual.lr),
+        lr_schedule: *run.lr_schedule.get_or_insert(usual.lr_schedule),
+    })
+}
+
+/// Lays a fit's own settings over those below. Where `above` names another model, the recipe of the old one is dropped.
+fn overlay_own(below: &Values, above: &Values) -> Values {
+    let mut below = below.clone();
+    let name = |values: &Values| values.get("model").and_then(Value::as_str).map(str::to_owned);
+    if let (Some(old), Some(new)) = (name(&below), name(above))
+        && old != new
+    {
+        let recipe = models::find(&old).map(|entry| entry.recipe);
+        let (usual, is_descent) = match recipe {
+            Ok(Recipe::Descent(usual)) => (usual, true),
+            _ => (Descent::SINGLE_PASS, false),
+        };
+        let implied = json!({
+            "epochs": usual.epochs, "batch_size": usual.batch_size, "lr": usual.lr, "lr_schedule": usual.lr_schedule,
+        });
+        below.retain(|key, value| !(is_descent && FROM_RECIPE.contains(&key.as_str()) && implied[key] == *value));
+    }
+    settings::overlay::<FitSettings>(&below, above)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(text: &str) -> Layer {
+        Layer::from_toml(text, "test.toml", &FIT).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    fn resolve(layers: &[Layer]) -> FitConfig {
+        FitConfig::resolve(layers).unwrap_or_else(|e| panic!("{e:#}"))
+    }
+
+    #[test]
+    fn a_resolved_fit_resolves_to_itself_and_another_model_has_its_own_recipe() {
+        let vae =
+            resolve(&[layer("model = \"vae\"\ndata = \"movies\"\nbatch_size = 3\n[model_settings]\nlatent_dim = 5")]);
+        assert_eq!(resolve(&[layer(&vae.to_toml())]), vae);
+        let ae = resolve(&[layer(&vae.to_toml()), layer("model = \"ae\"")]);
+        let Recipe::Descent(usual) = ae.model.recipe() else { panic!("an autoencoder is fitted step by step") };
+        assert_eq!(ae.descent, Descent { batch_size: 3, ..usual });
+        assert_ne!(ae.model.settings()["latent_dim"], 5);
+    }
+
+    #[test]
+    fn single_frames_are_fitted_unless_a_stack_is_asked_for() {
+        let fit = |more: &str| resolve(&[layer(&format!("model = \"pca\"\ndata = \"env:breakout\"\n{more}"))]);
+        assert_eq!((fit("").frame_stack(), fit("[env_settings]\nframe_stack = 2").frame_stack()), (1, 2));
+    }
+
+    #[test]
+    fn settings_without_an_effect_are_refused() {
+        let fault = |text: &str| format!("{:#}", FitConfig::resolve(&[layer(text)]).expect_err("a fault"));
+        assert!(fault("model = \"pca\"\ndata = \"movies\"\nlr = 0.1").contains("lr has no effect on pca"));
+        assert!(fault("model = \"ae\"\ndata = \"movies\"\nn_frames = 9").contains("n_frames is of environments"));
+        assert!(fault("model = \"ae\"\ndata = \"breakout\"").contains("did you mean `env:breakout`"));
     }
 }

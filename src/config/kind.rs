@@ -1,21 +1,23 @@
 //! The configuration that a run directory holds: of a training or of a fit.
 
-use super::fit::{FitConfig, FitLayer};
-use super::training::{Layer, RunConfig};
+use super::fit::{FIT, FitConfig};
+use super::layers::Layer;
+use super::training::{TRAINING, TrainConfig};
 use crate::run::CONFIG;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
 use std::path::Path;
 
-/// What a run is of.
+/// The configuration of a run.
+#[derive(Debug)]
 pub enum Config {
-    /// An agent in an environment.
-    Training(RunConfig),
-    /// A generative model on data.
+    /// An agent is trained in an environment.
+    Training(TrainConfig),
+    /// A generative model is fitted to data.
     Fit(FitConfig),
 }
 
-/// The configuration of the run in `dir`.
+/// Reads the configuration of the run in `dir`.
 ///
 /// # Errors
 /// When `dir` is not a run, or its configuration is not valid.
@@ -24,35 +26,44 @@ pub fn config(dir: &Path) -> Result<Config> {
     let path = dir.join(CONFIG);
     ensure!(path.exists(), "{} is not a run: it has no {CONFIG}", dir.display());
     let text = fs::read_to_string(&path)?;
-    let is_fit = text.lines().any(|line| line.starts_with("model = "));
-    Ok(match is_fit {
-        true => Config::Fit(FitConfig::resolve(&[FitLayer::from_file(&path)?])?),
-        false => Config::Training(RunConfig::resolve(&[Layer::from_file(&path)?])?),
-    })
+    let source = path.display().to_string();
+    let table: toml::Table = toml::from_str(&text).with_context(|| format!("{source} is not TOML"))?;
+    match table.get("kind").and_then(toml::Value::as_str) {
+        Some(kind) if kind == TRAINING.kind => {
+            Ok(Config::Training(TrainConfig::resolve(&[Layer::from_toml(&text, &source, &TRAINING)?])?))
+        }
+        Some(kind) if kind == FIT.kind => {
+            Ok(Config::Fit(FitConfig::resolve(&[Layer::from_toml(&text, &source, &FIT)?])?))
+        }
+        Some(kind) => bail!("{source}: kind is \"{kind}\": expected \"{}\" or \"{}\"", TRAINING.kind, FIT.kind),
+        None => bail!(
+            "{source} has no `kind`: an older version of Carom wrote it, which this one cannot read; begin the run anew"
+        ),
+    }
 }
 
-/// The configuration of the training run in `dir`.
+/// Reads the configuration of the training run in `dir`.
 ///
 /// # Errors
-/// As [`config`], and when it is the run of a fitted model, which cannot do what is `wanted`.
-pub fn training_config(dir: &Path, wanted: &str) -> Result<RunConfig> {
+/// When `dir` is not a valid run, or is that of a fitted model, which cannot do what is `wanted`.
+pub fn training_config(dir: &Path, wanted: &str) -> Result<TrainConfig> {
     match config(dir)? {
         Config::Training(config) => Ok(config),
         Config::Fit(config) => {
-            bail!("{} is a fitted {}, not an agent: it cannot {wanted}", dir.display(), config.model)
+            bail!("{} is a fitted {}, not an agent: it cannot {wanted}", dir.display(), config.model.name())
         }
     }
 }
 
-/// The configuration of the fit in `dir`.
+/// Reads the configuration of the fit in `dir`.
 ///
 /// # Errors
-/// As [`config`], and when it is the run of an agent, which cannot do what is `wanted`.
+/// When `dir` is not a valid run, or is that of an agent, which cannot do what is `wanted`.
 pub fn fit_config(dir: &Path, wanted: &str) -> Result<FitConfig> {
     match config(dir)? {
         Config::Fit(config) => Ok(config),
         Config::Training(config) => {
-            bail!("{} is an agent ({}), not a fitted model: it cannot {wanted}", dir.display(), config.agent)
+            bail!("{} is an agent ({}), not a fitted model: it cannot {wanted}", dir.display(), config.agent.name())
         }
     }
 }

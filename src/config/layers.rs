@@ -1,106 +1,328 @@
-//! What the layers of settings have in common: keys, `--set` assignments, and the errors that name them.
+//! Layers of settings: each is what one source gives, a preset, a file or the command line. Later layers win.
 
 use crate::generative::registry as models;
 use crate::human::parse_count;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use carom_agents::registry as agents;
-use carom_envs::{nearest, registry as envs};
+use carom_envs::registry as envs;
+use carom_envs::settings::{Schema, Values, nearest, suggest};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
 
-/// Settings of an environment or of an agent by key.
-pub type Settings = Map<String, Value>;
-
-/// Refuses whole numbers in `config` that TOML could not hold.
-pub(crate) fn check_integers(config: &impl Serialize) -> Result<()> {
-    fn check(key: &str, value: &Value) -> Result<()> {
-        let largest = i64::MAX as u64;
-        match value {
-            Value::Object(table) => table.iter().try_for_each(|(inner, value)| {
-                let part = key.strip_suffix("_settings").map(|part| format!("{part}.")).unwrap_or_default();
-                check(&format!("{part}{inner}"), value)
-            }),
-            Value::Array(values) => values.iter().try_for_each(|value| check(key, value)),
-            _ => match value.as_u64() {
-                Some(n) if n > largest => bail!("{key} is {n}: whole numbers go up to {largest}"),
-                _ => Ok(()),
-            },
-        }
-    }
-    check("", &serde_json::to_value(config)?)
+/// The settings that one kind of run has: its own, and those of its parts.
+#[derive(Debug)]
+pub(crate) struct Form {
+    /// Value of `kind` in a configuration file.
+    pub kind: &'static str,
+    /// The run's own settings.
+    pub own: Schema,
+    /// The parts that have settings of their own.
+    pub parts: &'static [Part],
 }
 
-/// Refuses keys that are not among `known`.
-pub(crate) fn check_keys(keys: impl IntoIterator<Item = impl AsRef<str>>, known: &[&str]) -> Result<()> {
-    for key in keys {
-        let key = key.as_ref();
-        if !known.contains(&key) {
-            bail!("there is no key `{key}`; {}", hint(key, known));
-        }
-    }
-    Ok(())
+/// A part of a run that is chosen by name and has settings of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Part {
+    /// The environment that an agent is trained on, or that frames are taken of.
+    Env,
+    /// The agent.
+    Agent,
+    /// The generative model.
+    Model,
 }
 
-fn hint(key: &str, known: &[&str]) -> String {
-    let has_key = |settings: Result<Settings>| settings.is_ok_and(|settings| settings.contains_key(key));
-    let none = Settings::new();
-    let of_agent = agents::AGENTS.iter().any(|entry| has_key(agents::resolve(entry.name, &none).map_err(Into::into)));
-    let of_env = envs::ENVS.iter().any(|entry| has_key(envs::resolve(entry.id, &none).map_err(Into::into)));
-    let of_model = models::MODELS.iter().any(|entry| (entry.schema.list)().iter().any(|setting| setting.key == key));
-    for (part, has) in [("agent", of_agent), ("model", of_model), ("env", of_env)] {
-        if has && known.contains(&format!("{part}_settings").as_str()) {
-            return format!("the setting is `{part}.{key}` in --set, and goes under [{part}_settings] in a file");
+impl Part {
+    /// Prefix of its keys in `--set`. Its table in a file is `<prefix>_settings`.
+    fn prefix(self) -> &'static str {
+        match self {
+            Part::Env => "env",
+            Part::Agent => "agent",
+            Part::Model => "model",
         }
     }
-    format!("did you mean `{}`? (there are {})", nearest(key, known.iter().copied()), known.join(", "))
+
+    fn table(self) -> String {
+        format!("{}_settings", self.prefix())
+    }
+
+    /// The name that a run's own settings give it.
+    fn name(self, own: &Values) -> Option<&str> {
+        let text = |key: &str| own.get(key).and_then(Value::as_str);
+        match self {
+            Part::Env => text("env").or_else(|| text("data")?.strip_prefix("env:")),
+            Part::Agent => text("agent"),
+            Part::Model => text("model"),
+        }
+    }
+
+    /// The settings of the part called `name`.
+    fn schema(self, name: &str) -> Result<Schema> {
+        Ok(match self {
+            Part::Env => envs::find(name)?.schema,
+            Part::Agent => agents::find(name)?.schema,
+            Part::Model => models::find(name)?.schema,
+        })
+    }
+
+    /// Reports the first mistake in `settings` of the part called `name`, or that there is no such part.
+    fn check(self, name: &str, settings: &Values) -> Result<()> {
+        match self {
+            Part::Env => drop(envs::resolve(name, settings)?),
+            Part::Agent => drop(agents::resolve(name, settings)?),
+            Part::Model => drop(models::resolve(name, settings)?),
+        }
+        Ok(())
+    }
+
+    /// Whether some part of this kind has a setting `key`.
+    fn has_key(self, key: &str) -> bool {
+        let has_key = |schema: Schema| (schema.list)().iter().any(|setting| setting.key == key);
+        match self {
+            Part::Env => envs::all().into_iter().any(|entry| has_key(entry.schema)),
+            Part::Agent => agents::all().any(|entry| has_key(entry.schema)),
+            Part::Model => models::MODELS.iter().any(|entry| has_key(entry.schema)),
+        }
+    }
 }
 
-/// Reads `key=value` pairs as a layer; `PART.KEY` goes into the table named beside the part, other keys are among `known`.
-pub(crate) fn parse_assignments<L: DeserializeOwned>(
-    assignments: &[String],
-    parts: &[(&str, &str)],
-    known: &[&str],
-) -> Result<L> {
-    let mut table = Settings::new();
-    for assignment in assignments {
-        let Some((key, value)) = assignment.split_once('=') else {
-            bail!("--set {assignment}: expected key=value, e.g. {}.{}", parts[parts.len() - 1].0, "lr=0.1");
-        };
-        let (key, value) = (key.trim(), parse_value(value.trim()));
-        match key.split_once('.') {
-            Some((part, key)) => match parts.iter().find(|(name, _)| *name == part) {
-                Some((_, settings)) => {
-                    nested(&mut table, settings).insert(key.to_string(), value);
-                }
-                None => {
-                    let near = nearest(part, parts.iter().map(|(name, _)| *name));
-                    let all: Vec<String> = parts.iter().map(|(name, _)| format!("`{name}.`")).collect();
-                    bail!("--set {assignment}: `{part}.` is not {}; did you mean `{near}.`?", all.join(" or "));
-                }
-            },
+/// The settings that one source gives. Those left out come from the layers below.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Layer {
+    /// File or preset, for messages; `None` for the command line.
+    source: Option<String>,
+    /// The run's own settings.
+    pub own: Values,
+    /// Settings of the parts.
+    parts: BTreeMap<Part, Values>,
+}
+
+impl Layer {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not TOML, is of another kind of run, or holds an unknown key.
+    pub(crate) fn from_file(path: &Path, form: &Form) -> Result<Self> {
+        Self::from_toml(&fs_err::read_to_string(path)?, &path.display().to_string(), form)
+    }
+
+    /// Reads the text of a configuration file; `source` names it in messages.
+    ///
+    /// # Errors
+    /// When it is not TOML, is of another kind of run, or holds an unknown key.
+    pub(crate) fn from_toml(text: &str, source: &str, form: &Form) -> Result<Self> {
+        let table: toml::Table = toml::from_str(text).with_context(|| format!("{source} is not TOML"))?;
+        let mut layer = Self { source: Some(source.to_owned()), ..Self::default() };
+        for (key, value) in table {
+            layer.insert_from_file(&key, value, form).with_context(|| format!("in {source}"))?;
+        }
+        Ok(layer)
+    }
+
+    fn insert_from_file(&mut self, key: &str, value: toml::Value, form: &Form) -> Result<()> {
+        if key == "kind" {
+            let found = value.as_str().unwrap_or_default();
+            ensure!(
+                found == form.kind,
+                "kind is {value}: expected \"{}\", as for `carom {}`",
+                form.kind,
+                form.command()
+            );
+            return Ok(());
+        }
+        let value = json(key, value)?;
+        match form.parts.iter().copied().find(|part| part.table() == key) {
+            Some(part) => {
+                let Value::Object(settings) = value else { bail!("{key} is {value}: expected a table") };
+                self.part_mut(part).extend(settings);
+            }
             None => {
-                check_keys([key], known).with_context(|| format!("--set {assignment}"))?;
-                table.insert(key.to_string(), value);
+                form.check_key(key)?;
+                self.own.insert(key.to_owned(), value);
             }
         }
-        L::deserialize(&table).with_context(|| format!("--set {assignment}"))?;
+        Ok(())
     }
-    Ok(L::deserialize(&table)?)
+
+    /// Reads the `key=value` pairs of `--set`: `PART.KEY`, or a key of the run itself.
+    ///
+    /// # Errors
+    /// When there is no `=`, or the key of the run or the part does not exist.
+    pub(crate) fn from_assignments(assignments: &[String], form: &Form) -> Result<Self> {
+        let mut layer = Self::default();
+        for assignment in assignments {
+            layer.assign(assignment, form).with_context(|| format!("--set {assignment}"))?;
+        }
+        Ok(layer)
+    }
+
+    fn assign(&mut self, assignment: &str, form: &Form) -> Result<()> {
+        let last = form.parts[form.parts.len() - 1].prefix();
+        let Some((key, value)) = assignment.split_once('=') else { bail!("expected key=value, e.g. {last}.lr=0.1") };
+        let (key, value) = (key.trim(), parse_value(value.trim()));
+        let Some((prefix, key)) = key.split_once('.') else {
+            form.check_key(key)?;
+            self.own.insert(key.to_owned(), value);
+            return Ok(());
+        };
+        match form.parts.iter().copied().find(|part| part.prefix() == prefix) {
+            Some(part) => {
+                self.part_mut(part).insert(key.to_owned(), value);
+                Ok(())
+            }
+            None => {
+                let prefixes = form.parts.iter().map(|part| part.prefix());
+                let all: Vec<String> = prefixes.clone().map(|prefix| format!("`{prefix}.`")).collect();
+                let near = nearest(prefix, prefixes).map(|near| format!("; did you mean `{near}.`?"));
+                bail!("`{prefix}.` is not {}{}", all.join(" or "), near.unwrap_or_default())
+            }
+        }
+    }
+
+    /// Gives `key` a value, if there is one.
+    pub(crate) fn with(mut self, key: &str, value: Option<impl Serialize>) -> Self {
+        if let Some(value) = value {
+            self.own.insert(key.to_owned(), serde_json::to_value(value).expect("a plain value"));
+        }
+        self
+    }
+
+    /// Gives `key` of `part` a value, if there is one.
+    pub(crate) fn with_part(mut self, part: Part, key: &str, value: Option<impl Serialize>) -> Self {
+        if let Some(value) = value {
+            let value = serde_json::to_value(value).expect("a plain value");
+            self.part_mut(part).insert(key.to_owned(), value);
+        }
+        self
+    }
+
+    /// The settings of `part`.
+    pub(crate) fn part(&self, part: Part) -> Values {
+        self.parts.get(&part).cloned().unwrap_or_default()
+    }
+
+    fn part_mut(&mut self, part: Part) -> &mut Values {
+        self.parts.entry(part).or_default()
+    }
+
+    /// Lays this layer over `below`. Settings belong to the part that they were written for: where this layer names another,
+    /// those below are dropped.
+    fn over(&self, below: &Self, form: &Form) -> Self {
+        let own = (form.own.overlay)(&below.own, &self.own);
+        let mut parts = BTreeMap::new();
+        for &part in form.parts {
+            let (before, now) = (part.name(&below.own), part.name(&own));
+            let is_kept = before.is_none() || before == now;
+            let (under, over) = (if is_kept { below.part(part) } else { Values::new() }, self.part(part));
+            let merged = match now.and_then(|name| part.schema(name).ok()) {
+                Some(schema) => (schema.overlay)(&under, &over),
+                None => under.into_iter().chain(over).collect(),
+            };
+            parts.insert(part, merged);
+        }
+        Self { source: None, own, parts }
+    }
+
+    /// Reports the first mistake in the settings of the run, and of the parts that have a name.
+    fn check(&self, form: &Form) -> Result<()> {
+        (form.own.resolve)(&self.own)?;
+        let named = form.parts.iter().filter_map(|part| Some((part, part.name(&self.own)?)));
+        named.into_iter().try_for_each(|(part, name)| part.check(name, &self.part(*part)))
+    }
 }
 
-fn nested<'a>(table: &'a mut Settings, key: &str) -> &'a mut Settings {
-    let entry = table.entry(key).or_insert_with(|| Value::Object(Settings::new()));
-    entry.as_object_mut().expect("only maps are put here")
+/// Lays `layers` over each other, the weakest first.
+///
+/// # Errors
+/// On the first mistake that no later layer mends: whether a value is in range may depend on others.
+pub(crate) fn merge(layers: &[Layer], form: &Form) -> Result<Layer> {
+    let (mut merged, mut first_error) = (Layer::default(), None);
+    for layer in layers {
+        merged = layer.over(&merged, form);
+        first_error = merged.check(form).err().map(|error| {
+            first_error.unwrap_or_else(|| match &layer.source {
+                Some(source) => error.context(format!("in {source}")),
+                None => error,
+            })
+        });
+    }
+    first_error.map_or(Ok(merged), Err)
+}
+
+impl Form {
+    /// The command that begins a run of this kind.
+    pub(crate) fn command(&self) -> &'static str {
+        if self.kind == "fit" { "fit" } else { "train" }
+    }
+
+    /// Refuses a key that the run's own settings do not have.
+    fn check_key(&self, key: &str) -> Result<()> {
+        let known: Vec<&str> = (self.own.list)().iter().map(|setting| setting.key).collect();
+        if known.contains(&key) {
+            return Ok(());
+        }
+        if let Some(part) = self.parts.iter().find(|part| part.has_key(key)) {
+            let (prefix, table) = (part.prefix(), part.table());
+            bail!(
+                "there is no key `{key}`; the setting is `{prefix}.{key}` in --set, and goes under [{table}] in a file"
+            );
+        }
+        bail!("there is no key `{key}`; {}", suggest(key, known))
+    }
+
+    /// Settings as a configuration file of this kind.
+    pub(crate) fn to_toml(&self, own: &Values, parts: &[(Part, &Values)]) -> String {
+        let mut table = Values::from_iter([("kind".to_owned(), self.kind.into())]);
+        table.extend(own.clone());
+        for (part, settings) in parts {
+            table.insert(part.table(), Value::Object((*settings).clone()));
+        }
+        toml::to_string(&table).expect("settings are plain values")
+    }
+}
+
+/// A TOML value as JSON.
+fn json(key: &str, value: toml::Value) -> Result<Value> {
+    match &value {
+        toml::Value::Float(number) if !number.is_finite() => bail!("{key} is {number}: expected a finite number"),
+        toml::Value::Datetime(date) => bail!("{key} is {date}, a date: no setting is one"),
+        _ => {}
+    }
+    Ok(match value {
+        toml::Value::Table(table) => {
+            let entries = table.into_iter().map(|(key, value)| json(&key, value).map(|value| (key, value)));
+            Value::Object(entries.collect::<Result<_>>()?)
+        }
+        toml::Value::Array(values) => values.into_iter().map(|value| json(key, value)).collect::<Result<_>>()?,
+        plain => serde_json::to_value(plain)?,
+    })
 }
 
 /// A value as typed: a count in any of the forms people write, else a TOML value, else the text itself.
-pub(super) fn parse_value(text: &str) -> Value {
+fn parse_value(text: &str) -> Value {
     if let Ok(count) = parse_count(text) {
         return count.into();
     }
-    let document = toml::from_str::<Settings>(&format!("value = {text}")).ok();
+    let document = toml::from_str::<Values>(&format!("value = {text}")).ok();
     let value = document.and_then(|mut document| document.remove("value"));
     // TOML has nan and inf, settings have not.
     value.filter(|value| !value.is_null()).unwrap_or_else(|| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_read_as_typed() {
+        let cases =
+            [("1e-4", json!(1e-4)), ("1M", json!(1_000_000)), ("true", json!(true)), ("minimal", json!("minimal"))];
+        for (text, value) in
+            cases.into_iter().chain([("0.5", json!(0.5)), ("-1", json!(-1)), ("[1, 2]", json!([1, 2]))])
+        {
+            assert_eq!(parse_value(text), value, "{text}");
+        }
+    }
 }

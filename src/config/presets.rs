@@ -1,8 +1,10 @@
 //! The presets of `presets/`, built into the program so that it works from anywhere.
 
-use crate::config::training::Layer;
+use super::fit::FIT;
+use super::layers::{Form, Layer};
+use super::training::TRAINING;
 use anyhow::{Result, bail};
-use carom_envs::nearest;
+use carom_envs::settings::nearest;
 
 include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 
@@ -21,50 +23,42 @@ impl Preset {
         self.text.lines().next().and_then(|line| line.strip_prefix('#')).unwrap_or_default().trim()
     }
 
-    /// What it configures: a fit names a model.
-    pub fn kind(&self) -> Kind {
-        match self.text.lines().any(|line| line.starts_with("model = ")) {
-            true => Kind::Fit,
-            false => Kind::Training,
-        }
-    }
-
-    /// Its settings, where it is of [`Kind::Training`].
+    /// The settings that it gives, for the kind of run that it is of.
     ///
     /// # Errors
-    /// When the file holds an unknown key or a value of the wrong kind.
-    pub fn layer(&self) -> Result<Layer> {
-        Layer::from_toml(self.text, &format!("preset {}", self.name))
+    /// When it is of another kind, or holds an unknown key.
+    pub(crate) fn layer(&self, form: &Form) -> Result<Layer> {
+        Layer::from_toml(self.text, &format!("preset {}", self.name), form)
+    }
+
+    /// Whether it is of the kind of run that has `form`.
+    pub(crate) fn is_of(&self, form: &Form) -> bool {
+        let table: Option<toml::Table> = toml::from_str(self.text).ok();
+        table.is_some_and(|table| table.get("kind").and_then(toml::Value::as_str) == Some(form.kind))
     }
 }
 
-/// What a preset configures.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `carom train`
-    Training,
-    /// `carom fit`
-    Fit,
-}
-
-/// The preset called `name`, of this kind.
+/// Finds the preset called `name`, of the kind of run that has `form`.
 ///
 /// # Errors
-/// When there is none of this name, where the nearest is told, or it is of the other kind.
-pub fn find(name: &str, kind: Kind) -> Result<Preset> {
+/// When there is none of this name, or it is of another kind.
+pub(crate) fn find(name: &str, form: &Form) -> Result<Preset> {
     let Some(preset) = get(name) else {
-        let nearest = nearest(name, PRESETS.iter().filter(|preset| preset.kind() == kind).map(|preset| preset.name));
-        bail!("there is no preset `{name}`; the nearest is `{nearest}` (`carom list presets` shows all)");
+        let known = PRESETS.iter().filter(|preset| preset.is_of(form)).map(|preset| preset.name);
+        let near = nearest(name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        bail!("there is no preset `{name}`{near} (`carom list presets` shows all)");
     };
-    match preset.kind() {
-        found if found == kind => Ok(preset),
-        Kind::Training => bail!("preset `{name}` trains an agent: carom train --preset {name}"),
-        Kind::Fit => bail!("preset `{name}` fits a model: carom fit --preset {name}"),
+    let of_other = [(&TRAINING, "trains an agent"), (&FIT, "fits a model")]
+        .into_iter()
+        .find(|(other, _)| !preset.is_of(form) && preset.is_of(other));
+    match of_other {
+        Some((other, what)) => bail!("preset `{name}` {what}: carom {} --preset {name}", other.command()),
+        None => Ok(preset),
     }
 }
 
-/// The preset of an environment and an agent, or of data and a model, where there is one.
-pub fn of(task: &str, learner: &str) -> Option<Preset> {
+/// Finds the preset of an environment and an agent, or of data and a model.
+pub(crate) fn of(task: &str, learner: &str) -> Option<Preset> {
     get(&format!("{}-{learner}", task.replace('/', "-")))
 }
 
@@ -74,18 +68,16 @@ fn get(name: &str) -> Option<Preset> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fit::FitConfig;
+    use super::super::training::TrainConfig;
     use super::*;
-    use crate::config::fit::{FitConfig, FitLayer};
-    use crate::config::training::RunConfig;
 
     #[test]
-    fn every_preset_is_valid_and_named_after_what_it_runs() {
+    fn every_preset_is_valid_and_named_after_its_run() {
         for preset in PRESETS {
-            let name = match preset.kind() {
-                Kind::Training => preset.layer().and_then(|layer| RunConfig::resolve(&[layer])).map(|run| run.slug()),
-                Kind::Fit => FitLayer::from_toml(preset.text, preset.name)
-                    .and_then(|layer| FitConfig::resolve(&[layer]))
-                    .map(|fit| fit.slug()),
+            let name = match preset.is_of(&TRAINING) {
+                true => preset.layer(&TRAINING).and_then(|layer| TrainConfig::resolve(&[layer])).map(|run| run.slug()),
+                false => preset.layer(&FIT).and_then(|layer| FitConfig::resolve(&[layer])).map(|fit| fit.slug()),
             };
             let name = name.unwrap_or_else(|e| panic!("{}: {e:#}", preset.name));
             assert!(preset.name.starts_with(&name), "{} runs {name}", preset.name);

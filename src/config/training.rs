@@ -1,282 +1,158 @@
 //! A training run: every setting, resolved once from defaults, preset, configuration file and flags.
 
-use super::encoders::{self, EncoderMode};
-use super::layers::{Settings, check_integers, check_keys, parse_assignments};
+use super::encoders::{self, EncoderMode, EncoderSpec};
+use super::layers::{Form, Layer, Part, merge};
 use crate::device::Device;
 use crate::human::round_down;
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Result, anyhow};
+use carom_agents::AgentSpec;
 use carom_agents::registry as agents;
+use carom_envs::EnvSpec;
 use carom_envs::registry as envs;
-use serde::{Deserialize, Serialize};
-use std::path::Path;
+use carom_envs::settings::{self, AtLeast, Fault, IfGiven, Schema, Settings};
 
-/// A whole run, resolved and valid: what `config.toml` in its directory holds.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RunConfig {
-    /// Environment id.
-    pub env: String,
-    /// Agent name.
-    pub agent: String,
-    /// Encoder name.
-    pub encoder: String,
-    /// How the encoder takes part in training, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub encoder_mode: Option<EncoderMode>,
-    /// Weight of the encoder's reconstruction loss beside the agent's loss, in joint mode.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recon_weight: Option<f64>,
-    /// Environment steps of the whole run, summed over its environments; planners: sweeps at most.
-    pub steps: u64,
-    /// Master seed of all random streams.
-    pub seed: u64,
-    /// Environments stepped at once.
-    pub n_envs: usize,
-    /// Where tensors live.
-    pub device: Device,
-    /// Threads of libtorch. Small networks want one: two on busy cores were 10 to 50 times slower.
-    pub threads: usize,
-    /// Steps between two rows of a metric.
-    pub log_every: u64,
-    /// Steps between two evaluations of the greedy policy; 0: none.
-    pub eval_every: u64,
-    /// Episodes of each evaluation.
-    pub eval_episodes: u64,
-    /// Steps between two checkpoints; 0: only at the end.
-    pub checkpoint_every: u64,
-    /// All settings of the environment.
-    pub env_settings: Settings,
-    /// All settings of the agent.
-    pub agent_settings: Settings,
+/// Most environments side by side: more fit no memory.
+const MAX_ENVS: usize = 100_000;
+
+/// Most threads that torch may be given.
+pub(super) const MAX_THREADS: usize = 1024;
+
+/// Rows of a metric along a run, about.
+const ROWS: u64 = 500;
+
+/// Checkpoints along a run, about.
+const CHECKPOINTS: u64 = 10;
+
+carom_envs::settings! {
+    /// Settings of a training run, apart from those of its environment and its agent.
+    pub struct TrainSettings {
+        /// Environment id.
+        env: Option<String> = None;
+        /// Agent name.
+        agent: Option<String> = None;
+        /// Encoder name, or the path of a fitted model's run.
+        encoder: String = "raw".to_owned();
+        /// How the encoder takes part in training, where it is a fitted model; frozen unless given.
+        encoder_mode: Option<EncoderMode> = None;
+        /// Weight of the encoder's reconstruction loss beside the agent's loss, in joint mode.
+        recon_weight: Option<f64> = None, in IfGiven(AtLeast(0.0));
+        /// Environment steps of the whole run, summed over its environments; for planners, sweeps at most.
+        steps: u64 = 100_000, in AtLeast(1);
+        /// Master seed of all random streams.
+        seed: u64 = 0;
+        /// Environments stepped at once.
+        n_envs: usize = 1, in 1..=MAX_ENVS;
+        /// Where tensors live.
+        device: Device = Device::Cpu;
+        /// Threads of libtorch. Small networks want one: two on busy cores were 10 to 50 times slower.
+        threads: usize = 1, in 1..=MAX_THREADS;
+        /// Steps between two rows of a metric; a 500th of the run unless given.
+        log_every: u64 = 1, in AtLeast(1);
+        /// Steps between two evaluations of the greedy policy; 0 for none.
+        eval_every: u64 = 0;
+        /// Episodes of each evaluation.
+        eval_episodes: u64 = 20, in AtLeast(1);
+        /// Steps between two checkpoints, 0 for one at the end only; a tenth of the run unless given.
+        checkpoint_every: u64 = 1;
+    }
 }
 
-/// Environments side by side, at most: more fit no memory.
-const MOST_ENVS: usize = 100_000;
+impl Settings for TrainSettings {
+    const DERIVED: &'static [&'static str] = &["log_every", "checkpoint_every", "recon_weight"];
 
-/// Steps of a run for which nothing else is said.
-const DEFAULT_STEPS: u64 = 100_000;
+    fn derive(&mut self, is_given: &dyn Fn(&str) -> bool) {
+        let share_of_run = |n| round_down(self.steps / n).max(self.n_envs as u64);
+        let (log_every, checkpoint_every) = (share_of_run(ROWS), share_of_run(CHECKPOINTS));
+        if !is_given("log_every") {
+            self.log_every = log_every;
+        }
+        if !is_given("checkpoint_every") {
+            self.checkpoint_every = checkpoint_every;
+        }
+        if !is_given("recon_weight") && self.encoder_mode == Some(EncoderMode::Joint) {
+            self.recon_weight = Some(encoders::RECON_WEIGHT);
+        }
+    }
 
-/// Episodes of an evaluation during training for which nothing else is said.
-const DEFAULT_EVAL_EPISODES: u64 = 20;
+    fn unheard(&self) -> Vec<(&'static str, String)> {
+        let is_joint = self.encoder_mode == Some(EncoderMode::Joint);
+        let reason = || "only the encoder mode `joint` has a reconstruction loss".to_owned();
+        if is_joint { vec![] } else { vec![("recon_weight", reason())] }
+    }
 
-impl RunConfig {
-    /// Lays `layers` over the defaults, the later over the earlier, and checks every value.
+    fn check(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// A whole training run, resolved and valid. Its directory keeps it as `config.toml`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainConfig {
+    /// The run's own settings.
+    pub run: TrainSettings,
+    /// The environment.
+    pub env: EnvSpec,
+    /// The agent.
+    pub agent: AgentSpec,
+    /// What the agent sees the environment through.
+    pub encoder: EncoderSpec,
+}
+
+/// The settings that a training run has.
+pub(crate) const TRAINING: Form =
+    Form { kind: "training", own: Schema::of::<TrainSettings>(), parts: &[Part::Env, Part::Agent] };
+
+impl TrainConfig {
+    /// Lays `layers` over the defaults, the later over the earlier, checks every value and looks up every name.
     ///
     /// # Errors
     /// Names the layer and the key at fault, the value found and what was expected.
-    pub fn resolve(layers: &[Layer]) -> Result<Self> {
-        let (mut merged, mut first_error) = (Layer::default(), None);
-        for layer in layers {
-            merged = layer.clone().over(merged);
-            // With what is below it: whether a value is in range may depend on others, and what one layer breaks a later one may mend.
-            first_error = merged.check_settings().err().map(|error| {
-                first_error.unwrap_or_else(|| match &layer.source {
-                    Some(source) => error.context(format!("in {source}")),
-                    None => error,
-                })
-            });
-        }
-        if let Some(error) = first_error {
-            return Err(error);
-        }
-        let env = merged.env.ok_or_else(|| anyhow!("which environment? --env ID (`carom list envs` shows all)"))?;
-        let agent = merged.agent.ok_or_else(|| anyhow!("which agent? --agent NAME (`carom list agents` shows all)"))?;
-        let (steps, n_envs) = (merged.steps.unwrap_or(DEFAULT_STEPS), merged.n_envs.unwrap_or(1));
-        let share_of_run = |parts| round_down(steps / parts).max(n_envs as u64);
-        let is_joint = merged.encoder_mode == Some(EncoderMode::Joint);
-        let default_recon_weight = is_joint.then_some(encoders::RECON_WEIGHT);
-        let config = Self {
-            env_settings: envs::resolve(&env, &merged.env_settings)?,
-            agent_settings: agents::resolve(&agent, &merged.agent_settings)?,
-            env,
-            agent,
-            encoder: merged.encoder.unwrap_or_else(|| "raw".to_string()),
-            recon_weight: merged.recon_weight.or(default_recon_weight),
-            encoder_mode: merged.encoder_mode,
-            steps,
-            seed: merged.seed.unwrap_or(0),
-            n_envs,
-            device: merged.device.unwrap_or_default(),
-            threads: merged.threads.unwrap_or(1),
-            log_every: merged.log_every.unwrap_or_else(|| share_of_run(500)),
-            eval_every: merged.eval_every.unwrap_or(0),
-            eval_episodes: merged.eval_episodes.unwrap_or(DEFAULT_EVAL_EPISODES),
-            checkpoint_every: merged.checkpoint_every.unwrap_or_else(|| share_of_run(10)),
-        };
-        config.check()?;
-        Ok(config)
-    }
-
-    fn check(&self) -> Result<()> {
-        ensure!(self.steps > 0, "steps is 0: a run has at least one step, e.g. --steps 100k");
-        ensure!(self.n_envs > 0, "n_envs is 0: at least one environment is needed");
-        ensure!((1..=1024).contains(&self.threads), "threads is {}: expected a number in 1..=1024", self.threads);
-        ensure!(self.log_every > 0, "log_every is 0: give the steps between two rows of metrics.csv, e.g. 1000");
-        ensure!(
-            self.eval_episodes > 0,
-            "eval_episodes is 0: an evaluation plays at least one; eval_every = 0 turns it off"
-        );
-        ensure!(self.n_envs <= MOST_ENVS, "n_envs is {}: there are at most {MOST_ENVS}", self.n_envs);
-        check_integers(self)?;
-        encoders::check(self)
+    pub(crate) fn resolve(layers: &[Layer]) -> Result<Self> {
+        let merged = merge(layers, &TRAINING)?;
+        let run: TrainSettings = settings::resolve(&merged.own)?;
+        let env =
+            run.env.as_deref().ok_or_else(|| anyhow!("which environment? --env ID (`carom list envs` shows all)"))?;
+        let agent =
+            run.agent.as_deref().ok_or_else(|| anyhow!("which agent? --agent NAME (`carom list agents` shows all)"))?;
+        let env = envs::resolve(env, &merged.part(Part::Env))?;
+        let agent = agents::resolve(agent, &merged.part(Part::Agent))?;
+        let encoder = EncoderSpec::resolve(&run.encoder)?;
+        encoders::check(&encoder, run.encoder_mode, &agent)?;
+        Ok(Self { run, env, agent, encoder })
     }
 
     /// The settings as TOML, which is itself a configuration file.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("settings are plain values")
+        let parts = [(Part::Env, self.env.settings()), (Part::Agent, self.agent.settings())];
+        TRAINING.to_toml(&settings::heard(&self.run), &parts)
     }
 
-    /// `<env>-<agent>` with `/` as `-`: what presets and run directories are named after.
+    /// The same run with another seed.
+    pub fn with_seed(&self, seed: u64) -> Self {
+        Self { run: TrainSettings { seed, ..self.run.clone() }, ..self.clone() }
+    }
+
+    /// `<env>-<agent>` with `/` as `-`: presets and run directories are named so.
     pub fn slug(&self) -> String {
-        format!("{}-{}", self.env.replace('/', "-"), self.agent)
-    }
-
-    /// Name of the protocol that scores are reached under.
-    pub fn protocol(&self) -> String {
-        envs::protocol(&self.env, &self.env_settings)
-    }
-}
-
-/// The settings that one source names: a preset, a file or the command line. Those left out are the layers' below.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
-pub struct Layer {
-    /// File or preset, for messages; `None` for the command line.
-    #[serde(skip)]
-    pub source: Option<String>,
-    /// See [`RunConfig::env`].
-    pub env: Option<String>,
-    /// See [`RunConfig::agent`].
-    pub agent: Option<String>,
-    /// See [`RunConfig::encoder`].
-    pub encoder: Option<String>,
-    /// See [`RunConfig::encoder_mode`].
-    pub encoder_mode: Option<EncoderMode>,
-    /// See [`RunConfig::recon_weight`].
-    pub recon_weight: Option<f64>,
-    /// See [`RunConfig::steps`].
-    pub steps: Option<u64>,
-    /// See [`RunConfig::seed`].
-    pub seed: Option<u64>,
-    /// See [`RunConfig::n_envs`].
-    pub n_envs: Option<usize>,
-    /// See [`RunConfig::device`].
-    pub device: Option<Device>,
-    /// See [`RunConfig::threads`].
-    pub threads: Option<usize>,
-    /// See [`RunConfig::log_every`].
-    pub log_every: Option<u64>,
-    /// See [`RunConfig::eval_every`].
-    pub eval_every: Option<u64>,
-    /// See [`RunConfig::eval_episodes`].
-    pub eval_episodes: Option<u64>,
-    /// See [`RunConfig::checkpoint_every`].
-    pub checkpoint_every: Option<u64>,
-    /// Settings of the environment that this source names.
-    pub env_settings: Settings,
-    /// Settings of the agent that this source names.
-    pub agent_settings: Settings,
-}
-
-/// Keys of a configuration file.
-const KEYS: [&str; 16] = [
-    "env",
-    "agent",
-    "encoder",
-    "encoder_mode",
-    "recon_weight",
-    "steps",
-    "seed",
-    "n_envs",
-    "device",
-    "threads",
-    "log_every",
-    "eval_every",
-    "eval_episodes",
-    "checkpoint_every",
-    "env_settings",
-    "agent_settings",
-];
-
-impl Layer {
-    /// Reads a configuration file.
-    ///
-    /// # Errors
-    /// When it cannot be read, is not TOML, or holds an unknown key or a value of the wrong kind.
-    pub fn from_file(path: &Path) -> Result<Self> {
-        Self::from_toml(&fs_err::read_to_string(path)?, &path.display().to_string())
-    }
-
-    /// Reads the text of a configuration file; `source` names it in messages.
-    ///
-    /// # Errors
-    /// When it is not TOML, or holds an unknown key or a value of the wrong kind.
-    pub fn from_toml(text: &str, source: &str) -> Result<Self> {
-        let table: toml::Table = toml::from_str(text).with_context(|| format!("{source} is not TOML"))?;
-        check_keys(table.keys(), &KEYS).with_context(|| format!("in {source}"))?;
-        // From the text once more, so that errors show the line.
-        let mut layer: Self = toml::from_str(text).with_context(|| format!("in {source}"))?;
-        layer.source = Some(source.to_string());
-        Ok(layer)
-    }
-
-    /// Reads the `key=value` pairs of `--set`: `env.KEY`, `agent.KEY` or a key of the run itself.
-    ///
-    /// # Errors
-    /// When there is no `=`, the key does not exist, or a value is of the wrong kind.
-    pub fn from_assignments(assignments: &[String]) -> Result<Self> {
-        parse_assignments(assignments, &[("env", "env_settings"), ("agent", "agent_settings")], &KEYS)
-    }
-
-    /// This layer laid over `below`. Settings belong to the environment or agent they were written for: where this layer
-    /// names another, those below are dropped.
-    pub fn over(self, below: Self) -> Self {
-        let keeps_env = self.env.is_none() || below.env.is_none() || self.env == below.env;
-        let keeps_agent = self.agent.is_none() || below.agent.is_none() || self.agent == below.agent;
-        let merge = |keeps: bool, below: Settings, above: Settings| {
-            let mut settings = if keeps { below } else { Settings::new() };
-            settings.extend(above);
-            settings
-        };
-        Self {
-            source: None,
-            env: self.env.or(below.env),
-            agent: self.agent.or(below.agent),
-            encoder: self.encoder.or(below.encoder),
-            encoder_mode: self.encoder_mode.or(below.encoder_mode),
-            recon_weight: self.recon_weight.or(below.recon_weight),
-            steps: self.steps.or(below.steps),
-            seed: self.seed.or(below.seed),
-            n_envs: self.n_envs.or(below.n_envs),
-            device: self.device.or(below.device),
-            threads: self.threads.or(below.threads),
-            log_every: self.log_every.or(below.log_every),
-            eval_every: self.eval_every.or(below.eval_every),
-            eval_episodes: self.eval_episodes.or(below.eval_episodes),
-            checkpoint_every: self.checkpoint_every.or(below.checkpoint_every),
-            env_settings: merge(keeps_env, below.env_settings, self.env_settings),
-            agent_settings: merge(keeps_agent, below.agent_settings, self.agent_settings),
-        }
-    }
-
-    fn check_settings(&self) -> Result<()> {
-        self.env.as_ref().map(|env| envs::resolve(env, &self.env_settings)).transpose()?;
-        self.agent.as_ref().map(|agent| agents::resolve(agent, &self.agent_settings)).transpose()?;
-        Ok(())
+        format!("{}-{}", self.env.id().replace('/', "-"), self.agent.name())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::layers::parse_value;
     use super::*;
     use serde_json::json;
 
     fn layer(text: &str) -> Layer {
-        Layer::from_toml(text, "test.toml").unwrap_or_else(|e| panic!("{e:#}"))
+        Layer::from_toml(text, "test.toml", &TRAINING).unwrap_or_else(|e| panic!("{e:#}"))
     }
 
     fn set(assignments: &[&str]) -> Result<Layer> {
-        Layer::from_assignments(&assignments.iter().map(|&text| text.to_string()).collect::<Vec<_>>())
+        Layer::from_assignments(&assignments.iter().map(|&text| text.to_string()).collect::<Vec<_>>(), &TRAINING)
+    }
+
+    fn resolve(layers: &[Layer]) -> TrainConfig {
+        TrainConfig::resolve(layers).unwrap_or_else(|e| panic!("{e:#}"))
     }
 
     const TAXI: &str = "env = \"taxi\"\nagent = \"q-learning\"\nsteps = 5000\n[agent_settings]\nlr = 0.5\n";
@@ -284,61 +160,55 @@ mod tests {
     #[test]
     fn what_one_layer_breaks_a_later_one_may_mend() {
         let file = layer("env = \"cartpole\"\nagent = \"dqn\"\n[agent_settings]\nbuffer_size = 10\nbatch_size = 32\n");
-        let error = RunConfig::resolve(std::slice::from_ref(&file)).expect_err("a batch beyond the replay");
+        let error = TrainConfig::resolve(std::slice::from_ref(&file)).expect_err("a batch beyond the replay");
         assert!(format!("{error:#}").contains("in test.toml: agent.batch_size is 32"), "{error:#}");
-        let config = RunConfig::resolve(&[file, set(&["agent.buffer_size=5000"]).expect("valid")]);
-        assert_eq!(config.expect("enough").agent_settings["batch_size"], 32);
+        let config = resolve(&[file, set(&["agent.buffer_size=5000"]).expect("valid")]);
+        assert_eq!(config.agent.settings()["batch_size"], 32);
     }
 
     #[test]
     fn later_layers_win_and_a_resolved_run_resolves_to_itself() {
-        let config = RunConfig::resolve(&[layer(TAXI), set(&["agent.gamma=0.9", "steps=2k"]).expect("valid")]);
-        let config = config.unwrap_or_else(|e| panic!("{e:#}"));
-        assert_eq!((config.steps, config.log_every, config.checkpoint_every), (2_000, 2, 200));
-        assert_eq!((&config.agent_settings["lr"], &config.agent_settings["gamma"]), (&json!(0.5), &json!(0.9)));
-        let again = RunConfig::resolve(&[layer(&config.to_toml())]).unwrap_or_else(|e| panic!("{e:#}"));
-        assert_eq!(again, config);
+        let config = resolve(&[layer(TAXI), set(&["agent.gamma=0.9", "steps=2k"]).expect("valid")]);
+        let run = &config.run;
+        assert_eq!((run.steps, run.log_every, run.checkpoint_every), (2_000, 2, 200));
+        let settings = config.agent.settings();
+        assert_eq!((&settings["lr"], &settings["gamma"]), (&json!(0.5), &json!(0.9)));
+        assert_eq!(resolve(&[layer(&config.to_toml())]), config);
     }
 
     #[test]
     fn settings_of_another_agent_are_dropped() {
-        let other = layer("agent = \"value-iteration\"");
-        let config = RunConfig::resolve(&[layer(TAXI), other]).unwrap_or_else(|e| panic!("{e:#}"));
-        assert!(!config.agent_settings.contains_key("lr"));
+        let config = resolve(&[layer(TAXI), layer("agent = \"value-iteration\"")]);
+        assert!(!config.agent.settings().contains_key("lr"));
     }
 
     #[test]
-    fn all_keys_of_a_run_are_known() {
-        let config = RunConfig::resolve(&[layer(TAXI)]).unwrap_or_else(|e| panic!("{e:#}"));
-        let table: toml::Table = toml::from_str(&config.to_toml()).expect("TOML");
-        assert!(table.keys().all(|key| KEYS.contains(&key.as_str())), "{table}");
-    }
-
-    #[test]
-    fn values_are_read_as_typed() {
-        let cases =
-            [("1e-4", json!(1e-4)), ("1M", json!(1_000_000)), ("true", json!(true)), ("minimal", json!("minimal"))];
-        for (text, value) in
-            cases.into_iter().chain([("0.5", json!(0.5)), ("-1", json!(-1)), ("[1, 2]", json!([1, 2]))])
-        {
-            assert_eq!(parse_value(text), value, "{text}");
-        }
+    fn a_resolved_run_under_another_protocol_or_length_plays_that_in_full() {
+        let old = resolve(&[layer("env = \"breakout\"\nagent = \"random\"\nsteps = 1000000")]);
+        assert_eq!((old.env.settings()["sticky"].as_f64(), old.run.checkpoint_every), (Some(0.0), 100_000));
+        let file = layer(&old.to_toml());
+        let new = resolve(&[file.clone(), set(&["env.protocol=machado-2018", "steps=5000"]).expect("valid")]);
+        assert_eq!(new.env.settings()["sticky"], json!(0.25));
+        assert_eq!((new.run.log_every, new.run.checkpoint_every), (10, 500));
+        let skip = resolve(&[file, set(&["env.frame_skip=1"]).expect("valid")]);
+        assert_eq!(skip.env.settings()["max_steps"], json!(108_000));
     }
 
     #[test]
     fn errors_name_the_source_the_key_and_the_nearest() {
         let error = |result: Result<Layer>| format!("{:#}", result.expect_err("an error"));
-        let unknown = error(Layer::from_toml("stepss = 3", "my.toml"));
+        let file = |text: &str| Layer::from_toml(text, "my.toml", &TRAINING);
+        let unknown = error(file("stepss = 3"));
         assert!(unknown.starts_with("in my.toml: there is no key `stepss`; did you mean `steps`?"), "{unknown}");
-        let nested = error(Layer::from_toml("gamma = 0.9", "my.toml"));
-        assert!(nested.contains("under [agent_settings]"), "{nested}");
-        assert!(error(Layer::from_toml("steps = ", "my.toml")).starts_with("my.toml is not TOML"));
-        assert!(error(Layer::from_toml("steps = -1", "my.toml")).contains("steps = -1"));
+        assert!(error(file("gamma = 0.9")).contains("under [agent_settings]"));
+        assert!(error(file("steps = ")).starts_with("my.toml is not TOML"));
+        assert!(error(file("kind = \"fit\"")).contains("kind is \"fit\": expected \"training\""));
         assert!(error(set(&["agent.lr"])).contains("expected key=value"));
         assert!(error(set(&["agnt.lr=1"])).contains("did you mean `agent.`?"));
         assert!(error(set(&["eval_evry=1"])).contains("did you mean `eval_every`?"));
-        let bad = layer("env = \"taxi\"\nagent = \"sarsa\"\n[agent_settings]\nlrr = 1\n");
-        let bad = format!("{:#}", RunConfig::resolve(&[bad]).expect_err("an error"));
+        let fault = |text: &str| format!("{:#}", TrainConfig::resolve(&[layer(text)]).expect_err("an error"));
+        assert_eq!(fault("steps = -1"), "in test.toml: steps is -1: expected a whole number, 0 or above");
+        let bad = fault("env = \"taxi\"\nagent = \"sarsa\"\n[agent_settings]\nlrr = 1\n");
         assert!(bad.starts_with("in test.toml: ") && bad.contains("`lrr`") && bad.contains("`lr`"), "{bad}");
     }
 }

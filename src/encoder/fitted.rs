@@ -1,11 +1,11 @@
 //! Generative models as encoders: fitted once, kept in a cache, and copied into every run that sees through them.
 
 use super::recipes;
-use crate::config::encoders::is_model;
-use crate::config::fit::{FitConfig, FitLayer};
+use crate::config::encoders::EncoderSpec;
+use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
-use crate::config::layers::Settings;
-use crate::config::training::RunConfig;
+use crate::config::layers::{Layer, Part};
+use crate::config::training::TrainConfig;
 use crate::fit::open::{begin, open, open_for_use};
 use crate::fit::run_loop::fit;
 use crate::fit::session::{FitProgress, FitSession};
@@ -19,7 +19,7 @@ use crate::run::{self, Run, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Encoder;
 use carom_agents::optim::to_vec;
-use carom_envs::{EnvSpec, Image, ObsSpace, Seeds};
+use carom_envs::{EnvSpec, Seeds};
 use fs_err as fs;
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -88,10 +88,11 @@ impl Facts {
 ///
 /// # Errors
 /// When the model cannot be fitted, was interrupted, or is of other frames than the environment's.
-pub fn prepare(config: &RunConfig) -> Result<Fitted> {
-    let (source, fresh) = match is_model(&config.encoder) {
-        true => find_or_fit(&fit_config(config)?)?,
-        false => (PathBuf::from(&config.encoder), None),
+pub fn prepare(config: &TrainConfig) -> Result<Fitted> {
+    let (source, fresh) = match &config.encoder {
+        EncoderSpec::Model(model) => find_or_fit(&fit_config(config, model)?)?,
+        EncoderSpec::Run(dir) => (dir.clone(), None),
+        EncoderSpec::Raw | EncoderSpec::Oracle => unreachable!("{} is no fitted model", config.encoder),
     };
     let fit_config = match kind::config(&source)? {
         Config::Fit(fit_config) => fit_config,
@@ -113,27 +114,23 @@ pub fn prepare(config: &RunConfig) -> Result<Fitted> {
     let scales = rows(&mean).into_iter().map(|mean| mean as f32).zip(widths).collect();
     let facts = Facts { scales, n_env_steps: session.n_env_steps };
     // A run that somebody keeps may yet be resumed; a fit in the cache is at its end.
-    if is_model(&config.encoder) {
+    if matches!(config.encoder, EncoderSpec::Model(_)) {
         facts.write(&source)?;
     }
-    Fitted::new(session, source, facts, &config.env_spec())
+    Fitted::new(session, source, facts, &config.env)
 }
 
-/// The fit of model `config.encoder` to frames of the run's environment under the run's settings.
-fn fit_config(config: &RunConfig) -> Result<FitConfig> {
-    let spec = config.env_spec();
-    let mut env_settings = spec.evaluation().settings().clone();
-    env_settings.remove("frame_stack");
-    let named = FitLayer {
-        model: Some(config.encoder.clone()),
-        data: Some(format!("env:{}", config.env)),
-        env_settings,
-        device: Some(config.device),
-        threads: Some(config.threads),
-        ..FitLayer::default()
-    };
-    let obs_space = spec.make().obs_space();
-    FitConfig::resolve(&[named, recipes::of(&config.encoder, &obs_space)?])
+/// The fit of `model` to frames of the run's environment under the run's settings.
+fn fit_config(config: &TrainConfig, model: &str) -> Result<FitConfig> {
+    let env = config.env.evaluation();
+    let named = Layer::default()
+        .with("model", Some(model))
+        .with("data", Some(format!("env:{}", env.id())))
+        .with("device", Some(config.run.device))
+        .with("threads", Some(config.run.threads));
+    let settings = env.settings().iter().filter(|(key, _)| *key != "frame_stack");
+    let named = settings.fold(named, |layer, (key, value)| layer.with_part(Part::Env, key, Some(value)));
+    FitConfig::resolve(&[named, recipes::of(model, &env.make().obs_space())?])
 }
 
 /// The run of `config` in the cache, fitted to its end; and the session that it was fitted in, if that was now.
@@ -143,7 +140,7 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
     let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     let dir = published::cache()?.join("encoders").join(format!("{}-{hash}", config.slug()));
     if dir.join(FACTS).exists() {
-        tracing::info!("encoder {}: {}", config.model, dir.display());
+        tracing::info!("encoder {}: {}", config.model.name(), dir.display());
         return Ok((dir, None));
     }
     let is_begun = dir.exists() && checkpoint::newest::<FitProgress>(&dir).is_ok();
@@ -156,18 +153,21 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
         }
         (session, Run::reopen(&dir, &saved)?)
     } else {
-        (begin(config.clone())?, Run::create(&dir, &text, dir.exists())?)
+        (begin(config.clone())?, Run::create(&dir, &text, None, dir.exists())?)
     };
     let (frames, steps) = (count(session.data.train.len() as u64), count(session.n_env_steps));
     tracing::info!(
         "fitting encoder {} to {frames} frames ({steps} environment steps) -> {}",
-        config.model,
+        config.model.name(),
         dir.display()
     );
     match fit(&mut session, &mut run)? {
         Outcome::Finished => session.draw(&dir)?,
         Outcome::Interrupted => {
-            bail!(Interrupted(format!("stopped while encoder {} was fitted; the same command goes on", config.model)))
+            bail!(Interrupted(format!(
+                "stopped while encoder {} was fitted; the same command goes on",
+                config.model.name()
+            )))
         }
     }
     Ok((dir, Some(session)))
@@ -178,27 +178,27 @@ impl Fitted {
     ///
     /// # Errors
     /// When it is not there or damaged.
-    pub fn open(config: &RunConfig, dir: &Path) -> Result<Self> {
+    pub fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
         let source = dir.join(FOLDER);
         let Config::Fit(fit_config) = kind::config(&source)? else { bail!("{} is no fitted model", source.display()) };
         Self::known(source, fit_config, config)
     }
 
     /// The fit in `source`, with what was found out about it before.
-    fn known(source: PathBuf, fit_config: FitConfig, config: &RunConfig) -> Result<Self> {
+    fn known(source: PathBuf, fit_config: FitConfig, config: &TrainConfig) -> Result<Self> {
         let facts = Facts::read(&source)?;
         // The weights alone are wanted: a few frames tell the model what images are like.
-        let (session, _) = fit::open_for_use(&source, fit_config)?;
-        Self::new(session, source, facts, &config.env_spec())
+        let (session, _) = open_for_use(&source, fit_config)?;
+        Self::new(session, source, facts, &config.env)
     }
 
     fn new(session: FitSession, source: PathBuf, facts: Facts, env: &EnvSpec) -> Result<Self> {
         let obs_space = env.make().obs_space();
         let ([channels, rows, columns], name) = (session.data.shape.map(|size| size as usize), source.display());
         let n_frames = session.config.frame_stack();
-        let fits = |image: Image| [image.rows, image.columns, n_frames * image.channels] == [rows, columns, channels];
+        let space = ImageSpace::of(env.id(), &obs_space)?;
         ensure!(
-            obs_space.image().is_some_and(fits),
+            space.image_shape(n_frames) == [channels, rows, columns],
             "{name} was fitted to images of {channels}x{rows}x{columns}, and {} observes {obs_space}",
             env.id()
         );
@@ -207,7 +207,7 @@ impl Fitted {
         let (means, widths) = facts.scales.iter().copied().unzip();
         let n_features = facts.scales.len();
         let directions = (n_features > STATE_BITS).then(|| {
-            let mut rng = Seeds::new(session.config.seed).stream("state-bits");
+            let mut rng = Seeds::new(session.config.run.seed).stream("state-bits");
             let values: Vec<f32> = (0..n_features * STATE_BITS).map(|_| rng.sample(StandardNormal)).collect();
             column(values).view([n_features as i64, STATE_BITS as i64])
         });
@@ -300,22 +300,12 @@ impl Encoder for Fitted {
     }
 }
 
-/// Frames of `obs_space`, bytes in any shape, as models take them that see `n_frames` at once, the oldest first:
-/// `[n, channels, rows, columns]` in 0..=1.
-pub(super) fn images(obs_space: &ObsSpace, n_frames: usize, frames: &Tensor) -> Tensor {
-    let image = obs_space.image().expect("encoders see images");
-    let ([rows, columns, channels], n_frames) = (image.shape().map(|size| size as i64), n_frames as i64);
-    let frames = frames.reshape([-1, n_frames, rows, columns, channels]).permute([0, 1, 4, 2, 3]);
-    let frames = frames.reshape([-1, n_frames * channels, rows, columns]).to_kind(Kind::Float);
-    if image.max > 1 { frames / f64::from(image.max) } else { frames }
-}
-
 /// Offset and width of each factor of the run's environment, over frames of play: there, none is shown as more than 10 away
 /// from 0. A brick that fell in one frame of two thousand would be 45 deviations off, and drown what else the network sees.
-pub(super) fn factor_scales(config: &RunConfig) -> Result<Vec<(f32, f32)>> {
+pub(super) fn factor_scales(config: &TrainConfig) -> Result<Vec<(f32, f32)>> {
     const N_FRAMES: usize = 2_000;
     const LARGEST: f64 = 10.0;
-    let frames = frames::collect(&config.env_spec().evaluation(), N_FRAMES, 0)?;
+    let frames = frames::collect(&config.env.evaluation(), N_FRAMES, 0)?;
     let (n, n_factors) = (frames.len() as f64, frames.factor_names.len());
     let moments = |i: usize| {
         let values = || frames.factors.iter().skip(i).step_by(n_factors).map(|&value| f64::from(value));

@@ -12,12 +12,13 @@
 //!   .610, where one frame has .491; with 1 filter .594 and .352. Narrowed to one channel .519, and .802 with a `difference` of 1000.
 //!   So one frame, no motion and no difference.
 
-use crate::config::fit::FitLayer;
+use crate::config::fit::FIT;
+use crate::config::layers::Layer;
 use anyhow::Result;
 use carom_envs::ObsSpace;
 
 /// The settings of model `name` for frames of `obs_space`.
-pub fn of(name: &str, obs_space: &ObsSpace) -> Result<FitLayer> {
+pub(crate) fn of(name: &str, obs_space: &ObsSpace) -> Result<Layer> {
     const FEW: &str = "n_frames = 5000\nepochs = 10\nbatch_size = 64";
     let (run, model) = match (name, obs_space) {
         ("ae", ObsSpace::Planes { .. }) => (FEW, "latent_dim = 64\nhidden = [256]\nrarity = 1.0"),
@@ -34,5 +35,5 @@ pub fn of(name: &str, obs_space: &ObsSpace) -> Result<FitLayer> {
         _ => ("", ""),
     };
     let text = format!("{run}\n[model_settings]\n{model}");
-    FitLayer::from_toml(&text, &format!("the recipe of encoder {name}"))
+    Layer::from_toml(&text, &format!("the recipe of encoder {name}"), &FIT)
 }

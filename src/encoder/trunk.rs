@@ -1,7 +1,7 @@
 //! Fitted encoders that learn on with the agent.
 
 use super::fitted::Fitted;
-use crate::config::encoders::{EncoderMode, objection};
+use crate::config::encoders::{EncoderMode, refuse};
 use crate::generative::data::image_space::ImageSpace;
 use crate::generative::model::Halves;
 use crate::generative::net::bce;
@@ -32,9 +32,7 @@ impl EncoderTrunk {
     /// When the model has no encoder that gradients reach, or no decoder where one is needed.
     pub fn new(fitted: &Fitted, mode: EncoderMode, recon_weight: f64) -> Result<Self> {
         let name = fitted.model_name();
-        if let Some(objection) = objection(name, mode) {
-            bail!("encoder `{name}` has no mode `{mode}`: {objection}");
-        }
+        refuse(name, mode)?;
         let Some(mut halves) = fitted.model().halves() else { bail!("encoder `{name}` cannot be trained on") };
         let recon_weight = match mode {
             EncoderMode::Joint => {

@@ -2,8 +2,9 @@
 
 use super::run_loop::fit;
 use super::session::{FitProgress, FitSession};
-use crate::config::fit::{FitConfig, FitLayer};
+use crate::config::fit::{FIT, FitConfig};
 use crate::config::kind::{self, Config};
+use crate::config::layers::Layer;
 use crate::generative::classifier::{Classifier, ClassifierConfig};
 use crate::generative::data::{self, Source, published};
 use crate::generative::images::Data;
@@ -41,7 +42,7 @@ fn open_none(_: &JudgeChoice, _: &Data) -> Result<Judge> {
 fn open_classifier(dir: &Path, shape: [i64; 3], n_classes: i64, device: Device) -> Result<Classifier> {
     let Config::Fit(config) = kind::config(dir)? else { bail!("{} is no fit of a classifier", dir.display()) };
     let model = &config.model;
-    ensure!(model.name() == "classifier", "{} is a fitted {model}, not a classifier", dir.display());
+    ensure!(model.name() == "classifier", "{} is a fitted {}, not a classifier", dir.display(), model.name());
     let settings = settings::resolve::<ClassifierConfig>(model.settings())?;
     let checkpoint = checkpoint::newest::<FitProgress>(dir)?;
     let mut classifier = Classifier::of(&settings, shape, n_classes, device, &mut Seeds::new(0).stream("init"))?;
@@ -64,14 +65,8 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
              run by --set model.classifier=RUN"
         )
     };
-    let layer = FitLayer {
-        model: Some("classifier".to_owned()),
-        data: Some(source.to_string()),
-        eval_every: Some(0),
-        checkpoint_every: Some(0),
-        ..FitLayer::default()
-    };
-    let config = FitConfig::resolve(&[layer])?;
+    let config = format!("model = \"classifier\"\ndata = \"{source}\"\neval_every = 0\ncheckpoint_every = 0");
+    let config = FitConfig::resolve(&[Layer::from_toml(&config, "the judge's settings", &FIT)?])?;
     let dir = published::cache()?.join("classifiers").join(source.to_string());
     let is_there = matches!(kind::config(&dir), Ok(Config::Fit(found)) if found == config);
     if !is_there {
@@ -79,7 +74,7 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
         // From the same folder as the data, if that was given: there may be no network.
         let own = match data.name == name {
             true => data.share(),
-            false => Data::new(&data::open(&source, data.data_dir.as_deref(), config.seed)?, data.device()),
+            false => Data::new(&data::open(&source, data.data_dir.as_deref(), config.run.seed)?, data.device()),
         };
         let made = tch::with_grad(|| make(&dir, config, own));
         tch::set_num_threads(threads);
@@ -90,11 +85,11 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
 
 /// Fits the classifier in a folder beside `dir`, which takes its place when the fit is whole.
 fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
-    let name = config.data.clone();
+    let name = config.source.to_string();
     tracing::info!("fitting the classifier that judges samples of {name}, once (a minute or two): {}", dir.display());
     let aside = dir.with_file_name(format!("{name}.{}", std::process::id()));
     let mut session = FitSession::on(config, data, open_none)?;
-    let mut run = Run::create(&aside, &session.config.to_toml(), true)?;
+    let mut run = Run::create(&aside, &session.config.to_toml(), None, true)?;
     let outcome = fit(&mut session, &mut run);
     drop(run);
     if !matches!(outcome, Ok(Outcome::Finished)) {

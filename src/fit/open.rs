@@ -33,6 +33,7 @@ pub fn open(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<Fit
 /// When there is no valid checkpoint, or the data cannot be had.
 pub fn open_for_use(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
     const MOST_FRAMES: usize = 40;
-    let n_frames = config.n_frames.map(|n_frames| n_frames.min(MOST_FRAMES));
-    open(dir, FitConfig { n_frames, ..config })
+    let mut config = config;
+    config.run.n_frames = config.run.n_frames.map(|n_frames| n_frames.min(MOST_FRAMES));
+    open(dir, config)
 }

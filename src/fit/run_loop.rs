@@ -42,11 +42,11 @@ pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
         let epoch = step / per_epoch;
         let ends_epoch = step.is_multiple_of(per_epoch);
         let is_due = |every: u64| step == total || (ends_epoch && every > 0 && epoch.is_multiple_of(every));
-        if is_due(session.config.eval_every) {
+        if is_due(session.config.run.eval_every) {
             session.progress.to_measure = true;
             measure(session, run)?;
         }
-        if is_due(session.config.checkpoint_every) {
+        if is_due(session.config.run.checkpoint_every) {
             session.progress.wall_s = watch.wall_s();
             session.save(run)?;
         }
@@ -82,7 +82,7 @@ fn log(session: &mut FitSession, run: &mut Run, watch: &mut Stopwatch) -> Result
     for &(name, value) in stats.iter().chain(&[("fit/epoch", epoch)]) {
         run.metrics.row(Table::Metrics, step, name, value)?;
     }
-    let place = format!("epoch {epoch:.1} of {}", session.config.epochs);
+    let place = format!("epoch {epoch:.1} of {}", session.config.descent.epochs);
     let headline = session.measured.values.first().map(|(name, value)| format!("{name} {value:.4}"));
     watch.row(run, step, &stats, place, headline)
 }

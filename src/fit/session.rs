@@ -62,9 +62,9 @@ impl FitSession {
     /// # Errors
     /// When the data cannot be had, the model cannot be fitted to them, or the device is not there.
     pub fn new(config: FitConfig, open_judge: OpenJudge) -> Result<Self> {
-        let device = device::open(config.device)?;
+        let device = device::open(config.run.device)?;
         let (dataset, n_env_steps) = dataset(&config)?;
-        let (n_frames, data_dir) = (config.frame_stack() as i64, config.data_dir.clone());
+        let (n_frames, data_dir) = (config.frame_stack() as i64, config.run.data_dir.clone());
         let data = Data { n_frames, data_dir, ..Data::new(&dataset, device) };
         Ok(Self { n_env_steps, ..Self::on(config, data, open_judge)? })
     }
@@ -74,11 +74,11 @@ impl FitSession {
     /// # Errors
     /// When the model cannot be fitted to them.
     pub fn on(config: FitConfig, data: Data, open_judge: OpenJudge) -> Result<Self> {
-        tch::set_num_threads(config.threads as i32);
-        ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.data);
+        tch::set_num_threads(config.run.threads as i32);
+        ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.source);
         let total_steps = total_steps(&config, &data);
         let task = ModelTask { data: &data, total_steps, device: data.device() };
-        let mut rng = Seeds::new(config.seed).stream("init");
+        let mut rng = Seeds::new(config.run.seed).stream("init");
         tch::manual_seed(rng.next_u32().into());
         let model = config.model.make(&task, &mut rng)?;
         Ok(Self {
@@ -114,7 +114,7 @@ impl FitSession {
     /// When a loss is no longer finite.
     pub(super) fn update(&mut self, order: &Tensor) -> Result<()> {
         let (step, n) = (self.progress.step, self.data.train.len() as u64);
-        let (config, train) = (&self.config, &self.data.train);
+        let (config, train) = (&self.config.descent, &self.data.train);
         let start = step % self.steps_per_epoch() * config.batch_size;
         let indices = order.narrow(0, start as i64, config.batch_size.min(n - start) as i64);
         let done = step as f64 / self.total_steps() as f64;
@@ -213,25 +213,25 @@ impl FitSession {
 
     /// Seeds torch's generator for the random numbers of `step` for `purpose`.
     pub fn seed_torch(&self, purpose: &str, step: u64) {
-        seed_torch(self.config.seed, purpose, step);
+        seed_torch(self.config.run.seed, purpose, step);
     }
 
     /// Returns the order of the training images in pass `epoch`.
     pub(super) fn order(&self, epoch: u64) -> Tensor {
         let mut order: Vec<i64> = (0..self.data.train.len() as i64).collect();
-        order.shuffle(&mut Seeds::new(self.config.seed).stream(&format!("shuffle/{epoch}")));
+        order.shuffle(&mut Seeds::new(self.config.run.seed).stream(&format!("shuffle/{epoch}")));
         Tensor::from_slice(&order)
     }
 }
 
 /// Returns the data, and the environment steps that they cost.
 fn dataset(config: &FitConfig) -> Result<(Dataset, u64)> {
-    match (config.source(), config.n_frames) {
-        (Source::Env(env_id), Some(n_frames)) => {
-            let frames = frames::collect(&env_id, &config.env_settings, n_frames, config.seed)?;
+    match (&config.source, config.run.n_frames) {
+        (Source::Env(spec), Some(n_frames)) => {
+            let frames = frames::collect(spec, n_frames, config.run.seed)?;
             Ok((frames::to_dataset(&frames), frames.n_steps))
         }
-        (source, _) => Ok((data::open(&source, config.data_dir.as_deref(), config.seed)?, 0)),
+        (source, _) => Ok((data::open(source, config.run.data_dir.as_deref(), config.run.seed)?, 0)),
     }
 }
 
@@ -242,10 +242,10 @@ pub fn seed_torch(seed: u64, purpose: &str, step: u64) {
 }
 
 fn steps_per_epoch(config: &FitConfig, data: &Data) -> u64 {
-    (data.train.len() as u64).div_ceil(config.batch_size)
+    (data.train.len() as u64).div_ceil(config.descent.batch_size)
 }
 
 fn total_steps(config: &FitConfig, data: &Data) -> u64 {
-    let whole = config.epochs * steps_per_epoch(config, data);
-    config.steps.map_or(whole, |steps| steps.min(whole))
+    let whole = config.descent.epochs * steps_per_epoch(config, data);
+    config.run.steps.map_or(whole, |steps| steps.min(whole))
 }

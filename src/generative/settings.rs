@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use tch::Device;
 
 /// Most units of a layer.
-const WIDEST: i64 = carom_agents::WIDEST as i64;
+const WIDEST: i64 = carom_agents::settings::MAX_LAYER_WIDTH as i64;
 
 /// Numbers of units that a layer can have.
 pub const WIDTHS: RangeInclusive<i64> = 1..=WIDEST;

@@ -1,7 +1,6 @@
 //! Runs on disk: finding them, and reading one metric of each.
 
 use super::PlotError;
-use carom_envs::{Values, registry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -30,7 +29,6 @@ pub(super) struct Run {
     pub metrics: BTreeSet<String>,
     /// Updates of a pass over the data, where it is a fit that has told of one.
     pub steps_per_epoch: Option<f64>,
-    env_settings: Values,
 }
 
 impl Run {
@@ -43,9 +41,9 @@ impl Run {
         })?;
         let mut settings = BTreeMap::new();
         flatten("", &config, &mut settings);
+        settings.remove("kind");
         let seed = settings.remove("seed");
-        let mut run =
-            Self { dir: dir.to_owned(), env_settings: env_settings(&config), settings, seed, ..Self::empty() };
+        let mut run = Self { dir: dir.to_owned(), settings, seed, ..Self::empty() };
         for file in FILES.iter().map(|name| dir.join(name)).filter(|path| path.is_file()) {
             run.add_points(&file, metric)?;
         }
@@ -83,9 +81,10 @@ impl Run {
 
     /// The protocol that its environment was played under, if that says more than the environment's id.
     pub(super) fn protocol(&self) -> Option<String> {
-        let env = self.settings.get("env")?;
-        let spec = registry::resolve(env, &self.env_settings).ok()?;
-        Some(spec.protocol()).filter(|protocol| protocol != env)
+        let meta = fs_err::read_to_string(self.dir.join("meta.json")).ok()?;
+        let meta: serde_json::Value = serde_json::from_str(&meta).ok()?;
+        let protocol = meta.get("protocol")?.as_str()?;
+        Some(protocol.to_owned()).filter(|protocol| self.settings.get("env") != Some(protocol))
     }
 
     /// What `metric` is the mean of, one value an episode; none where it is not a metric of training episodes, or no episode has
@@ -114,7 +113,6 @@ impl Run {
             points: Vec::new(),
             metrics: BTreeSet::new(),
             steps_per_epoch: None,
-            env_settings: Values::new(),
         }
     }
 
@@ -214,10 +212,4 @@ fn flatten(prefix: &str, table: &toml::Table, out: &mut BTreeMap<String, String>
             other => drop(out.insert(format!("{prefix}{key}"), other.to_string())),
         }
     }
-}
-
-fn env_settings(config: &toml::Table) -> Values {
-    let table = config.get("env_settings").and_then(toml::Value::as_table);
-    let json = table.and_then(|table| serde_json::to_value(table).ok());
-    json.and_then(|value| value.as_object().cloned()).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! The true state of the environments that encoders are probed on: where the ball is, and the classes of places.
 
 use anyhow::{Result, bail};
-use carom_envs::{ObsSpace, Values, registry as envs};
+use carom_envs::{EnvSpec, ObsSpace};
 use tch::{Kind, Tensor};
 
 /// Rows and columns of Atari's screen, which the factors of `breakout` are measured on.
@@ -27,9 +27,9 @@ impl World {
     /// That of environment `env`.
     ///
     /// # Errors
-    /// When it does not exist, or has no ball.
-    pub fn of(env: &str) -> Result<Self> {
-        let made = envs::resolve(env, &Values::new())?.make();
+    /// When it has no ball.
+    pub fn of(env: &EnvSpec) -> Result<Self> {
+        let (made, env) = (env.make(), env.id());
         let names = made.factor_names();
         let at = |name: &str| names.iter().position(|known| *known == name);
         let velocity = at("ball_dx").zip(at("ball_dy")).or(at("ball_vx").zip(at("ball_vy")));
@@ -137,9 +137,14 @@ struct Bins {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use carom_envs::{Values, registry};
+
+    fn spec(env: &str) -> EnvSpec {
+        registry::resolve(env, &Values::new()).expect("an environment")
+    }
 
     fn world(env: &str) -> World {
-        World::of(env).expect("an environment with a ball")
+        World::of(&spec(env)).expect("an environment with a ball")
     }
 
     #[test]
@@ -177,7 +182,7 @@ mod tests {
 
     #[test]
     fn without_a_ball_there_is_nothing_to_look_for() {
-        let message = World::of("taxi").err().expect("no ball").to_string();
+        let message = World::of(&spec("taxi")).err().expect("no ball").to_string();
         assert!(message.contains("taxi has no ball"), "{message}");
     }
 }

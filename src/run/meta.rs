@@ -3,8 +3,9 @@
 use serde_json::json;
 use std::process::Command;
 
-/// Versions, CPU, command line and git commit as JSON. No clock: two runs of one command differ in nothing here.
-pub(super) fn describe() -> String {
+/// Returns versions, CPU, command line, git commit and the `protocol` that the environment is played under, as JSON. No clock:
+/// two runs of one command differ in nothing here.
+pub(super) fn describe(protocol: Option<&str>) -> String {
     let cpu_info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu_info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let meta = json!({
@@ -15,6 +16,7 @@ pub(super) fn describe() -> String {
         "os": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         "command": std::env::args().collect::<Vec<_>>(),
         "git": git(&["rev-parse", "HEAD"]),
+        "protocol": protocol,
         "git_changes": git(&["status", "--porcelain", "--untracked-files=no"]).map(|changes| !changes.is_empty()),
     });
     format!("{meta:#}\n")

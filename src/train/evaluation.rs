@@ -1,7 +1,6 @@
 //! How good a policy is: scores of the greedy policy over whole episodes, apart from training.
 
-use crate::config::layers::Settings;
-use crate::config::training::RunConfig;
+use crate::config::training::TrainConfig;
 use crate::encoder::Sight;
 use crate::statistics::{iqm, mean};
 use anyhow::Result;
@@ -53,9 +52,9 @@ pub struct Scores {
 
 impl Evaluation {
     /// The evaluation that a run's configuration asks for.
-    pub fn of_run(config: &RunConfig) -> Self {
-        let (episodes, seed) = (config.eval_episodes, config.seed);
-        Self { env: config.env_spec(), episodes, epsilon: 0.0, seed }.of_whole_games()
+    pub fn of_run(config: &TrainConfig) -> Self {
+        let (episodes, seed) = (config.run.eval_episodes, config.run.seed);
+        Self { env: config.env.clone(), episodes, epsilon: 0.0, seed }.of_whole_games()
     }
 
     /// The same by whole games and true rewards, and with a limit where there was none.

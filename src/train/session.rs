@@ -1,12 +1,12 @@
 //! The moving parts of a run: environments, agent, and where training stands.
 
-use crate::config::training::RunConfig;
+use crate::config::training::TrainConfig;
 use crate::device;
 use crate::encoder::Sight;
 use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint};
 use anyhow::{Context, Result};
-use carom_agents::{Task, Trainer, registry as agents};
+use carom_agents::{Task, Trainer};
 use carom_envs::{Episode, Seeds, VecEnv};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub const RECENT: usize = 100;
 /// Environments, agent, and where training stands.
 pub struct Session {
     /// What is being run.
-    pub config: RunConfig,
+    pub config: TrainConfig,
     /// What the environments are seen through.
     pub sight: Sight,
     /// The environments that are trained on.
@@ -62,25 +62,25 @@ impl Session {
     ///
     /// # Errors
     /// When the agent cannot play the environment, a setting is out of range, or the device is not there.
-    pub fn new(config: RunConfig, sight: Sight) -> Result<Self> {
-        let device = device::open(config.device)?;
-        tch::set_num_threads(config.threads as i32);
-        let seeds = Seeds::new(config.seed);
-        let rngs = seeds.streams("env", config.n_envs);
-        let envs = sight.envs(&config.env_spec(), rngs)?;
+    pub fn new(config: TrainConfig, sight: Sight) -> Result<Self> {
+        let device = device::open(config.run.device)?;
+        tch::set_num_threads(config.run.threads as i32);
+        let seeds = Seeds::new(config.run.seed);
+        let rngs = seeds.streams("env", config.run.n_envs);
+        let envs = sight.envs(&config.env, rngs)?;
         let task = Task {
-            env_id: &config.env,
+            env_id: config.env.id(),
             obs_space: envs.obs_space().clone(),
             frame_stack: envs.frame_stack(),
             n_actions: envs.n_actions(),
-            n_envs: config.n_envs,
-            total_steps: config.steps,
+            n_envs: config.run.n_envs,
+            total_steps: config.run.steps,
             device,
             model: envs.env(0).model(),
             has_script: envs.env(0).scripted_action().is_some(),
             trunk: sight.trunk(),
         };
-        let trainer = agents::make(&config.agent, &config.agent_settings, &task, &seeds)?;
+        let trainer = config.agent.make(&task, &seeds)?;
         let codes = sight.n_codes().map(Codes::new);
         Ok(Self { config, sight, envs, trainer, progress: Progress { codes, ..Progress::default() } })
     }
@@ -116,7 +116,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::new`], [`checkpoint::newest`] and [`Session::load`].
-    pub fn open(config: RunConfig, dir: &Path) -> Result<(Self, Checkpoint<Standing>)> {
+    pub fn open(config: TrainConfig, dir: &Path) -> Result<(Self, Checkpoint<Standing>)> {
         let checkpoint = checkpoint::newest(dir)?;
         let sight = Sight::open(&config, dir)?;
         let mut session = Self::new(config, sight)?;

@@ -3,9 +3,10 @@
 //! Half of the frames are from uniformly random play, half from the player written for the game, who plays at random one step
 //! in five; where the game has none, all are from random play. So both its beginning and what only good play reaches are seen.
 
-use super::{Dataset, Split};
-use anyhow::{Result, bail, ensure};
-use carom_envs::{EnvSpec, Image, ObsSpace, Seeds, Values, VecEnv, registry};
+use super::dataset::{Dataset, Split};
+use super::image_space::ImageSpace;
+use anyhow::{Result, ensure};
+use carom_envs::{EnvSpec, Seeds, VecEnv};
 use rand::Rng;
 use rand_pcg::Pcg32;
 
@@ -62,12 +63,9 @@ impl Frames {
 ///
 /// # Errors
 /// When the environment does not exist, or its observations are no images.
-pub fn default_n_frames(env_id: &str) -> Result<usize> {
-    match registry::resolve(env_id, &Values::new())?.make().obs_space() {
-        ObsSpace::Planes { .. } => Ok(20_000),
-        ObsSpace::Pixels { .. } => Ok(10_000),
-        space => bail!(no_image(env_id, &space)),
-    }
+pub fn default_n_frames(env: &EnvSpec) -> Result<usize> {
+    let space = ImageSpace::of(env.id(), &env.make().obs_space())?;
+    Ok(if space.is_planes() { 20_000 } else { 10_000 })
 }
 
 /// Plays until there are `n_frames` frames; the same settings and seed give the same ones.
@@ -80,8 +78,8 @@ pub fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
     let seeds = Seeds::new(seed);
     let make = |policy| spec.make_vec(vec![seeds.stream(&format!("frames/env/{policy}"))]);
     let mut envs = make("random")?;
-    let space = envs.obs_space().clone();
-    ensure!(space.image().is_some(), no_image(env_id, &space));
+    let space = ImageSpace::of(env_id, envs.obs_space())?;
+    let frame_bytes = envs.obs_space().n_bytes();
     let mut frames = Frames {
         env_id: env_id.to_owned(),
         frame_stack: envs.frame_stack(),
@@ -140,15 +138,15 @@ impl Frames {
 
 /// The frames as images `[channels, rows, columns]`: of each stack the oldest frame's channels first. No labels.
 pub fn to_dataset(frames: &Frames) -> Dataset {
-    let Image { rows, columns, channels, max } = frames.obs_space.image().expect("frames are images");
-    let shape = [frames.frame_stack * channels, rows, columns];
+    let ImageSpace { n_channels, rows, columns, max } = frames.space;
+    let shape = frames.space.image_shape(frames.frame_stack);
     let split = |is_test| {
         let n = frames.is_test.iter().filter(|&&test| test == is_test).count();
         let mut pixels = Vec::with_capacity(n * shape.iter().product::<usize>());
         let stacks = frames.obs.chunks_exact(shape.iter().product());
         for (stack, _) in stacks.zip(&frames.is_test).filter(|(_, test)| **test == is_test) {
-            for frame in stack.chunks_exact(rows * columns * channels) {
-                (0..channels).for_each(|channel| pixels.extend(frame.iter().skip(channel).step_by(channels)));
+            for frame in stack.chunks_exact(rows * columns * n_channels) {
+                (0..n_channels).for_each(|channel| pixels.extend(frame.iter().skip(channel).step_by(n_channels)));
             }
         }
         Split::new(shape, pixels, Vec::new())
@@ -159,9 +157,14 @@ pub fn to_dataset(frames: &Frames) -> Dataset {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use carom_envs::{Values, registry};
 
     fn collect(env_id: &str, n_frames: usize, seed: u64) -> Result<Frames> {
-        super::collect(&registry::resolve(env_id, &Values::new())?, n_frames, seed)
+        super::collect(&spec(env_id), n_frames, seed)
+    }
+
+    fn spec(env_id: &str) -> EnvSpec {
+        registry::resolve(env_id, &Values::new()).expect("an environment")
     }
 
     #[test]
@@ -231,7 +234,7 @@ mod tests {
         for (env_id, found) in [("taxi", "one of 500 states"), ("cartpole", "a vector of 4 numbers")] {
             let message = collect(env_id, 100, 0).expect_err("no image").to_string();
             assert!(message.contains(found) && message.contains("planes or pixels"), "{message}");
-            assert_eq!(default_n_frames(env_id).expect_err("no image").to_string(), message);
+            assert_eq!(default_n_frames(&spec(env_id)).expect_err("no image").to_string(), message);
         }
         let message = collect("minatar/breakout", 19, 0).expect_err("too few").to_string();
         assert!(message.contains("at least 20"), "{message}");

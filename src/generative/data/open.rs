@@ -9,7 +9,6 @@ use super::published::{self, FASHION_MNIST, MNIST};
 use super::source::Source;
 use super::stacked;
 use anyhow::{Result, bail, ensure};
-use carom_envs::Settings;
 use std::path::Path;
 
 /// Reads a data set, and fetches it first if need be. `data_dir` is a folder with an own copy of a published set, to be read
@@ -26,9 +25,9 @@ pub fn open(source: &Source, data_dir: Option<&Path>, seed: u64) -> Result<Datas
         Source::FashionMnist => images(source, fetch::read(&FASHION_MNIST, data_dir)?.map(Some)),
         Source::StackedMnist => Ok(stacked::dataset(&open(&Source::Mnist, data_dir, seed)?, seed)),
         Source::Movies => Ok(movies::dataset()),
-        Source::Env(env_id) => {
-            let n_frames = frames::default_n_frames(env_id)?;
-            Ok(frames::to_dataset(&frames::collect(env_id, &Settings::new(), n_frames, seed)?))
+        Source::Env(spec) => {
+            let n_frames = frames::default_n_frames(spec)?;
+            Ok(frames::to_dataset(&frames::collect(spec, n_frames, seed)?))
         }
         Source::Folder(folder) => images(source, idx_files(folder)?),
     }

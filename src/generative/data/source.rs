@@ -2,13 +2,14 @@
 
 use super::published::{FASHION_MNIST, MNIST, Published};
 use anyhow::{Result, bail};
-use carom_envs::{nearest, registry};
+use carom_envs::EnvSpec;
+use carom_envs::settings::nearest;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// What `--data` takes; reads from and writes to the text a person types.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// `mnist`: handwritten digits, 28×28.
     Mnist,
@@ -19,7 +20,7 @@ pub enum Source {
     /// `movies`: six people's wishes for six films.
     Movies,
     /// `env:ID`: frames of an environment.
-    Env(String),
+    Env(EnvSpec),
     /// A folder of IDX files.
     Folder(PathBuf),
 }
@@ -46,30 +47,25 @@ impl Source {
 impl FromStr for Source {
     type Err = anyhow::Error;
 
-    /// A name comes before a folder of that name, which can be written `./NAME`.
+    /// Reads a name, or else the path of a folder; `./NAME` is a folder. Environments are looked up elsewhere.
     fn from_str(text: &str) -> Result<Self> {
         if let Some((_, source)) = NAMED.iter().find(|(name, _)| *name == text) {
             return Ok(source.clone());
         }
-        if let Some(env_id) = text.strip_prefix("env:") {
-            registry::find(env_id)?;
-            return Ok(Source::Env(env_id.to_owned()));
-        }
-        let envs: Vec<String> = registry::all().iter().map(|entry| format!("env:{}", entry.id)).collect();
-        let nearest = nearest(text, NAMED.iter().map(|(name, _)| *name).chain(envs.iter().map(String::as_str)));
         if Path::new(text).is_dir() {
             return Ok(Source::Folder(text.into()));
         }
-        let folder = if text.contains('/') { "folder" } else { "data set, and no folder," };
-        let names = NAMED.map(|(name, _)| name).join(", ");
-        bail!("there is no {folder} `{text}`; the nearest is `{nearest}` (there are {names}, env:ID and folders)")
+        let what = if text.contains('/') { "folder" } else { "data set, and no folder," };
+        let known = NAMED.map(|(name, _)| name);
+        let near = nearest(text, known).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        bail!("there is no {what} `{text}`; {near}(there are {}, env:ID and folders)", known.join(", "))
     }
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::Env(env_id) => write!(f, "env:{env_id}"),
+            Source::Env(spec) => write!(f, "env:{}", spec.id()),
             Source::Folder(folder) => folder.display().fmt(f),
             named => f.write_str(NAMED.iter().find(|(_, source)| source == named).map_or("", |(name, _)| name)),
         }
@@ -82,11 +78,10 @@ mod tests {
 
     #[test]
     fn sources_read_and_write_as_they_are_typed() {
-        for text in ["mnist", "fashion-mnist", "stacked-mnist", "movies", "env:minatar/breakout", "/tmp", "."] {
+        for text in ["mnist", "fashion-mnist", "stacked-mnist", "movies", "/tmp", "."] {
             let source: Source = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(source.to_string(), text);
         }
-        assert_eq!("env:breakout".parse::<Source>().unwrap(), Source::Env("breakout".to_owned()));
         assert_eq!("/tmp".parse::<Source>().unwrap(), Source::Folder("/tmp".into()));
     }
 
@@ -96,15 +91,10 @@ mod tests {
             ("mnits", "`mnist`"),
             ("fashion_mnist", "`fashion-mnist`"),
             ("movie", "`movies`"),
-            ("env:minatar/breakot", "`minatar/breakout`"),
-            ("minatar/breakout", "`env:minatar/breakout`"),
-            ("", "`mnist`"),
+            ("", "env:ID and folders"),
         ] {
             let message = text.parse::<Source>().expect_err("no such source").to_string();
-            assert!(
-                message.contains(&format!("`{}`", text.trim_start_matches("env:"))) && message.contains(nearest),
-                "{message}"
-            );
+            assert!(message.contains(&format!("`{text}`")) && message.contains(nearest), "{message}");
         }
     }
 }
