@@ -18,7 +18,6 @@ pub mod replay;
 mod schedule;
 pub mod settings;
 mod snapshot;
-pub mod spec;
 pub mod tabular;
 mod trunk;
 
@@ -28,9 +27,8 @@ pub use encoder::{Encoder, Raw};
 pub use pqn::{Pqn, PqnConfig};
 pub use q_network::{Fit, NonFinite, QNetwork, Weights};
 pub use schedule::Linear;
-pub use settings::AgentError;
+pub use settings::{AgentEntry, AgentError, AgentSpec};
 pub use snapshot::{Loaded, Snapshot, SnapshotError};
-pub use spec::{AgentEntry, AgentSpec};
 pub use trunk::{SharedTrunk, Trunk};
 // The crates whose types the agents' interfaces take and return.
 pub use {ndarray, tch};

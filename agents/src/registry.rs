@@ -3,8 +3,7 @@
 use crate::agent::Trainer;
 use crate::dqn::{Dqn, DqnConfig};
 use crate::pqn::{Pqn, PqnConfig};
-use crate::settings::AgentError;
-use crate::spec::{AgentEntry, AgentSpec, learner, parse, planner};
+use crate::settings::{AgentEntry, AgentError, AgentSpec, learner, parse, planner};
 use crate::tabular::{
     DoubleQ, DynaQ, DynaQConfig, ExpectedSarsa, PolicyIteration, PolicyIterationConfig, QLambda, QLambdaConfig,
     QLearning, Random, Sarsa, TdConfig, ValueIteration, ValueIterationConfig,

@@ -15,20 +15,8 @@ impl Training {
         let seeds = Seeds::new(1);
         let spec = envs::resolve(env_id, &Default::default()).expect("default settings");
         let envs = spec.make_vec(seeds.streams("env", n_envs)).expect("streams");
-        let task = Task {
-            env_id,
-            obs_space: envs.obs_space().clone(),
-            frame_stack: envs.frame_stack(),
-            n_actions: envs.n_actions(),
-            n_envs,
-            total_steps,
-            device: tch::Device::Cpu,
-            model: None,
-            has_script: false,
-            trunk: None,
-        };
-        let settings = registry::resolve(agent, settings.as_object().expect("settings")).expect("known settings");
-        match registry::make(agent, &settings, &task, &seeds).expect("a playable environment") {
+        let agent = registry::resolve(agent, settings.as_object().expect("settings")).expect("known settings");
+        match agent.make(&Task::of(&envs, env_id, total_steps), &seeds).expect("a playable environment") {
             Trainer::Learner(agent) => Self { envs, agent },
             _ => panic!("{} does not learn from interaction", agent.name()),
         }

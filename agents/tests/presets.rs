@@ -11,6 +11,8 @@ use serde::Deserialize;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Preset {
+    #[serde(default, rename = "kind")]
+    _kind: String,
     env: String,
     agent: String,
     steps: u64,
@@ -46,20 +48,8 @@ impl Run {
         let spec = envs::resolve(&preset.env, &preset.env_settings).expect("valid settings");
         let envs = spec.make_vec(seeds.streams("env", preset.n_envs)).expect("streams");
         let model = envs.env(0).model().expect("a transition table").clone();
-        let task = Task {
-            env_id: &preset.env,
-            obs_space: envs.obs_space().clone(),
-            frame_stack: envs.frame_stack(),
-            n_actions: envs.n_actions(),
-            n_envs: preset.n_envs,
-            total_steps: preset.steps,
-            device: tch::Device::Cpu,
-            model: Some(&model),
-            has_script: false,
-            trunk: None,
-        };
-        let settings = registry::resolve(&preset.agent, &preset.agent_settings).expect("valid settings");
-        let agent = registry::make(&preset.agent, &settings, &task, &seeds).expect("a valid agent");
+        let agent = registry::resolve(&preset.agent, &preset.agent_settings).expect("valid settings");
+        let agent = agent.make(&Task::of(&envs, &preset.env, preset.steps), &seeds).expect("a valid agent");
         Self { max_steps: spec.time_limit(), model, envs, agent }
     }
 
