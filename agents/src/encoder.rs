@@ -1,17 +1,17 @@
-//! What stands between an observation and an agent's network.
+//! Features of an observation, the input of an agent's network.
 
 use carom_envs::ObsSpace;
 
 /// Turns observations into features.
 pub trait Encoder {
-    /// Features of one observation.
+    /// Number of features of one observation.
     fn n_features(&self) -> usize;
 
     /// Writes the features of `obs`, `[B * obs_bytes]`, to `features`, `[B * n_features]`.
     fn encode(&self, obs: &[u8], features: &mut [f32]);
 }
 
-/// No encoder: vectors as they are, a discrete state one-hot, planes as 0 and 1, pixels over 255.
+/// The raw observation: vectors unchanged, a discrete state one-hot, planes as 0 and 1, pixels divided by 255.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Raw(pub ObsSpace);
 

@@ -32,3 +32,8 @@ pub use snapshot::{Loaded, Snapshot, SnapshotError};
 pub use trunk::{SharedTrunk, Trunk};
 // The crates whose types the agents' interfaces take and return.
 pub use {ndarray, tch};
+
+/// Compiles and runs the README's snippets.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

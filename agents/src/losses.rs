@@ -1,7 +1,8 @@
 //! Targets and losses as free functions.
 //!
-//! Names carry their time: `q_tm1` are the values at t-1 where action `a_tm1` was taken, `r_t` the reward that followed,
-//! `discount_t` γ or 0 where the episode terminated, `q_t` the values of the state reached. Batches are flat, row-major.
+//! Names carry their time: `q_tm1` are the values at t-1 where action `a_tm1` was taken, `r_t` is the reward that
+//! followed, `discount_t` is γ, or 0 where the episode terminated, and `q_t` are the values of the state reached.
+//! Batches are flat, row-major.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,13 +22,13 @@ pub fn q_learning_target(r_t: f32, discount_t: f32, q_t: &[f32]) -> f32 {
     r_t + discount_t * q_t[argmax(q_t)]
 }
 
-/// `r_t + discount_t q_t(argmax_a q_t_selector(a))`: one network chooses the action, another values it (van Hasselt et al.
-/// 2016, equation 4).
+/// `r_t + discount_t q_t(argmax_a q_t_selector(a))`: one network chooses the action, another values it (van Hasselt et
+/// al. 2016, equation 4).
 pub fn double_q_learning_target(r_t: f32, discount_t: f32, q_t: &[f32], q_t_selector: &[f32]) -> f32 {
     r_t + discount_t * q_t[argmax(q_t_selector)]
 }
 
-/// How a temporal-difference error is penalised.
+/// A loss of a temporal-difference error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
@@ -72,13 +73,13 @@ pub fn mean_loss(loss: Loss, q_tm1: &[f32], a_tm1: &[u8], target_tm1: &[f32], d_
     total / batch as f32
 }
 
-/// Peng's λ-returns of one environment, from the last step backwards (Daley & Amato 2019, equation 6; Gallici et al. 2024,
-/// algorithm 1):
+/// Peng's λ-returns of one environment, from the last step backwards (Daley & Amato 2019, equation 6; Gallici et al.
+/// 2024, algorithm 1):
 ///
 /// `G_t-1 = r_t + discount_t [(1 - λ_t) v_t + λ_t G_t]`, and `G = r + discount v` at the end of the rollout.
 ///
-/// `v_t` is `max_a q(s_t, a)` of the state reached; `lambda_t` is λ, or 0 where the time limit cut the episode off and what
-/// follows in the rollout is another episode. Each slice holds one value a step; `returns` is overwritten.
+/// `v_t` is `max_a q(s_t, a)` of the state reached. `lambda_t` is λ, or 0 where the time limit cut the episode off and
+/// another episode follows in the rollout. Each slice holds one value for each step; `returns` is overwritten.
 pub fn lambda_returns(r_t: &[f32], discount_t: &[f32], v_t: &[f32], lambda_t: &[f32], returns: &mut [f32]) {
     let mut next = v_t.last().copied().unwrap_or_default();
     for t in (0..r_t.len()).rev() {

@@ -166,7 +166,7 @@ mod tests {
     use carom_envs::{ObsSpace, Seeds};
     use serde_json::{Value, json};
 
-    fn values(value: Value) -> Values {
+    fn values(value: &Value) -> Values {
         value.as_object().expect("a table").clone()
     }
 
@@ -196,7 +196,7 @@ mod tests {
             let defaults = resolve(entry.name, &Values::new()).expect("defaults are valid");
             assert_eq!(resolve(entry.name, defaults.settings()).expect("resolved settings are valid"), defaults);
         }
-        let resolved = resolve("q-lambda", &values(json!({"lr": 1, "lambda": 0.5}))).expect("valid");
+        let resolved = resolve("q-lambda", &values(&json!({"lr": 1, "lambda": 0.5}))).expect("valid");
         let settings = resolved.settings();
         assert_eq!(
             (&settings["lr"], &settings["lambda"], &settings["gamma"]),
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn errors_name_what_is_wrong_and_what_is_nearest() {
-        let error = |name, overrides| resolve(name, &values(overrides)).expect_err("an error").to_string();
+        let error = |name, overrides| resolve(name, &values(&overrides)).expect_err("an error").to_string();
         assert!(error("q-lerning", json!({})).contains("did you mean `q-learning`? (there are dqn, "));
         let unknown = error("q-lambda", json!({"lamda": 1}));
         assert!(unknown.starts_with("agent `q-lambda` has no setting `lamda`; did you mean `lambda`? (it has "));
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn settings_without_effect_are_refused_with_the_reason() {
-        let error = |name, overrides| resolve(name, &values(overrides)).expect_err("an error").to_string();
+        let error = |name, overrides| resolve(name, &values(&overrides)).expect_err("an error").to_string();
         let reason = "which has no effect: epsilon_steps is 0, so epsilon stays at epsilon_start";
         for name in ["sarsa", "q-lambda", "dyna-q"] {
             assert_eq!(error(name, json!({"epsilon_end": 0.01})), format!("agent.epsilon_end is 0.01, {reason}"));
@@ -245,14 +245,14 @@ mod tests {
 
     #[test]
     fn what_a_schedule_ended_at_goes_with_the_schedule() {
-        let falling = resolve("sarsa", &values(json!({"epsilon_steps": 100, "epsilon_end": 0.01}))).expect("valid");
-        let constant = falling.with_all(&values(json!({"epsilon_steps": 0}))).expect("valid");
+        let falling = resolve("sarsa", &values(&json!({"epsilon_steps": 100, "epsilon_end": 0.01}))).expect("valid");
+        let constant = falling.with_all(&values(&json!({"epsilon_steps": 0}))).expect("valid");
         assert_eq!(constant, resolve("sarsa", &Values::new()).expect("valid"));
     }
 
     #[test]
     fn rules_over_several_settings_hold() {
-        let error = |name, overrides| resolve(name, &values(overrides)).expect_err("an error").to_string();
+        let error = |name, overrides| resolve(name, &values(&overrides)).expect_err("an error").to_string();
         assert_eq!(
             error("dqn", json!({"batch_size": 64, "buffer_size": 32})),
             "agent.batch_size is 64: expected no more than buffer_size, which is 32"

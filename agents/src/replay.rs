@@ -1,14 +1,14 @@
 //! Experience replay that stores each frame once.
 //!
-//! A transition needs the observation before and after it, and each observation may be a stack of frames. Stored naively an
-//! 84×84×4 transition takes 56 kB. Here every environment writes its frames once, in order, into a ring of its own (a
-//! *lane*), and stacks, successors and n-step returns are read off the order: 7 kB.
+//! A transition needs the observation before and after it, and each observation may be a stack of frames. A copy of all
+//! of them takes 56 kB for a transition of 84×84×4. Here every environment writes its frames once, in order, into a
+//! ring of its own (a *lane*). Stacks, successors and n-step returns follow from the order, and a transition takes 7 kB.
 
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use rand::Rng;
 use rand_pcg::Pcg32;
 
-/// What a slot of a lane holds beside its frame.
+/// The kind of a slot of a lane.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Slot {
@@ -39,21 +39,21 @@ pub struct ReplayConfig {
     pub gamma: f32,
 }
 
-/// A ring of transitions a lane.
+/// A ring of transitions for each lane.
 #[derive(Debug)]
 pub struct Replay {
     config: ReplayConfig,
     lane_len: usize,
-    /// `[n_lanes, lane_len, frame_bytes]`, zeroed lazily by the system: memory grows as it fills.
+    /// `[n_lanes, lane_len, frame_bytes]`. The system gives zeroed pages on first use, so memory grows as it fills.
     frames: Vec<u8>,
     actions: Vec<u8>,
     rewards: Vec<f32>,
     slots: Vec<u8>,
-    /// Slots ever written, a lane.
+    /// Number of slots ever written to each lane.
     written: Vec<u64>,
 }
 
-/// A batch of transitions, reused from sample to sample.
+/// A batch of transitions. Sampling overwrites it.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// Observations, `[B, frame_stack * frame_bytes]`.
@@ -75,7 +75,7 @@ impl Replay {
     /// An empty replay.
     ///
     /// # Panics
-    /// When a lane would be too short to hold an n-step transition of stacked frames.
+    /// When a lane is too short to hold an n-step transition of stacked frames.
     pub fn new(config: ReplayConfig) -> Self {
         let lane_len = config.capacity.div_ceil(config.n_lanes);
         assert!(lane_len > config.n_step + config.frame_stack, "a lane of {lane_len} slots is too short");
@@ -91,12 +91,12 @@ impl Replay {
         }
     }
 
-    /// Stores what `lane` did: `action` in the state that showed `frame`.
+    /// Stores a step of `lane`: `action` in the state that showed `frame`.
     pub fn push(&mut self, lane: usize, frame: &[u8], action: usize, reward: f32, terminated: bool) {
         self.write(lane, frame, action, reward, if terminated { Slot::Terminated } else { Slot::Step });
     }
 
-    /// As [`Replay::push`], for the last step before the time limit; `final_frame` is what it led to.
+    /// Stores the last step of `lane` before the time limit, which led to `final_frame`.
     pub fn push_truncated(&mut self, lane: usize, frame: &[u8], action: usize, reward: f32, final_frame: &[u8]) {
         self.write(lane, frame, action, reward, Slot::Truncated);
         self.write(lane, final_frame, 0, 0.0, Slot::Final);
@@ -136,7 +136,7 @@ impl Replay {
         (0..self.config.n_lanes).all(|lane| self.valid(lane).is_empty())
     }
 
-    /// Indices of `lane` whose stack is whole and whose n steps have all been seen.
+    /// Indices of `lane` whose stack is whole and whose n steps are all stored.
     fn valid(&self, lane: usize) -> std::ops::Range<u64> {
         let written = self.written[lane];
         let oldest = written.saturating_sub(self.lane_len as u64);
@@ -206,7 +206,7 @@ impl Replay {
         }
     }
 
-    /// Copies the frames up to `index`, oldest first; frames before the episode's first are repeats of it.
+    /// Copies the stack of frames up to `index`, oldest first. Before the episode's first frame it repeats that frame.
     fn copy_stack(&self, lane: usize, index: u64, out: &mut [u8]) {
         let bytes = self.config.frame_bytes;
         let mut source = index;
@@ -224,7 +224,7 @@ impl Replay {
         }
     }
 
-    /// Its contents; only what has been written.
+    /// The contents, without slots that were never written.
     pub fn save(&self) -> Snapshot<'_> {
         let mut snapshot = Snapshot::default().value("written", &self.written);
         for lane in 0..self.config.n_lanes {
@@ -239,7 +239,7 @@ impl Replay {
         snapshot
     }
 
-    /// Takes up what [`Replay::save`] gave.
+    /// Restores the state that [`Replay::save`] wrote.
     ///
     /// # Errors
     /// When it was saved from a replay of other sizes.
@@ -247,7 +247,7 @@ impl Replay {
         let written: Vec<u64> = from.value("written")?;
         if written.len() != self.config.n_lanes {
             let reason = format!("{} lanes, expected {}", written.len(), self.config.n_lanes);
-            return Err(SnapshotError::Value { name: "replay.written".to_string(), reason });
+            return Err(SnapshotError::Value { name: "replay.written".to_owned(), reason });
         }
         self.written = written;
         for lane in 0..self.config.n_lanes {
@@ -261,7 +261,7 @@ impl Replay {
         Ok(())
     }
 
-    /// Places of `lane` that hold something.
+    /// Places of `lane` that have been written.
     fn filled(&self, lane: usize) -> std::ops::Range<usize> {
         let start = lane * self.lane_len;
         start..start + self.written[lane].min(self.lane_len as u64) as usize

@@ -98,8 +98,8 @@ pub enum AgentError {
     Setting(#[from] SettingError),
     /// The agent keeps a table, and the environment has no numbered states.
     #[error(
-        "{agent} keeps a table and needs a discrete observation space, but {env_id} observes {observes}: use dqn, or an \
-         encoder that makes codes"
+        "{agent} keeps a table and needs a discrete observation space, but {env_id} observes {observes}: use dqn, or \
+         an encoder that makes codes"
     )]
     NotDiscrete {
         /// The agent.

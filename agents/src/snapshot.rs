@@ -1,4 +1,4 @@
-//! The whole state of an agent as named arrays and a JSON value: data, never code.
+//! The whole state of an agent as named arrays and a JSON value. It is data alone, never code.
 
 use bytemuck::{NoUninit, Pod};
 use safetensors::{Dtype, SafeTensors, View};
@@ -21,9 +21,9 @@ struct Array<'a> {
     bytes: Cow<'a, [u8]>,
 }
 
-/// An element type an array can have.
+/// An element type of arrays.
 pub trait Element: Pod {
-    /// Its name in the file.
+    /// Name of the type in the file.
     const DTYPE: Dtype;
 }
 
@@ -34,13 +34,15 @@ elements!(u8 => U8, u16 => U16, u32 => U32, u64 => U64, f32 => F32, f64 => F64);
 
 impl<'a> Snapshot<'a> {
     /// Adds an array without copying it.
+    #[must_use]
     pub fn array<T: Element + NoUninit>(mut self, name: impl Into<String>, data: &'a [T]) -> Self {
         let bytes = Cow::Borrowed(bytemuck::cast_slice(data));
         self.arrays.push((name.into(), Array { dtype: T::DTYPE, len: data.len(), bytes }));
         self
     }
 
-    /// Adds an array made for this snapshot.
+    /// Adds a copy of an array.
+    #[must_use]
     pub fn owned_array<T: Element + NoUninit>(mut self, name: impl Into<String>, data: &[T]) -> Self {
         let bytes = Cow::Owned(bytemuck::cast_slice(data).to_vec());
         self.arrays.push((name.into(), Array { dtype: T::DTYPE, len: data.len(), bytes }));
@@ -51,20 +53,22 @@ impl<'a> Snapshot<'a> {
     ///
     /// # Panics
     /// When `value` has no JSON form.
+    #[must_use]
     pub fn value(mut self, name: &str, value: &impl Serialize) -> Self {
         let value = serde_json::to_value(value).expect("state values have a JSON form");
-        self.state.insert(name.to_string(), value);
+        self.state.insert(name.to_owned(), value);
         self
     }
 
-    /// Takes in all of `part`, its names prefixed with `prefix` and a dot.
+    /// Adds all of `part`, its names prefixed with `prefix` and a dot.
+    #[must_use]
     pub fn nest(mut self, prefix: &str, part: Snapshot<'a>) -> Self {
         self.arrays.extend(part.arrays.into_iter().map(|(name, array)| (format!("{prefix}.{name}"), array)));
-        self.state.insert(prefix.to_string(), Value::Object(part.state));
+        self.state.insert(prefix.to_owned(), Value::Object(part.state));
         self
     }
 
-    /// The arrays, as safetensors writes them.
+    /// The arrays with their names, for safetensors to write.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, impl View)> {
         self.arrays.iter().map(|(name, array)| (name.as_str(), array))
     }
@@ -93,33 +97,33 @@ impl View for &Array<'_> {
     }
 }
 
-/// A part of a snapshot that is missing or does not fit.
+/// A part of a snapshot is missing or does not fit.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// No such array.
+    /// There is no such array.
     #[error("the checkpoint has no array `{0}`")]
     MissingArray(String),
-    /// An array of another length or element type.
+    /// An array has another length or element type.
     #[error("array `{name}` of the checkpoint holds {found}, expected {expected}")]
     Mismatch {
         /// Name of the array.
         name: String,
-        /// What it holds.
+        /// Its length and element type.
         found: String,
-        /// What it should hold.
+        /// The length and element type that the agent needs.
         expected: String,
     },
-    /// A state value that is missing or has another form.
+    /// A state value is missing or has another form.
     #[error("value `{name}` of the checkpoint: {reason}")]
     Value {
         /// Name of the value.
         name: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
 }
 
-/// A snapshot read back: the arrays of one safetensors file and the state beside it.
+/// A snapshot that was read back: the arrays of one safetensors file and the state beside it.
 #[derive(Debug)]
 pub struct Loaded<'a> {
     arrays: &'a SafeTensors<'a>,
@@ -128,7 +132,7 @@ pub struct Loaded<'a> {
 }
 
 impl<'a> Loaded<'a> {
-    /// A view of what was read.
+    /// Joins arrays and state that were read.
     pub fn new(arrays: &'a SafeTensors<'a>, state: &'a Map<String, Value>) -> Self {
         Self { arrays, state, prefix: String::new() }
     }
@@ -140,7 +144,7 @@ impl<'a> Loaded<'a> {
     pub fn nested(&self, prefix: &str) -> Result<Loaded<'a>, SnapshotError> {
         let state = self.state.get(prefix).and_then(Value::as_object).ok_or_else(|| SnapshotError::Value {
             name: format!("{}{prefix}", self.prefix),
-            reason: "missing".to_string(),
+            reason: "missing".to_owned(),
         })?;
         Ok(Loaded { arrays: self.arrays, state, prefix: format!("{}{prefix}.", self.prefix) })
     }
@@ -170,7 +174,7 @@ impl<'a> Loaded<'a> {
     /// When it is missing or of another form.
     pub fn value<T: DeserializeOwned>(&self, name: &str) -> Result<T, SnapshotError> {
         let error = |reason: String| SnapshotError::Value { name: format!("{}{name}", self.prefix), reason };
-        let value = self.state.get(name).ok_or_else(|| error("missing".to_string()))?;
+        let value = self.state.get(name).ok_or_else(|| error("missing".to_owned()))?;
         T::deserialize(value).map_err(|e| error(e.to_string()))
     }
 }

@@ -1,7 +1,8 @@
-//! Bellman methods in tables: one value per (state, action), learned from experience or planned on the transition table.
+//! Bellman methods in tables: one value per (state, action), learned from experience or planned on the transition
+//! table.
 //!
-//! One algorithm, one file. [`TdConfig`] holds the settings that most of them share, [`QTable`] the values, and [`exact`]
-//! computes a policy's expected return without playing it. All of them keep to these conventions:
+//! One algorithm, one file. [`TdConfig`] holds the settings that most of them share, [`QTable`] the values, and
+//! [`exact`] computes a policy's expected return without playing it. All of them keep to these conventions:
 //!
 //! - A transition is written with time-indexed names, `q_tm1[a_tm1] → r_t, discount_t, q_t`. A terminated episode has
 //!   `discount_t = 0`; a truncated one bootstraps from its last observation.

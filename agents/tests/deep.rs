@@ -1,7 +1,7 @@
 //! Deep agents on real environments: they learn, and a resumed one goes on bit for bit.
 
 use carom_agents::{Learner, Loaded, Snapshot, Task, Trainer, registry};
-use carom_envs::{Seeds, VecEnv, registry as envs};
+use carom_envs::{Seeds, Values, VecEnv, registry as envs};
 use safetensors::{SafeTensors, View};
 use serde_json::{Value, json};
 
@@ -11,9 +11,9 @@ struct Training {
 }
 
 impl Training {
-    fn new(env_id: &str, agent: &str, settings: Value, n_envs: usize, total_steps: u64) -> Self {
+    fn new(env_id: &str, agent: &str, settings: &Value, n_envs: usize, total_steps: u64) -> Self {
         let seeds = Seeds::new(1);
-        let spec = envs::resolve(env_id, &Default::default()).expect("default settings");
+        let spec = envs::resolve(env_id, &Values::new()).expect("default settings");
         let envs = spec.make_vec(seeds.streams("env", n_envs)).expect("streams");
         let agent = registry::resolve(agent, settings.as_object().expect("settings")).expect("known settings");
         match agent.make(&Task::of(&envs, env_id, total_steps), &seeds).expect("a playable environment") {
@@ -42,8 +42,8 @@ fn bytes(snapshot: &Snapshot) -> Vec<u8> {
 }
 
 /// Trains for `2 * steps` with and without saving everything and loading it into fresh objects half-way.
-fn resumes_exactly(env_id: &str, agent: &str, settings: Value, n_envs: usize, steps: usize) {
-    let make = || Training::new(env_id, agent, settings.clone(), n_envs, 2 * steps as u64);
+fn resumes_exactly(env_id: &str, agent: &str, settings: &Value, n_envs: usize, steps: usize) {
+    let make = || Training::new(env_id, agent, settings, n_envs, 2 * steps as u64);
     let mut whole = make();
     whole.train(2 * steps);
 
@@ -70,30 +70,30 @@ fn dqn_resumes_exactly_with_and_without_a_full_replay() {
         json!({ "learning_starts": 200, "buffer_size": buffer_size, "n_step": 3, "double": true, "target_every": 300,
                 "epsilon_steps": 1000, "hidden": [32], "layer_norm": true })
     };
-    resumes_exactly("minatar/breakout", "dqn", settings(10_000), 4, 800);
-    resumes_exactly("minatar/breakout", "dqn", settings(500), 4, 800);
-    resumes_exactly("cartpole", "dqn", json!({ "learning_starts": 100, "hidden": [24, 24] }), 1, 700);
+    resumes_exactly("minatar/breakout", "dqn", &settings(10_000), 4, 800);
+    resumes_exactly("minatar/breakout", "dqn", &settings(500), 4, 800);
+    resumes_exactly("cartpole", "dqn", &json!({ "learning_starts": 100, "hidden": [24, 24] }), 1, 700);
 }
 
 #[test]
 fn pqn_resumes_exactly_in_the_middle_of_a_rollout() {
     let settings = json!({ "rollout_len": 16, "n_minibatches": 4, "hidden": [32] });
     // 100 vector steps are six rollouts and a quarter.
-    resumes_exactly("minatar/breakout", "pqn", settings, 8, 800);
+    resumes_exactly("minatar/breakout", "pqn", &settings, 8, 800);
 }
 
 #[test]
 fn dqn_learns_to_balance_a_pole() {
     let settings = json!({ "lr": 5e-4, "batch_size": 128, "learning_starts": 1_000, "target_every": 500, "double": true,
                            "n_step": 3, "epsilon_steps": 10_000, "epsilon_end": 0.02, "hidden": [128, 128] });
-    let score = Training::new("cartpole", "dqn", settings, 1, 20_000).train(20_000);
+    let score = Training::new("cartpole", "dqn", &settings, 1, 20_000).train(20_000);
     assert!(score > 80.0, "mean return {score} after 20,000 steps; random play has 22");
 }
 
 #[test]
 fn pqn_learns_to_balance_a_pole() {
     let settings = json!({ "lr": 2e-3, "rollout_len": 32, "n_minibatches": 8, "hidden": [64, 64] });
-    let score = Training::new("cartpole", "pqn", settings, 16, 100_000).train(100_000);
+    let score = Training::new("cartpole", "pqn", &settings, 16, 100_000).train(100_000);
     assert!(score > 100.0, "mean return {score} after 100,000 steps; random play has 22");
 }
 
@@ -101,6 +101,6 @@ fn pqn_learns_to_balance_a_pole() {
 fn dqn_learns_breakout_from_the_screen() {
     let settings =
         json!({ "learning_starts": 1_000, "epsilon_steps": 8_000, "n_step": 3, "layer_norm": true, "lr": 5e-4 });
-    let score = Training::new("minatar/breakout", "dqn", settings, 8, 30_000).train(30_000);
+    let score = Training::new("minatar/breakout", "dqn", &settings, 8, 30_000).train(30_000);
     assert!(score > 1.5, "mean return {score} after 30,000 steps; random play has 0.5");
 }

@@ -66,8 +66,8 @@ impl Play {
         rewards + GAMMA.powi(k as i32) * value
     }
 
-    /// The k-step returns from step `t` up to its episode's end or the rollout's, weighed by `(1 - λ) λ^(k-1)`, the last by
-    /// what is left of 1 (Sutton & Barto 2018, equation 12.3).
+    /// The k-step returns from step `t` to the end of its episode or of the rollout, weighted by `(1 - λ) λ^(k-1)`. The
+    /// last has the rest of the weight (Sutton & Barto 2018, equation 12.3).
     fn lambda_return(&mut self, env_idx: usize, t: usize) -> f32 {
         let ends = |t: &usize| self.tick(env_idx, *t).terminated() || self.tick(env_idx, *t).truncated();
         let last = (t..ROLLOUT_LEN).find(ends).unwrap_or(ROLLOUT_LEN - 1);

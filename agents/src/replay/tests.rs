@@ -1,4 +1,4 @@
-//! Replay: transitions by hand, and random play held against episodes kept in full.
+//! Replay: transitions by hand, and random play verified against episodes kept in full.
 
 use super::*;
 use proptest::prelude::*;
@@ -96,7 +96,7 @@ enum End {
     Truncated,
 }
 
-/// An episode kept in full. Its frames say whose they are, `[lane + 1, episode, step]`: none is all zeros, none is twice.
+/// An episode kept in full. Its frames are `[lane + 1, episode, step]`: none is all zeros, and none occurs twice.
 struct Episode {
     tag: [u8; 2],
     /// Frames its lane had been given before its first.
@@ -195,7 +195,7 @@ impl Shown {
         self.lanes[lane].last().expect("a running episode").end_slot()
     }
 
-    /// Draws `n` transitions, each of which must be one that was shown and is not overwritten; returns their own frames.
+    /// Draws `n` transitions and returns their frames. Each must have been written and not yet overwritten.
     fn sample(&mut self, n: usize, rng: &mut Pcg32) -> Result<HashSet<[u8; 3]>, TestCaseError> {
         self.replay.sample(n, rng, &mut self.batch);
         let batch = &self.batch;

@@ -12,8 +12,8 @@ use ndarray::ArrayView2;
 use rand::Rng;
 use rand_pcg::Pcg32;
 
-/// TD error of double Q-learning: `r_t + discount_t · q_t_value[argmax_a q_t_selector[a]] − q_tm1[a_tm1]`, where `q_tm1`
-/// and `q_t_selector` are the table that is updated and `q_t_value` is the other.
+/// TD error of double Q-learning: `r_t + discount_t · q_t_value[argmax_a q_t_selector[a]] − q_tm1[a_tm1]`, where
+/// `q_tm1` and `q_t_selector` are the table that is updated and `q_t_value` is the other.
 ///
 /// Sutton & Barto (2018), eq. 6.10. With one table for both it is Q-learning's.
 pub fn double_q(

@@ -50,15 +50,15 @@ pub fn greedy_policy(agent: &mut dyn Agent, n_states: usize) -> Vec<usize> {
 /// Largest number of steps that [`expected_return`] looks ahead.
 const MAX_HORIZON: u64 = 1_000_000;
 
-/// Expected undiscounted return of the policy that plays `actions[state]` with probability `1 − epsilon` and a uniformly
-/// random action otherwise, over the first states' distribution, in episodes cut off after `max_steps`.
+/// Expected undiscounted return of the policy that plays `actions[state]` with probability `1 − epsilon` and a
+/// uniformly random action otherwise, over the first states' distribution, in episodes cut off after `max_steps`.
 ///
 /// Dynamic programming backwards from the last step: `v_{k+1}(s) = Σ_a π(a|s) Σ p (r + v_k(s'))`, over the states that
-/// the policy can reach. Without a limit it goes on until no value changes by more than 1e-12. The result is `None` if a
-/// million steps do not suffice: a policy that never ends its episodes has no finite return unless its rewards cease.
+/// the policy can reach. Without a limit it goes on until no value changes by more than 1e-12. The result is `None` if
+/// a million steps do not suffice: a policy that never ends its episodes has no finite return unless its rewards cease.
 ///
 /// # Panics
-/// When `actions` has not one action a state.
+/// When `actions` does not hold one action for each state.
 pub fn expected_return(
     model: &TransitionModel,
     actions: &[usize],

@@ -5,7 +5,6 @@ use super::table::{QTable, epsilon_greedy};
 use crate::agent::{LearnError, Stat};
 use crate::schedule::Linear;
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
-use carom_envs::Seeds;
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +27,8 @@ struct Sums {
 }
 
 impl Progress {
-    pub(super) fn new(lr: Linear, epsilon: Linear, seeds: &Seeds) -> Self {
-        Self { lr, epsilon, explore: seeds.stream("explore"), step: 0, sums: Sums::default() }
+    pub(super) fn new(lr: Linear, epsilon: Linear, explore: Pcg32) -> Self {
+        Self { lr, epsilon, explore, step: 0, sums: Sums::default() }
     }
 
     /// Step size at the present step.

@@ -22,10 +22,10 @@ td_settings! {
 
 /// Off-policy control whose TD errors also correct earlier pairs (state, action), if every action since was greedy.
 ///
-/// Sutton & Barto (1998), section 7.6: after `e(s, a) = 1`, `Q ← Q + α δ e` everywhere with Q-learning's δ; then `e ← γλ e`
-/// if the next action is greedy (ties count as greedy), else `e ← 0`. Traces are replacing rather than accumulating: with
-/// random tie-breaking an agent often repeats a pair, and accumulated traces above 1 make α·e overshoot.
-/// Each environment has traces of its own.
+/// Sutton & Barto (1998), section 7.6: after `e(s, a) = 1`, `Q ← Q + α δ e` everywhere with Q-learning's δ; then
+/// `e ← γλ e` if the next action is greedy (ties count as greedy), else `e ← 0`. Traces are replacing rather than
+/// accumulating: with random tie-breaking an agent often repeats a pair, and accumulated traces above 1 make α·e
+/// overshoot. Each environment has its own traces.
 #[derive(Debug)]
 pub struct QLambda {
     config: QLambdaConfig,

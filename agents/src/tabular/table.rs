@@ -42,12 +42,12 @@ impl QTable {
     }
 
     /// All entries, row by row.
-    pub fn as_slice(&self) -> &[f64] {
+    pub(super) fn as_slice(&self) -> &[f64] {
         self.values.as_slice().expect("rows lie one after the other")
     }
 
     /// All entries, row by row, to be changed.
-    pub fn as_mut_slice(&mut self) -> &mut [f64] {
+    pub(super) fn as_mut_slice(&mut self) -> &mut [f64] {
         self.values.as_slice_mut().expect("rows lie one after the other")
     }
 

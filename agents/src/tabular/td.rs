@@ -39,7 +39,7 @@ macro_rules! td_settings {
             pub(super) fn progress(&self, seeds: &carom_envs::Seeds) -> $crate::tabular::progress::Progress {
                 let lr = $crate::schedule::Linear::new(self.lr, self.lr_end, self.lr_steps);
                 let epsilon = $crate::schedule::Linear::new(self.epsilon_start, self.epsilon_end, self.epsilon_steps);
-                $crate::tabular::progress::Progress::new(lr, epsilon, seeds)
+                $crate::tabular::progress::Progress::new(lr, epsilon, seeds.stream("explore"))
             }
         }
     };

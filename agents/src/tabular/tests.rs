@@ -90,21 +90,21 @@ fn vec_env(model: &TransitionModel, n_envs: usize, max_steps: Option<u64>) -> Ve
     VecEnv::new((0..n_envs).map(env).collect(), (0..n_envs).map(stream).collect(), max_steps)
 }
 
-fn make(name: &str, settings: Value, model: &TransitionModel, n_envs: usize) -> Trainer {
+fn make(name: &str, settings: &Value, model: &TransitionModel, n_envs: usize) -> Trainer {
     let overrides: Values = settings.as_object().expect("a table").clone();
     let agent = registry::resolve(name, &overrides).expect("valid settings");
     let envs = vec_env(model, n_envs, None);
     agent.make(&Task::of(&envs, "test", 0), &Seeds::new(5)).expect("a valid agent")
 }
 
-fn learner(name: &str, settings: Value, model: &TransitionModel, n_envs: usize) -> Box<dyn Learner> {
+fn learner(name: &str, settings: &Value, model: &TransitionModel, n_envs: usize) -> Box<dyn Learner> {
     match make(name, settings, model, n_envs) {
         Trainer::Learner(learner) => learner,
         _ => panic!("{name} does not learn from interaction"),
     }
 }
 
-fn planner(name: &str, settings: Value, model: &TransitionModel) -> Box<dyn Planner> {
+fn planner(name: &str, settings: &Value, model: &TransitionModel) -> Box<dyn Planner> {
     match make(name, settings, model, 1) {
         Trainer::Planner(planner) => planner,
         _ => panic!("{name} does not plan"),
@@ -150,11 +150,11 @@ fn array(agent: &dyn Agent, name: &str) -> Vec<f64> {
 }
 
 /// The table of `name` after seeing `actions` in the corridor, halving both errors and values (α = γ = 1/2).
-fn table_after(name: &str, more: Value, max_steps: Option<u64>, actions: &[usize]) -> Vec<f64> {
+fn table_after(name: &str, more: &Value, max_steps: Option<u64>, actions: &[usize]) -> Vec<f64> {
     let mut settings = json!({"gamma": 0.5, "lr": 0.5});
     settings.as_object_mut().expect("a table").extend(more.as_object().expect("a table").clone());
     let model = corridor(0.0);
-    let mut agent = learner(name, settings, &model, 1);
+    let mut agent = learner(name, &settings, &model, 1);
     follow(&mut *agent, &mut vec_env(&model, 1, max_steps), actions).expect("finite");
     if name == "double-q" {
         return array(&*agent, "q0").iter().zip(array(&*agent, "q1")).map(|(a, b)| a + b).collect();
@@ -167,36 +167,36 @@ const LEARNERS: [&str; 6] = ["q-learning", "sarsa", "expected-sarsa", "double-q"
 #[test]
 fn q_learning_walks_the_corridor_as_worked_by_hand() {
     // First Q(0) = ½ · 1, Q(1) = ½ · 2, Q(2) = ½ · 4; then ½ + ½ (1 + ½ · 1 − ½), 1 + ½ (2 + ½ · 2 − 1), 2 + ½ (4 − 2).
-    assert_eq!(table_after("q-learning", json!({}), None, &[0, 0, 0]), [0.5, 0.0, 1.0, 0.0, 2.0, 0.0]);
-    assert_eq!(table_after("q-learning", json!({}), None, &[0; 6]), [1.0, 0.0, 2.0, 0.0, 3.0, 0.0]);
+    assert_eq!(table_after("q-learning", &json!({}), None, &[0, 0, 0]), [0.5, 0.0, 1.0, 0.0, 2.0, 0.0]);
+    assert_eq!(table_after("q-learning", &json!({}), None, &[0; 6]), [1.0, 0.0, 2.0, 0.0, 3.0, 0.0]);
 }
 
 #[test]
 fn sarsa_waits_for_the_action_that_follows() {
-    let after = |actions: &[usize]| table_after("sarsa", json!({}), None, actions);
+    let after = |actions: &[usize]| table_after("sarsa", &json!({}), None, actions);
     assert_eq!(after(&[0]), [0.0; 6]);
     // Q(0, forth) = ½ (1 + ½ · Q(1, back)).
     assert_eq!(after(&[0, 1]), [0.5, 0.0, 0.0, 0.0, 0.0, 0.0]);
     // Q(1, back) = ½ (−1 + ½ · ½) = −0.375, then Q(0, forth) = ½ + ½ (1 − ½ · 0.375 − ½).
-    assert_eq!(after(&[0, 1, 0, 1]), [0.65625, 0.0, 0.0, -0.375, 0.0, 0.0]);
+    assert_eq!(after(&[0, 1, 0, 1]), [0.656_25, 0.0, 0.0, -0.375, 0.0, 0.0]);
 }
 
 #[test]
 fn q_lambda_carries_errors_back_until_an_action_is_not_greedy() {
-    let after = |actions: &[usize]| table_after("q-lambda", json!({"lambda": 0.5}), None, actions);
+    let after = |actions: &[usize]| table_after("q-lambda", &json!({"lambda": 0.5}), None, actions);
     // γλ = ¼. δ = 1, 2, 4; the last moves Q(2) by 2, Q(1) by ¼ of that and Q(0) by 1/16.
     assert_eq!(after(&[0, 0]), [0.75, 0.0, 1.0, 0.0, 0.0, 0.0]);
     assert_eq!(after(&[0, 0, 0]), [0.875, 0.0, 1.5, 0.0, 2.0, 0.0]);
     // Back in 0: δ = ½ · 0.875. Forth, which is greedy: δ = 1 + ½ · 1.5 − 0.875, a quarter of it to the step back.
-    assert_eq!(after(&[0, 0, 0, 1, 0]), [1.3125, 0.328125, 1.5, 0.0, 2.0, 0.0]);
+    assert_eq!(after(&[0, 0, 0, 1, 0]), [1.3125, 0.328_125, 1.5, 0.0, 2.0, 0.0]);
     // Back in 1 is not greedy: δ = −1 + ½ · 1.3125 stays where it is.
-    assert_eq!(after(&[0, 0, 0, 1, 0, 1]), [1.3125, 0.328125, 1.5, -0.171875, 2.0, 0.0]);
+    assert_eq!(after(&[0, 0, 0, 1, 0, 1]), [1.3125, 0.328_125, 1.5, -0.171_875, 2.0, 0.0]);
 }
 
 #[test]
 fn expected_sarsa_weighs_the_next_actions() {
     // ε = ½: Q(0, forth) = 1 + ½ (1 + ½ · 1 − 1); back in 1 then expects ½ · 1.25 + ½ · 1.125 of it.
-    let table = table_after("expected-sarsa", json!({"q_init": 1.0, "epsilon_start": 0.5}), None, &[0, 1]);
+    let table = table_after("expected-sarsa", &json!({"q_init": 1.0, "epsilon_start": 0.5}), None, &[0, 1]);
     assert_eq!(table, [1.25, 1.0, 1.0, 1.0 + 0.5 * (-1.0 + 0.5 * 1.1875 - 1.0), 1.0, 1.0]);
 }
 
@@ -209,9 +209,9 @@ fn termination_leaves_the_reward_alone_and_truncation_bootstraps() {
             "dyna-q" => json!({"q_init": 1.0, "planning_steps": 0}),
             _ => json!({"q_init": 1.0}),
         };
-        let terminated = table_after(name, settings.clone(), None, &[0, 0, 0]);
+        let terminated = table_after(name, &settings, None, &[0, 0, 0]);
         assert_eq!(terminated[4], other + 1.0 + 0.5 * (4.0 - 1.0), "{name}");
-        let truncated = table_after(name, settings, Some(2), &[0, 0]);
+        let truncated = table_after(name, &settings, Some(2), &[0, 0]);
         assert_eq!(truncated[2], other + 1.0 + 0.5 * (2.0 + 0.5 * 1.0 - 1.0), "{name}");
     }
 }
@@ -219,7 +219,7 @@ fn termination_leaves_the_reward_alone_and_truncation_bootstraps() {
 #[test]
 fn dyna_q_learns_from_one_transition_again_and_again() {
     // Only (0, forth) is known: four updates with target 1 leave 1 − ½⁴.
-    let table = table_after("dyna-q", json!({"planning_steps": 3}), None, &[0]);
+    let table = table_after("dyna-q", &json!({"planning_steps": 3}), None, &[0]);
     assert_eq!(table, [0.9375, 0.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
@@ -227,7 +227,7 @@ fn dyna_q_learns_from_one_transition_again_and_again() {
 fn limits_of_the_methods_are_q_learning_bit_for_bit() {
     let model = corridor(0.2);
     let table = |name, settings| {
-        let mut agent = learner(name, settings, &model, 2);
+        let mut agent = learner(name, &settings, &model, 2);
         train(&mut *agent, &mut vec_env(&model, 2, Some(20)), 2_000);
         array(&*agent, "q")
     };
@@ -242,7 +242,7 @@ fn limits_of_the_methods_are_q_learning_bit_for_bit() {
 fn a_resumed_agent_goes_on_bit_for_bit() {
     let model = corridor(0.2);
     for name in LEARNERS.into_iter().chain(["random", "value-iteration", "policy-iteration"]) {
-        let agent = || make(name, json!({}), &model, 3);
+        let agent = || make(name, &json!({}), &model, 3);
         let run = |agent: &mut Trainer, envs: &mut VecEnv| match agent {
             // An odd number, so that episodes, pending transitions and traces are in the middle of something.
             Trainer::Learner(learner) => train(&mut **learner, envs, 101),
@@ -269,7 +269,7 @@ fn an_infinite_reward_stops_learning_with_its_name_and_step() {
     let mut model = corridor(0.0);
     model.outcomes[4][0].reward = f64::INFINITY;
     for name in LEARNERS {
-        let mut agent = learner(name, json!({}), &model, 1);
+        let mut agent = learner(name, &json!({}), &model, 1);
         let stopped = follow(&mut *agent, &mut vec_env(&model, 1, None), &[0, 0, 0]).expect_err("not finite");
         let LearnError::NonFinite { what, step, .. } = stopped;
         assert_eq!((what, step), ("train/td_error", 2), "{name}");
@@ -280,7 +280,7 @@ fn an_infinite_reward_stops_learning_with_its_name_and_step() {
 fn statistics_are_means_since_the_last_reading() {
     let model = corridor(0.0);
     let settings = json!({"lr": 0.5, "lr_end": 0.1, "lr_steps": 4, "gamma": 0.5, "epsilon_start": 0.3});
-    let mut agent = learner("q-learning", settings, &model, 1);
+    let mut agent = learner("q-learning", &settings, &model, 1);
     assert_eq!(agent.stats(), [("train/epsilon", 0.3), ("train/lr", 0.5)]);
     follow(&mut *agent, &mut vec_env(&model, 1, None), &[0, 0]).expect("finite");
     let stats = agent.stats();
@@ -293,7 +293,7 @@ fn statistics_are_means_since_the_last_reading() {
 fn planners_find_the_corridors_values_and_agree() {
     let model = corridor(0.0);
     for name in ["value-iteration", "policy-iteration"] {
-        let mut planner = planner(name, json!({"gamma": 0.5}), &model);
+        let mut planner = planner(name, &json!({"gamma": 0.5}), &model);
         let n_sweeps = 1 + (0..100).take_while(|_| !planner.sweep()).count();
         assert!(n_sweeps < 10, "{name}: {n_sweeps} sweeps");
         // 4; 2 + ½ · 4; 1 + ½ · 4.
@@ -310,7 +310,7 @@ fn policy_iteration_bears_policies_that_never_end_undiscounted() {
     // The first policy, action 0 everywhere, is now to go back for ever.
     model.outcomes.chunks_exact_mut(2).for_each(|actions| actions.swap(0, 1));
     let settings = json!({"gamma": 1.0, "evaluation_sweeps": 50});
-    let mut planner = planner("policy-iteration", settings, &model);
+    let mut planner = planner("policy-iteration", &settings, &model);
     assert!((0..20).any(|_| planner.sweep()));
     assert_eq!(exact::greedy_policy(&mut *planner, 3), [1, 1, 1]);
     assert_eq!(array(&*planner, "v"), [-3.0, -2.0, -1.0]);
@@ -325,7 +325,7 @@ fn policy_iteration_ends_with_the_same_values_however_few_sweeps_evaluate_a_poli
     model.outcomes.chunks_exact_mut(2).for_each(|actions| actions.swap(0, 1));
     let values = |evaluation_sweeps: u64| {
         let settings = json!({"gamma": 0.9, "evaluation_sweeps": evaluation_sweeps, "tolerance": 1e-12});
-        let mut planner = planner("policy-iteration", settings, &model);
+        let mut planner = planner("policy-iteration", &settings, &model);
         assert!((0..1000).any(|_| planner.sweep()), "{evaluation_sweeps} sweeps");
         array(&*planner, "v")
     };
@@ -342,7 +342,7 @@ fn a_wall_is_not_walked_into_for_ever_undiscounted() {
     model.outcomes.iter_mut().flatten().for_each(|outcome| outcome.reward = f64::from(u8::from(outcome.terminated)));
     model.outcomes.chunks_exact_mut(2).for_each(|actions| actions.swap(0, 1));
     for name in ["value-iteration", "policy-iteration"] {
-        let mut planner = planner(name, json!({"gamma": 1.0}), &model);
+        let mut planner = planner(name, &json!({"gamma": 1.0}), &model);
         assert!((0..20).any(|_| planner.sweep()), "{name}");
         assert_eq!(exact::greedy_policy(&mut *planner, 3), [1, 1, 1], "{name}");
         assert_eq!(array(&*planner, "v"), [1.0; 3], "{name}");
@@ -353,11 +353,11 @@ fn a_wall_is_not_walked_into_for_ever_undiscounted() {
 fn a_planner_stopped_early_says_that_it_has_not_converged() {
     let model = corridor(0.2);
     for name in ["value-iteration", "policy-iteration"] {
-        let mut whole = planner(name, json!({}), &model);
+        let mut whole = planner(name, &json!({}), &model);
         assert!(!whole.is_converged(), "{name} before its first sweep");
         assert!(!whole.sweep() && !whole.is_converged(), "{name} after one sweep");
         assert!((0..10_000).any(|_| whole.sweep()) && whole.is_converged(), "{name} in the end");
-        let mut restored = planner(name, json!({}), &model);
+        let mut restored = planner(name, &json!({}), &model);
         from_disk(&mut *restored, &to_disk(&*whole));
         assert!(restored.is_converged(), "{name} restored");
     }
@@ -368,7 +368,7 @@ fn a_value_that_is_not_finite_never_reaches_a_table() {
     let mut model = corridor(0.0);
     model.outcomes[4][0].reward = f64::INFINITY;
     for name in LEARNERS {
-        let mut agent = learner(name, json!({}), &model, 1);
+        let mut agent = learner(name, &json!({}), &model, 1);
         follow(&mut *agent, &mut vec_env(&model, 1, None), &[0, 0, 0]).expect_err("not finite");
         for table in if name == "double-q" { &["q0", "q1"][..] } else { &["q"] } {
             assert!(array(&*agent, table).iter().all(|value| value.is_finite()), "{name}");

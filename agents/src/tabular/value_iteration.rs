@@ -26,8 +26,9 @@ impl Settings for ValueIterationConfig {}
 /// Sutton & Barto (2018), eq. 4.10, in place (Gauss-Seidel): a state uses the values that its predecessors in the sweep
 /// already have. This converges at least as fast as keeping two copies.
 ///
-/// The greedy policy breaks ties by the action that was the first to be strictly better. At γ = 1 a step that goes
-/// nowhere, say into a wall, keeps the value of its state, and so ties with the best action; but it never raised a value.
+/// The greedy policy breaks ties by the action that made the last strict improvement. At γ = 1 a step that leads
+/// nowhere, say into a wall, keeps the value of its state and so ties with the best action; but it never raised a
+/// value.
 #[derive(Debug)]
 pub struct ValueIteration {
     config: ValueIterationConfig,
