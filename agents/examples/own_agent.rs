@@ -14,7 +14,7 @@ use std::error::Error;
 
 carom_envs::settings! {
     /// Settings of a [`Bandit`].
-    pub struct BanditConfig {
+    struct BanditConfig {
         /// Probability of a random action.
         epsilon: f64 = 0.1, in 0.0..=1.0;
     }
@@ -23,7 +23,7 @@ carom_envs::settings! {
 impl Settings for BanditConfig {}
 
 /// Plays the action of the best mean reward.
-pub struct Bandit {
+struct Bandit {
     config: BanditConfig,
     means: Vec<f64>,
     counts: Vec<u64>,
@@ -35,7 +35,7 @@ impl Bandit {
     ///
     /// # Errors
     /// When a setting is out of range.
-    pub fn new(config: BanditConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
+    fn new(config: BanditConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
         validate("bandit", &config)?;
         let (means, counts) = (vec![0.0; task.n_actions], vec![0; task.n_actions]);
         Ok(Self { config, means, counts, explore: seeds.stream("explore") })
