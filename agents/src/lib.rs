@@ -9,9 +9,12 @@ mod clocks;
 mod dqn;
 mod encoder;
 pub mod losses;
+#[allow(clippy::pedantic, unreachable_pub, reason = "networks keep to the lints of the workspace")]
 pub mod net;
+#[allow(clippy::pedantic, unreachable_pub, reason = "networks keep to the lints of the workspace")]
 pub mod optim;
 mod pqn;
+#[allow(clippy::pedantic, unreachable_pub, reason = "networks keep to the lints of the workspace")]
 mod q_network;
 pub mod registry;
 pub mod replay;

@@ -157,6 +157,9 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     let time = duration(Duration::from_secs_f64(progress.wall_s));
     let unit = if matches!(session.trainer, Trainer::Planner(_)) { "sweeps" } else { "steps" };
     let mut text = format!("{}: {} {unit} in {time}\n", dir.display(), count(progress.step));
+    if matches!(&session.trainer, Trainer::Planner(planner) if !planner.is_converged()) {
+        text += "not converged: the last sweep still changed something; give more with --steps\n";
+    }
     if let Some((episode_return, length)) = progress.recent_means() {
         let n = progress.n_recent();
         let which = match n {
