@@ -1,6 +1,7 @@
 //! The training loop: act, step, observe, log, evaluate, checkpoint.
 
 pub mod evaluation;
+pub mod policy;
 pub mod session;
 
 use crate::human::count;

@@ -99,6 +99,14 @@ pub trait Agent: Send {
     /// # Errors
     /// When a part is missing or has another shape than this agent's.
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError>;
+
+    /// Restores what [`Agent::greedy`] needs of the state that [`Agent::save`] wrote. By default that is all of it.
+    ///
+    /// # Errors
+    /// When a part is missing or has another shape than this agent's.
+    fn load_policy(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.load(from)
+    }
 }
 
 /// An agent that learns from interaction.

@@ -246,6 +246,10 @@ impl Agent for Dqn {
         self.network.load(&from.nested("network")?)?;
         self.replay.load(&from.nested("replay")?)
     }
+
+    fn load_policy(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.network.load(&from.nested("network")?)
+    }
 }
 
 #[cfg(test)]

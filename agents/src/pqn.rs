@@ -360,6 +360,10 @@ impl Agent for Pqn {
         from.read("values", &mut rollout.values)?;
         from.read("max_q", &mut rollout.max_q)
     }
+
+    fn load_policy(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.network.load(&from.nested("network")?)
+    }
 }
 
 #[cfg(test)]

@@ -3,14 +3,12 @@
 use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
 use crate::config::training::TrainConfig;
-use crate::encoder::Sight;
 use crate::fit::open::open;
 use crate::generative::model::Effort;
 use crate::human::parse_count;
-use crate::run::checkpoint;
 use crate::run::progress;
 use crate::train::evaluation::{Evaluation, Scores};
-use crate::train::session::Session;
+use crate::train::policy::Policy;
 use anyhow::{Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
@@ -71,7 +69,7 @@ struct Report {
 
 pub(super) fn run(arguments: Arguments) -> Result<()> {
     match kind::config(&arguments.run)? {
-        Config::Training(config) => score(&arguments, config),
+        Config::Training(config) => score(&arguments, &config),
         Config::Fit(config) => measure(&arguments, config),
     }
 }
@@ -104,22 +102,19 @@ fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
     Ok(out.write_all(session.model.report(&session.data).unwrap_or_default().as_bytes())?)
 }
 
-fn score(arguments: &Arguments, config: TrainConfig) -> Result<()> {
-    let evaluation = arguments.evaluation(&config)?;
-    let checkpoint = checkpoint::newest(&arguments.run)?;
-    let sight = Sight::open(&config, &arguments.run)?;
-    let mut session = Session::new(config, sight)?;
-    session.load_agent(&checkpoint)?;
+fn score(arguments: &Arguments, config: &TrainConfig) -> Result<()> {
+    let evaluation = arguments.evaluation(config)?;
+    let mut policy = Policy::open(&arguments.run)?;
     let bar = progress::of(evaluation.episodes, "episodes");
-    let scores = evaluation.run_telling(&mut session.trainer, &session.sight, |n| bar.set_position(n))?;
+    let scores = evaluation.run_telling(&mut policy.trainer, &policy.sight, |n| bar.set_position(n))?;
     bar.finish_and_clear();
     let protocol = evaluation.env.protocol();
-    let step = checkpoint.step;
+    let step = policy.step;
     let Evaluation { ref env, epsilon, seed, .. } = evaluation;
     let env = env.id().to_string();
-    let sight = session.sight.describe(&session.config);
-    let encoder = sight.is_some().then(|| session.config.encoder.to_string());
-    let encoder_env_steps = sight.is_some().then(|| session.sight.n_env_steps());
+    let sight = policy.sight.describe(&policy.config);
+    let encoder = sight.is_some().then(|| policy.config.encoder.to_string());
+    let encoder_env_steps = sight.is_some().then(|| policy.sight.n_env_steps());
     let report = Report { env, protocol, encoder, encoder_env_steps, sight, scores, epsilon, seed, step };
     let mut out = stdout().lock();
     if arguments.json {

@@ -1,7 +1,6 @@
 //! `carom watch`: a policy at play, in the terminal or as a GIF.
 
 use super::print;
-use crate::config::kind;
 use crate::config::layers::{Layer, Part};
 use crate::config::training::TRAINING;
 use crate::encoder::Sight;
@@ -9,9 +8,8 @@ use crate::game::{End, Game};
 use crate::human::{parse_count, plural};
 use crate::interrupt;
 use crate::movie::Movie;
-use crate::run::checkpoint;
 use crate::terminal::{Lines, Pace, Terminal};
-use crate::train::session::Session;
+use crate::train::policy::Policy;
 use anyhow::{Context, Result, ensure};
 use carom_envs::{EnvSpec, Seeds, Values, registry as envs};
 use clap::{ArgGroup, Args, ValueEnum};
@@ -111,30 +109,26 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
 impl Arguments {
     fn prepare(&self) -> Result<(Game, Player)> {
         let set = env_settings(&self.set)?;
-        let (spec, policy, seed) = match (&self.run, &self.env) {
+        let (spec, actor, seed) = match (&self.run, &self.env) {
             (Some(dir), _) => {
-                let config = kind::training_config(dir, "play")?;
-                let checkpoint = checkpoint::newest(dir)?;
-                let (spec, seed) = (config.env.clone(), config.run.seed);
-                let sight = Sight::open(&config, dir)?;
-                let mut session = Session::new(config, sight)?;
-                session.load_agent(&checkpoint)?;
-                (spec, Policy::Trained(Box::new(session)), seed)
+                let policy = Policy::open(dir)?;
+                let (spec, seed) = (policy.config.env.clone(), policy.config.run.seed);
+                (spec, Actor::Trained(Box::new(policy)), seed)
             }
             (None, id) => {
                 let spec = envs::resolve(id.as_deref().unwrap_or_default(), &Values::new())?;
-                (spec, Policy::Untrained(self.agent), 0)
+                (spec, Actor::Untrained(self.agent), 0)
             }
         };
         let seeds = Seeds::new(self.seed.unwrap_or(seed));
         let spec = self.with_limit(spec.with_all(&set)?);
-        let sight = match &policy {
-            Policy::Trained(session) => &session.sight,
-            Policy::Untrained(_) => &Sight::Raw,
+        let sight = match &actor {
+            Actor::Trained(policy) => &policy.sight,
+            Actor::Untrained(_) => &Sight::Raw,
         };
         let game = Game::seen_through(sight, &spec, seeds.stream("eval/0"))?;
-        policy.check(&game)?;
-        Ok((game, Player { policy, epsilon: self.epsilon, rng: seeds.stream("eval/explore") }))
+        actor.check(&game)?;
+        Ok((game, Player { actor, epsilon: self.epsilon, rng: seeds.stream("eval/explore") }))
     }
 
     fn with_limit(&self, spec: EnvSpec) -> EnvSpec {
@@ -158,27 +152,24 @@ pub(super) fn env_settings(assignments: &[String]) -> Result<Values> {
 }
 
 /// What decides on actions.
-enum Policy {
-    Trained(Box<Session>),
+enum Actor {
+    Trained(Box<Policy>),
     Untrained(Untrained),
 }
 
-impl Policy {
+impl Actor {
     /// Refuses a game that it cannot play.
     fn check(&self, game: &Game) -> Result<()> {
         match self {
-            Policy::Trained(session) => {
-                let trained = &session.envs;
-                let is_same = trained.obs_space() == &game.obs_space()
-                    && trained.frame_stack() == game.frame_stack()
-                    && trained.n_actions() == game.action_names().len();
-                ensure!(is_same, "--set: with these settings the run's policy would see or do something else");
+            Actor::Trained(policy) => {
+                let suits = policy.suits(&game.obs_space(), game.frame_stack(), game.action_names().len());
+                ensure!(suits, "--set: with these settings the run's policy would see or do something else");
             }
-            Policy::Untrained(Untrained::Scripted) => {
+            Actor::Untrained(Untrained::Scripted) => {
                 let is_there = game.env().scripted_action().is_some();
                 ensure!(is_there, "nobody has written a player for `{}`; --agent random plays anything", game.id);
             }
-            Policy::Untrained(Untrained::Random) => {}
+            Actor::Untrained(Untrained::Random) => {}
         }
         Ok(())
     }
@@ -186,9 +177,9 @@ impl Policy {
     /// What it does now; none where any action will do.
     fn action(&mut self, game: &Game) -> Option<usize> {
         match self {
-            Policy::Untrained(Untrained::Random) => None,
-            Policy::Untrained(Untrained::Scripted) => game.env().scripted_action(),
-            Policy::Trained(session) => match session.trainer.agent() {
+            Actor::Untrained(Untrained::Random) => None,
+            Actor::Untrained(Untrained::Scripted) => game.env().scripted_action(),
+            Actor::Trained(policy) => match policy.trainer.agent() {
                 None => game.env().scripted_action(),
                 Some(agent) => {
                     let mut action = [0];
@@ -202,7 +193,7 @@ impl Policy {
 
 /// A policy with some randomness.
 struct Player {
-    policy: Policy,
+    actor: Actor,
     epsilon: f64,
     rng: Pcg32,
 }
@@ -211,7 +202,7 @@ impl Player {
     fn play(&mut self, game: &mut Game) {
         let n_actions = game.action_names().len() as u32;
         let explores = self.epsilon > 0.0 && self.rng.gen_bool(self.epsilon);
-        let action = if explores { None } else { self.policy.action(game) };
+        let action = if explores { None } else { self.actor.action(game) };
         game.play(action.unwrap_or_else(|| self.rng.gen_range(0..n_actions) as usize));
     }
 }

@@ -68,25 +68,12 @@ impl Session {
         let seeds = Seeds::new(config.run.seed);
         let rngs = seeds.streams("env", config.run.n_envs);
         let envs = sight.envs(&config.env, rngs)?;
-        let task = Task {
-            env_id: config.env.id(),
-            obs_space: envs.obs_space().clone(),
-            frame_stack: envs.frame_stack(),
-            n_actions: envs.n_actions(),
-            n_envs: config.run.n_envs,
-            total_steps: config.run.steps,
-            device,
-            model: envs.env(0).model(),
-            has_script: envs.env(0).scripted_action().is_some(),
-            trunk: sight.trunk(),
-        };
+        let task = Task::of(&envs, config.env.id(), config.run.steps).with_device(device).with_trunk(sight.trunk());
         let trainer = config.agent.make(&task, &seeds)?;
         let codes = sight.n_codes().map(Codes::new);
         Ok(Self { config, sight, envs, trainer, progress: Progress { codes, ..Progress::default() } })
     }
-}
 
-impl Session {
     /// Saves a checkpoint in `run`, unless this very step has one.
     ///
     /// # Errors
@@ -101,17 +88,6 @@ impl Session {
         run.save(step, standing, &learned)
     }
 
-    /// Takes up the agent of a checkpoint.
-    ///
-    /// # Errors
-    /// When it is of another agent or of other settings.
-    pub fn load_agent(&mut self, from: &Checkpoint<Standing>) -> Result<()> {
-        match self.trainer.agent() {
-            Some(agent) => from.load(|learned| Ok(agent.load(learned)?)),
-            None => Ok(()),
-        }
-    }
-
     /// The run of `config` in `dir` where its newest checkpoint left it, and that checkpoint.
     ///
     /// # Errors
@@ -124,12 +100,14 @@ impl Session {
         Ok((session, checkpoint))
     }
 
-    /// Takes up all of a checkpoint.
+    /// Restores the agent, the environments and the progress that a checkpoint holds.
     ///
     /// # Errors
     /// When it is of another agent, another environment or of other settings.
     pub fn load(&mut self, from: &Checkpoint<Standing>) -> Result<()> {
-        self.load_agent(from)?;
+        if let Some(agent) = self.trainer.agent() {
+            from.load(|learned| Ok(agent.load(learned)?))?;
+        }
         self.envs
             .restore(&from.state.standing.envs)
             .with_context(|| format!("in the checkpoint of step {}", from.step))?;
