@@ -93,7 +93,7 @@ impl Setting {
 /// impl Settings for PendulumSettings {}
 ///
 /// let error = settings::resolve::<PendulumSettings>(&serde_json::from_str(r#"{"length_m": -1}"#)?).unwrap_err();
-/// assert_eq!(error.to_string(), "length_m is -1: expected a number above 0");
+/// assert_eq!(error.to_string(), "length_m is -1.0: expected a number above 0");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[macro_export]
