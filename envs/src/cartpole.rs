@@ -1,9 +1,9 @@
 //! CartPole, in the arithmetic of Gymnasium's `CartPole-v1` (Barto, Sutton & Anderson 1983).
 //!
-//! **Rules.** A cart on a track is pushed left or right with 10 N, so that the pole hinged on it stays up. A step is one Euler
-//! step of 0.02 s. **Reward.** 1 a step, also for the last. **Ending.** The pole leans more than 12° or the cart leaves ±2.4.
-//! The vectoriser cuts an episode off after 500 steps. **Observation.** Cart position (m) and velocity (m/s), pole angle (rad)
-//! and angular velocity (rad/s), `f32` rounded from the `f64` state.
+//! **Rules.** A cart on a track is pushed left or right with 10 N, so that the pole hinged on it stays up. A step is
+//! one Euler step of 0.02 s. **Reward.** 1 a step, also for the last. **Ending.** The pole leans more than 12° or the
+//! cart leaves ±2.4. The vectoriser cuts an episode off after 500 steps. **Observation.** Cart position (m) and
+//! velocity (m/s), pole angle (rad) and angular velocity (rad/s), `f32` rounded from the `f64` state.
 //!
 //! The only known difference from the reference is the last bit of sine and cosine, where platforms round differently.
 

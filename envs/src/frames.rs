@@ -1,9 +1,10 @@
 //! The latest frames of many environments. Each is written once, and copied only when a stack is gathered.
 
 use crate::env::RestoreError;
+use std::fmt::Write;
 
-/// A ring of buffers, `[n_envs, frame_bytes]` each: one for every frame of a stack, and one more for the stack before the latest
-/// step.
+/// A ring of buffers, `[n_envs, frame_bytes]` each: one for every frame of a stack, and one more for the stack before
+/// the latest step.
 pub(crate) struct Frames {
     ring: Vec<Vec<u8>>,
     /// Index of the buffer of the present frames.
@@ -56,8 +57,8 @@ impl Frames {
         self.older[env_idx] = 0;
     }
 
-    /// Fills `out` with frames of `env_idx`, oldest first, the last of them the one `ago` (0 or 1) steps ago. Frames before the
-    /// episode's first are repeats of it.
+    /// Fills `out` with frames of `env_idx`, oldest first, the last of them the one `ago` (0 or 1) steps ago. Frames
+    /// before the episode's first are repeats of it.
     pub(crate) fn stack(&self, env_idx: usize, ago: usize, out: &mut [u8]) {
         let older = if ago == 0 { self.older[env_idx] } else { self.were_older[env_idx] };
         for (age, out) in out.chunks_exact_mut(self.frame_bytes).rev().enumerate() {
@@ -95,11 +96,11 @@ impl Frames {
 
 /// Encodes a frame as runs of equal bytes: four hexadecimal digits of length and two of the byte.
 pub(crate) fn to_text(frame: &[u8]) -> String {
-    frame
-        .chunk_by(|a, b| a == b)
-        .flat_map(|run| run.chunks(0xFFFF))
-        .map(|run| format!("{:04x}{:02x}", run.len(), run[0]))
-        .collect()
+    let mut text = String::new();
+    for run in frame.chunk_by(|a, b| a == b).flat_map(|run| run.chunks(0xFFFF)) {
+        write!(text, "{:04x}{:02x}", run.len(), run[0]).expect("a string takes any text");
+    }
+    text
 }
 
 /// Decodes the text that [`to_text`] wrote, or returns `None` if it does not fill `frame`.

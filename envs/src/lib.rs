@@ -1,8 +1,8 @@
 //! Exact, fast reinforcement-learning environments.
 //!
-//! [`Env`] is the trait of all environments: a game that knows its own rules, but nothing of time limits, automatic resets or
-//! stacked frames. [`VecEnv`] owns many of them and adds those. A [`Game`] is an environment with settings; [`registry`]
-//! finds one by its id and returns an [`EnvSpec`], which makes environments.
+//! [`Env`] is the trait of all environments: a game that knows its own rules, but nothing of time limits, automatic
+//! resets or stacked frames. [`VecEnv`] owns many of them and adds those. A [`Game`] is an environment with settings;
+//! [`registry`] finds one by its id and returns an [`EnvSpec`], which makes environments.
 //!
 //! A new environment needs one file, one line of the registry and one golden test.
 

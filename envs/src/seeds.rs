@@ -2,8 +2,8 @@
 
 use rand_pcg::Pcg32;
 
-/// Derives independent random streams from one master seed by name (`env/3`, `explore`, `replay`, `init`). So the numbers that
-/// one part of a run draws do not depend on how many another part draws.
+/// Derives independent random streams from one master seed by name (`env/3`, `explore`, `replay`, `init`). So the
+/// numbers that one part of a run draws do not depend on how many another part draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seeds {
     master: u64,

@@ -5,8 +5,8 @@ use std::fmt;
 
 /// Shape and element type of one observation.
 ///
-/// Observations are passed as bytes, so that one replay and one vectoriser serve every game. Bytes are stored as they are;
-/// `f32` and state numbers (`u32`) take four little-endian bytes each.
+/// Observations are passed as bytes, so that one replay and one vectoriser serve every game. Bytes are stored as they
+/// are; `f32` and state numbers (`u32`) take four little-endian bytes each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObsSpace {
     /// The number of a state in `0..n`, one `u32`.
@@ -66,7 +66,8 @@ impl ObsSpace {
         }
     }
 
-    /// Reads observations, `[n * n_bytes]`, as an array. Images are not copied; numbers are, since bytes need not be aligned.
+    /// Reads observations, `[n * n_bytes]`, as an array. Images are not copied; numbers are, since bytes need not be
+    /// aligned.
     ///
     /// # Panics
     /// When `obs` is not a whole number of observations.

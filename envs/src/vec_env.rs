@@ -40,11 +40,11 @@ pub struct Episode {
 /// `N` environments with a time limit and automatic reset.
 ///
 /// After a step that ends an episode, [`VecEnv::obs`] holds the first observation of the next episode and
-/// [`VecEnv::final_obs`] the last of the one that ended. Each environment draws from its own random stream, so results do
-/// not depend on how many threads step them.
+/// [`VecEnv::final_obs`] the last of the one that ended. Each environment draws from its own random stream, so results
+/// do not depend on how many threads step them.
 ///
-/// With a [frame stack](VecEnv::with_frame_stack) these remain single frames, as a replay stores them. [`VecEnv::stacks`],
-/// [`VecEnv::prev_stacks`] and [`VecEnv::final_stack`] are the stacks that actions are chosen on.
+/// With a [frame stack](VecEnv::with_frame_stack) these remain single frames, as a replay stores them.
+/// [`VecEnv::stacks`], [`VecEnv::prev_stacks`] and [`VecEnv::final_stack`] are the stacks that actions are chosen on.
 pub struct VecEnv {
     slots: Vec<Slot>,
     max_steps: u64,
@@ -88,11 +88,12 @@ struct SavedSlot {
 }
 
 impl VecEnv {
-    /// A vector of `envs`, all of them reset. `rngs[i]` is the random stream of environment `i`, and `max_steps` the time limit
-    /// of an episode.
+    /// A vector of `envs`, all of them reset. `rngs[i]` is the random stream of environment `i`, and `max_steps` the
+    /// time limit of an episode.
     ///
     /// # Panics
-    /// When there is no environment, there are not as many streams, the observations or actions differ, or the limit is 0.
+    /// When there is no environment, there are not as many streams, the observations or actions differ, or the limit is
+    /// 0.
     pub fn new(envs: Vec<Box<dyn Env>>, rngs: Vec<Pcg32>, max_steps: Option<u64>) -> Self {
         assert!(!envs.is_empty(), "a vector of environments needs at least one");
         assert_eq!(envs.len(), rngs.len(), "one random stream for each environment");
@@ -125,6 +126,7 @@ impl VecEnv {
     ///
     /// # Panics
     /// When `frame_stack` is 0.
+    #[must_use]
     pub fn with_frame_stack(mut self, frame_stack: usize) -> Self {
         assert_ne!(frame_stack, 0, "a stack has at least one frame");
         let mut frames = Frames::new(self.n_envs(), self.obs_bytes, frame_stack);
@@ -133,7 +135,9 @@ impl VecEnv {
         self
     }
 
-    /// Sets a view: [`VecEnv::obs`] and all that follows from it are then the view's output. To be called before the first step.
+    /// Sets a view: [`VecEnv::obs`] and all that follows from it are then the view's output. To be called before the
+    /// first step.
+    #[must_use]
     pub fn with_view(mut self, view: Box<dyn View>) -> Self {
         let (frame_bytes, frames) = (self.obs_bytes, self.obs().to_vec());
         let mut viewed = Viewed { view, frame_bytes, frames };
@@ -147,6 +151,7 @@ impl VecEnv {
     }
 
     /// Sets whether rewards are replaced by their sign (Mnih et al. 2015). Returns of episodes are of the true rewards.
+    #[must_use]
     pub fn with_reward_clip(mut self, clips_rewards: bool) -> Self {
         self.clips_rewards = clips_rewards;
         self
@@ -182,19 +187,20 @@ impl VecEnv {
         &self.obs()[self.range(env_idx)]
     }
 
-    /// Observations that the actions of the latest step were chosen on, `[n_envs * obs_bytes]`. Meaningless before the first
-    /// step. The buffers take turns, so nothing is copied.
+    /// Observations that the actions of the latest step were chosen on, `[n_envs * obs_bytes]`. Meaningless before the
+    /// first step. The buffers take turns, so nothing is copied.
     pub fn prev_obs(&self) -> &[u8] {
         self.frames.ago(1)
     }
 
-    /// True successor observation of the latest step in environment `env_idx`: the final one if the episode ended, else the
-    /// present one.
+    /// True successor observation of the latest step in environment `env_idx`: the final one if the episode ended, else
+    /// the present one.
     pub fn next_obs(&self, env_idx: usize) -> &[u8] {
         if self.transitions[env_idx].done() { self.final_obs(env_idx) } else { self.env_obs(env_idx) }
     }
 
-    /// Last observation of the episode that the latest step ended in environment `env_idx`. Meaningless if it ended none.
+    /// Last observation of the episode that the latest step ended in environment `env_idx`. Meaningless if it ended
+    /// none.
     pub fn final_obs(&self, env_idx: usize) -> &[u8] {
         &self.final_obs[self.range(env_idx)]
     }
@@ -204,8 +210,8 @@ impl VecEnv {
         self.frames.depth()
     }
 
-    /// Present stacks, `[n_envs, frame_stack, obs_bytes]`, oldest frame first. Frames before an episode's first are repeats of
-    /// it. Stacks are gathered in `scratch`; stacks of one frame are [`VecEnv::obs`] itself.
+    /// Present stacks, `[n_envs, frame_stack, obs_bytes]`, oldest frame first. Frames before an episode's first are
+    /// repeats of it. Stacks are gathered in `scratch`; stacks of one frame are [`VecEnv::obs`] itself.
     pub fn stacks<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
         self.stacks_ago(0, scratch)
     }
@@ -227,8 +233,8 @@ impl VecEnv {
         scratch
     }
 
-    /// Last stack of the episode that the latest step ended in environment `env_idx`, `[frame_stack, obs_bytes]`, gathered in
-    /// `scratch`.
+    /// Last stack of the episode that the latest step ended in environment `env_idx`, `[frame_stack, obs_bytes]`,
+    /// gathered in `scratch`.
     pub fn final_stack<'a>(&'a self, env_idx: usize, scratch: &'a mut Vec<u8>) -> &'a [u8] {
         let final_obs = self.final_obs(env_idx);
         if self.frame_stack() == 1 {
@@ -337,8 +343,8 @@ impl VecEnv {
     /// Restores the state that [`VecEnv::save`] returned. The episodes continue as they would have from there.
     ///
     /// # Errors
-    /// When `state` is of other environments or of another number of them, or an environment does not support saving. The
-    /// environments before the first that fails have been restored by then.
+    /// When `state` is of other environments or of another number of them, or an environment does not support saving.
+    /// The environments before the first that fails have been restored by then.
     pub fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
         let saved = Vec::<SavedSlot>::deserialize(state)?;
         if saved.len() != self.slots.len() {

@@ -9,8 +9,8 @@ use rand::RngCore;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Turns observations into others, for instance pictures into features. Each frame is turned once, whatever stacks and replays
-/// it is part of later.
+/// Turns observations into others, for instance pictures into features. Each frame is turned once, whatever stacks and
+/// replays it is part of later.
 pub trait View: Send {
     /// Shape and element type of the new observations.
     fn obs_space(&self) -> ObsSpace;
@@ -28,8 +28,8 @@ pub struct FactorsEnv {
 }
 
 impl FactorsEnv {
-    /// An environment that shows the factors of `env`. `scales` has an offset, which is subtracted, and then a width, which is
-    /// divided by, for each factor.
+    /// An environment that shows the factors of `env`. `scales` has an offset, which is subtracted, and then a width,
+    /// which is divided by, for each factor.
     ///
     /// # Panics
     /// When there are not as many scales as factors.
@@ -98,8 +98,8 @@ impl Env for FactorsEnv {
     }
 }
 
-/// An environment that shows its latest frames as one image, the oldest at the top, for a [`View`] that takes several frames at
-/// once. When an episode begins, all are its first frame.
+/// An environment that shows its latest frames as one image, the oldest at the top, for a [`View`] that takes several
+/// frames at once. When an episode begins, all are its first frame.
 pub struct StackEnv {
     env: Box<dyn Env>,
     obs_space: ObsSpace,

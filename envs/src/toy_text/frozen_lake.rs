@@ -1,8 +1,8 @@
 //! Frozen lake, the table of Gymnasium's `FrozenLake-v1`.
 //!
-//! **Rules.** Walk over the ice from the upper left to the lower right corner. On slippery ice a move goes straight or to either
-//! side with probability 1/3 each. **Reward.** 1 at the goal, else 0. **Ending.** The goal or a hole; the vectoriser ends an
-//! episode after 100 (4×4) or 200 (8×8) steps. **State.** `row * columns + column`.
+//! **Rules.** Walk over the ice from the upper left to the lower right corner. On slippery ice a move goes straight or
+//! to either side with probability 1/3 each. **Reward.** 1 at the goal, else 0. **Ending.** The goal or a hole; the
+//! vectoriser ends an episode after 100 (4×4) or 200 (8×8) steps. **State.** `row * columns + column`.
 
 use super::{GOAL, Grid, PLAYER, TableEnv, TableGame};
 use crate::env::Env;
