@@ -35,7 +35,7 @@ impl fmt::Display for ObsSpace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ObsSpace::Discrete { n } => write!(f, "one of {n} states"),
-            ObsSpace::Vector { len } => write!(f, "a vector of {len}"),
+            ObsSpace::Vector { len } => write!(f, "a vector of {len} numbers"),
             ObsSpace::Planes { shape: [rows, columns, channels] } => write!(f, "planes of {rows}x{columns}x{channels}"),
             ObsSpace::Pixels { shape: [rows, columns] } => write!(f, "pixels of {rows}x{columns}"),
         }

@@ -65,6 +65,16 @@ fn clocks(lengths: &[u8], max_steps: Option<u64>) -> VecEnv {
 }
 
 #[test]
+fn vectors_can_move_to_another_thread() {
+    let mut envs = clocks(&[2], None);
+    let envs = std::thread::spawn(move || {
+        envs.step(&[0]);
+        envs
+    });
+    assert_eq!(envs.join().unwrap().obs(), [1, 1]);
+}
+
+#[test]
 fn the_limit_truncates_and_the_game_terminates() {
     let mut envs = clocks(&[2, 3, 9], Some(3));
     let endings: Vec<_> =

@@ -2,9 +2,9 @@
 //!
 //! **Rules.** On 5×5 cells with a few walls, fetch the passenger at one of four stands and set them down at another.
 //! **Reward.** -1 a step, 20 for the ride, -10 for a pick-up or drop-off that is not possible. **Ending.** The
-//! passenger is at the destination; the vectoriser ends an episode after 200 steps. **State.** `((row * 5 + column) * 5
-//! + passenger) * 4 + destination`; passenger 0..=3 waits at a stand, 4 rides. First states are the 300 whose passenger
-//! does not wait at the destination, with equal probability.
+//! passenger is at the destination; the vectoriser ends an episode after 200 steps.
+//! **State.** `((row * 5 + column) * 5 + passenger) * 4 + destination`; passenger 0..=3 waits at a stand, 4 rides.
+//! First states are the 300 whose passenger does not wait at the destination, with equal probability.
 
 use super::{Grid, TILE_PX, TableEnv, TableGame};
 use crate::env::Env;
