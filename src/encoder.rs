@@ -17,8 +17,7 @@ use carom_envs::{Env, EnvError, EnvSpec, FactorsEnv, ObsSpace, StackEnv, VecEnv,
 use fitted::Fitted;
 use rand_pcg::Pcg32;
 use std::path::Path;
-use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trunk::EncoderTrunk;
 
 /// What a run's environments are seen through, ready to be put before them.
@@ -29,9 +28,25 @@ pub enum Sight {
     /// Their factors, each less an offset and over a width.
     Oracle(Vec<(f32, f32)>),
     /// A fitted model's codes.
-    Codes(Rc<Fitted>, Kind),
+    Codes(SharedFitted, Kind),
     /// Nothing yet: the agent's network begins with the fitted model's encoder.
-    Trunk(Rc<Fitted>, SharedTrunk),
+    Trunk(SharedFitted, SharedTrunk),
+}
+
+/// A fitted model that an encoder and its views share. Torch's tensors can be sent to another thread but not be shared by two, so
+/// a lock is around it; it is taken once for all environments of a step.
+#[derive(Clone)]
+pub struct SharedFitted(Arc<Mutex<Fitted>>);
+
+impl SharedFitted {
+    fn new(fitted: Fitted) -> Self {
+        Self(Arc::new(Mutex::new(fitted)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Fitted> {
+        // Nothing is written through the lock, so a panic elsewhere leaves nothing half done.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is made of a code.
@@ -78,10 +93,10 @@ impl Sight {
     fn through(fitted: Fitted, config: &TrainConfig) -> Result<Self> {
         let mode = config.run.encoder_mode.unwrap_or(EncoderMode::Frozen);
         if mode == EncoderMode::Frozen {
-            return Ok(Sight::Codes(Rc::new(fitted), Kind::of(config)));
+            return Ok(Sight::Codes(SharedFitted::new(fitted), Kind::of(config)));
         }
         let trunk = EncoderTrunk::new(&fitted, mode, config.run.recon_weight.unwrap_or(RECON_WEIGHT))?;
-        Ok(Sight::Trunk(Rc::new(fitted), Arc::new(Mutex::new(trunk))))
+        Ok(Sight::Trunk(SharedFitted::new(fitted), Arc::new(Mutex::new(trunk))))
     }
 
     /// Leaves in the run in `dir` what [`Sight::open`] needs.
@@ -92,7 +107,7 @@ impl Sight {
         match self {
             Sight::Raw => Ok(()),
             Sight::Oracle(scales) => fitted::write_scales(dir, scales),
-            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => fitted.save(dir),
+            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => fitted.lock().save(dir),
         }
         .with_context(|| format!("cannot keep the encoder in {}", dir.display()))
     }
@@ -113,8 +128,8 @@ impl Sight {
     pub fn wrap(&self, env: Box<dyn Env>) -> Box<dyn Env> {
         match self {
             Sight::Oracle(scales) => Box::new(FactorsEnv::new(env, scales.clone())),
-            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) if fitted.n_frames() > 1 => {
-                Box::new(StackEnv::new(env, fitted.n_frames()))
+            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) if fitted.lock().n_frames() > 1 => {
+                Box::new(StackEnv::new(env, fitted.lock().n_frames()))
             }
             Sight::Raw | Sight::Codes(..) | Sight::Trunk(..) => env,
         }
@@ -139,7 +154,7 @@ impl Sight {
     /// Number of states that a table is keyed by, where those are codes.
     pub fn n_codes(&self) -> Option<usize> {
         match self {
-            Sight::Codes(fitted, Kind::States) => Some(fitted.n_states()),
+            Sight::Codes(fitted, Kind::States) => Some(fitted.lock().n_states()),
             _ => None,
         }
     }
@@ -158,14 +173,14 @@ impl Sight {
         match self {
             Sight::Raw => None,
             Sight::Oracle(scales) => Some(scales.len()),
-            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => Some(fitted.n_features()),
+            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => Some(fitted.lock().n_features()),
         }
     }
 
     /// What the encoder's frames cost, in environment steps beside those of the run.
     pub fn n_env_steps(&self) -> u64 {
         match self {
-            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => fitted.n_env_steps(),
+            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => fitted.lock().n_env_steps(),
             Sight::Raw | Sight::Oracle(_) => 0,
         }
     }
@@ -179,7 +194,7 @@ impl Sight {
             Sight::Raw => None,
             Sight::Oracle(_) => Some(name.to_string()),
             Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => {
-                Some(format!("{name}{mode} (its frames cost {} steps)", count(fitted.n_env_steps())))
+                Some(format!("{name}{mode} (its frames cost {} steps)", count(fitted.lock().n_env_steps())))
             }
         }
     }
@@ -193,15 +208,15 @@ impl Kind {
 
 /// Codes in place of frames.
 struct CodeView {
-    fitted: Rc<Fitted>,
+    fitted: SharedFitted,
     kind: Kind,
 }
 
 impl View for CodeView {
     fn obs_space(&self) -> ObsSpace {
         match self.kind {
-            Kind::Features => ObsSpace::Vector { len: self.fitted.n_features() },
-            Kind::States => ObsSpace::Discrete { n: self.fitted.n_states() },
+            Kind::Features => ObsSpace::Vector { len: self.fitted.lock().n_features() },
+            Kind::States => ObsSpace::Discrete { n: self.fitted.lock().n_states() },
         }
     }
 
@@ -210,11 +225,11 @@ impl View for CodeView {
         match self.kind {
             Kind::Features => {
                 let mut features = vec![0.0; seen.len()];
-                self.fitted.encode(frames, &mut features);
+                self.fitted.lock().encode(frames, &mut features);
                 seen.iter_mut().zip(features).for_each(|(bytes, feature)| *bytes = feature.to_le_bytes());
             }
             Kind::States => {
-                let states = self.fitted.states(frames);
+                let states = self.fitted.lock().states(frames);
                 seen.iter_mut().zip(states).for_each(|(bytes, state)| *bytes = state.to_le_bytes());
             }
         }

@@ -215,7 +215,7 @@ impl Probe {
 
 impl Part {
     fn of(frames: &Frames, world: &World, is_test: bool) -> Self {
-        let (n_factors, n_bytes) = (frames.factor_names.len(), frames.space.image_shape(1).iter().product::<usize>());
+        let (n_factors, n_bytes) = (frames.factor_names.len(), frames.space.n_bytes());
         let factors_of = |i: usize| &frames.factors[i * n_factors..][..n_factors];
         let kept = || (0..frames.len()).filter(|&i| frames.is_test[i] == is_test);
         let (rows, balls): (Vec<usize>, Vec<[f32; 2]>) =

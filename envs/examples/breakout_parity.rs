@@ -1,10 +1,10 @@
-//! What `breakout` gives for sequences of actions, to be verified against ALE by `scripts/parity-breakout`.
+//! Plays sequences of actions on `breakout`, to be verified against ALE by `scripts/parity-breakout`.
 //!
-//! Reads one JSON object a line and answers with one. `{"actions": [...], "frame_skip": 4, "full": false}` is played from the
-//! reset up to the end of the game: the answer has, a step, reward, lives, whether the game is over, and the CRC-32 of the
-//! observation, the first one's in front. With `"player": N` instead of actions, the scripted player plays up to N steps, one
-//! in 1/`epsilon` of them at random, and its actions are in the answer. With `"picture": true` the last frame's colours are too,
-//! `[210, 160, 3]` flat.
+//! Reads one JSON object a line and answers with one. `{"actions": [...], "frame_skip": 4, "full": false}` is played
+//! from the reset up to the end of the game: the answer has, a step, reward, lives, whether the game is over, and the
+//! CRC-32 of the observation, the first one's in front. With `"player": N` instead of actions, the scripted player
+//! plays up to N steps, one in 1/`epsilon` of them at random, and its actions are in the answer. With `"picture": true`
+//! the last frame's colours are too, `[210, 160, 3]` flat.
 
 use carom_envs::breakout::{ActionSet, Breakout, BreakoutSettings};
 use carom_envs::{Env, Seeds};

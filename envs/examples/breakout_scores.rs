@@ -31,7 +31,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Scores and the number of steps. Each environment plays its share of the games, so that short ones do not count too often.
+/// Scores and the number of steps. Each environment plays its share of the games, so that short ones do not count too
+/// often.
 fn scores(player: &str, n_games: usize, spec: &EnvSpec) -> Result<(Vec<f64>, u64), Box<dyn Error>> {
     let n_envs = n_games.min(32);
     let seeds = Seeds::new(0);

@@ -1,8 +1,9 @@
-//! Steps per second of the environments under a random policy, observations written, on one thread; of Atari's Breakout the
-//! frames without observations too. Seconds are of processor time, which a busy machine does not stretch.
+//! Steps per second of the environments under a random policy, observations written, on one thread; of Atari's Breakout
+//! the frames without observations too. Seconds are of processor time, which a busy machine does not stretch.
 //!
-//! `cargo run -p carom-envs --example env_speed [-- NAME...]` prints `{"minatar/breakout 128": 2.1e7, ...}`; with NAMEs, only
-//! those whose name contains one of them. The peers' side is `scripts/peers/env_speed.py`, and `scripts/compare-speed` runs both by turns.
+//! `cargo run -p carom-envs --example env_speed [-- NAME...]` prints `{"minatar/breakout 128": 2.1e7, ...}`; with
+//! NAMEs, only those whose name contains one of them. The peers' side is `scripts/peers/env_speed.py`, and
+//! `scripts/compare-speed` runs both by turns.
 
 use carom_envs::{Seeds, Values, VecEnv, registry};
 use rand::Rng;
@@ -66,21 +67,21 @@ fn breakout_frames_per_s() -> Result<f64, Box<dyn Error>> {
     })
 }
 
-/// How many a second, where `play` does `n`.
+/// Number a second, if one call of `play` does `n`.
 fn per_s(n: usize, mut play: impl FnMut()) -> Result<f64, Box<dyn Error>> {
     play();
     let (start, mut count) = (processor_time()?, 0);
     loop {
         play();
         count += n;
-        let spent = processor_time()? - start;
+        let spent = processor_time()?.saturating_sub(start);
         if spent >= TIME {
             return Ok(count as f64 / spent.as_secs_f64());
         }
     }
 }
 
-/// Time that this process has had a processor (Linux).
+/// Processor time of this process (Linux).
 fn processor_time() -> Result<Duration, Box<dyn Error>> {
     let text = std::fs::read_to_string("/proc/self/schedstat")?;
     let nanoseconds = text.split_whitespace().next().ok_or("/proc/self/schedstat is empty")?;

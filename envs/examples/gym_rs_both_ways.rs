@@ -1,4 +1,5 @@
-//! gym-rs both ways: its mountain car stepped by Carom's vectoriser, and Carom's Breakout played by code that knows gym-rs alone.
+//! gym-rs both ways: its mountain car stepped by Carom's vectoriser, and Carom's Breakout played by code that knows
+//! gym-rs alone.
 //!
 //! `cargo run -p carom-envs --features gym-rs --example gym_rs_both_ways`
 

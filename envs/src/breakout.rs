@@ -1,16 +1,16 @@
-//! Breakout, frame for frame the Atari 2600 game as the Arcade Learning Environment plays it.
+//! Breakout, frame for frame the Atari 2600 game as the Arcade Learning Environment (ALE) plays it.
 //!
-//! **Rules.** A knob moves the paddle along the bottom; FIRE serves a ball, which the paddle returns to a wall of six rows of
-//! 18 bricks. A struck brick goes, and the ball then passes through bricks until it has touched paddle or ceiling. It gets
-//! faster with paddle hits and with the upper bricks, and the paddle narrower once the ball has touched the ceiling.
-//! **Reward.** 7, 7, 4, 4, 1, 1 points for a brick, by row from the top. A second wall comes when the first is gone; the most
-//! that can be scored is 864. **Ending.** The fifth ball is lost. No time limit of its own, but after 65,536 frames the game
-//! takes the ball away for good. **Observation.** 84×84 gray pixels: the maximum of a step's last two frames, shrunk as
-//! OpenCV's `INTER_AREA` does it.
+//! **Rules.** A knob moves the paddle along the bottom. FIRE serves a ball, which the paddle returns to a wall of six
+//! rows of 18 bricks. A brick that is hit disappears, and the ball then passes through bricks until it has touched
+//! paddle or ceiling. The ball gets faster with paddle hits and with hits of upper bricks. The paddle gets narrower
+//! once the ball has touched the ceiling. **Reward.** 7, 7, 4, 4, 1, 1 points for a brick, by row from the top. When
+//! all bricks are gone, a second wall comes; no score is above 864. **Ending.** The fifth ball is lost. There is no
+//! time limit, but after 65,536 frames the game takes the ball away for good. **Observation.** 84×84 gray pixels: the
+//! maximum of a step's last two frames, shrunk as OpenCV's `INTER_AREA` does it.
 //!
-//! The usual preprocessing belongs to the game here and is set by [`BreakoutSettings`]; what differs from Gymnasium's
-//! `AtariPreprocessing`: a step in which the game ends (or a life, where that counts as the end) plays all its frames, and so
-//! observes its own last two, where Gymnasium's stops early and shows older ones.
+//! The usual preprocessing is part of the game here and is set by [`BreakoutSettings`]. **Differences** from
+//! Gymnasium's `AtariPreprocessing`: a step in which the game ends (or a life, if that ends an episode) plays all its
+//! frames and observes its own last two. Gymnasium's stops early and shows older ones.
 //!
 //! Written from observations of the machine from outside; no byte of its program is here.
 
@@ -74,14 +74,14 @@ pub struct Breakout {
     backdrop: Backdrop,
 }
 
-/// All that a saved game needs.
+/// State of a saved game.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Memory {
     now: State,
-    /// The frame before, of which the observation shows what was brighter.
+    /// The frame before. The observation shows the brighter of both in every pixel.
     before: State,
-    /// What a sticky action repeats, by ALE's number.
+    /// ALE's number of the action that a sticky action repeats.
     last_action: u8,
     /// The latest step lost a life that counts as the end of an episode.
     life_lost: bool,
@@ -103,24 +103,24 @@ impl Breakout {
         &self.memory.now
     }
 
-    /// What it is played under.
+    /// The settings that it was made with.
     pub fn settings(&self) -> &BreakoutSettings {
         &self.settings
     }
 
-    /// Takes up any state, as if the frame before had shown the same.
+    /// Sets any state, as if the frame before had been the same.
     pub fn set_state(&mut self, state: State) {
         (self.memory.now, self.memory.before) = (state, state);
         self.show();
     }
 
-    /// The present frame in gray, `HEIGHT * WIDTH` bytes: what ALE's `getScreenGrayscale` gives.
+    /// Returns the present frame in gray, `HEIGHT * WIDTH` bytes, as ALE's `getScreenGrayscale` does.
     pub fn gray(&self) -> Vec<u8> {
         screen::paint_gray(&Screen::of(&self.memory.now))
     }
 
-    /// Plays one frame of ALE's action `code` and returns its points. With sticky actions the machine keeps the action of the
-    /// frame before where the draw falls below `sticky`.
+    /// Plays one frame of ALE's action `code` and returns its points. With sticky actions, the machine keeps the action
+    /// of the frame before if the draw is below `sticky`.
     #[inline]
     fn frame(&mut self, code: u8, rng: &mut dyn RngCore) -> u8 {
         let sticky = self.settings.sticky;
@@ -163,7 +163,7 @@ impl Breakout {
     }
 }
 
-/// ALE's uniform draw from [0, 1), of which it makes two a frame, the second for an idle second player.
+/// Draws uniformly from [0, 1) as ALE does. ALE draws twice a frame, the second time for an idle second player.
 fn draw(rng: &mut dyn RngCore) -> f64 {
     let word = rng.next_u32();
     rng.next_u32();
@@ -179,7 +179,7 @@ impl Env for Breakout {
         self.settings.action_set.names()
     }
 
-    /// Starts a new game; after a life whose loss ended the episode, goes on with the same one after a step of no-op.
+    /// Starts a new game. After a lost life that ended the episode, continues the same game after a step of no-op.
     fn reset(&mut self, rng: &mut dyn RngCore) {
         if self.goes_on() {
             self.memory.life_lost = false;
@@ -212,9 +212,9 @@ impl Env for Breakout {
         self.backdrop.observe(out.try_into().expect("an observation of breakout has 84 * 84 bytes"));
     }
 
-    /// Positions are the screen's: `ball_x` and `paddle_x` the left column, `ball_y` the top row, all with fractions where
-    /// there are any; speeds are pixels a frame, to the right and down. Without a ball its four are 0. A brick is 1 while it
-    /// stands, else 0.
+    /// Positions are on the screen, with fractions: `ball_x` and `paddle_x` are the left column, `ball_y` is the top
+    /// row. Speeds are pixels a frame, to the right and down. Without a ball its four factors are 0. A brick is 1 while
+    /// it stands, else 0.
     fn factor_names(&self) -> &[&'static str] {
         static NAMES: LazyLock<Vec<&'static str>> =
             LazyLock::new(|| bricks::factor_names(&FACTORS, BRICK_ROWS, BRICK_COLUMNS));

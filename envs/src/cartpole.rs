@@ -1,11 +1,11 @@
 //! CartPole, in the arithmetic of Gymnasium's `CartPole-v1` (Barto, Sutton & Anderson 1983).
 //!
-//! **Rules.** A cart on a track is pushed left or right with 10 N, so that the pole hinged on it stays up; one Euler step of
-//! 0.02 s a move. **Reward.** 1 a step, the last one included. **Ending.** The pole leans more than 12° or the cart leaves
-//! ±2.4. The limit of 500 steps is the vectoriser's (`max_steps`), a truncation. **Observation.** Cart position (m) and
+//! **Rules.** A cart on a track is pushed left or right with 10 N, so that the pole hinged on it stays up. A step is
+//! one Euler step of 0.02 s. **Reward.** 1 a step, also for the last. **Ending.** The pole leans more than 12° or the
+//! cart leaves ±2.4. The vectoriser cuts an episode off after 500 steps. **Observation.** Cart position (m) and
 //! velocity (m/s), pole angle (rad) and angular velocity (rad/s), `f32` rounded from the `f64` state.
 //!
-//! No difference from the reference is known, but for what sine and cosine of the platform round otherwise in the last bit.
+//! The only known difference from the reference is the last bit of sine and cosine, where platforms round differently.
 
 use crate::env::{Env, RestoreError, Step};
 use crate::game::{Game, cap_suffix};
@@ -25,7 +25,7 @@ const FORCE: f64 = 10.0;
 const STEP_S: f64 = 0.02;
 const MAX_ANGLE_RAD: f64 = 12.0 * 2.0 * std::f64::consts::PI / 360.0;
 const MAX_X: f64 = 2.4;
-/// Every variable starts uniformly within this of 0.
+/// Every variable starts uniformly in ± this.
 const START_SPREAD: f64 = 0.05;
 const USUAL_LIMIT: u64 = 500;
 
@@ -47,7 +47,7 @@ pub struct CartPole {
     x_dot: f64,
     theta: f64,
     theta_dot: f64,
-    /// Steps after the end give no reward.
+    /// The episode has ended; further steps give no reward.
     fallen: bool,
 }
 
@@ -118,7 +118,7 @@ impl Env for CartPole {
     }
 }
 
-/// A cart at `x` (m) with a pole at `theta` (rad) from upright.
+/// Draws a cart at `x` (m) with a pole at `theta` (rad) from upright.
 pub(crate) fn draw(x: f64, theta: f64) -> Picture {
     const WIDTH: usize = 300;
     const TRACK_Y: f64 = 150.0;

@@ -37,8 +37,8 @@ impl RestoreError {
 
 /// A game or task with discrete actions.
 ///
-/// All randomness comes from the `rng` argument, so that one seed gives one episode, and so that a test can drive the game
-/// with the random numbers of a reference implementation.
+/// All randomness comes from the `rng` argument, so that one seed gives one episode, and so that a test can drive the
+/// game with the random numbers of a reference implementation.
 ///
 /// Five methods are enough for an environment that can be trained on; the others add what their names say.
 pub trait Env: Send {
@@ -48,7 +48,7 @@ pub trait Env: Send {
     /// Names of the actions, in the order of their indices. Their number is the number of actions.
     fn action_names(&self) -> &[&'static str];
 
-    /// Starts a new episode. That is a new game, unless the last one [goes on](Env::goes_on).
+    /// Starts a new episode. That is a new game, unless the last one [continues](Env::goes_on).
     fn reset(&mut self, rng: &mut dyn RngCore);
 
     /// Plays `action`, an index into [`Env::action_names`].
@@ -70,8 +70,8 @@ pub trait Env: Send {
         let _ = out;
     }
 
-    /// Returns the whole state: [`Env::restore`] with the same random stream continues the same episode. Null by default,
-    /// which means that the environment does not support saving.
+    /// Returns the whole state: [`Env::restore`] with the same random stream continues the same episode. Null by
+    /// default, which means that the environment does not support saving.
     fn save(&self) -> Value {
         Value::Null
     }
@@ -85,8 +85,8 @@ pub trait Env: Send {
         Err(RestoreError::NotSupported)
     }
 
-    /// After a step that terminated: whether the next reset continues the same game, for instance where a lost life ends an
-    /// episode. Returns, lengths and the time limit are of whole games.
+    /// After a step that terminated: whether the next reset continues the same game, for instance where a lost life
+    /// ends an episode. Returns, lengths and the time limit are of whole games.
     fn goes_on(&self) -> bool {
         false
     }

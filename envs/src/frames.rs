@@ -1,22 +1,24 @@
-//! The latest frames of many environments, each written once and copied only into a stack that is asked for.
+//! The latest frames of many environments. Each is written once, and copied only when a stack is gathered.
 
 use crate::env::RestoreError;
+use std::fmt::Write;
 
-/// A ring of `[n_envs, frame_bytes]` buffers: one for every frame of a stack, and one more for the stack before the last step.
+/// A ring of buffers, `[n_envs, frame_bytes]` each: one for every frame of a stack, and one more for the stack before
+/// the latest step.
 pub(crate) struct Frames {
     ring: Vec<Vec<u8>>,
-    /// Which of them holds the present frames.
+    /// Index of the buffer of the present frames.
     now: usize,
     depth: usize,
     frame_bytes: usize,
     /// Frames of each environment's episode before the present one, counted up to the length of the ring.
     older: Vec<usize>,
-    /// The same before the latest step.
+    /// `older` before the latest step.
     were_older: Vec<usize>,
 }
 
 impl Frames {
-    /// Zeroed frames for stacks of `depth`.
+    /// Frames of zeros for stacks of `depth`.
     pub(crate) fn new(n_envs: usize, frame_bytes: usize, depth: usize) -> Self {
         let ring = vec![vec![0; n_envs * frame_bytes]; depth + 1];
         Self { ring, now: 0, depth, frame_bytes, older: vec![0; n_envs], were_older: vec![0; n_envs] }
@@ -36,26 +38,27 @@ impl Frames {
         &mut self.ring[self.now]
     }
 
-    /// Turns to the next buffer, to be written.
+    /// Makes the oldest buffer the present one, which is to be written.
     pub(crate) fn advance(&mut self) {
         self.now = (self.now + 1) % self.ring.len();
         self.were_older.copy_from_slice(&self.older);
-        let most = self.ring.len();
-        self.older.iter_mut().for_each(|older| *older = (*older + 1).min(most));
+        // More is never asked for, and an episode may last for ever.
+        let ring_len = self.ring.len();
+        self.older.iter_mut().for_each(|older| *older = (*older + 1).min(ring_len));
     }
 
-    /// The present frames, and for each environment how many older ones its episode has: 0 where one begins.
+    /// The present frames, and for each environment the number of older ones in its episode: 0 if it begins.
     pub(crate) fn now_and_begun(&mut self) -> (&mut [u8], &mut [usize]) {
         (&mut self.ring[self.now], &mut self.older)
     }
 
-    /// An episode begins with the present frame of `env_idx`.
+    /// Begins an episode of `env_idx` with its present frame.
     pub(crate) fn begin(&mut self, env_idx: usize) {
         self.older[env_idx] = 0;
     }
 
-    /// Writes as many frames of `env_idx` as `out` holds, up to the one `ago` (0 or 1) steps ago, oldest first; those before
-    /// the episode's first are repeats of it.
+    /// Fills `out` with frames of `env_idx`, oldest first, the last of them the one `ago` (0 or 1) steps ago. Frames
+    /// before the episode's first are repeats of it.
     pub(crate) fn stack(&self, env_idx: usize, ago: usize, out: &mut [u8]) {
         let older = if ago == 0 { self.older[env_idx] } else { self.were_older[env_idx] };
         for (age, out) in out.chunks_exact_mut(self.frame_bytes).rev().enumerate() {
@@ -67,16 +70,16 @@ impl Frames {
         &self.ago(ago)[env_idx * self.frame_bytes..][..self.frame_bytes]
     }
 
-    /// The frames below the present one in the stack of `env_idx`, the latest first, as text.
+    /// Returns the frames before the present one in the stack of `env_idx`, the latest first, as text.
     pub(crate) fn save_older(&self, env_idx: usize) -> Vec<String> {
         let n_older = self.older[env_idx].min(self.depth - 1);
         (1..=n_older).map(|ago| to_text(self.frame(env_idx, ago))).collect()
     }
 
-    /// Takes up what [`Frames::save_older`] gave.
+    /// Restores the frames that [`Frames::save_older`] returned.
     ///
     /// # Errors
-    /// When these are not frames of this size.
+    /// When the frames are of another size.
     pub(crate) fn restore_older(&mut self, env_idx: usize, saved: &[String]) -> Result<(), RestoreError> {
         let len = self.ring.len();
         for (ago, text) in (1..self.depth).zip(saved) {
@@ -91,16 +94,16 @@ impl Frames {
     }
 }
 
-/// Runs of equal bytes: six hexadecimal digits each, four of them the length.
+/// Encodes a frame as runs of equal bytes: four hexadecimal digits of length and two of the byte.
 pub(crate) fn to_text(frame: &[u8]) -> String {
-    frame
-        .chunk_by(|a, b| a == b)
-        .flat_map(|run| run.chunks(0xFFFF))
-        .map(|run| format!("{:04x}{:02x}", run.len(), run[0]))
-        .collect()
+    let mut text = String::new();
+    for run in frame.chunk_by(|a, b| a == b).flat_map(|run| run.chunks(0xFFFF)) {
+        write!(text, "{:04x}{:02x}", run.len(), run[0]).expect("a string takes any text");
+    }
+    text
 }
 
-/// Undoes [`to_text`]; none where it does not fill `frame`.
+/// Decodes the text that [`to_text`] wrote, or returns `None` if it does not fill `frame`.
 pub(crate) fn from_text(text: &str, frame: &mut [u8]) -> Option<()> {
     let mut rest = frame;
     for at in (0..text.len()).step_by(6) {

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 /// An environment with settings, before it has a name.
 ///
-/// Three settings have a meaning outside the game, if it has them: `max_steps` is the time limit of an episode in steps (0 for
-/// none), `frame_stack` the number of observations that an agent sees at once, and `reward_clip` replaces rewards by their
-/// sign. A [`VecEnv`] applies them, so [`Game::make`] can ignore them.
+/// Three settings have a meaning outside the game, if it has them: `max_steps` is the time limit of an episode in steps
+/// (0 for none), `frame_stack` the number of observations that an agent sees at once, and `reward_clip` replaces
+/// rewards by their sign. A [`VecEnv`] applies them, so [`Game::make`] can ignore them.
 pub trait Game {
     /// Its settings.
     type Settings: Settings;
@@ -21,8 +21,9 @@ pub trait Game {
     /// Makes the environment.
     fn make(settings: &Self::Settings) -> Box<dyn Env>;
 
-    /// Name of the protocol that the settings amount to, printed beside every score, e.g. "minatar-v1" or "CartPole-v1". By
-    /// default there is none, and [`EnvSpec::protocol`] lists the settings that differ from their defaults.
+    /// Name of the protocol that the settings amount to, printed beside every score, e.g. "minatar-v1" or
+    /// "CartPole-v1". By default there is none, and [`EnvSpec::protocol`] lists the settings that differ from their
+    /// defaults.
     fn protocol(settings: &Self::Settings) -> Option<String> {
         let _ = settings;
         None
@@ -148,6 +149,7 @@ impl EnvSpec {
     ///
     /// # Panics
     /// When `max_steps` is 0.
+    #[must_use]
     pub fn with_time_limit(mut self, max_steps: u64) -> Self {
         assert_ne!(max_steps, 0, "a time limit is at least one step");
         self.time_limit = Some(max_steps);
@@ -158,12 +160,14 @@ impl EnvSpec {
     }
 
     /// The environment as a policy is judged on it: switches that make training easier are off.
+    #[must_use]
     pub fn evaluation(&self) -> Self {
         let off = self.entry.training_only.iter().map(|&key| (key.to_owned(), Value::Bool(false)));
         self.with_all(&off.collect()).expect("a switch can be off")
     }
 
-    /// Makes one environment. It knows no time limit, stacks no observations and clips no rewards: that is for the caller.
+    /// Makes one environment. It knows no time limit, stacks no observations and clips no rewards: that is for the
+    /// caller.
     pub fn make(&self) -> Box<dyn Env> {
         (self.entry.make)(&self.settings).expect("the settings were checked")
     }
@@ -208,8 +212,8 @@ impl EnvSpec {
         self.settings.get(REWARD_CLIP).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// Name of the protocol that the settings amount to, printed beside every score. A game that names none gives its id and
-    /// the settings that differ from their defaults.
+    /// Name of the protocol that the settings amount to, printed beside every score. A game that names none gives its
+    /// id and the settings that differ from their defaults.
     pub fn protocol(&self) -> String {
         let named = (self.entry.protocol)(&self.settings).expect("the settings were checked");
         named.unwrap_or_else(|| {

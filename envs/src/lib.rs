@@ -1,8 +1,8 @@
 //! Exact, fast reinforcement-learning environments.
 //!
-//! [`Env`] is the trait of all environments: a game that knows its own rules, but nothing of time limits, automatic resets or
-//! stacked frames. [`VecEnv`] owns many of them and adds those. A [`Game`] is an environment with settings; [`registry`]
-//! finds one by its id and returns an [`EnvSpec`], which makes environments.
+//! [`Env`] is the trait of all environments: a game that knows its own rules, but nothing of time limits, automatic
+//! resets or stacked frames. [`VecEnv`] owns many of them and adds those. A [`Game`] is an environment with settings;
+//! [`registry`] finds one by its id and returns an [`EnvSpec`], which makes environments.
 //!
 //! A new environment needs one file, one line of the registry and one golden test.
 
@@ -34,9 +34,13 @@ pub use model::TransitionModel;
 pub use picture::Picture;
 pub use seeds::Seeds;
 pub use settings::{Values, nearest_of_all as nearest};
-pub use space::{Image, ObsSpace};
+pub use space::{ImageSpace, ObsArray, ObsSpace};
 pub use vec_env::{Episode, Transition, VecEnv};
 pub use view::{FactorsEnv, StackEnv, View};
 
 // The signatures of this crate name types of these.
-pub use {rand, rand_pcg, serde, serde_json};
+pub use {ndarray, rand, rand_pcg, serde, serde_json};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

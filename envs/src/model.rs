@@ -1,4 +1,4 @@
-//! The transition table of a small environment: what planning needs, and what learning is judged by.
+//! Transition tables of small environments, for planning and for judging what was learned.
 
 /// One possible outcome of an action.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,14 +13,14 @@ pub struct Outcome {
     pub terminated: bool,
 }
 
-/// `P[state][action]`, a list of outcomes whose probabilities sum to 1, and the distribution of first states.
+/// For each state and action a list of outcomes whose probabilities sum to 1; and the distribution of first states.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TransitionModel {
     /// `outcomes[state * n_actions + action]`.
     pub outcomes: Vec<Vec<Outcome>>,
     /// Number of actions.
     pub n_actions: usize,
-    /// Probability of each state to be the first of an episode.
+    /// Probability of each state to be the first one of an episode.
     pub start: Vec<f64>,
 }
 

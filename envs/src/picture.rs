@@ -1,4 +1,4 @@
-//! A small RGB picture, what `carom watch` shows and a GIF is made of.
+//! A small RGB picture, for watching a game and for GIFs.
 
 /// An RGB picture, row-major, three bytes a pixel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ impl Picture {
         Self { width, height, rgb: colour.repeat(width * height) }
     }
 
-    /// Colours the rectangle whose upper left corner is `(x, y)`; what lies outside the picture is left out.
+    /// Colours the rectangle whose upper left corner is `(x, y)`. Pixels outside the picture are left out.
     pub fn fill_rect(&mut self, x: usize, y: usize, width: usize, height: usize, colour: [u8; 3]) {
         for row in y..(y + height).min(self.height) {
             for column in x..(x + width).min(self.width) {
@@ -27,7 +27,7 @@ impl Picture {
         }
     }
 
-    /// Draws a line of `thickness` pixels; what lies outside the picture is left out.
+    /// Draws a line of `thickness` pixels. Pixels outside the picture are left out.
     pub fn line(&mut self, from: (f64, f64), to: (f64, f64), thickness: usize, colour: [u8; 3]) {
         let n_dots = (to.0 - from.0).abs().max((to.1 - from.1).abs()).ceil().max(1.0);
         let half = thickness as f64 / 2.0;

@@ -1,9 +1,9 @@
-//! One master seed, many named random streams.
+//! Named random streams from one master seed.
 
 use rand_pcg::Pcg32;
 
-/// Derives independent random streams from one master seed by name (`env/3`, `explore`, `replay`, `init`), so that no part
-/// of a run shifts the numbers another part draws.
+/// Derives independent random streams from one master seed by name (`env/3`, `explore`, `replay`, `init`). So the
+/// numbers that one part of a run draws do not depend on how many another part draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seeds {
     master: u64,
@@ -15,9 +15,9 @@ impl Seeds {
         Self { master }
     }
 
-    /// The stream called `name`; the same master and name give the same stream.
+    /// The stream called `name`. The same master seed and name give the same stream.
     pub fn stream(&self, name: &str) -> Pcg32 {
-        // FNV-1a over the name, then splitmix64 to spread near-equal seeds apart.
+        // FNV-1a of the name, then splitmix64, so that similar seeds give unrelated streams.
         let name_hash =
             name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
         let state = splitmix64(self.master ^ splitmix64(name_hash));

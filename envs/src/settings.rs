@@ -64,7 +64,7 @@ pub struct Setting {
     pub doc: String,
     /// Type and range in words, e.g. "a number in 0..=1".
     pub expected: String,
-    /// Default value; null where there is none, or where it depends on other settings.
+    /// Default value, or null if there is none. A derived default is the one beside the other defaults.
     pub default: Value,
 }
 
@@ -93,7 +93,7 @@ impl Setting {
 /// impl Settings for PendulumSettings {}
 ///
 /// let error = settings::resolve::<PendulumSettings>(&serde_json::from_str(r#"{"length_m": -1}"#)?).unwrap_err();
-/// assert_eq!(error.to_string(), "length_m is -1: expected a number above 0");
+/// assert_eq!(error.to_string(), "length_m is -1.0: expected a number above 0");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[macro_export]
@@ -141,7 +141,7 @@ macro_rules! settings {
     };
 }
 
-/// What is wrong with a value, or with its key.
+/// A mistake in a value or its key.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Fault {
     /// There is no setting of this key.
@@ -485,9 +485,8 @@ pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Stri
 /// The one of `known` most like `word`: it begins with `word`, or differs in at most a third of its letters. None where
 /// nothing is that near.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |known: &str| match !word.is_empty() && known.starts_with(word) {
-        true => 0,
-        false => strsim::damerau_levenshtein(word, known),
+    let distance = |known: &str| {
+        if !word.is_empty() && known.starts_with(word) { 0 } else { strsim::damerau_levenshtein(word, known) }
     };
     let is_near = |(distance, known): &(usize, &str)| *distance <= (word.len().max(known.len()) / 3).max(1);
     let near = known.into_iter().map(|known| (distance(known), known)).filter(is_near);
@@ -554,7 +553,8 @@ mod tests {
     }
 
     fn values(value: Value) -> Values {
-        value.as_object().expect("a table").clone()
+        let Value::Object(values) = value else { panic!("{value} is no table") };
+        values
     }
 
     fn error(value: Value) -> String {

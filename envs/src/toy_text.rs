@@ -1,6 +1,6 @@
-//! Small worlds with a full transition table: planning is exact here, and learning can be held against it.
+//! Small worlds with a full transition table: planning is exact, and learning can be compared with it.
 //!
-//! A game is its table and how it looks ([`TableGame`]); playing it is the same for all ([`TableEnv`]).
+//! A [`TableGame`] gives its table and a picture of each state. [`TableEnv`] plays any of them.
 
 pub mod cliff_walking;
 pub mod frozen_lake;
@@ -15,28 +15,28 @@ use rand::{Rng, RngCore};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// What distinguishes one table-driven game from another.
+/// A game that is given by a transition table.
 pub trait TableGame: Send {
     /// Names of the actions, in the order of their indices.
     const ACTIONS: &'static [&'static str];
 
-    /// Names of the variables that a state index stands for.
+    /// Names of the variables that the number of a state encodes.
     const FACTORS: &'static [&'static str];
 
     /// The transition table.
     fn model(&self) -> TransitionModel;
 
-    /// Writes the variables of `state`, one a name.
+    /// Writes the variables of `state` to `out`, one for each name.
     fn factors(&self, state: usize, out: &mut [f32]);
 
     /// Draws `state`.
     fn picture(&self, state: usize) -> Picture;
 }
 
-/// A game played by drawing outcomes from its table.
+/// An environment that draws outcomes from the table of a game.
 ///
-/// Every reset and every step draws one number in [0, 1), as Gymnasium's toy text does. The table alone decides what follows,
-/// so a step after the end is whatever the table says of the last state.
+/// Every reset and every step draws one number in [0, 1), as Gymnasium's toy text does. The table alone decides what
+/// follows: a step after the end is what the table says of the last state.
 pub struct TableEnv<G> {
     game: G,
     model: TransitionModel,
@@ -44,7 +44,7 @@ pub struct TableEnv<G> {
 }
 
 impl<G: TableGame> TableEnv<G> {
-    /// The game at a first state; [`Env::reset`] draws one.
+    /// The game in one of its first states. [`Env::reset`] draws another.
     pub fn new(game: G) -> Self {
         let model = game.model();
         let state = model.start.iter().position(|&p| p > 0.0).expect("a game has a first state");
@@ -52,7 +52,7 @@ impl<G: TableGame> TableEnv<G> {
     }
 }
 
-/// The index whose probability interval `u` in [0, 1) falls into.
+/// Returns the index whose interval `u` in [0, 1) falls into; interval `i` is as long as probability `i`.
 fn draw(probabilities: impl Iterator<Item = f64>, u: f64) -> usize {
     let mut sum = 0.0;
     let mut last = 0;
@@ -63,7 +63,7 @@ fn draw(probabilities: impl Iterator<Item = f64>, u: f64) -> usize {
         }
         last = i;
     }
-    // Only reached where the sum is rounded to less than 1.
+    // Only reached if the sum is rounded to less than 1.
     last
 }
 
@@ -136,7 +136,7 @@ impl Grid {
         self.rows * self.columns
     }
 
-    /// The cell one step from `cell` in a direction `(rows, columns)`, or `cell` itself at the border.
+    /// The cell one step from `cell` in direction `(rows, columns)`, or `cell` itself if the step leaves the grid.
     fn neighbour(self, cell: usize, (down, right): (isize, isize)) -> usize {
         let row = (cell / self.columns).saturating_add_signed(down).min(self.rows - 1);
         let column = (cell % self.columns).saturating_add_signed(right).min(self.columns - 1);
@@ -147,14 +147,14 @@ impl Grid {
         out.copy_from_slice(&[(cell / self.columns) as f32, (cell % self.columns) as f32]);
     }
 
-    /// Tiles with a seam between them, coloured by `colour(cell)`.
+    /// Draws tiles with a seam between them. The tile of a cell has the colour `colour(cell)`.
     fn picture(self, colour: impl Fn(usize) -> [u8; 3]) -> Picture {
         let mut picture = Picture::filled(self.columns * TILE_PX, self.rows * TILE_PX, [250, 250, 248]);
         (0..self.n_cells()).for_each(|cell| self.mark(&mut picture, cell, 1, colour(cell)));
         picture
     }
 
-    /// A square on `cell`, `margin` pixels smaller on each side.
+    /// Draws a square on `cell`, `margin` pixels inside the tile.
     fn mark(self, picture: &mut Picture, cell: usize, margin: usize, colour: [u8; 3]) {
         let (row, column) = (cell / self.columns, cell % self.columns);
         let side = TILE_PX - 2 * margin;

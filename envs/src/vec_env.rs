@@ -1,21 +1,21 @@
-//! Many environments stepped as one.
+//! Many environments that are stepped together.
 
 use crate::env::{Env, RestoreError};
 use crate::frames::Frames;
-use crate::space::ObsSpace;
+use crate::space::{ObsArray, ObsSpace};
 use crate::view::View;
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What one step did in one environment of a [`VecEnv`].
+/// Result of one step in one environment of a [`VecEnv`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Transition {
-    /// Reward of the step; its sign alone under [`VecEnv::with_reward_clip`].
+    /// Reward of the step, or its sign under [`VecEnv::with_reward_clip`].
     pub reward: f32,
-    /// The episode ended by the game's own rules: nothing follows, the value of what comes next is 0.
+    /// The episode ended by the game's own rules: nothing follows, so the value of the next state is 0.
     pub terminated: bool,
-    /// The time limit cut the episode off: what would have followed still has its value.
+    /// The time limit cut the episode off: the next state keeps its value.
     pub truncated: bool,
 }
 
@@ -26,12 +26,12 @@ impl Transition {
     }
 }
 
-/// An episode that ended. Where a lost life counts as the end of an episode for the learner, this is the whole game still.
+/// An episode that ended. If a lost life ends an episode for the learner, this is still the whole game.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Episode {
-    /// Which environment played it.
+    /// Index of the environment that played it.
     pub env_idx: usize,
-    /// Undiscounted sum of its rewards, none of them clipped.
+    /// Undiscounted sum of its rewards, which are not clipped.
     pub episode_return: f64,
     /// Number of its steps.
     pub length: u64,
@@ -40,11 +40,11 @@ pub struct Episode {
 /// `N` environments with a time limit and automatic reset.
 ///
 /// After a step that ends an episode, [`VecEnv::obs`] holds the first observation of the next episode and
-/// [`VecEnv::final_obs`] the last of the one that ended. Each environment draws from its own random stream, so results do
-/// not depend on how many threads step them.
+/// [`VecEnv::final_obs`] the last of the one that ended. Each environment draws from its own random stream, so results
+/// do not depend on how many threads step them.
 ///
-/// With a [frame stack](VecEnv::with_frame_stack) these stay single frames, which is what a replay stores;
-/// [`VecEnv::stacks`] and its like give the stacks to act on.
+/// With a [frame stack](VecEnv::with_frame_stack) these remain single frames, as a replay stores them.
+/// [`VecEnv::stacks`], [`VecEnv::prev_stacks`] and [`VecEnv::final_stack`] are the stacks that actions are chosen on.
 pub struct VecEnv {
     slots: Vec<Slot>,
     max_steps: u64,
@@ -59,7 +59,7 @@ pub struct VecEnv {
     episodes: Vec<Episode>,
 }
 
-/// A view, and the environments' own observations that it turns into others.
+/// A view, and the environments' own observations, which are its input.
 struct Viewed {
     view: Box<dyn View>,
     frame_bytes: usize,
@@ -67,7 +67,7 @@ struct Viewed {
     frames: Vec<u8>,
 }
 
-/// One environment, its random stream and what its running episode has come to.
+/// One environment, its random stream, and return and length of its running game.
 struct Slot {
     env: Box<dyn Env>,
     rng: Pcg32,
@@ -82,16 +82,18 @@ struct SavedSlot {
     rng: Pcg32,
     episode_return: f64,
     length: u64,
-    /// The frames before the present one that its stack shows, the latest first.
+    /// The frames of its stack before the present one, the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     stack: Vec<String>,
 }
 
 impl VecEnv {
-    /// Resets all; `rngs[i]` is the stream of environment `i`. `max_steps` is the time limit of an episode.
+    /// A vector of `envs`, all of them reset. `rngs[i]` is the random stream of environment `i`, and `max_steps` the
+    /// time limit of an episode.
     ///
     /// # Panics
-    /// When there is no environment, the streams are not as many, the observations differ in kind, or the limit is 0.
+    /// When there is no environment, there are not as many streams, the observations or actions differ, or the limit is
+    /// 0.
     pub fn new(envs: Vec<Box<dyn Env>>, rngs: Vec<Pcg32>, max_steps: Option<u64>) -> Self {
         assert!(!envs.is_empty(), "a vector of environments needs at least one");
         assert_eq!(envs.len(), rngs.len(), "one random stream for each environment");
@@ -120,10 +122,11 @@ impl VecEnv {
         vec_env
     }
 
-    /// The same with observations stacked `frame_stack` deep in [`VecEnv::stacks`], to be called before the first step.
+    /// Sets the number of observations in a stack. To be called before the first step.
     ///
     /// # Panics
     /// When `frame_stack` is 0.
+    #[must_use]
     pub fn with_frame_stack(mut self, frame_stack: usize) -> Self {
         assert_ne!(frame_stack, 0, "a stack has at least one frame");
         let mut frames = Frames::new(self.n_envs(), self.obs_bytes, frame_stack);
@@ -132,8 +135,9 @@ impl VecEnv {
         self
     }
 
-    /// The same seen through `view`: [`VecEnv::obs`] and all that follows from it are what it makes of the environments' own
-    /// observations. To be called before the first step.
+    /// Sets a view: [`VecEnv::obs`] and all that follows from it are then the view's output. To be called before the
+    /// first step.
+    #[must_use]
     pub fn with_view(mut self, view: Box<dyn View>) -> Self {
         let (frame_bytes, frames) = (self.obs_bytes, self.obs().to_vec());
         let mut viewed = Viewed { view, frame_bytes, frames };
@@ -146,7 +150,8 @@ impl VecEnv {
         self
     }
 
-    /// The same with rewards replaced by their sign (Mnih et al. 2015), except in the returns of episodes.
+    /// Sets whether rewards are replaced by their sign (Mnih et al. 2015). Returns of episodes are of the true rewards.
+    #[must_use]
     pub fn with_reward_clip(mut self, clips_rewards: bool) -> Self {
         self.clips_rewards = clips_rewards;
         self
@@ -157,7 +162,7 @@ impl VecEnv {
         self.slots.len()
     }
 
-    /// Shape and element type of one observation, a single frame.
+    /// Shape and element type of one observation: of a single frame.
     pub fn obs_space(&self) -> &ObsSpace {
         &self.obs_space
     }
@@ -172,41 +177,46 @@ impl VecEnv {
         self.frames.ago(0)
     }
 
+    /// Present observations as an array, the environments along its first axis.
+    pub fn obs_array(&self) -> ObsArray<'_> {
+        self.obs_space.array(self.obs())
+    }
+
     /// Present observation of environment `env_idx`.
     pub fn env_obs(&self, env_idx: usize) -> &[u8] {
         &self.obs()[self.range(env_idx)]
     }
 
-    /// Observations that the actions of the latest step were chosen on, `[n_envs * obs_bytes]`: the buffers take turns, nothing
-    /// is copied. Meaningless before the first step.
+    /// Observations that the actions of the latest step were chosen on, `[n_envs * obs_bytes]`. Meaningless before the
+    /// first step. The buffers take turns, so nothing is copied.
     pub fn prev_obs(&self) -> &[u8] {
         self.frames.ago(1)
     }
 
-    /// True successor observation of the latest step in `env_idx`: the final one where the episode ended, else the present
-    /// one.
+    /// True successor observation of the latest step in environment `env_idx`: the final one if the episode ended, else
+    /// the present one.
     pub fn next_obs(&self, env_idx: usize) -> &[u8] {
         if self.transitions[env_idx].done() { self.final_obs(env_idx) } else { self.env_obs(env_idx) }
     }
 
-    /// Last observation of the episode that the latest step ended in environment `env_idx`; meaningful only where the latest
-    /// transition is done.
+    /// Last observation of the episode that the latest step ended in environment `env_idx`. Meaningless if it ended
+    /// none.
     pub fn final_obs(&self, env_idx: usize) -> &[u8] {
         &self.final_obs[self.range(env_idx)]
     }
 
-    /// Frames in a stack.
+    /// Number of frames in a stack.
     pub fn frame_stack(&self) -> usize {
         self.frames.depth()
     }
 
-    /// Present stacks, `[n_envs, frame_stack, obs_bytes]`, oldest frame first; frames before an episode's first are repeats of
-    /// it. Gathered into `scratch`, except that with one frame they are [`VecEnv::obs`] itself.
+    /// Present stacks, `[n_envs, frame_stack, obs_bytes]`, oldest frame first. Frames before an episode's first are
+    /// repeats of it. Stacks are gathered in `scratch`; stacks of one frame are [`VecEnv::obs`] itself.
     pub fn stacks<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
         self.stacks_ago(0, scratch)
     }
 
-    /// As [`VecEnv::stacks`], for [`VecEnv::prev_obs`].
+    /// Stacks that the actions of the latest step were chosen on, gathered in `scratch` like [`VecEnv::stacks`].
     pub fn prev_stacks<'a>(&'a self, scratch: &'a mut Vec<u8>) -> &'a [u8] {
         self.stacks_ago(1, scratch)
     }
@@ -223,7 +233,8 @@ impl VecEnv {
         scratch
     }
 
-    /// As [`VecEnv::stacks`], for [`VecEnv::final_obs`] of environment `env_idx`: `[frame_stack, obs_bytes]`.
+    /// Last stack of the episode that the latest step ended in environment `env_idx`, `[frame_stack, obs_bytes]`,
+    /// gathered in `scratch`.
     pub fn final_stack<'a>(&'a self, env_idx: usize, scratch: &'a mut Vec<u8>) -> &'a [u8] {
         let final_obs = self.final_obs(env_idx);
         if self.frame_stack() == 1 {
@@ -236,32 +247,32 @@ impl VecEnv {
         scratch
     }
 
-    /// What the latest step gave.
+    /// Results of the latest step.
     pub fn transitions(&self) -> &[Transition] {
         &self.transitions
     }
 
-    /// Episodes ended by the latest step, in the order of their environments.
+    /// Episodes that the latest step ended, in the order of their environments.
     pub fn episodes(&self) -> &[Episode] {
         &self.episodes
     }
 
-    /// One of the environments, for its action names, factors, model or picture.
+    /// Environment `env_idx`, for its action names, factors, model or picture.
     pub fn env(&self, env_idx: usize) -> &dyn Env {
         &*self.slots[env_idx].env
     }
 
-    /// Writes what the player written for the game would do in each environment to `actions`.
+    /// Writes the actions of the player written for the game to `actions`, one for each environment.
     ///
     /// # Panics
-    /// When nobody has written one: [`Env::scripted_action`] is none.
+    /// When there is no such player.
     pub fn scripted_actions(&self, actions: &mut [usize]) {
         for (action, slot) in actions.iter_mut().zip(&self.slots) {
             *action = slot.env.scripted_action().expect("the game has a scripted player");
         }
     }
 
-    /// Begins a new episode everywhere; the random streams go on.
+    /// Begins a new episode in each environment. The random streams are not reset.
     pub fn reset(&mut self) {
         match &mut self.viewed {
             None => {
@@ -279,7 +290,7 @@ impl VecEnv {
         self.episodes.clear();
     }
 
-    /// Plays `actions[i]` in environment `i`, and resets those whose episode ends.
+    /// Plays `actions[i]` in environment `i`, and resets the environments whose episode ends.
     ///
     /// An episode that ends by its rules on the very step of the time limit is terminated, not truncated.
     ///
@@ -322,17 +333,18 @@ impl VecEnv {
         &self.transitions
     }
 
-    /// The whole state, random streams and running episodes included.
+    /// Returns the whole state, with random streams and running episodes.
     pub fn save(&self) -> Value {
         let slots = self.slots.iter().enumerate();
         let slots: Vec<_> = slots.map(|(env_idx, slot)| slot.save(self.frames.save_older(env_idx))).collect();
         serde_json::to_value(slots).expect("saved environments are JSON")
     }
 
-    /// Takes up a state from [`VecEnv::save`]; what follows is as if nothing had happened in between.
+    /// Restores the state that [`VecEnv::save`] returned. The episodes continue as they would have from there.
     ///
     /// # Errors
-    /// When `state` is of other environments or of another number of them; those before the first that fails are restored.
+    /// When `state` is of other environments or of another number of them, or an environment does not support saving.
+    /// The environments before the first that fails have been restored by then.
     pub fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
         let saved = Vec::<SavedSlot>::deserialize(state)?;
         if saved.len() != self.slots.len() {
@@ -367,11 +379,11 @@ impl Slot {
         (self.episode_return, self.length) = (0.0, 0);
     }
 
-    /// Begins the next episode; whether the game that return and length are of is over.
+    /// Begins the next episode, and returns whether the game is over that return and length are of.
     fn begin_next(&mut self, max_steps: u64, obs: &mut [u8]) -> bool {
         let mut goes_on = self.env.goes_on();
         if goes_on && self.length >= max_steps {
-            // The game's time ran out with the life: a reset that goes on, and then one that begins.
+            // The time limit was reached as a life was lost: the first reset continues the game, the second begins one.
             self.env.reset(&mut self.rng);
             goes_on = false;
         }

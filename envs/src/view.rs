@@ -1,4 +1,4 @@
-//! What an agent sees in place of an environment's own observations.
+//! Environments and observations as an agent sees them, if that differs from what the environment shows.
 
 use crate::env::{Env, RestoreError, Step};
 use crate::frames::{from_text, to_text};
@@ -9,29 +9,30 @@ use rand::RngCore;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Turns observations into others, such as features of a picture. Each frame is turned once, whatever stacks and replays it
-/// then appears in.
-pub trait View {
-    /// Shape and element type of what is seen.
+/// Turns observations into others, for instance pictures into features. Each frame is turned once, whatever stacks and
+/// replays it is part of later.
+pub trait View: Send {
+    /// Shape and element type of the new observations.
     fn obs_space(&self) -> ObsSpace;
 
-    /// Writes what is seen of `frames`, `[n * frame bytes]`, to `seen`, `[n * bytes of obs_space]`.
+    /// Turns `frames`, `[n * frame bytes]`, into `seen`, `[n * bytes of obs_space]`.
     fn look(&mut self, frames: &[u8], seen: &mut [u8]);
 }
 
 /// An environment that shows its true state: its factors, each brought to a comparable size.
 pub struct FactorsEnv {
     env: Box<dyn Env>,
-    /// What is subtracted from each factor, and what it is divided by then.
+    /// For each factor an offset, which is subtracted first, and a width, which it is divided by.
     scales: Vec<(f32, f32)>,
     factors: std::cell::RefCell<Vec<f32>>,
 }
 
 impl FactorsEnv {
-    /// `env` seen by its factors. `scales` holds an offset, which is subtracted, and a width, which is divided by, for each.
+    /// An environment that shows the factors of `env`. `scales` has an offset, which is subtracted, and then a width,
+    /// which is divided by, for each factor.
     ///
     /// # Panics
-    /// When there is not one scale a factor.
+    /// When there are not as many scales as factors.
     pub fn new(env: Box<dyn Env>, scales: Vec<(f32, f32)>) -> Self {
         assert_eq!(env.factor_names().len(), scales.len(), "one scale a factor");
         let factors = vec![0.0; scales.len()].into();
@@ -97,11 +98,11 @@ impl Env for FactorsEnv {
     }
 }
 
-/// An environment that shows its latest frames below each other, the oldest at the top: one picture for a [`View`] that takes
-/// several frames at once. At an episode's start all are its first.
+/// An environment that shows its latest frames as one image, the oldest at the top, for a [`View`] that takes several
+/// frames at once. When an episode begins, all are its first frame.
 pub struct StackEnv {
     env: Box<dyn Env>,
-    n_frames: usize,
+    obs_space: ObsSpace,
     frame_bytes: usize,
     /// `[n_frames, frame_bytes]`
     frames: Vec<u8>,
@@ -116,27 +117,28 @@ struct SavedStack {
 }
 
 impl StackEnv {
-    /// `env` seen by its latest `n_frames` frames.
+    /// An environment that shows the latest `n_frames` frames of `env`.
     ///
     /// # Panics
-    /// When `n_frames` is 0.
+    /// When `n_frames` is 0, or the observations of `env` are no images.
     pub fn new(env: Box<dyn Env>, n_frames: usize) -> Self {
         assert_ne!(n_frames, 0, "a stack has at least one frame");
-        let frame_bytes = env.obs_space().n_bytes();
-        Self { env, n_frames, frame_bytes, frames: vec![0; n_frames * frame_bytes] }
+        let frame_space = env.obs_space();
+        let obs_space = match frame_space {
+            ObsSpace::Planes { shape: [rows, columns, channels] } => {
+                ObsSpace::Planes { shape: [n_frames * rows, columns, channels] }
+            }
+            ObsSpace::Pixels { shape: [rows, columns] } => ObsSpace::Pixels { shape: [n_frames * rows, columns] },
+            ObsSpace::Discrete { .. } | ObsSpace::Vector { .. } => panic!("{frame_space} is no image to be stacked"),
+        };
+        let frame_bytes = frame_space.n_bytes();
+        Self { env, obs_space, frame_bytes, frames: vec![0; n_frames * frame_bytes] }
     }
 }
 
 impl Env for StackEnv {
     fn obs_space(&self) -> ObsSpace {
-        let n = self.n_frames;
-        match self.env.obs_space() {
-            ObsSpace::Planes { shape: [rows, columns, channels] } => {
-                ObsSpace::Planes { shape: [n * rows, columns, channels] }
-            }
-            ObsSpace::Pixels { shape: [rows, columns] } => ObsSpace::Pixels { shape: [n * rows, columns] },
-            other => unreachable!("frames are of planes or pixels, not {other:?}"),
-        }
+        self.obs_space.clone()
     }
 
     fn observe(&self, out: &mut [u8]) {

@@ -1,17 +1,19 @@
-//! Atari's Breakout from outside: scores of known players, factors, resets, ten thousand frames of anything. Frame for frame
-//! against ALE: `src/breakout/tests/golden.rs`.
+//! Atari's Breakout from outside: scores of known players, factors, resets, ten thousand frames of anything. Frame for
+//! frame against ALE: `src/breakout/tests/golden.rs`.
 
 use carom_envs::breakout::{Breakout, BreakoutSettings, HEIGHT, State, WIDTH};
 use carom_envs::{Env, Seeds, Values, VecEnv, registry};
 use proptest::prelude::*;
 use rand::Rng;
+use serde_json::{Value, json};
 
-fn vector(settings: serde_json::Value, n: usize) -> VecEnv {
-    let spec = registry::resolve("breakout", settings.as_object().unwrap()).unwrap();
+fn vector(settings: Value, n: usize) -> VecEnv {
+    let Value::Object(settings) = settings else { panic!("{settings} is no table") };
+    let spec = registry::resolve("breakout", &settings).unwrap();
     spec.make_vec(Seeds::new(5).streams("env", n)).unwrap()
 }
 
-fn mean_score(settings: serde_json::Value, games_each: usize) -> f64 {
+fn mean_score(settings: Value, games_each: usize) -> f64 {
     const N: usize = 20;
     let mut envs = vector(settings, N);
     let mut choices = Seeds::new(6).stream("actions");
@@ -29,11 +31,11 @@ fn mean_score(settings: serde_json::Value, games_each: usize) -> f64 {
     sum / (N * games_each) as f64
 }
 
-/// ALE itself over 1,000 games from the reset, where the first ball always flies alike: 1.12 ± 0.04 with the four actions,
-/// 1.36 ± 0.04 with all 18. Published: 1.7 (Mnih et al. 2015, on another emulator).
+/// ALE itself over 1,000 games from the reset, where the first ball always flies alike: 1.12 ± 0.04 with the four
+/// actions, 1.36 ± 0.04 with all 18. Published: 1.7 (Mnih et al. 2015, on another emulator).
 #[test]
 fn a_random_player_scores_what_it_does_in_ale() {
-    let score = |n_actions: &str| mean_score(serde_json::json!({"noop_max": 0, "action_set": n_actions}), 50);
+    let score = |n_actions: &str| mean_score(json!({"noop_max": 0, "action_set": n_actions}), 50);
     let (four, all) = (score("minimal"), score("full"));
     assert!((four - 1.12).abs() < 0.15, "{four}");
     assert!((all - 1.36).abs() < 0.15, "{all}");
@@ -170,7 +172,8 @@ proptest! {
         fire_reset: bool,
         before in 0_usize..400,
     ) {
-        let settings = BreakoutSettings { frame_skip, sticky, life_loss_terminal, fire_reset, ..BreakoutSettings::default() };
+        let usual = BreakoutSettings::default();
+        let settings = BreakoutSettings { frame_skip, sticky, life_loss_terminal, fire_reset, ..usual };
         let mut rng = Seeds::new(seed).stream("env/0");
         let mut game = Breakout::new(&settings);
         game.reset(&mut rng);

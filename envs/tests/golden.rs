@@ -86,8 +86,8 @@ struct CartPoleEpisode {
     terminated: bool,
 }
 
-/// numpy's sine and cosine are not the platform's: they may differ in the last bit, and a step carries that on. The pole's
-/// acceleration is at most of the order of 20, so that is what an error is measured by.
+/// numpy's sine and cosine are not the platform's: they may differ in the last bit, and a step carries that on. The
+/// pole's acceleration is at most of the order of 20, so that is what an error is measured by.
 const TOLERANCE: f64 = 20.0 * 2.0 * f64::EPSILON;
 
 #[test]

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 
 fn spec(id: &str, given: Value) -> EnvSpec {
-    registry::resolve(id, given.as_object().unwrap()).unwrap()
+    let Value::Object(given) = given else { panic!("{given} is no table") };
+    registry::resolve(id, &given).unwrap()
 }
 
 #[test]

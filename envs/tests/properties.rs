@@ -1,4 +1,4 @@
-//! What every environment promises, on random seeds and actions.
+//! Promises of every environment, on random seeds and actions.
 
 use carom_envs::{Env, ObsSpace, Seeds, Step, Values, registry};
 use proptest::prelude::*;
@@ -52,9 +52,11 @@ fn check_environment(id: &str, seed: u64, before: &[usize], after: &[usize]) {
     let (mut env, mut same) = (fresh(id), fresh(id));
     env.reset(&mut rng);
     same.reset(&mut same_rng);
-    let seen = play(&mut *env, &mut rng, before);
-    assert_eq!(seen, play(&mut *same, &mut same_rng, before), "{id}: same seed, same episode");
-    seen.iter().for_each(|(_, obs)| check_inside(&env.obs_space(), obs));
+    let played = play(&mut *env, &mut rng, before);
+    assert_eq!(played, play(&mut *same, &mut same_rng, before), "{id}: same seed, same episode");
+    for (_, obs) in &played {
+        check_inside(&env.obs_space(), obs);
+    }
     check_describes_itself(&*env);
 
     // Through text, as in a checkpoint.

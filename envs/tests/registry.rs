@@ -7,7 +7,8 @@ use rand::RngCore;
 use serde_json::{Value, json};
 
 fn values(value: Value) -> Values {
-    value.as_object().unwrap().clone()
+    let Value::Object(values) = value else { panic!("{value} is no table") };
+    values
 }
 
 fn spec(id: &str, given: Value) -> EnvSpec {

@@ -1,6 +1,6 @@
 //! Time limits, automatic reset, final observations, save and restore.
 
-use carom_envs::{Env, Episode, ObsSpace, RestoreError, Seeds, StackEnv, Step, VecEnv, registry};
+use carom_envs::{Env, Episode, ObsSpace, RestoreError, Seeds, StackEnv, Step, Values, VecEnv, registry};
 use rand::RngCore;
 use rand_pcg::Pcg32;
 use serde_json::Value;
@@ -55,7 +55,7 @@ fn streams(n: usize) -> Vec<Pcg32> {
 }
 
 fn vector(id: &str, settings: Value, n: usize) -> VecEnv {
-    let settings = settings.as_object().cloned().unwrap_or_default();
+    let settings = if let Value::Object(settings) = settings { settings } else { Values::new() };
     registry::resolve(id, &settings).unwrap().make_vec(streams(n)).unwrap()
 }
 
@@ -65,13 +65,23 @@ fn clocks(lengths: &[u8], max_steps: Option<u64>) -> VecEnv {
 }
 
 #[test]
+fn vectors_can_move_to_another_thread() {
+    let mut envs = clocks(&[2], None);
+    let envs = std::thread::spawn(move || {
+        envs.step(&[0]);
+        envs
+    });
+    assert_eq!(envs.join().unwrap().obs(), [1, 1]);
+}
+
+#[test]
 fn the_limit_truncates_and_the_game_terminates() {
     let mut envs = clocks(&[2, 3, 9], Some(3));
-    let ends: Vec<_> =
+    let endings: Vec<_> =
         (0..3).map(|_| envs.step(&[0; 3]).iter().map(|t| (t.terminated, t.truncated)).collect::<Vec<_>>()).collect();
     let (no, terminated, truncated) = ((false, false), (true, false), (false, true));
     // The second game ends by its rules on the very step of the limit: that is a termination.
-    assert_eq!(ends, [[no, no, no], [terminated, no, no], [no, terminated, truncated]]);
+    assert_eq!(endings, [[no, no, no], [terminated, no, no], [no, terminated, truncated]]);
 }
 
 #[test]

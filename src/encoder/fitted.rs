@@ -9,7 +9,7 @@ use crate::config::training::TrainConfig;
 use crate::fit::open::{begin, open, open_for_use};
 use crate::fit::run_loop::fit;
 use crate::fit::session::{FitProgress, FitSession};
-use crate::generative::data::image_space::ImageSpace;
+use crate::generative::data::image_space::{image_shape, image_space, images};
 use crate::generative::data::{frames, published};
 use crate::generative::model::Model;
 use crate::human::count;
@@ -19,7 +19,7 @@ use crate::run::{self, Run, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Encoder;
 use carom_agents::optim::to_vec;
-use carom_envs::{EnvSpec, Seeds};
+use carom_envs::{EnvSpec, ImageSpace, Seeds};
 use fs_err as fs;
 use rand::Rng;
 use rand_distr::StandardNormal;
@@ -196,9 +196,9 @@ impl Fitted {
         let obs_space = env.make().obs_space();
         let ([channels, rows, columns], name) = (session.data.shape.map(|size| size as usize), source.display());
         let n_frames = session.config.frame_stack();
-        let space = ImageSpace::of(env.id(), &obs_space)?;
+        let space = image_space(env.id(), &obs_space)?;
         ensure!(
-            space.image_shape(n_frames) == [channels, rows, columns],
+            image_shape(space, n_frames) == [channels, rows, columns],
             "{name} was fitted to images of {channels}x{rows}x{columns}, and {} observes {obs_space}",
             env.id()
         );
@@ -265,7 +265,7 @@ impl Fitted {
 
     /// Frames, `[n, n_frames, frame bytes]`, as the model takes them: `[n, channels, rows, columns]` in 0..=1.
     pub fn images(&self, frames: &[u8]) -> Tensor {
-        self.space.images(self.n_frames, &Tensor::from_slice(frames).to_device(self.device))
+        images(self.space, self.n_frames, &Tensor::from_slice(frames).to_device(self.device))
     }
 
     fn codes(&self, frames: &[u8]) -> Tensor {

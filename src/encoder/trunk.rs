@@ -2,12 +2,13 @@
 
 use super::fitted::Fitted;
 use crate::config::encoders::{EncoderMode, refuse};
-use crate::generative::data::image_space::ImageSpace;
+use crate::generative::data::image_space::images;
 use crate::generative::model::Halves;
 use crate::generative::net::bce;
 use anyhow::{Result, bail, ensure};
 use carom_agents::Trunk;
 use carom_agents::optim::to_vec;
+use carom_envs::ImageSpace;
 use tch::{Kind, Tensor};
 
 /// A fitted model's encoder, and in joint mode its decoder, as functions of the agent's parameters: the encoder's, then the
@@ -74,7 +75,7 @@ impl Trunk for EncoderTrunk {
     fn features(&self, params: &Tensor, frames: &Tensor) -> Tensor {
         let [of_encoder, _] = self.parts(params);
         let [mean, width] = &self.scales;
-        (self.code(&of_encoder, &self.space.images(self.n_frames, frames)) - mean) / width
+        (self.code(&of_encoder, &images(self.space, self.n_frames, frames)) - mean) / width
     }
 
     /// Mean over pixels of the reconstruction's cross-entropy, or of its squared error where pixels have Gaussian noise; with the
@@ -83,7 +84,7 @@ impl Trunk for EncoderTrunk {
     fn loss(&self, params: &Tensor, frames: &Tensor) -> Option<(Tensor, f64)> {
         let (weight, decoder) = (self.recon_weight?, self.halves.decoder.as_ref()?);
         let [of_encoder, of_decoder] = self.parts(params);
-        let images = self.space.images(self.n_frames, frames);
+        let images = images(self.space, self.n_frames, frames);
         let output = decoder.forward_with(&of_decoder, &self.code(&of_encoder, &images));
         // A decoder that doubles sides may make an odd one too large.
         let size = images.size();

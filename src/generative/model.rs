@@ -126,7 +126,7 @@ pub enum JudgeChoice {
 ///
 /// Torch's generator has been seeded for the step when [`Model::fit_batch`] is called, and for the whole when the other methods
 /// are: what they draw from it depends on the run's seed and the step alone.
-pub trait Model {
+pub trait Model: Send {
     /// One update.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The true state of the environments that encoders are probed on: where the ball is, and the classes of places.
 
+use crate::generative::data::image_space::images;
 use anyhow::{Result, bail};
 use carom_envs::{EnvSpec, ObsSpace};
 use tch::{Kind, Tensor};
@@ -43,11 +44,8 @@ impl World {
 
     /// Frames as images `[n, channels, rows, columns]` in 0..=1.
     pub fn images(&self, frames: &[u8]) -> Tensor {
-        let image = self.space.image().expect("frames are images");
-        let [rows, columns, channels] = image.shape().map(|size| size as i64);
-        let frames = Tensor::from_slice(frames).view([-1, rows, columns, channels]).permute([0, 3, 1, 2]);
-        let images = frames.to_kind(Kind::Float).contiguous();
-        if image.max > 1 { images / f64::from(image.max) } else { images }
+        let space = self.space.image().expect("frames are images");
+        images(space, 1, &Tensor::from_slice(frames)).contiguous()
     }
 
     /// The plane that shows the ball; none where it is one of the gray things.

@@ -1,11 +1,11 @@
 //! The parts of `sdl2` that gym-rs names, without a window: [`init`] says that there is none.
 //!
-//! gym-rs depends on sdl2 to draw, which needs a C library and a display; its games need neither. Everything that only an
-//! initialised SDL could give is an empty type here, so none of the drawing can ever run, and the compiler knows.
+//! gym-rs depends on sdl2 to draw, which needs a C library and a display; its games need neither. Everything that only
+//! an initialised SDL could give is an empty type here, so none of the drawing can ever run, and the compiler knows.
 
 #![allow(missing_docs)]
 
-/// What a window's methods return in sdl2.
+/// Error type of a window's methods in sdl2.
 type Result<T> = std::result::Result<T, String>;
 
 /// Always fails: this stand-in has no windows.

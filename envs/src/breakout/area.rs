@@ -1,15 +1,16 @@
 //! Area interpolation from 210×160 to 84×84, bit for bit OpenCV's `INTER_AREA`.
 //!
-//! An observation's pixel covers 2.5 rows and 40/21 columns of the screen. In units of a half row and of a 21st of a column
-//! every overlap is a whole number, so the sum over a pixel is exact and 200 times the mean; OpenCV's single-precision mean
-//! rounds to the same byte unless the exact one ends in a half. There only its own order of operations tells.
+//! A pixel of the observation covers 2.5 rows and 40/21 columns of the screen. In units of a half row and of a 21st of
+//! a column, every overlap is a whole number. So the sum over a pixel is exact, and 200 times the mean. OpenCV's
+//! single-precision mean rounds to the same byte unless the exact mean ends in a half; there its order of operations
+//! has to be repeated.
 
 use super::field::{HEIGHT, WIDTH};
 use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Rows and columns of an observation.
-pub const SIDE: usize = 84;
+pub(super) const SIDE: usize = 84;
 
 /// Units of a screen row and of an observation's row.
 pub(super) const ROW_UNITS: (i32, i32) = (2, 5);
@@ -26,26 +27,26 @@ pub(super) fn touched(span: &Range<i32>, (from, to): (i32, i32)) -> Range<usize>
     first as usize..last as usize + 1
 }
 
-/// How many units of row (or column) `index` of the observation the screen's rows (or columns) `span` cover.
+/// Number of units of row (or column) `index` of the observation that the screen's rows (or columns) `span` cover.
 #[inline]
 pub(super) fn overlap(span: &Range<i32>, index: usize, (from, to): (i32, i32)) -> i32 {
     let start = to * index as i32;
     ((span.end * from).min(start + to) - (span.start * from).max(start)).max(0)
 }
 
-/// The byte of an exact sum; none where it lies half way between two.
+/// Returns the byte of an exact sum, or `None` if the mean is half way between two bytes.
 #[inline]
 pub(super) fn round(sum: u32) -> Option<u8> {
     (sum % AREA != AREA / 2).then_some(((sum + AREA / 2) / AREA) as u8)
 }
 
-/// One row (or column) of the observation as OpenCV sees it: up to three of the screen's, with their weights.
+/// One row (or column) of the observation in OpenCV: up to three rows (or columns) of the screen, with their weights.
 type Taps = [(i32, f32); 3];
 
 static ROW_TAPS: LazyLock<[Taps; SIDE]> = LazyLock::new(|| taps(HEIGHT));
 static COLUMN_TAPS: LazyLock<[Taps; SIDE]> = LazyLock::new(|| taps(WIDTH));
 
-/// OpenCV's table for shrinking `len` pixels to [`SIDE`]; what is left of three is of weight 0.
+/// OpenCV's table for shrinking `len` pixels to [`SIDE`], filled up to three with weights of 0.
 fn taps(len: usize) -> [Taps; SIDE] {
     let scale = 1.0 / (SIDE as f64 / len as f64);
     std::array::from_fn(|index| {
@@ -67,7 +68,8 @@ fn taps(len: usize) -> [Taps; SIDE] {
     })
 }
 
-/// One pixel of the observation in OpenCV's order of single-precision operations; `gray(row, column)` is the screen.
+/// Returns a pixel of the observation, computed in OpenCV's order of single-precision operations. `gray(row, column)`
+/// is the screen.
 pub(super) fn pixel(row: usize, column: usize, gray: impl Fn(i32, i32) -> u8) -> u8 {
     let weighted = |(source_row, weight): (i32, f32)| {
         let along = |(source_column, weight)| f32::from(gray(source_row, source_column)) * weight;

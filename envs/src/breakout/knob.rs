@@ -1,8 +1,9 @@
-//! Section 1: the paddle's knob, whose travel is not a whole number of steps, so that each stop has a lattice of its own.
+//! Section 1: the paddle's knob. Its travel is not a whole number of steps, so the positions reached from each stop
+//! differ.
 
 use serde::{Deserialize, Serialize};
 
-/// Which way a frame turns the knob.
+/// Direction in which a frame turns the knob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     /// One step left.
@@ -13,20 +14,20 @@ pub enum Turn {
     Right,
 }
 
-/// Where the knob stands.
+/// Position of the knob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Knob {
-    /// Where its steps are counted from.
+    /// Position that its steps are counted from.
     pub from: Stop,
-    /// Steps away from there; to the right from [`Stop::Start`].
+    /// Number of steps away from there; to the right from [`Stop::Start`].
     pub steps: i8,
 }
 
-/// What the knob's steps are counted from.
+/// Position that the knob's steps are counted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stop {
-    /// Where it stood at the reset.
+    /// Its position at the reset.
     Start,
     /// The left stop.
     Left,
@@ -34,30 +35,32 @@ pub enum Stop {
     Right,
 }
 
+/// Steps from the start to either stop.
 const FROM_START: i8 = 16;
+/// Steps from one stop to the other.
 const FROM_STOP: i8 = 33;
 
-/// What the machine reads, from 16 steps left of the start to 16 steps right of it.
+/// Readings of the machine, from 16 steps left of the start to 16 steps right of it.
 const START_READINGS: [u8; 33] = [
     180, 174, 168, 164, 158, 152, 146, 140, 134, 128, 122, 116, 112, 106, 100, 94, 88, 82, 76, 72, 66, 60, 54, 48, 44,
     38, 32, 26, 22, 16, 0, 0, 0,
 ];
-/// From the right stop leftwards.
+/// Readings from the right stop leftwards.
 const RIGHT_READINGS: [u8; 34] = [
     0, 0, 0, 12, 18, 24, 28, 34, 40, 46, 50, 56, 62, 68, 74, 80, 84, 90, 96, 102, 108, 114, 120, 126, 130, 136, 142,
     148, 154, 160, 166, 172, 178, 182,
 ];
-/// From the left stop rightwards.
+/// Readings from the left stop rightwards.
 const LEFT_READINGS: [u8; 34] = [
     184, 178, 172, 166, 160, 154, 150, 144, 138, 132, 126, 120, 114, 108, 104, 98, 92, 86, 80, 74, 68, 64, 58, 52, 46,
     40, 34, 30, 24, 18, 12, 0, 0, 0,
 ];
 
 impl Knob {
-    /// Where it stands after a reset.
+    /// Position after a reset.
     pub const START: Self = Self { from: Stop::Start, steps: 0 };
 
-    /// What the machine reads: large at the left.
+    /// Reading of the machine: large at the left.
     #[inline]
     pub const fn reading(self) -> u8 {
         match self.from {
@@ -67,7 +70,7 @@ impl Knob {
         }
     }
 
-    /// Turns it by one step; one that reaches a stop is counted from there on.
+    /// Turns it by one step. After a step that reaches a stop, steps are counted from that stop.
     #[inline]
     pub fn turn(&mut self, turn: Turn) {
         let Self { from, steps } = *self;

@@ -1,5 +1,5 @@
-//! The 84×84 observation from what changed: sums for all that stands still, kept from step to step, and what ball and
-//! paddle add to the few pixels that they touch.
+//! The 84×84 observation, computed from what changed. Sums over all that stands still are kept from step to step; ball
+//! and paddle are added to the few pixels that they touch.
 
 use super::area::{self, COLUMN_UNITS, ROW_UNITS, SIDE};
 use super::field::{self, FIELD, WIDTH};
@@ -12,12 +12,12 @@ use std::sync::LazyLock;
 /// Bytes of an observation.
 pub(super) const OBS_BYTES: usize = SIDE * SIDE;
 
-/// The maximum of two pictures, shrunk: all but ball and paddle, which [`Backdrop::observe`] adds.
+/// The shrunk maximum of two pictures without ball and paddle, which [`Backdrop::observe`] adds.
 #[derive(Clone)]
 pub(super) struct Backdrop {
     screens: [Screen; 2],
     still: Still,
-    /// Exact sums of [`area`], `SIDE * SIDE`.
+    /// Exact sums in the units of [`area`], `SIDE * SIDE`.
     sums: Box<[u16; OBS_BYTES]>,
     pixels: Box<[u8; OBS_BYTES]>,
 }
@@ -72,7 +72,7 @@ impl Backdrop {
         self.screens.iter().all(Screen::is_usual)
     }
 
-    /// Adds a rectangle of the screen to the sums; a negative `gray` takes one away.
+    /// Adds a rectangle of the screen to the sums. A negative `gray` removes one.
     fn add(&mut self, rows: Range<i32>, columns: Range<i32>, gray: i32) {
         for row in area::touched(&rows, ROW_UNITS) {
             let weight = gray * area::overlap(&rows, row, ROW_UNITS);
@@ -83,7 +83,7 @@ impl Backdrop {
         }
     }
 
-    /// Renews the pixels of the backdrop from the sums.
+    /// Computes pixels of the backdrop from the sums.
     fn round(&mut self, rows: Range<usize>, columns: Range<usize>) {
         let emptied = self.screens.map(|screen| screen.with_paddle_alone(0..0));
         for row in rows {
@@ -95,7 +95,7 @@ impl Backdrop {
         }
     }
 
-    /// Adds and takes away the bricks and cells of digits that differ.
+    /// Adds and removes the bricks and cells of digits that differ.
     #[cold]
     fn change(&mut self, still: Still) {
         let old = std::mem::replace(&mut self.still, still);
@@ -113,7 +113,8 @@ impl Backdrop {
         }
     }
 
-    /// After the time-out other colours come: all pixels are made anew, now and then.
+    /// Computes all pixels anew, without sums: the colours have changed, as they do from time to time after the
+    /// time-out.
     #[cold]
     fn repaint(&mut self) {
         if self.is_usual() {
@@ -125,7 +126,7 @@ impl Backdrop {
         }
     }
 
-    /// A pixel by way of the screen.
+    /// Computes a pixel from the screen.
     #[inline(never)]
     fn exact(&self, row: usize, column: usize) -> u8 {
         area::pixel(row, column, |row, column| brightest(&self.screens, row, column))
@@ -169,7 +170,7 @@ impl Backdrop {
         }
     }
 
-    /// Adds up, pixel for pixel, what the balls add to the observation, and renews what they touch.
+    /// Adds the balls, pixel for pixel of the screen, and computes the pixels that they touch.
     #[inline]
     fn observe_balls(&self, paddles: &Paddles, out: &mut [u8; OBS_BYTES]) {
         let [before, now] = self.screens.map(|screen| screen.ball);
@@ -182,10 +183,10 @@ impl Backdrop {
             return;
         }
         let (out_rows, out_columns) = (area::touched(&rows, ROW_UNITS), area::touched(&columns, COLUMN_UNITS));
-        if out_rows.len() > MOST_TOUCHED || out_columns.len() > MOST_TOUCHED {
+        if out_rows.len() > MAX_BALL_SPAN || out_columns.len() > MAX_BALL_SPAN {
             return self.observe_distant_balls(out_rows, out_columns, out);
         }
-        let mut added = [[0; MOST_TOUCHED + 1]; MOST_TOUCHED + 1];
+        let mut added = [[0; MAX_BALL_SPAN + 1]; MAX_BALL_SPAN + 1];
         let is_plain = |row: i32, column: i32| {
             let hidden = field::has_brick_at(&self.still.bricks, row, column)
                 || column >= FIELD.end
@@ -228,7 +229,7 @@ impl Backdrop {
         }
     }
 
-    /// For balls further apart than play brings about.
+    /// Computes the pixels of balls that are further apart than in play.
     #[cold]
     fn observe_distant_balls(&self, rows: Range<usize>, columns: Range<usize>, out: &mut [u8; OBS_BYTES]) {
         for row in rows {
@@ -239,8 +240,9 @@ impl Backdrop {
     }
 }
 
-/// The bytes of [`Paddles::ROWS`] in the column of the observation where a paddle begins, by its first column on the screen, and
-/// where it ends, by the column after its last: there the sums often lie half way between two bytes.
+/// Bytes of [`Paddles::ROWS`] in the column of the observation in which a paddle begins, by its first column on the
+/// screen, and in which it ends, by the column after its last. They are tabulated because their sums are often half way
+/// between two bytes.
 static EDGES: LazyLock<[[[u8; 3]; WIDTH]; 2]> = LazyLock::new(|| {
     let column = |paddle: &Range<i32>, column: usize| {
         let screen = Screen::of(&State::START).with_paddle_alone(paddle.clone());
@@ -256,11 +258,11 @@ static EDGES: LazyLock<[[[u8; 3]; WIDTH]; 2]> = LazyLock::new(|| {
     edges
 });
 
-/// Rows and columns of the observation that two balls of successive frames touch at most.
-const MOST_TOUCHED: usize = 7;
+/// Bound on the rows, and on the columns, of the observation that the balls of two successive frames touch.
+const MAX_BALL_SPAN: usize = 7;
 
-/// Where a row (or column) of the screen goes: the first row (or column) of the observation, and the units that it and the
-/// next get.
+/// Returns the first row (or column) of the observation that a row (or column) of the screen falls into, and the units
+/// that it and the next one get.
 #[inline]
 fn split(at: i32, (from, to): (i32, i32)) -> (usize, [i32; 2]) {
     let start = at * from;
@@ -269,14 +271,14 @@ fn split(at: i32, (from, to): (i32, i32)) -> (usize, [i32; 2]) {
     (first as usize, [here, from - here])
 }
 
-/// The columns of the paddle in two pictures, the right strip left out: it has the paddle's gray already.
+/// Columns of the paddle in two pictures, without the right strip, which has the paddle's gray already.
 struct Paddles {
     each: [Range<i32>; 2],
     both: Range<i32>,
 }
 
 impl Paddles {
-    /// Rows of the observation that a paddle touches, each with the paddle's gray times its units.
+    /// Rows of the observation that a paddle touches, each with the paddle's gray times the units of the row.
     const ROWS: [(usize, i32); 3] = [(75, 2 * 110), (76, 5 * 110), (77, 110)];
 
     #[inline]

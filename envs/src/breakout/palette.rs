@@ -2,7 +2,7 @@
 
 use super::field::BRICK_ROWS;
 
-/// What a pixel belongs to, and with it its colour.
+/// The thing that a pixel belongs to, which determines its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Ink {
@@ -52,14 +52,14 @@ pub(super) const COLOURS: [[u8; 3]; N_INKS] = [
     [142, 142, 142],
 ];
 
-/// Number of colour changes after which they begin again.
+/// Number of colour changes after which the colours repeat.
 pub(super) const N_EPOCHS: usize = 128;
 
-/// Gray of an [`Ink`] after `epoch` colour changes; 0 before the time-out.
+/// Gray of an [`Ink`] after `epoch` colour changes; there are none before the time-out.
 #[inline]
 pub(super) fn gray(ink: Ink, epoch: usize) -> u8 {
     // Bit 4 of the epoch changes no colour.
-    GRAYS[epoch & 15 | epoch >> 1 & 48][ink as usize]
+    GRAYS[epoch & 0b1111 | epoch >> 1 & 0b11_0000][ink as usize]
 }
 
 static GRAYS: [[u8; N_INKS]; N_EPOCHS / 2] = [

@@ -1,21 +1,22 @@
-//! A player that knows the rules: it predicts where the ball will land and which way to return it brings the most.
+//! A player that knows the rules. It predicts where the ball will land, and returns it the way that brings the most
+//! points.
 
 use super::knob::Turn;
 use super::rules::{LastHit, State};
 use super::settings::{self, ActionSet, BreakoutSettings};
 
-/// Rows in which the paddle can meet a ball that comes down.
+/// Rows of the ball in which the paddle can return it.
 const REACH: std::ops::RangeInclusive<i32> = 177..=183;
-/// Frames in which a ball has come down again, whatever its way.
+/// Bound on the frames until a ball comes down again.
 const LONGEST_FLIGHT: u32 = 1000;
-/// Frames before the landing from which on all ways to move the paddle are tried.
+/// Number of frames before the landing at which the player begins to try all ways to move the paddle.
 const LOOK_AHEAD: u32 = 20;
-/// Frames for which one turn of the knob is held when ways are tried; a multiple of the frame skip is.
+/// Least number of frames for which a turn of the knob is held when ways are tried. It is rounded up to whole steps.
 const HOLD: u32 = 4;
-/// Flights to look ahead while none brings points.
+/// Number of flights to look ahead while none brings points.
 const FLIGHTS: u32 = 3;
 const TURNS: [Turn; 3] = [Turn::Stay, Turn::Right, Turn::Left];
-/// Any hit is better than any miss.
+/// Value of a hit: above all points, so that any hit is better than any miss.
 const HIT: f64 = 1000.0;
 
 /// Index of the action to play now. `last_action` is ALE's number of the action that sticky actions repeat.
@@ -39,7 +40,7 @@ pub(super) fn action(state: &State, settings: &BreakoutSettings, last_action: u8
 fn best_turn(state: &State, hold: u32, skip: u32, last: Turn, sticky: f64) -> Turn {
     let Some((landing, _)) = land(*state) else { return Turn::Stay };
     let frames_left = landing.frame - state.frame;
-    // Sticky actions double the ways.
+    // Sticky actions double the number of ways.
     if frames_left > if sticky == 0.0 { LOOK_AHEAD } else { LOOK_AHEAD / 2 } {
         return approach(state, landing.column() - landing.half_width(), skip);
     }
@@ -61,7 +62,7 @@ fn approach(state: &State, paddle_x: i32, skip: u32) -> Turn {
     *TURNS.iter().min_by_key(|turn| distance(turn)).expect("three turns")
 }
 
-/// Flies on until the ball comes within the paddle's reach, and counts the points on the way.
+/// Plays on until the ball comes within the paddle's reach. Returns that state and the points on the way.
 fn land(mut state: State) -> Option<(State, u32)> {
     let mut points = 0;
     for _ in 0..LONGEST_FLIGHT {
@@ -86,13 +87,13 @@ struct Search {
 }
 
 impl Search {
-    /// What is to be expected of `turn` now, after `last`, and the best turns after it.
+    /// Expected value of playing `turn` now, after `last`, and the best turns after it.
     fn value(&mut self, state: &State, last: Turn, turn: Turn, depth: u32) -> f64 {
         let at_once = self.value_of_delayed(*state, last, turn, 0, depth);
         if turn == last || self.sticky == 0.0 {
             return at_once;
         }
-        // Longer delays are rare.
+        // Longer delays are rare, and ignored.
         let a_frame_late = self.value_of_delayed(*state, last, turn, 1, depth);
         (1.0 - self.sticky) * at_once + self.sticky * a_frame_late
     }
@@ -104,11 +105,11 @@ impl Search {
                 return HIT + self.flight(&state);
             }
             if !state.in_play() || state.row() > *REACH.end() {
-                return -off(&state);
+                return -distance_to_ball(&state);
             }
         }
         if depth <= 1 {
-            return -off(&state);
+            return -distance_to_ball(&state);
         }
         TURNS.map(|next| self.value(&state, turn, next, depth - 1)).into_iter().fold(f64::MIN, f64::max)
     }
@@ -118,26 +119,27 @@ impl Search {
         if let Some((_, value)) = self.flights.iter().find(|(known, _)| *known == start) {
             return *value;
         }
-        let value = flight_value(state, FLIGHTS) + whim(self.landing, state);
+        let value = flight_value(state, FLIGHTS) + tie_break(self.landing, state);
         self.flights.push((start, value));
         value
     }
 }
 
-/// Less than any points, and another at every hit: where no flight in sight brings points, this one is not tried for ever.
-/// The same for as long as the ball comes down to land at frame `landing`, so that the paddle does not waver.
-fn whim(landing: u32, hit: &State) -> f64 {
+/// Returns a pseudo-random value below that of any points, which differs between hits. Without it, the player would
+/// repeat the same flight for ever if none in sight brings points. It is the same for all frames before a landing at
+/// frame `landing`, so that the paddle does not waver.
+fn tie_break(landing: u32, hit: &State) -> f64 {
     let seed = u64::from(landing) << 32 | u64::from(hit.x) << 16 | u64::from(hit.vx as u16);
     let mixed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
     0.2 * mixed as f64 / f64::from(1 << 24)
 }
 
-/// How far the paddle's middle is from the ball.
-fn off(state: &State) -> f64 {
+/// Distance between the paddle's middle and the ball.
+fn distance_to_ball(state: &State) -> f64 {
     f64::from((state.column() - i32::from(state.paddle_x) - state.half_width()).abs())
 }
 
-/// Points of the flight that begins, or, where it brings none, of the best that can follow it.
+/// Points of the flight that begins, or, if it brings none, discounted points of the best flight after it.
 fn flight_value(state: &State, flights: u32) -> f64 {
     const LATER: f64 = 0.05;
     let Some((landing, points)) = land(*state) else { return 0.0 };
@@ -147,7 +149,8 @@ fn flight_value(state: &State, flights: u32) -> f64 {
     LATER * returns(&landing).map(|hit| flight_value(&hit, flights - 1)).fold(0.0, f64::max)
 }
 
-/// The ways to return a ball: with either side of the paddle, far from its middle or near it, or with the middle itself.
+/// States after each way to return the ball: with either side of the paddle, near its edge or near its middle, or with
+/// the middle itself.
 fn returns(landing: &State) -> impl Iterator<Item = State> {
     let half = landing.half_width();
     [half - 5, half - 2, half, half + 2, half + 5].into_iter().filter_map(move |dx| {

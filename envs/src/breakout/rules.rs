@@ -1,19 +1,22 @@
 //! The rules of one frame, sections 0 to 7 of the description this game was written from.
 //!
-//! Positions and speeds are the machine's own: 8.8 fixed point, `y` down, `x` right, but `vx` positive to the LEFT. Section
-//! numbers in the comments are those of that description: 1 paddle, 2 launch, 3 velocities, 4 collisions, 5 walls of bricks,
-//! 6 losing the ball, 7 the time-out.
+//! Positions and speeds are those of the machine: 8.8 fixed point, `y` down, `x` right, but `vx` positive to the LEFT.
+//! Section numbers in the comments are of that description: 1 paddle, 2 launch, 3 velocities, 4 collisions, 5 walls of
+//! bricks, 6 losing the ball, 7 the time-out.
 
 use super::field::{BRICK_COLUMNS, BRICK_ROWS, Ball};
 use super::knob::{Knob, Turn};
 use serde::{Deserialize, Serialize};
 
-/// The frame that the game ends itself at, whatever is going on (section 7).
+/// The frame in which the game ends itself (section 7).
 pub const TIME_OUT: u32 = 65_536;
 
 const FULL_ROW: u32 = (1 << BRICK_COLUMNS) - 1;
+/// Points of the first wall.
 const WALL_POINTS: u16 = 432;
+/// Points of a brick, by row from the top.
 const POINTS: [u8; BRICK_ROWS] = [7, 7, 4, 4, 1, 1];
+/// A pixel in 8.8 fixed point.
 const ONE: i16 = 1 << 8;
 
 /// The whole game after a frame: plain numbers, copied, saved and compared.
@@ -24,7 +27,7 @@ pub struct State {
     pub frame: u32,
     /// The paddle's knob.
     pub knob: Knob,
-    /// What the machine last read from the knob.
+    /// Latest reading of the knob.
     pub reading: u8,
     /// Position of the paddle, 55 at the left to 191 at the right.
     pub paddle_x: u8,
@@ -40,25 +43,25 @@ pub struct State {
     pub vy: i16,
     /// Counter of paddle hits that sets the speed: 0 to 12, or 16 once a brick of the upper three rows was hit.
     pub speed: u8,
-    /// What the ball touched last: it does not touch the same again.
+    /// The thing that the ball touched last, which it does not touch again.
     pub last_hit: LastHit,
     /// The last paddle hit was near the paddle's middle.
     pub inner: bool,
-    /// Lives left; at 0 the game is over and nothing changes any more.
+    /// Lives left. At 0 the game is over and nothing changes any more.
     pub lives: u8,
     /// Points, 864 at most.
     pub score: u16,
-    /// One word a row from the top, bit `c` set where the brick of column `c` stands.
+    /// One word for each row from the top; bit `c` is set while the brick of column `c` stands.
     pub bricks: [u32; BRICK_ROWS],
     /// The next frame begins with a new wall.
     pub rebuild: bool,
-    /// The score that the picture shows: that of the frame before.
+    /// Score in the picture: that of the frame before.
     pub shown_score: u16,
-    /// The lives that the picture shows.
+    /// Lives in the picture.
     pub shown_lives: u8,
 }
 
-/// What the ball touched last.
+/// The thing that the ball touched last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LastHit {
     /// Nothing since the launch, or the ceiling.
@@ -167,14 +170,14 @@ impl State {
         if self.small { 6 } else { 8 }
     }
 
-    /// Section 1: half the way to where the knob pointed in the frame before.
+    /// Section 1: the paddle moves half the way to the knob's position in the frame before.
     #[inline]
     fn follow_knob(&mut self) {
         let target = 234 - i32::from(self.reading);
         self.paddle_x = ((i32::from(self.paddle_x) + target + 1) >> 1).clamp(55, 191) as u8;
     }
 
-    /// Section 2. The fractions of the position stay what they were when the last ball was lost.
+    /// Section 2. The fractions of the position are those of the last ball when it was lost.
     fn launch(&mut self) {
         let (column, vx) = [(127, ONE), (129, -ONE), (191, ONE), (65, -ONE)][self.frame as usize & 3];
         self.x = column << 8 | self.x & 0xFF;
@@ -199,7 +202,8 @@ impl State {
         }
     }
 
-    /// Section 4: paddle, bricks or ceiling, whose rows are apart, then the side walls; all by what the last picture showed.
+    /// Section 4: paddle, bricks or ceiling, which are in different rows, and then the side walls. All depends on the
+    /// last picture.
     #[inline]
     fn collide(&mut self, paddle_was: u8) -> u8 {
         let (x, y) = (self.column(), self.row());
@@ -235,7 +239,7 @@ impl State {
 
     fn hit_brick(&mut self, x: i32, y: i32) -> u8 {
         let row = ((y - 50).max(0) / 6) as usize;
-        // The top row reaches one pixel further right than it is drawn.
+        // Bricks of the top row are hit one pixel further right than they are drawn.
         let column = (x - if row == 0 { 58 } else { 57 }).max(0) as usize / 8;
         let stands = x >= 56 && column < BRICK_COLUMNS && self.bricks[row] >> column & 1 == 1;
         if !stands || !Ball::at(x, y).is_some_and(|ball| ball.meets(&self.bricks)) {
@@ -259,7 +263,7 @@ impl State {
         self.small = true;
     }
 
-    /// Below the rows tested here the ball is not drawn and flies on past the walls.
+    /// Below the rows tested here the ball is not drawn, and passes the walls.
     #[inline]
     fn hit_walls(&mut self, x: i32, y: i32) {
         let left = x <= 56 && self.vx > 0 && y <= 186;
@@ -276,7 +280,7 @@ impl State {
         self.lives -= 1;
     }
 
-    /// Section 7: no ball any more, ever.
+    /// Section 7: there is no ball any more.
     fn time_out(&mut self) {
         self.y &= 0xFF;
         (self.vx, self.vy, self.small) = (0, 0, false);

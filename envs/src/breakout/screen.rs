@@ -1,4 +1,4 @@
-//! Section 8: what is on the 210×160 screen, as a function of the pixel.
+//! Section 8: the 210×160 screen as a function of the pixel.
 
 use super::field::{BRICK_HEIGHT, BRICK_ROWS, BRICK_TOP, Ball, Bricks, HEIGHT, WALL_BOTTOM, WIDTH, has_brick_at};
 use super::palette::{self, COLOURS, Ink, N_EPOCHS};
@@ -12,7 +12,7 @@ const DIGIT_ROWS: Range<i32> = 5..15;
 /// A digit is 3×5 cells of 4×2 pixels.
 const CELL: (i32, i32) = (2, 4);
 
-/// Bit `3 * row + column` of a digit is set where its cell is lit.
+/// Bit `3 * row + column` of a digit is set if the cell is lit.
 const GLYPHS: [u16; 10] = {
     let rows: [[u16; 5]; 10] = [
         [7, 5, 5, 5, 7],
@@ -46,7 +46,7 @@ pub(super) struct Screen {
     epochs: (u8, u8),
 }
 
-/// What stands still from one picture to the next, until a brick goes or a digit changes.
+/// Things that change only when a brick disappears or a digit changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Still {
     pub(super) bricks: Bricks,
@@ -68,7 +68,7 @@ impl Still {
         Self { bricks: state.bricks, digits }
     }
 
-    /// What is lit in either of two pictures.
+    /// Bricks and cells that are lit in either of two pictures.
     #[inline]
     pub(super) fn union(&self, other: &Self) -> Self {
         Self {
@@ -92,7 +92,7 @@ pub(super) fn digit_cell_area(place: usize, cell: i32) -> (Range<i32>, Range<i32
     (top..top + CELL.0, left..left + CELL.1)
 }
 
-/// Rows, columns and colour of what never changes.
+/// Rows, columns and colour of the things that never change.
 pub(super) const FRAME: [(Range<i32>, Range<i32>, Ink); 5] = [
     (17..32, 0..160, Ink::Wall),
     (32..WALL_BOTTOM, 0..8, Ink::Wall),
@@ -135,12 +135,12 @@ impl Screen {
         self.epochs
     }
 
-    /// The same without ball, and with a paddle in these columns, if any.
+    /// The screen without ball, and with a paddle in `columns`, which may be none.
     pub(super) fn with_paddle_alone(&self, columns: Range<i32>) -> Self {
         Self { paddle: (columns.start, columns.end), ball: None, ..*self }
     }
 
-    /// What is drawn at a pixel.
+    /// The thing that is drawn at a pixel.
     fn ink(&self, row: i32, column: i32) -> Ink {
         let paddle = self.paddle.0..self.paddle.1;
         if self.ball.is_some_and(|ball| ball.covers(row, column)) {
@@ -159,7 +159,8 @@ impl Screen {
         part.map_or(Ink::Background, |&(_, _, ink)| ink)
     }
 
-    /// Which colours a pixel is drawn in: after the time-out they change from time to time, while the beam is in row 203.
+    /// Number of the colours of a pixel. After the time-out they change from time to time, while the beam is in row
+    /// 203.
     fn epoch(&self, row: i32, column: i32) -> usize {
         let (upper, lower) = self.epochs;
         usize::from(if (row, column) >= (203, 55) { lower } else { upper })
@@ -173,7 +174,7 @@ impl Screen {
         palette::gray(self.ink(row, column), self.epoch(row, column))
     }
 
-    /// Colour of a pixel; colours after the time-out are only known as grays.
+    /// Colour of a pixel. After the time-out only its gray is known.
     pub(super) fn rgb(&self, row: i32, column: i32) -> [u8; 3] {
         match self.epoch(row, column) {
             0 => COLOURS[self.ink(row, column) as usize],
@@ -196,7 +197,7 @@ fn pixels() -> impl Iterator<Item = (i32, i32)> {
     (0..HEIGHT as i32).flat_map(|row| (0..WIDTH as i32).map(move |column| (row, column)))
 }
 
-/// Section 7: the colours of the upper part of the picture change one frame later than those of the lower.
+/// Section 7: the colours of the upper part of the picture change one frame after those of the lower part.
 fn epochs(state: &State) -> (u8, u8) {
     let epoch = |delay: u32| {
         let since = state.frame.saturating_sub(TIME_OUT + delay);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Frames of the longest game: half an hour of play.
 const MAX_FRAMES: u64 = 108_000;
-/// Frames of the longest step: enough for any use, and short enough that the steps a reset plays cannot lose a ball.
+/// Frames of the longest step: so few that the steps a reset plays cannot lose a ball.
 const MAX_FRAME_SKIP: u64 = 16;
 /// Observations of the deepest stack.
 const MAX_FRAME_STACK: u64 = 16;
@@ -97,8 +97,8 @@ impl BreakoutSettings {
         MAX_FRAMES.div_ceil(self.frame_skip.max(1))
     }
 
-    /// Name of the protocol that these settings amount to, and what differs from it. Settings for training only are named if
-    /// the protocol has none of them: scores are of whole games and true rewards in any case.
+    /// Name of the protocol that these settings amount to, and what differs from it. Settings for training only are
+    /// named if the protocol has none of them: scores are of whole games and true rewards in any case.
     pub(super) fn protocol_name(&self) -> String {
         let matches = |protocol: &Protocol| {
             let ProtocolValues { noop_max, sticky, .. } = protocol.values();
@@ -106,26 +106,26 @@ impl BreakoutSettings {
         };
         let protocol = [Protocol::Dqn2015, Protocol::Machado2018].into_iter().find(matches).unwrap_or(self.protocol);
         let ProtocolValues { noop_max, sticky, life_loss_terminal } = protocol.values();
-        let mut name = protocol.name().to_owned();
+        let mut parts = vec![protocol.name().to_owned()];
         if self.sticky != sticky {
-            name += &format!(", sticky {}", self.sticky);
+            parts.push(format!("sticky {}", self.sticky));
         }
         if self.noop_max != noop_max {
-            name += &format!(", no-ops {}", self.noop_max);
+            parts.push(format!("no-ops {}", self.noop_max));
         }
         if self.life_loss_terminal && !life_loss_terminal {
-            name += ", life loss";
+            parts.push("life loss".to_owned());
         }
         if self.fire_reset {
-            name += ", FIRE on reset";
+            parts.push("FIRE on reset".to_owned());
         }
         if self.frame_skip != 4 {
-            name += &format!(", frame skip {}", self.frame_skip);
+            parts.push(format!("frame skip {}", self.frame_skip));
         }
         if self.action_set == ActionSet::Full {
-            name += ", 18 actions";
+            parts.push("18 actions".to_owned());
         }
-        name + &cap_suffix(self.max_steps, self.usual_max_steps())
+        parts.join(", ") + &cap_suffix(self.max_steps, self.usual_max_steps())
     }
 }
 
@@ -133,7 +133,7 @@ impl BreakoutSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionSet {
-    /// ALE's 18 actions in their order; those that differ by up or down alone do the same.
+    /// ALE's 18 actions in their order. Up and down have no effect.
     Full,
     /// noop, fire, right, left: ALE's minimal set for this game.
     Minimal,
@@ -177,7 +177,7 @@ impl ActionSet {
     }
 }
 
-/// What ALE's action `code` does to the knob and the button.
+/// Turn of the knob by ALE's action `code`, and whether it presses the button.
 #[inline]
 pub(super) fn effect(code: u8) -> (Turn, bool) {
     const fn set(codes: &[u8]) -> u32 {

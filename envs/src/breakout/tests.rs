@@ -1,11 +1,11 @@
-//! What an observation computed from what changed has to equal, on random play.
+//! Observations that are computed from changes equal those of whole pictures.
 
 mod golden;
 
 use super::*;
 use crate::seeds::Seeds;
 
-/// The observation by way of two whole pictures.
+/// The observation, computed from two whole pictures.
 fn observation_of(before: &State, now: &State) -> Vec<u8> {
     let [before, now] = [before, now].map(|state| screen::paint_gray(&Screen::of(state)));
     let screen: Vec<u8> = before.iter().zip(&now).map(|(&a, &b)| a.max(b)).collect();
@@ -42,7 +42,7 @@ fn observations_are_the_shrunken_maximum_of_the_last_two_frames() {
     }
 }
 
-/// Walls, balls and paddles as no play would bring them about in reasonable time.
+/// Walls, balls and paddles that play would not reach in reasonable time.
 #[test]
 fn observations_of_any_state_are_as_of_its_pictures() {
     let mut game = Breakout::new(&BreakoutSettings { frame_skip: 1, ..BreakoutSettings::default() });

@@ -14,11 +14,12 @@ use rand::RngCore;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Any gym-rs environment with numbered actions, run here.
+/// Any gym-rs environment with numbered actions.
 ///
-/// A reset seeds it from the caller's stream. gym-rs gives no way to set a state, so a saved one is the episode's seed and
-/// the actions since, which [`Env::restore`] plays again: exact for every environment that draws from its own seeded stream,
-/// and as long as the episode. `done` becomes `terminated`; `truncated` is left out, since time limits are the vectoriser's.
+/// A reset seeds it from the caller's stream. gym-rs has no way to set a state, so a saved state is the episode's seed
+/// and its actions, which [`Env::restore`] plays again. That is exact for every environment that draws from its own
+/// seeded stream, and takes as long as the episode. `done` becomes `terminated`; `truncated` is ignored, since the
+/// vectoriser applies time limits.
 pub struct FromGym<E> {
     env: E,
     action_names: &'static [&'static str],
@@ -28,7 +29,7 @@ pub struct FromGym<E> {
     played: Played,
 }
 
-/// An episode so far, from which its state can be had again.
+/// The episode so far, from which its state can be computed again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Played {
@@ -41,7 +42,7 @@ where
     E: GymEnv<Action = usize> + EnvProperties<ActionSpace = Discrete>,
     E::Observation: gym_rs::utils::custom::traits::Sample + Into<Vec<f64>>,
 {
-    /// `env` with names for its actions and for the elements of its observations.
+    /// Wraps `env`, with names for its actions and for the elements of its observations.
     ///
     /// # Panics
     /// When there are not as many names as actions or elements.
@@ -54,7 +55,8 @@ where
         this
     }
 
-    /// The same with a way to draw its observations.
+    /// Sets a function that draws an observation.
+    #[must_use]
     pub fn with_picture(self, draw: fn(&[f32]) -> Picture) -> Self {
         Self { draw: Some(draw), ..self }
     }
@@ -161,8 +163,8 @@ impl Settings for MountainCarSettings {}
 const CARTPOLE_LIMIT: u64 = 500;
 const MOUNTAIN_CAR_LIMIT: u64 = 200;
 
-/// gym-rs's own CartPole. It differs from `CartPole-v1`: it adds the pole's mass and length (0.6) where the equation multiplies
-/// them (0.05), and begins within ±0.5 instead of ±0.05.
+/// gym-rs's own CartPole. It differs from `CartPole-v1`: it adds the pole's mass and length (0.6) where the equation
+/// multiplies them (0.05), and begins within ±0.5 instead of ±0.05.
 pub struct CartPole;
 
 impl Game for CartPole {
@@ -196,7 +198,7 @@ impl Game for MountainCar {
     }
 }
 
-/// The valley between -1.2 and 0.6 with a flag at 0.5 and a car at `position`.
+/// Draws the valley between -1.2 and 0.6 with a flag at 0.5 and a car at `position`.
 fn draw_valley(position: f64) -> Picture {
     const WIDTH: usize = 300;
     const HEIGHT: usize = 200;

@@ -18,11 +18,11 @@ use std::fmt;
 
 /// An environment of Carom for any program written against gym-rs.
 ///
-/// Observations are `f64`, whatever the game writes, and stacked if the settings ask for a stack, the oldest first. Rewards are
-/// clipped if the settings ask for that. The time limit of the settings is reported as `truncated`. A seed starts a random
-/// stream that later resets without a seed continue, as in Gymnasium (gym-rs's own games seed those from the operating system);
-/// before the first seed, the stream is seeded from the operating system. gym-rs draws nothing here: `render` returns the
-/// picture of the game if a picture is asked for.
+/// Observations are `f64`, whatever the game writes, and stacked if the settings ask for a stack, the oldest first.
+/// Rewards are clipped if the settings ask for that. The time limit of the settings is reported as `truncated`. A seed
+/// starts a random stream that later resets without a seed continue, as in Gymnasium (gym-rs's own games seed those
+/// from the operating system); before the first seed, the stream is seeded from the operating system. gym-rs draws
+/// nothing here: `render` returns the picture of the game if a picture is asked for.
 pub struct ToGym {
     spec: EnvSpec,
     env: Box<dyn Env>,

@@ -1,14 +1,15 @@
 //! MinAtar Breakout, step for step the game of the PyPI package `minatar` 1.0.15 (Young & Tian 2019).
 //!
-//! **Rules.** The paddle slides along the bottom row and returns a ball that moves one cell diagonally a step; three rows of
-//! ten bricks hang below the top row. A struck brick goes and the ball turns; the next brick counts only after a step that
-//! touches none. When the ball reaches the bottom row with all bricks gone, the wall is built anew.
-//! **Reward.** 1 for a brick, else 0. **Ending.** The ball reaches the bottom row beside the paddle. No time limit of its own.
-//! **Channels.** 0 paddle, 1 ball, 2 trail (the ball's last cell), 3 bricks; 10×10, 0 or 1, channel last.
+//! **Rules.** The paddle slides along the bottom row and returns a ball that moves one cell diagonally a step. Three
+//! rows of ten bricks hang below the top row. A brick that is hit disappears and the ball turns; the next brick counts
+//! only after a step that touches none. When the ball reaches the bottom row and all bricks are gone, there is a new
+//! wall. **Reward.** 1 for a brick, else 0. **Ending.** The ball reaches the bottom row beside the paddle. No time
+//! limit. **Channels.** 0 paddle, 1 ball, 2 trail (the ball's last cell), 3 bricks; 10×10, 0 or 1, channel last.
 //!
-//! With probability `sticky` a step repeats the action of the step before, across the ends of episodes too. Differences from
-//! the reference: observations are bytes instead of booleans, and the random stream is the caller's. Driven with numpy's
-//! MT19937 words the two agree on every observation, reward and ending, which a golden test holds.
+//! With probability `sticky` a step repeats the action of the step before, also across the ends of episodes.
+//! **Differences** from the reference: observations are bytes instead of booleans, and the random stream is the
+//! caller's. A golden test drives this game with numpy's MT19937 words and finds every observation, reward and ending
+//! equal to the reference's.
 
 mod player;
 mod rules;
@@ -42,11 +43,11 @@ crate::settings! {
 
 impl Settings for BreakoutSettings {}
 
-/// The actions to choose from: MinAtar's six, or the three that do anything.
+/// Actions to choose from: MinAtar's six, or noop and the two that have an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ActionSet {
-    /// noop, left, up, right, down, fire: what the MinAtar paper used (Gym's `-v0`).
+    /// noop, left, up, right, down, fire, as in the MinAtar paper (Gym's `-v0`).
     Full,
     /// noop, left, right (Gym's `-v1`).
     Minimal,
@@ -78,7 +79,7 @@ pub struct Breakout {
 }
 
 impl Breakout {
-    /// A game at the first state that a draw of 0 gives; [`Env::reset`] draws.
+    /// A game whose ball enters from the left. [`Env::reset`] draws a side.
     pub fn new(settings: &BreakoutSettings) -> Self {
         Self { sticky: settings.sticky, action_set: settings.action_set, state: State::first(false, NOOP) }
     }
@@ -99,7 +100,7 @@ impl Env for Breakout {
 
     fn step(&mut self, action: usize, rng: &mut dyn RngCore) -> Step {
         let chosen = self.action_set.codes()[action];
-        // The reference draws at every step, also with a probability of 0 and after the end.
+        // The reference draws at every step, also if the probability is 0 or the game is over.
         let repeat = numpy_uniform(rng.next_u32(), rng.next_u32()) < self.sticky;
         let state = &mut self.state;
         let action = if repeat { state.last_action } else { chosen };
@@ -129,7 +130,7 @@ impl Env for Breakout {
         out[cell(state.last_x, state.last_y) + 2] = 1;
     }
 
-    /// Positions are cells, speeds cells a step. A brick is 1 while it stands, else 0.
+    /// Positions are in cells, speeds in cells a step. A brick is 1 while it stands, else 0.
     fn factor_names(&self) -> &[&'static str] {
         const NAMES: [&str; 7] = ["ball_x", "ball_y", "ball_dx", "ball_dy", "paddle_x", "bricks_left", "strike"];
         static ALL: LazyLock<Vec<&'static str>> = LazyLock::new(|| bricks::factor_names(&NAMES, 3, SIZE as usize));
@@ -178,7 +179,7 @@ impl Env for Breakout {
     }
 }
 
-/// numpy's `RandomState.rand` from two words of its generator: 53 bits in [0, 1).
+/// Computes numpy's `RandomState.rand` from two words of its generator: 53 bits in [0, 1).
 #[inline]
 fn numpy_uniform(first: u32, second: u32) -> f64 {
     (f64::from(first >> 5) * 67_108_864.0 + f64::from(second >> 6)) / 9_007_199_254_740_992.0

@@ -1,8 +1,9 @@
 //! Cliff walking (Sutton & Barto 2018, Example 6.6), the table of Gymnasium's `CliffWalking-v1`.
 //!
-//! **Rules.** Walk from the lower left to the lower right corner of 4×12 cells; the cells between them are a cliff, and who
-//! steps over it is back at the start. Slippery, a move goes where it should, or to either side of that, with probability 1/3
-//! each. **Reward.** -1 a step, -100 for the cliff. **Ending.** The goal; no time limit. **State.** `row * 12 + column`.
+//! **Rules.** Walk from the lower left to the lower right corner of 4×12 cells. The cells between them are a cliff: a
+//! step over it leads back to the start. If the ground is slippery, a move goes straight or to either side with
+//! probability 1/3 each. **Reward.** -1 a step, -100 for the cliff. **Ending.** The goal; no time limit. **State.**
+//! `row * 12 + column`.
 
 use super::{GOAL, Grid, PLAYER, TableEnv, TableGame};
 use crate::env::Env;

@@ -1,8 +1,8 @@
 //! Frozen lake, the table of Gymnasium's `FrozenLake-v1`.
 //!
-//! **Rules.** Walk over the ice from the upper left to the lower right corner. On slippery ice a move goes where it should, or
-//! to either side of that, with probability 1/3 each. **Reward.** 1 at the goal, else 0. **Ending.** The goal or a hole; the
-//! limit of 100 (4×4) or 200 (8×8) steps is the vectoriser's. **State.** `row * columns + column`.
+//! **Rules.** Walk over the ice from the upper left to the lower right corner. On slippery ice a move goes straight or
+//! to either side with probability 1/3 each. **Reward.** 1 at the goal, else 0. **Ending.** The goal or a hole; the
+//! vectoriser ends an episode after 100 (4×4) or 200 (8×8) steps. **State.** `row * columns + column`.
 
 use super::{GOAL, Grid, PLAYER, TableEnv, TableGame};
 use crate::env::Env;
@@ -85,7 +85,7 @@ impl FrozenLake {
     }
 
     fn outcomes(&self, state: usize, action: usize) -> Vec<Outcome> {
-        // Gymnasium rounds the two sides in another way than the middle: (1 - 1/3) / 2 is not 1/3.
+        // As in Gymnasium, whose probability of a side is not the same `f64` as 1/3.
         const STRAIGHT: f64 = 1.0 / 3.0;
         const ASIDE: f64 = (1.0 - STRAIGHT) / 2.0;
         if matches!(self.map.tiles()[state], b'G' | b'H') {

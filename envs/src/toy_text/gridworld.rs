@@ -1,9 +1,10 @@
 //! The 4×4 gridworld of Sutton & Barto 2018, Example 4.1.
 //!
-//! **Rules.** Walk to the upper left or the lower right corner; a move off the grid stays where it is. **Reward.** -1 a step.
-//! **Ending.** Either corner. **State.** `row * 4 + column`. The book's two shaded corners are one terminal state, here they
-//! are two (0 and 15); it gives no first state, here an episode begins on any of the other cells alike, and the vectoriser
-//! ends it after 100 steps. Under the uniformly random policy the values are the book's Figure 4.1 (0, -14, -20, -22, ...).
+//! **Rules.** Walk to the upper left or the lower right corner. A move off the grid has no effect. **Reward.** -1 a
+//! step. **Ending.** Either corner. **State.** `row * 4 + column`. **Differences.** The two corners are one terminal
+//! state in the book and two here (0 and 15). The book gives no first state; here an episode begins in any other cell
+//! with equal probability, and the vectoriser ends it after 100 steps. The values of the uniformly random policy are
+//! those of the book's Figure 4.1 (0, -14, -20, -22, ...).
 
 use super::{GOAL, Grid, PLAYER, TableEnv, TableGame};
 use crate::env::Env;

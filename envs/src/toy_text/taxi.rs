@@ -1,10 +1,10 @@
 //! Taxi (Dietterich 2000), the table of Gymnasium's `Taxi-v3`.
 //!
 //! **Rules.** On 5×5 cells with a few walls, fetch the passenger at one of four stands and set them down at another.
-//! **Reward.** -1 a step, 20 for the ride, -10 for a pick-up or drop-off that is not possible. **Ending.** The passenger is at
-//! the destination; the limit of 200 steps is the vectoriser's.
-//! **State.** `((row * 5 + column) * 5 + passenger) * 4 + destination`; passenger 0..=3 waits at a stand, 4 rides. First states
-//! are the 300 whose passenger waits elsewhere than at the destination, all alike.
+//! **Reward.** -1 a step, 20 for the ride, -10 for a pick-up or drop-off that is not possible. **Ending.** The
+//! passenger is at the destination; the vectoriser ends an episode after 200 steps.
+//! **State.** `((row * 5 + column) * 5 + passenger) * 4 + destination`; passenger 0..=3 waits at a stand, 4 rides.
+//! First states are the 300 whose passenger does not wait at the destination, with equal probability.
 
 use super::{Grid, TILE_PX, TableEnv, TableGame};
 use crate::env::Env;
@@ -41,7 +41,7 @@ impl Settings for TaxiSettings {}
 /// The game; see the [module](self).
 pub struct Taxi;
 
-/// What a state index stands for.
+/// The variables that the number of a state encodes.
 #[derive(Clone, Copy)]
 struct Scene {
     taxi: usize,
@@ -58,7 +58,7 @@ impl Scene {
         (self.taxi * 5 + self.passenger) * 4 + self.destination
     }
 
-    /// The scene after `action`, its reward, and whether the ride is over.
+    /// Returns the scene after `action`, the reward, and whether the ride is over.
     fn after(self, action: usize) -> (Self, f64, bool) {
         let Self { taxi, passenger, destination } = self;
         if action < PICK_UP {

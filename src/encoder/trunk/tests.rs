@@ -21,7 +21,7 @@ const SPACE: ObsSpace = ObsSpace::Planes { shape: [12, 9, 2] };
 const FRAME_BYTES: usize = 12 * 9 * 2;
 
 fn image_space() -> ImageSpace {
-    ImageSpace::of("planes", &SPACE).expect("planes are images")
+    SPACE.image().expect("planes are images")
 }
 
 /// 60 frames in which a few cells are set.
@@ -31,7 +31,7 @@ fn frames() -> Vec<u8> {
 }
 
 fn data() -> Data {
-    let images = image_space().images(1, &Tensor::from_slice(&frames())).to_kind(Kind::Uint8);
+    let images = images(image_space(), 1, &Tensor::from_slice(&frames())).to_kind(Kind::Uint8);
     let pixels = Vec::try_from(images.flatten(0, -1)).expect("bytes");
     let split = Split::new([2, 12, 9], pixels, vec![]);
     let (train, test) = (split.clone(), split);

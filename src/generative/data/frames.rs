@@ -4,9 +4,9 @@
 //! in five; where the game has none, all are from random play. So both its beginning and what only good play reaches are seen.
 
 use super::dataset::{Dataset, Split};
-use super::image_space::ImageSpace;
+use super::image_space::{image_shape, image_space};
 use anyhow::{Result, ensure};
-use carom_envs::{EnvSpec, Seeds, VecEnv};
+use carom_envs::{EnvSpec, ImageSpace, Seeds, VecEnv};
 use rand::Rng;
 use rand_pcg::Pcg32;
 
@@ -64,7 +64,7 @@ impl Frames {
 /// # Errors
 /// When the environment does not exist, or its observations are no images.
 pub fn default_n_frames(env: &EnvSpec) -> Result<usize> {
-    let space = ImageSpace::of(env.id(), &env.make().obs_space())?;
+    let space = image_space(env.id(), &env.make().obs_space())?;
     Ok(if space.is_planes() { 20_000 } else { 10_000 })
 }
 
@@ -78,7 +78,7 @@ pub fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
     let seeds = Seeds::new(seed);
     let make = |policy| spec.make_vec(vec![seeds.stream(&format!("frames/env/{policy}"))]);
     let mut envs = make("random")?;
-    let space = ImageSpace::of(env_id, envs.obs_space())?;
+    let space = image_space(env_id, envs.obs_space())?;
     let frame_bytes = envs.obs_space().n_bytes();
     let mut frames = Frames {
         env_id: env_id.to_owned(),
@@ -139,7 +139,7 @@ impl Frames {
 /// The frames as images `[channels, rows, columns]`: of each stack the oldest frame's channels first. No labels.
 pub fn to_dataset(frames: &Frames) -> Dataset {
     let ImageSpace { n_channels, rows, columns, max } = frames.space;
-    let shape = frames.space.image_shape(frames.frame_stack);
+    let shape = image_shape(frames.space, frames.frame_stack);
     let split = |is_test| {
         let n = frames.is_test.iter().filter(|&&test| test == is_test).count();
         let mut pixels = Vec::with_capacity(n * shape.iter().product::<usize>());

@@ -24,7 +24,7 @@ struct Trace {
     seen: Seen,
 }
 
-/// What there was to see: frames at which points came or lives went, checksums of pictures, and of all observations so far.
+/// Frames with points and with lost lives, and checksums of pictures and of all observations so far.
 #[derive(Default, Deserialize)]
 struct Seen {
     rewards: Vec<(usize, u8)>,

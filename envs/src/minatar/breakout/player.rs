@@ -1,13 +1,12 @@
-//! A player that knows the rules: it goes where the ball lands, and of the ways to return it takes the one that brings bricks
-//! soonest.
+//! A player that knows the rules. It goes where the ball lands, and returns it the way that brings bricks soonest.
 
 use super::rules::{LEFT, NOOP, RIGHT, SIZE, State};
 
-/// Returns to look ahead: up to two ways each.
+/// Number of returns to look ahead, each in up to two ways.
 const RETURNS: u32 = 6;
-/// What a brick counts less for each step that it comes later.
+/// Factor on the value of a brick for each step that it comes later.
 const DISCOUNT: f64 = 0.98;
-/// Steps in which a ball has come down, whatever its way: the field has 100 cells.
+/// Bound on the steps until a ball comes down: the field has 100 cells.
 const LONGEST_FLIGHT: i32 = 100;
 
 /// MinAtar's number of the action to play now.
@@ -20,11 +19,11 @@ pub(super) fn action(state: &State) -> u8 {
     }
 }
 
-/// The discounted bricks to come up to the last of `returns` returns, and the column where the paddle should meet the ball; none
-/// where it cannot.
+/// Returns the discounted number of bricks up to the last of `returns` returns, and the column in which the paddle
+/// should meet the ball, or `None` if it cannot.
 fn best_return(state: &State, returns: u32) -> (f64, Option<i8>) {
     let Some((landing, steps, flight_value)) = land(*state) else { return (0.0, None) };
-    // The column that the ball comes from returns it onwards, the one that it goes to sends it back.
+    // Met in the column it comes from, the ball keeps its direction; met in the column it goes to, it turns back.
     let ways = [landing.x, (landing.x + landing.dx).clamp(0, SIZE - 1)];
     let (mut best, mut target) = (0.0, None);
     for column in ways.into_iter().filter(|column| i32::from((column - state.paddle).abs()) <= steps) {
@@ -38,11 +37,11 @@ fn best_return(state: &State, returns: u32) -> (f64, Option<i8>) {
     (flight_value + DISCOUNT.powi(steps) * best, target)
 }
 
-/// The state before the step in which the ball lands, the steps from now to the end of that one, and the discounted bricks on
-/// the way.
+/// Returns the state before the step in which the ball lands, the steps up to the end of that one, and the discounted
+/// number of bricks on the way.
 fn land(mut state: State) -> Option<(State, i32, f64)> {
     let mut value = 0.0;
-    // Nobody is there to return it.
+    // Outside the field, so that nothing returns the ball.
     let paddle = std::mem::replace(&mut state.paddle, -1);
     for step in 0..LONGEST_FLIGHT {
         let before = State { paddle, ..state };
