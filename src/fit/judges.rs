@@ -5,6 +5,7 @@ use super::session::{FitProgress, FitSession};
 use crate::config::fit::{FIT, FitConfig};
 use crate::config::kind::{self, Config};
 use crate::config::layers::Layer;
+use crate::files;
 use crate::generative::classifier::{Classifier, ClassifierConfig};
 use crate::generative::data::{self, Source, published};
 use crate::generative::images::Data;
@@ -83,24 +84,20 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Fits the classifier in a folder beside `dir`, which takes its place when the fit is whole.
+/// Fits the classifier whose run is `dir`, which appears when the fit is whole.
 fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
     let name = config.source.to_string();
     tracing::info!("fitting the classifier that judges samples of {name}, once (a minute or two): {}", dir.display());
-    let aside = dir.with_file_name(format!("{name}.{}", std::process::id()));
-    let mut session = FitSession::on(config, data, open_none)?;
-    let mut run = Run::create(&aside, &session.config.to_toml(), None, true)?;
-    let outcome = fit(&mut session, &mut run);
-    drop(run);
-    if !matches!(outcome, Ok(Outcome::Finished)) {
-        fs_err::remove_dir_all(&aside)?;
-        outcome?;
-        bail!(Interrupted("stopped while the classifier was fitted; the same command begins it anew".to_owned()));
-    }
-    if dir.exists() {
-        fs_err::remove_dir_all(dir)?;
-    }
-    Ok(fs_err::rename(&aside, dir)?)
+    files::replace_folder(dir, |aside| {
+        let mut session = FitSession::on(config, data, open_none)?;
+        let mut run = Run::create(aside, &session.config.to_toml(), None, false)?;
+        match fit(&mut session, &mut run)? {
+            Outcome::Finished => Ok(()),
+            Outcome::Interrupted => bail!(Interrupted(
+                "stopped while the classifier was fitted; the same command begins it anew".to_owned()
+            )),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Images as pictures, pictures in grids, grids as PNG files.
 
+use crate::files;
 use anyhow::{Context, Result};
 use carom_agents::optim::to_vec;
 use carom_envs::Picture;
-use fs_err as fs;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 use tch::Tensor;
 
@@ -113,20 +113,9 @@ pub fn write_captioned(path: &Path, picture: &Picture, caption: &str) -> Result<
     write(path, picture, Some(caption))
 }
 
-/// Writes beside `path` and renames, so that a viewer never meets half a file.
 fn write(path: &Path, picture: &Picture, caption: Option<&str>) -> Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder)?;
-    }
-    let aside = path.with_extension("png.tmp");
-    let written = encode_captioned(picture, caption, fs::File::create(&aside)?)
-        .with_context(|| format!("cannot write {}", path.display()));
-    if written.is_err() {
-        // What went wrong is already being told.
-        let _ = fs::remove_file(&aside);
-    }
-    written?;
-    Ok(fs::rename(aside, path)?)
+    files::write_whole(path, |file| encode_captioned(picture, caption, file))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes `picture` to `to` as a PNG. Gray alone is written as gray.
@@ -138,7 +127,7 @@ pub fn encode(picture: &Picture, to: impl Write) -> Result<()> {
 }
 
 fn encode_captioned(picture: &Picture, caption: Option<&str>, to: impl Write) -> Result<()> {
-    let mut encoder = png::Encoder::new(BufWriter::new(to), picture.width as u32, picture.height as u32);
+    let mut encoder = png::Encoder::new(to, picture.width as u32, picture.height as u32);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::High);
     if let Some(caption) = caption {
@@ -157,6 +146,7 @@ fn encode_captioned(picture: &Picture, caption: Option<&str>, to: impl Write) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fs_err as fs;
 
     fn pixel(picture: &Picture, x: usize, y: usize) -> [u8; 3] {
         std::array::from_fn(|i| picture.rgb[3 * (y * picture.width + x) + i])

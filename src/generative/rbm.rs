@@ -20,6 +20,7 @@ use super::model::{Batch, Effort, Exhibit, FitError, Halves, Means, Measures, Mo
 use super::net::{Activation, Layer, Network};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
+use crate::statistics;
 use anyhow::Result;
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
@@ -195,10 +196,7 @@ impl Rbm {
 
     /// Measures that need no partition function.
     fn monitor(&self, test: &Tensor, train: &Tensor, measures: &mut Measures) -> f64 {
-        let log_unnormalised = |v: &Tensor| {
-            let all = self.energy.log_unnormalised(v);
-            all.iter().sum::<f64>() / all.len() as f64
-        };
+        let log_unnormalised = |v: &Tensor| statistics::mean(&self.energy.log_unnormalised(v));
         let test_mean = log_unnormalised(test);
         measures.add("test/free_energy_gap", log_unnormalised(train) - test_mean);
         let recon = self.energy.visible_means(&self.energy.hidden_means(test));

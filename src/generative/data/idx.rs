@@ -3,6 +3,7 @@
 //! The format is described by LeCun, Cortes and Burges with the MNIST database. Only unsigned bytes are read here (type
 //! `0x08`), the one type that image sets use.
 
+use crate::files::hex;
 use anyhow::{Context, Result, bail, ensure};
 use flate2::read::MultiGzDecoder;
 use fs_err as fs;
@@ -52,7 +53,7 @@ impl Idx {
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
         self.write(&mut hasher).expect("a hasher takes all");
-        format!("{:x}", hasher.finalize())
+        hex(&hasher.finalize())
     }
 
     /// Writes the plain file.

@@ -169,7 +169,7 @@ impl File {
 /// When there is none.
 pub(super) fn find(folder: &Path, prefixes: &[&str]) -> Result<PathBuf> {
     let entries = fs_err::read_dir(folder)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let is_it = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix)) && !name.ends_with(".tmp");
+    let is_it = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let mut names: Vec<String> = entries.filter(is_it).collect();
     names.sort_by_key(|name| (name.ends_with(".gz"), name.clone()));
     match names.into_iter().next() {
@@ -207,7 +207,7 @@ mod tests {
         let find = || find(folder.path(), &["t10k-images", "test-images"]).ok();
         for (name, is_found) in [
             ("train-images-idx3-ubyte", false),
-            ("t10k-images-idx3-ubyte.tmp", false),
+            (".t10k-images-idx3-ubyte.new-1", false),
             ("test-images.gz", true),
             ("t10k-images.idx3-ubyte.gz", true),
             ("test-images-idx3-ubyte", true),

@@ -1,5 +1,6 @@
 //! Distances between two sets of features `[n, d]`: Fréchet's and the kernel's.
 
+use crate::statistics;
 use tch::{Kind, Tensor};
 
 /// Fréchet distance between the Gaussians that have the means and covariances of `a` and of `b`, float `[n, d]`:
@@ -54,7 +55,7 @@ pub fn kernel(a: &Tensor, b: &Tensor, block: i64) -> Estimate {
     let of_block = |idx| discrepancy(&a.narrow(0, idx * block, block), &b.narrow(0, idx * block, block));
     let values: Vec<f64> = (0..n_blocks).map(of_block).collect();
     let n = n_blocks as f64;
-    let mean = values.iter().sum::<f64>() / n;
+    let mean = statistics::mean(&values);
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
     Estimate { mean, error: (variance / n).sqrt() }
 }

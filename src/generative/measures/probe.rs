@@ -5,6 +5,7 @@
 use crate::generative::images::{Data, Images};
 use crate::generative::model::{Measures, Model};
 use crate::generative::settings::Schedule;
+use crate::statistics;
 use carom_agents::optim::{OptimConfig, Rule, TensorOptimizer};
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
@@ -129,7 +130,7 @@ pub fn macro_f1(predicted: &[i64], labels: &[i64]) -> f64 {
         // Predicted are tp + fp, there are tp + fn.
         2.0 * hits as f64 / (count(predicted) + count(labels)) as f64
     };
-    classes.iter().map(|&class| f1(class)).sum::<f64>() / classes.len() as f64
+    statistics::mean(&classes.iter().map(|&class| f1(class)).collect::<Vec<_>>())
 }
 
 /// Brings each number of a code to mean 0 and variance 1 over the training codes.

@@ -8,6 +8,7 @@
 
 use super::energy::{Energy, Visible};
 use super::units::{self, Noise};
+use crate::statistics;
 use tch::{Device, Kind, Tensor};
 
 /// An estimate of ln Z.
@@ -100,7 +101,7 @@ fn log_mean_exp(x: &[f64]) -> (f64, f64) {
     let n = x.len() as f64;
     let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = x.iter().map(|x| (x - largest).exp()).collect();
-    let mean = weights.iter().sum::<f64>() / n;
+    let mean = statistics::mean(&weights);
     let variance = weights.iter().map(|weight| (weight - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
     (largest + mean.ln(), (variance / n).sqrt() / mean)
 }

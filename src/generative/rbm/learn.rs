@@ -3,6 +3,7 @@
 use super::energy::Energy;
 use super::ones::{FEW, Ones};
 use super::units::{self, Noise};
+use crate::statistics::mean;
 use carom_agents::optim::{read_tensor, slice, slice_mut, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Device, Kind, Tensor};
@@ -293,10 +294,6 @@ impl Learner {
             ("hidden_step", &self.steps[2]),
         ]
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// `step = momentum step + gradient − decay param`, and `param += step` (Hinton 2010, sections 9 and 10). The step is kept only
