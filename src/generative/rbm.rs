@@ -10,6 +10,7 @@ mod energy;
 mod learn;
 mod movies;
 mod ones;
+mod phases;
 #[cfg(test)]
 mod tests;
 mod units;

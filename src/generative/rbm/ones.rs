@@ -8,8 +8,8 @@ use crate::parallel;
 use multiversion::multiversion;
 use std::ops::Range;
 
-/// Share of 1s up to which sums over them take less time than a dense product.
-pub const FEW: f64 = 0.25;
+/// Largest share of 1s at which sums over them take less time than a dense product.
+pub const LARGEST_SHARE: f64 = 0.25;
 
 /// The places of the 1s in rows of states, row by row.
 #[derive(Debug, Default)]
