@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes the file `path` whole or not at all, and makes its folder if it is missing. `write` fills a file beside it, which is
-/// fsynced and then renamed, so that no reader meets half a file.
+/// Writes the file `path` whole or not at all, and makes its folder if it is missing. `write` fills a file beside it,
+/// which is fsynced and then renamed, so that no reader meets half a file.
 ///
 /// # Errors
 /// When `write` fails or a file cannot be written. The file beside it is removed then, and `path` is left as it was.
@@ -33,8 +33,8 @@ pub(crate) fn write_whole<E: From<io::Error>>(
     written
 }
 
-/// Makes the folder `dir` whole or not at all. `fill` is given an empty folder beside it, which is fsynced with all that it
-/// holds and then takes its place. A folder that was there before is removed last.
+/// Makes the folder `dir` whole or not at all. `fill` is given an empty folder beside it, which is fsynced with all
+/// that it holds and then takes its place. A folder that was there before is removed last.
 ///
 /// # Errors
 /// When `fill` fails or a file cannot be written. The folder beside it is removed then, and `dir` is left as it was.

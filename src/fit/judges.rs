@@ -18,8 +18,8 @@ use carom_envs::{Seeds, settings};
 use std::path::{Path, PathBuf};
 use tch::Device;
 
-/// Opens the judge of images like those of `data`. [`JudgeChoice::Auto`] takes the classifier in the cache, which depends on the
-/// data set alone; fitting it takes a minute or two.
+/// Opens the judge of images like those of `data`. [`JudgeChoice::Auto`] takes the classifier in the cache, which
+/// depends on the data set alone; fitting it takes a minute or two.
 ///
 /// # Errors
 /// When the run is not that of a classifier of such images, or the classifier cannot be fitted.
@@ -56,14 +56,15 @@ fn single(name: &str) -> &str {
     if name == "stacked-mnist" { "mnist" } else { name }
 }
 
-/// Returns the cached run of the classifier of data set `name`. It is fitted first if there is none of the present settings.
+/// Returns the cached run of the classifier of data set `name`. It is fitted first if there is none of the present
+/// settings.
 fn cached(name: &str, data: &Data) -> Result<PathBuf> {
     let published = name.parse().ok().filter(|source: &Source| source.published().is_some());
     let Some(source) = published else {
         ensure!(data.n_classes > 0, "images of {name} have no labels for a classifier to learn");
         bail!(
-            "no classifier of {name} is known how to be made; fit one (`carom fit classifier --data {name}`), and name its \
-             run by --set model.classifier=RUN"
+            "there is no recipe for a classifier of {name}; fit one (`carom fit classifier --data {name}`), and name \
+             its run by --set model.classifier=RUN"
         )
     };
     let config = format!("model = \"classifier\"\ndata = \"{source}\"\neval_every = 0\ncheckpoint_every = 0");

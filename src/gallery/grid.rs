@@ -11,19 +11,20 @@ use tch::Tensor;
 /// Pixels between two images.
 pub const GAP: usize = 2;
 
-/// Images that are narrower and lower are enlarged by a whole factor until they are not.
+/// Images with shorter sides are enlarged by a whole factor until they are at least as large.
 const LEAST_SIDE: usize = 48;
 
-/// Between images, and where a last row is not full.
+/// Colour between images, and of the rest of a last row that is not full.
 const BETWEEN: [u8; 3] = [64, 64, 64];
 
 /// Images with a longer side are pictures, and so many channels of theirs as are neither 1 nor 3 a stack of frames.
 const LARGEST_PLANES: usize = 32;
 
-/// Below all planes.
+/// Colour below all planes.
 const GROUND: [u8; 3] = [24, 26, 34];
 
-/// Colours of planes: those of MinAtar Breakout's paddle, ball, trail and bricks as `carom watch` shows them, then others.
+/// Colours of planes: those of MinAtar Breakout's paddle, ball, trail and bricks as `carom watch` shows them, then
+/// others.
 const PLANES: [[u8; 3]; 8] = [
     [96, 164, 226],
     [244, 244, 240],
@@ -35,12 +36,12 @@ const PLANES: [[u8; 3]; 8] = [
     [224, 196, 84],
 ];
 
-/// `images`, `[n, channels, rows, columns]` in 0..=1, row by row in `columns` columns (fewer if there are fewer images), `gap`
-/// pixels apart and small ones enlarged.
+/// `images`, `[n, channels, rows, columns]` in 0..=1, row by row in `columns` columns (fewer if there are fewer
+/// images), `gap` pixels apart and small ones enlarged.
 ///
-/// One channel is gray, three are red, green and blue. Any other number are planes, if the images are small: each of a colour of
-/// its own with its value as opacity, the first on top. Large images are stacks of frames then, the newest three shown as red,
-/// green and blue: what rests is gray, and what moves is coloured.
+/// One channel is gray, three are red, green and blue. Any other number are planes, if the images are small: each of a
+/// colour of its own with its value as opacity, the first on top. Large images are stacks of frames then, the newest
+/// three shown as red, green and blue: things at rest are gray, and things that move are coloured.
 ///
 /// # Panics
 /// When there are no images, or no columns.
@@ -65,7 +66,7 @@ pub fn grid(images: &Tensor, columns: usize, gap: usize) -> Picture {
     picture
 }
 
-/// What the channels of one pixel look like.
+/// Returns the colour of one pixel with these channels.
 fn colour(channels: impl DoubleEndedIterator<Item = f32> + ExactSizeIterator + Clone, are_planes: bool) -> [u8; 3] {
     let n = channels.len();
     if !are_planes {

@@ -9,20 +9,20 @@ use carom_agents::optim::to_vec;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// Points of the scatter, at most.
+/// Most points of the scatter.
 const POINTS: usize = 5000;
 /// Rows and columns of the manifold.
 const MANIFOLD_SIDE: i64 = 20;
-/// Images that quantiles and activity of the code's dimensions are taken from, at most.
+/// Most images that quantiles and activity of the code's dimensions are taken from.
 const ENCODED: usize = 2000;
-/// Dimensions that are swept, at most.
+/// Most dimensions that are swept.
 const SWEPT: i64 = 10;
 /// Images along a sweep or between two test images.
 const ALONG: i64 = 11;
 /// Pairs of test images.
 const PAIRS: usize = 10;
 
-/// Writes those pictures of the code that suit its width.
+/// Writes the pictures of the code that suit its width.
 ///
 /// # Errors
 /// When one cannot be written.
@@ -61,8 +61,8 @@ fn scatter(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     Ok(scatter::write_file(&Scatter { title, points, classes }, &dir.join("latent.svg"))?)
 }
 
-/// `n` levels of each column of `codes`, `[n, columns]`: quantiles from `lowest` to `1 - lowest`, of the standard normal
-/// distribution where the model has it as its prior, else of the column.
+/// `n` levels of each column of `codes`, `[n, columns]`: quantiles from `lowest` to `1 - lowest`, of the standard
+/// normal distribution where the model has it as its prior, else of the column.
 fn quantiles(model: &dyn Model, codes: &Tensor, n: i64, lowest: f64) -> Tensor {
     let shares = Tensor::linspace(lowest, 1.0 - lowest, n, (Kind::Float, codes.device()));
     match model.has_normal_prior() {
@@ -71,7 +71,8 @@ fn quantiles(model: &dyn Model, codes: &Tensor, n: i64, lowest: f64) -> Tensor {
     }
 }
 
-/// Codes on a grid over the plane, `[side², 2]`: the first number rises from left to right, the second from bottom to top.
+/// Codes on a grid over the plane, `[side², 2]`: the first number rises from left to right, the second from bottom to
+/// top.
 fn plane(model: &dyn Model, codes: &Tensor) -> Tensor {
     let side = MANIFOLD_SIDE;
     let levels = quantiles(model, codes, side, 0.5 / side as f64);
@@ -80,7 +81,8 @@ fn plane(model: &dyn Model, codes: &Tensor) -> Tensor {
     Tensor::stack(&[first, second], 1)
 }
 
-/// For each of the dimensions that vary most, the code of one test image with this dimension swept: `[n_swept * ALONG, d]`.
+/// For each of the dimensions that vary most, the code of one test image with this dimension swept: `[n_swept * ALONG,
+/// d]`.
 fn sweeps(model: &dyn Model, codes: &Tensor) -> Tensor {
     let activity = codes.var_dim(0, false, false);
     let (_, dims) = activity.topk(SWEPT.min(activity.size()[0]), 0, true, true);
@@ -93,8 +95,8 @@ fn sweeps(model: &dyn Model, codes: &Tensor) -> Tensor {
     Tensor::cat(&rows.collect::<Vec<_>>(), 0)
 }
 
-/// Rows from one test image to another, of another class where there are some: the image, what is decoded along the straight
-/// line between their codes, the other image.
+/// Draws rows from one test image to another, of another class if there are labels: the image, images decoded along the
+/// straight line between their codes, the other image.
 fn interpolations(model: &dyn Model, data: &Data, path: &Path) -> Result<()> {
     let images = data.test.spaced(4 * PAIRS);
     let labels = images.labels().map(integers);

@@ -1,10 +1,11 @@
-//! Generative adversarial networks (Goodfellow et al. 2014): a generator that learns from the judgement of a discriminator.
+//! Generative adversarial networks (Goodfellow et al. 2014): a generator that learns from the judgement of a
+//! discriminator.
 //!
-//! By default relativistic pairing with gradient penalties on real and generated images ([`Loss::Rp`]), of which Huang et al. 2024
-//! show that it converges and covers the modes. Samples are those of a running mean of the generator.
+//! By default relativistic pairing with gradient penalties on real and generated images ([`Loss::Rp`]), of which Huang
+//! et al. 2024 show that it converges and covers the modes. Samples are those of a running mean of the generator.
 //!
-//! There is no inference network: [`Model::encode`] gives the discriminator's last hidden layer (Radford et al. 2016, section 5),
-//! `model.width` numbers that are not the generator's noise. So a code cannot be decoded.
+//! There is no inference network: [`Model::encode`] gives the discriminator's last hidden layer (Radford et al. 2016,
+//! section 5), `model.width` numbers that are not the generator's noise. So a code cannot be decoded.
 
 mod game;
 mod loss;
@@ -38,8 +39,8 @@ settings! {
         latent_dim: i64 = 64, in WIDTHS;
         /// Layers of both networks.
         architecture: Architecture = Architecture::Dense;
-        /// Width of the dense layers (the larger of two has twice as much), or filters of the larger of two convolutions; an
-        /// even number.
+        /// Width of the dense layers (the larger of two has twice as much), or filters of the larger of two
+        /// convolutions; an even number.
         width: i64 = 256, in WIDTHS;
         /// Loss of the game between generator and discriminator.
         loss: Loss = Loss::Rp;
@@ -57,8 +58,8 @@ settings! {
         beta1: f64 = 0.0, in BelowOne;
         /// Adam's decay of the mean square: 0.9 (with `wgan-gp`), 0.99 or 0.999.
         beta2: f64 = 0.99, in BelowOne;
-        /// Judge of the samples: a run of `carom fit classifier`, `auto` for the one in the cache, which is fitted on first
-        /// need, or `none`.
+        /// Judge of the samples: a run of `carom fit classifier`, `auto` for the one in the cache, which is fitted on
+        /// first need, or `none`.
         classifier: String = "auto".to_owned();
     }
 }
@@ -99,17 +100,18 @@ pub enum Architecture {
     Conv,
 }
 
-/// Rows of the strip come from this many noises.
+/// Images in a row of the strip.
 const STRIP: i64 = 10;
 /// Updates at which the strip gains a row, in a fit of this many or more; in a shorter one at the same shares of it.
 const STRIP_STEPS: [u64; 6] = [1000, 3000, 5000, 7000, 9000, 10_000];
-/// A pixel's logit stops here, at 4e-18, where it has no more gradient. Pixels that are never lit would go on down to numbers whose
-/// products are subnormal, and those take so long that late updates had half the speed of early ones.
+/// Least logit of a pixel, 4e-18 as a gray level; below it has no gradient. Logits of pixels that are never lit would
+/// go on down to numbers whose products are subnormal, and those take so long that late updates had half the speed of
+/// early ones.
 const LEAST_LOGIT: f64 = -40.0;
-/// Images whose distances tell how diverse samples are.
+/// Images whose distances measure the diversity of samples.
 const DIVERSITY: usize = 500;
 
-/// Generator, discriminator, and how the game between them goes.
+/// Generator, discriminator, and the state of the game between them.
 pub struct Gan {
     config: GanConfig,
     device: Device,
@@ -123,7 +125,7 @@ pub struct Gan {
 }
 
 impl Gan {
-    /// Networks that know nothing yet.
+    /// Makes networks with fresh weights.
     ///
     /// # Errors
     /// When a setting is out of its range, or the images are too small, or odd, for convolutions.
@@ -157,7 +159,7 @@ impl Gan {
         self.generator.forward_with(params, noise).clamp_min(LEAST_LOGIT).sigmoid()
     }
 
-    /// The discriminator's update; its loss with penalties is what `fit/loss` tells of the game.
+    /// Updates the discriminator. Its loss with penalties is `fit/loss`.
     fn update_discriminator(&mut self, batch: &Batch) -> Result<(), FitError> {
         self.discriminator.iterate();
         let n = batch.x.size()[0];
@@ -193,7 +195,7 @@ impl Gan {
         Ok(())
     }
 
-    /// The generator's update, and that of its running mean.
+    /// Updates the generator and its running mean.
     fn update_generator(&mut self, batch: &Batch) -> Result<(), FitError> {
         let loss = self.config.loss;
         let params = self.generator.params();
@@ -215,8 +217,8 @@ impl Gan {
     }
 }
 
-/// Moves `average` towards `params`: average ← d average + (1 − d) params, with d = min(`decay`, (1 + step) / (10 + step)), so that it
-/// forgets the untrained parameters soon.
+/// Moves `average` towards `params`: average ← d average + (1 − d) params, with d = min(`decay`, (1 + step) / (10 +
+/// step)), so that it forgets the untrained parameters soon.
 fn follow(average: &mut Tensor, params: &Tensor, decay: f64, step: u64) {
     let decay = decay.min((1 + step) as f64 / (10 + step) as f64);
     let _ = tch::no_grad(|| average.lerp_(params, 1.0 - decay));
@@ -313,13 +315,13 @@ impl Model for Gan {
     }
 }
 
-/// A network that gives real images higher logits than generated ones.
+/// The network that gives real images higher logits than generated ones.
 struct Discriminator {
     /// Images to features.
     body: Network,
     /// Features to a logit.
     head: Network,
-    /// Singular vectors of both, where weights are divided by singular values.
+    /// Singular vectors of both, if weights are divided by singular values.
     spectral: Option<[Spectral; 2]>,
 }
 

@@ -1,5 +1,5 @@
-//! Principal components (Pearson 1901): the linear code of a given width that reconstructs best in the squared error; the
-//! control that an autoencoder should beat.
+//! Principal components (Pearson 1901): the linear code of a given width that reconstructs best in the squared error;
+//! the control that an autoencoder should beat.
 
 use super::images::Data;
 use super::measures::pca::Pca;
@@ -39,7 +39,7 @@ pub struct PcaModel {
 }
 
 impl PcaModel {
-    /// The components of the training images, found at once: there is nothing to iterate.
+    /// Finds the components of the training images at once: there is nothing to iterate.
     ///
     /// # Errors
     /// When a setting is out of its range, or there are more components than pixels.

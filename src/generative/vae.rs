@@ -1,12 +1,15 @@
-//! Variational autoencoder (Kingma & Welling 2014) and importance-weighted autoencoder (Burda, Grosse & Salakhutdinov 2016).
+//! Variational autoencoder (Kingma & Welling 2014) and importance-weighted autoencoder (Burda, Grosse & Salakhutdinov
+//! 2016).
 //!
-//! A decoder p(x|z) makes images of codes z drawn from a standard Gaussian, and an encoder q(z|x) = N(μ(x), diag σ²(x)) guesses
-//! the codes an image may have come from. Fitting raises a lower bound of ln p(x), in nats per image, summed over its pixels:
-//! - `k = 1`: ELBO = E_q[ln p(x|z)] − KL(q(z|x) ‖ p(z)), one reparameterised sample z = μ + σ ε and the KL in closed form;
+//! A decoder p(x|z) makes images of codes z drawn from a standard Gaussian, and an encoder q(z|x) = N(μ(x), diag σ²(x))
+//! guesses the codes an image may have come from. Fitting raises a lower bound of ln p(x), in nats per image, summed
+//! over its pixels:
+//! - `k = 1`: ELBO = E_q[ln p(x|z)] − KL(q(z|x) ‖ p(z)), one reparameterised sample z = μ + σ ε and the KL in closed
+//!   form;
 //! - `k > 1`: ln (1/k) Σ p(x|z_i) p(z_i) / q(z_i|x), whose expectation grows with k towards ln p(x).
 //!
-//! A bound on gray pixels and one on black and white pixels are different quantities: the binarisation stands beside each.
-//! Agents and probes see μ(x).
+//! A bound on gray pixels and one on black and white pixels are different quantities: the binarisation stands beside
+//! each. Agents and probes see μ(x).
 
 mod config;
 mod densities;
@@ -72,11 +75,11 @@ impl Vae {
         })
     }
 
-    /// Adds the importance-weighted bound and what else takes long; `elbo` is each test image's.
+    /// Adds the importance-weighted bound and the number of active units; `elbo` is that of each test image.
     ///
-    /// The bound takes `iwae_k` samples an image. It is measured on evenly spaced images, and what these gain over their ELBO is
-    /// added to the mean ELBO of all: images differ far less in that gain than in their likelihood. The standard error is that of
-    /// having measured these images and not others, 0 where all were.
+    /// The bound takes `iwae_k` samples an image. It is measured on evenly spaced images, and their mean gain over the
+    /// ELBO is added to the mean ELBO of all: images differ far less in that gain than in their likelihood. The
+    /// standard error is that of the choice of images, 0 if all were measured.
     fn measure_fully(&self, data: &Data, elbo: &Tensor, measures: &mut Measures) {
         let (k, all) = (self.nets.config.iwae_k, data.test.len());
         let stride = all.div_ceil(self.nets.config.iwae_images);

@@ -1,7 +1,7 @@
 //! Checkpoints: `checkpoints/<step>/` with `arrays.safetensors`, `state.json`, and `SHA256SUMS` over both.
 //!
-//! Written aside, brought to the disk and renamed, so that a folder with a number for its name is whole, whenever the process
-//! or the machine stops. The newest and the one before are kept; a replay memory makes them large.
+//! Written aside, brought to the disk and renamed, so that a folder with a number for its name is whole, whenever the
+//! process or the machine stops. The newest and the one before are kept; a replay memory makes them large.
 
 use crate::files;
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -136,7 +136,8 @@ fn read<S: DeserializeOwned>(path: &Path, step: u64) -> Result<Checkpoint<S>> {
     let state = serde_json::from_slice(&fs::read(&state_path)?)
         .with_context(|| format!("{} is not of this version", state_path.display()))?;
     let file = fs::File::open(path.join(TENSORS))?;
-    // SAFETY: a checkpoint is never changed once its folder has its name; only removing it is allowed, which a mapping survives.
+    // SAFETY: a checkpoint is never changed once its folder has its name; only removing it is allowed, which a mapping
+    // survives.
     let tensors = unsafe { Mmap::map(file.file()) }.with_context(|| format!("cannot map {}", path.display()))?;
     Ok(Checkpoint { step, state, path: path.to_path_buf(), tensors })
 }

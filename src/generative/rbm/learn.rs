@@ -1,4 +1,5 @@
-//! Contrastive divergence: the gradient of the log-likelihood with the model's expectation taken from short Gibbs chains.
+//! Contrastive divergence, CD-k (Hinton 2002): the gradient of the log-likelihood, ⟨v hᵀ⟩_data − ⟨v hᵀ⟩_model for the
+//! weights, with the model's expectation taken from Gibbs chains of k steps.
 
 use super::energy::Energy;
 use super::ones::LARGEST_SHARE;
@@ -27,13 +28,13 @@ pub struct Rule {
 /// Share of a new batch in the running mean of the hidden units (Melchior et al. 2016, section 4).
 const OFFSET_RATE: f64 = 0.01;
 
-/// What the updates carry on besides the parameters.
+/// State of the updates besides the parameters.
 #[derive(Debug)]
 pub struct Learner {
     rule: Rule,
-    /// Hidden states of the Gibbs chains, `[n_chains, H]`: where persistent chains stand, else the last that began at data.
+    /// Hidden states of the Gibbs chains, `[n_chains, H]`: persistent ones, else the last that began at data.
     pub chains: Tensor,
-    /// μ and λ: what the units are centred at, `[V]` and `[H]`.
+    /// μ and λ, the centres of the units, `[V]` and `[H]`.
     offsets: [Tensor; 2],
     /// The last steps of weight, visible and hidden bias.
     steps: [Tensor; 3],
@@ -41,7 +42,7 @@ pub struct Learner {
 }
 
 impl Learner {
-    /// Begins with `chains [n_chains, H]` and the visible units' mean over the data, `[V]`.
+    /// Begins learning with `chains [n_chains, H]` and the visible units' mean over the data, `[V]`.
     pub fn new(rule: Rule, energy: &Energy, chains: Tensor, visible_mean: &Tensor) -> Self {
         let hidden_mean = energy.hidden_means(&visible_mean.unsqueeze(0)).squeeze_dim(0);
         let offsets = match rule.centring {
@@ -52,8 +53,8 @@ impl Learner {
         Self { rule, chains, offsets, steps, phases: Phases::new(energy, 1, 1, LARGEST_SHARE) }
     }
 
-    /// Makes one update on `data`, `[B, V]`: visible states, or means that stand for them. Returns the mean of −F over the ends
-    /// of the chains less that over the data; the update descends along its gradient, unless it is not finite.
+    /// Makes one update on `data`, `[B, V]`: visible states, or means that stand for them. Returns the mean of −F over
+    /// the ends of the chains less that over the data; the update descends along its gradient, unless it is not finite.
     pub(super) fn update(&mut self, energy: &mut Energy, data: &Tensor, lr: f64, noise: &mut Noise) -> f64 {
         let n_data = data.size()[0];
         let n_chains = if self.rule.persistent { self.chains.size()[0] } else { n_data };
@@ -106,11 +107,12 @@ impl Learner {
 
     /// Turns states and means into the gradient, and follows it.
     ///
-    /// Centred at μ and λ, ∇W = ⟨(v − μ)(h − λ)ᵀ⟩_data − ⟨(v − μ)(h − λ)ᵀ⟩_model, ∇b = ⟨v⟩_data − ⟨v⟩_model − ∇W λ,
-    /// ∇c = ⟨h⟩_data − ⟨h⟩_model − ∇Wᵀ μ (Montavon & Müller 2012, written for the parameters of the usual energy by Melchior
-    /// et al. 2016, equations 21 to 23). Without centring μ and λ are 0.
+    /// Centred at μ and λ, ∇W = ⟨(v − μ)(h − λ)ᵀ⟩_data − ⟨(v − μ)(h − λ)ᵀ⟩_model, ∇b = ⟨v⟩_data − ⟨v⟩_model − ∇W λ, ∇c
+    /// = ⟨h⟩_data − ⟨h⟩_model − ∇Wᵀ μ (Montavon & Müller 2012, written for the parameters of the usual energy by
+    /// Melchior et al. 2016, equations 21 to 23). Without centring μ and λ are 0.
     ///
-    /// ∇W itself is never there: its product is added to the weights, and ∇W λ and ∇Wᵀ μ are sums over the rows.
+    /// ∇W is never stored, to spare a pass over a matrix of the size of W: its product is added to the weights, and ∇W
+    /// λ and ∇Wᵀ μ are sums over the rows.
     fn descend(&mut self, energy: &mut Energy, n_data: i64, lr: f64) {
         let [mu, lambda] = &mut self.offsets;
         let mut hidden = self.phases.hidden.shallow_clone();
@@ -152,13 +154,13 @@ impl Learner {
         self
     }
 
-    /// Chains, offsets and last steps.
+    /// Saves chains, offsets and last steps.
     pub fn save(&self) -> Snapshot<'static> {
         let named = self.named();
         named.into_iter().fold(Snapshot::default(), |to, (name, tensor)| to.owned_array(name, &to_vec(tensor)))
     }
 
-    /// Takes up what [`Learner::save`] gave.
+    /// Restores the state that `save` wrote.
     ///
     /// # Errors
     /// When a part is missing or of another size.
@@ -185,8 +187,8 @@ impl Learner {
     }
 }
 
-/// `step = momentum step + gradient − decay param`, and `param += step` (Hinton 2010, sections 9 and 10). The step is kept only
-/// for a momentum to repeat.
+/// `step = momentum step + gradient − decay param`, and `param += step` (Hinton 2010, sections 9 and 10). The step is
+/// stored only if a momentum repeats it.
 fn follow(param: &mut Tensor, step: &mut Tensor, add_gradient: impl Fn(&mut Tensor), momentum: f64, decay: f64) {
     if momentum > 0.0 {
         *step *= momentum;
@@ -201,8 +203,9 @@ fn follow(param: &mut Tensor, step: &mut Tensor, add_gradient: impl Fn(&mut Tens
     }
 }
 
-/// CD-k as the literature has it, without momentum and weight decay: the plain form of [`Learner::update`], and its test. `chains`,
-/// `[n_chains, H]`, are hidden states of persistent chains, and `None` starts chains at the data; `mu` and `lambda` are the offsets.
+/// CD-k as the literature has it, without momentum and weight decay: the plain form of [`Learner::update`], and its
+/// test. `chains`, `[n_chains, H]`, are hidden states of persistent chains, and `None` starts chains at the data; `mu`
+/// and `lambda` are the offsets.
 #[cfg(test)]
 pub(super) fn plain_update(
     energy: &mut Energy,

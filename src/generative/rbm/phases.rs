@@ -7,8 +7,8 @@ use super::ones::Ones;
 use carom_agents::optim::{slice, slice_mut};
 use tch::{Device, Kind, Tensor};
 
-/// Units in the two phases of an update. Rows of data stand over rows of the chains, so that one product gives both sides of
-/// the gradient.
+/// Units in the two phases of an update. Rows of data stand over rows of the chains, so that one product gives both
+/// sides of the gradient.
 #[derive(Debug)]
 pub(super) struct Phases {
     /// `[B + C, V]`: states, later centred.
@@ -86,8 +86,8 @@ impl Phases {
 /// Centred states X of the visible units, `[B + C, V]`.
 pub(super) enum Centred<'a> {
     Dense(&'a Tensor),
-    /// By the places where states were 1 before μ was taken off. Nothing is subtracted: what μ adds to a product is taken off
-    /// the sum.
+    /// By the places where states were 1 before μ was taken off. Nothing is subtracted: what μ adds to a product is
+    /// taken off the sum.
     Few {
         by_row: &'a [Ones; 2],
         by_column: Ones,

@@ -171,8 +171,8 @@ fn an_update_follows_the_exact_gradient_of_the_log_likelihood() {
         let first = || random_energy(Visible::Bernoulli, 3, 2);
         let rule = Rule { gibbs_steps: 30, persistent: true, momentum: 0.0, weight_decay: 0.0, centring };
         let mean = seen.mean_dim(0, false, Kind::Float);
-        // So many chains, so long, that they stand for the model. Not all in one update: single precision loses the share of one chain in
-        // 100,000 where it is added to a weight of 1.
+        // So many chains, so long, that they stand for the model. Not all in one update: single precision loses the
+        // share of one chain in 100,000 where it is added to a weight of 1.
         let updates: Vec<(Energy, Learner)> = (0..50)
             .map(|seed| {
                 let mut energy = first();
@@ -185,7 +185,8 @@ fn an_update_follows_the_exact_gradient_of_the_log_likelihood() {
             updates.iter().map(|(energy, _)| part(energy)).sum::<Tensor>() / updates.len() as f64
         };
 
-        // What the update was centred at; then the gradient in those parameters, by differences of the exact likelihood.
+        // What the update was centred at; then the gradient in those parameters, by differences of the exact
+        // likelihood.
         let [mu, lambda] = updates[0].1.offsets();
         let mut params = centred(&first(), mu, lambda);
         let likelihood = |params: &[f64]| mean_log_likelihood(&uncentred(params, mu, lambda), &seen);

@@ -1,8 +1,8 @@
 //! Means and states of layers of binary units: the passes between an RBM's matrix products.
 //!
-//! A layer's bias, logistic function and draw are one pass, compiled for AVX-512, AVX2 and the baseline and chosen at run time: 5 % of
-//! an update of 784-500 units by CD-1, whose matrix products take most of the rest. Tensors that are not on the CPU take
-//! torch's operations instead.
+//! A layer's bias, logistic function and draw are one pass, compiled for AVX-512, AVX2 and the baseline and chosen at
+//! run time: 5 % of an update of 784-500 units by CD-1, whose matrix products take most of the rest. Tensors that are
+//! not on the CPU take torch's operations instead.
 
 use carom_agents::optim::{slice, slice_mut};
 use multiversion::multiversion;
@@ -89,7 +89,7 @@ fn states_of(means: &Lanes, noise: &mut Noise) -> Lanes {
     states
 }
 
-/// The elements of a row that do not fill the lanes, and `rest` in the others.
+/// Returns lanes with the elements of a row that do not fill them, and `rest` in the others.
 #[inline(always)]
 fn padded(tail: &[f32], rest: f32) -> Lanes {
     let mut lanes = [rest; LANES];
@@ -142,8 +142,8 @@ pub fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
     }
 }
 
-/// Turns `z [B, units]` into the units' means σ(scale z + bias), and fills `states`, of the same shape, with 0s and 1s drawn
-/// from them.
+/// Turns `z [B, units]` into the units' means σ(scale z + bias), and fills `states`, of the same shape, with 0s and 1s
+/// drawn from them.
 pub fn draw(z: &mut Tensor, scale: f64, bias: &Tensor, states: &mut Tensor, noise: &mut Noise) {
     if z.device() == Device::Cpu {
         draw_pass(slice_mut(z), scale as f32, slice(bias), slice_mut(states), noise);
@@ -219,8 +219,8 @@ fn softplus_pass(z: &[f32], bias: &[f32], scale: f32, out: &mut [f64]) {
     }
 }
 
-/// Σ_j ln(1 + exp(scale (z_j + bias_j))) of each row of `z [B, units]`: what hidden units add to the log-probability of what is
-/// seen. `scale` is not negative.
+/// Returns Σ_j ln(1 + exp(scale (z_j + bias_j))) of each row of `z [B, units]`: the hidden units' part of the
+/// log-probability of the visible ones. `scale` is not negative.
 pub fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
     let mut out = vec![0.0; z.size()[0] as usize];
     if z.device() == Device::Cpu {

@@ -1,5 +1,5 @@
-//! The evidence lower bound (Kingma & Welling 2014): ELBO = E_q[ln p(x|z)] − KL(q(z|x) ‖ p(z)), by one reparameterised sample
-//! z = μ + σ ε and the KL in closed form.
+//! The evidence lower bound (Kingma & Welling 2014): ELBO = E_q[ln p(x|z)] − KL(q(z|x) ‖ p(z)), by one reparameterised
+//! sample z = μ + σ ε and the KL in closed form.
 
 use super::config::Likelihood;
 use super::densities::gaussian_kl;
@@ -8,15 +8,16 @@ use crate::generative::net::bce_with_gradient;
 use tch::{Kind, Tensor};
 
 impl Networks {
-    /// −ln p(x|z) of one sample and KL(q ‖ p), each `[B]`.
+    /// Returns −ln p(x|z) of one sample and KL(q ‖ p), each `[B]`.
     pub(super) fn elbo_terms(&self, x: &Tensor) -> [Tensor; 2] {
         let [mean, log_var] = self.posterior(x);
         let code = &mean + (&log_var * 0.5).exp() * mean.randn_like();
         [-self.log_likelihood(&self.output(&code), &x.flatten(1, -1)), gaussian_kl(&mean, &log_var)]
     }
 
-    /// Means over the batch of −ln p(x|z), of KL(q ‖ p) and of what is descended for k = 1, whose gradient it leaves in both
-    /// networks. By hand, ∂KL/∂μ = μ and ∂KL/∂ln σ² = ½ (σ² − 1); autograd takes as long again as all else.
+    /// Leaves the gradient of the loss, −ln p(x|z) + β KL(q ‖ p), in both networks. Returns means over the batch of −ln
+    /// p(x|z), the KL divergence and the loss. The gradient is by hand, since autograd takes as long again as all else:
+    /// with z = μ + σ ε, ∂z/∂μ = 1 and ∂z/∂ln σ² = ½ σ ε, and ∂KL/∂μ = μ and ∂KL/∂ln σ² = ½ (σ² − 1).
     pub(super) fn elbo_gradient(&mut self, x: &Tensor) -> [f64; 3] {
         let _no_grad = tch::no_grad_guard();
         let [mean, log_var] = halves(&self.encoder.pass(x).detach());
@@ -35,8 +36,8 @@ impl Networks {
         [recon, kl, recon + weight * kl]
     }
 
-    /// −ln p(x|z) as it is fitted, with the weights of what is rare, its mean over the batch; and the gradient of that in
-    /// `output`. Both `output` and `x` are `[B, channels, rows, columns]`.
+    /// Returns the mean over the batch of −ln p(x|z) under the weights of rare pixels, and its gradient in `output`.
+    /// Both `output` and `x` are `[B, channels, rows, columns]`.
     fn recon_with_gradient(&self, output: &Tensor, x: &Tensor) -> (f64, Tensor) {
         let _no_grad = tch::no_grad_guard();
         let share = 1.0 / x.size()[0] as f64;
@@ -55,7 +56,8 @@ impl Networks {
         (mean(weighted), grad * weights)
     }
 
-    /// The same with each pixel's part times its weight, `[B, pixels]`.
+    /// Returns ln p(x|z) with each pixel's part times its weight: `output` `[.., B, pixels]`, `x` and `weights` `[B,
+    /// pixels]`.
     pub(super) fn weighted_log_likelihood(&self, output: &Tensor, x: &Tensor, weights: &Tensor) -> Tensor {
         // Pixel by pixel: each is a row of one.
         let parts = self.log_likelihood(&output.unsqueeze(-1), &x.unsqueeze(-1));

@@ -1,5 +1,5 @@
-//! The importance-weighted bound (Burda, Grosse & Salakhutdinov 2016): ln (1/k) Σ wᵢ with wᵢ = p(x|zᵢ) p(zᵢ) / q(zᵢ|x), whose
-//! expectation grows with k towards ln p(x).
+//! The importance-weighted bound (Burda, Grosse & Salakhutdinov 2016): ln (1/k) Σ wᵢ with wᵢ = p(x|zᵢ) p(zᵢ) / q(zᵢ|x),
+//! whose expectation grows with k towards ln p(x).
 
 use super::config::Likelihood;
 use super::densities::log_gaussian;
@@ -7,24 +7,25 @@ use super::networks::{Networks, halves, uncropped};
 use crate::generative::net::{bce_rows, bce_with_gradient};
 use tch::{Kind, Tensor};
 
-/// Rows that the decoder is given at once where there are many samples: enough for a matrix product, few enough for the cache.
+/// Rows that the decoder is given at once: enough for a fast matrix product, few enough for the cache.
 pub(super) const ROWS: i64 = 1000;
-/// Share of an image's weights below which chance decides whether a sample goes back: see [`thinned`]. With k = 50 on MNIST
-/// ln w has a standard deviation of 20 over an image's samples, so that nine in ten stay behind, and what that adds to the gradient's
-/// variance is less than a hundredth of each sample's share of it.
+/// Share of an image's weights below which chance decides whether a sample is differentiated: see [`thinned`]. With k =
+/// 50 on MNIST ln w has a standard deviation of 20 over an image's samples, so that nine in ten are dropped. That adds
+/// less than a hundredth of each sample's share to the gradient's variance.
 pub(super) const LEAST_WEIGHT: f64 = 0.01;
-/// The importance-weighted bound ln (1/k) Σ wᵢ of `log_w`, `[k, B]`: `[B]`. Burda et al. 2016, equation 8.
+/// Returns the importance-weighted bound ln (1/k) Σ wᵢ of `log_w`, `[k, B]`: `[B]`. Burda et al. 2016, equation 8.
 pub(super) fn iwae_bound(log_w: &Tensor) -> Tensor {
     log_w.logsumexp(0, false) - (log_w.size()[0] as f64).ln()
 }
 
 impl Networks {
-    /// The same for k > 1, with means over the samples too.
+    /// Leaves the gradient of the negative bound in both networks. Returns means over the batch of −ln p(x|z) and −ln
+    /// p(z) / q(z|x), over the samples too, and of the negative bound.
     ///
-    /// With w̃ᵢ = wᵢ / Σ wⱼ the decoder's gradient of the bound is Σ w̃ᵢ ∇ ln wᵢ (Burda et al. 2016, equation 13). The encoder's is
-    /// doubly reparameterised (Tucker et al. 2019, section 4): Σ w̃ᵢ² ∂ln wᵢ/∂zᵢ · ∂zᵢ/∂φ with zᵢ = μ + σ ε, which has the
-    /// expectation of equation 13 and, with many samples, far less variance. All samples go forward; once w̃ is known, those that
-    /// are left by [`thinned`] above `least_weight` do so again, and back.
+    /// With w̃ᵢ = wᵢ / Σ wⱼ the decoder's gradient of the bound is Σ w̃ᵢ ∇ ln wᵢ (Burda et al. 2016, equation 13). The
+    /// encoder's is doubly reparameterised (Tucker et al. 2019, section 4): Σ w̃ᵢ² ∂ln wᵢ/∂zᵢ · ∂zᵢ/∂φ with zᵢ = μ + σ
+    /// ε, which has the expectation of equation 13 and, with many samples, far less variance. All samples are decoded
+    /// to find w̃; then those that [`thinned`] leaves above `least_weight` are decoded again and differentiated.
     pub(super) fn bound_gradient(&mut self, x: &Tensor, least_weight: f64) -> [f64; 3] {
         let _no_grad = tch::no_grad_guard();
         let [mean, log_var] = halves(&self.encoder.pass(x).detach());
@@ -52,8 +53,8 @@ impl Networks {
         [-log_p, -log_ratio, -iwae_bound(&log_w)].map(|term| term.mean(Kind::Double).double_value(&[]))
     }
 
-    /// The gradient in `code`, `[n, latent_dim]`, of −Σ `weights` ln p(x|z); that in the parameters is left in the decoder. Of the
-    /// batch `x`, `image`, `[n]`, tells which belongs to a code; the weights are `[n, 1]`.
+    /// Returns the gradient in `code`, `[n, latent_dim]`, of −Σ `weights` ln p(x|z), and leaves that in the parameters
+    /// in the decoder. `image`, `[n]`, is the index in the batch `x` of each code's image; the weights are `[n, 1]`.
     fn code_gradient(&mut self, code: &Tensor, x: &Tensor, image: &Tensor, weights: &Tensor) -> Tensor {
         let pieces = code.split(ROWS, 0).into_iter().zip(image.split(ROWS, 0)).zip(weights.split(ROWS, 0));
         let pieces = pieces.map(|((code, image), weights)| {
@@ -70,8 +71,8 @@ impl Networks {
         Tensor::cat(&pieces.collect::<Vec<_>>(), 0)
     }
 
-    /// ln p(x|z) and ln p(z) / q(z|x), each `[k, B]`, of the codes that `noise`, `[k, B, latent_dim]`, makes for images
-    /// `[B, pixels]` with this posterior.
+    /// Returns ln p(x|z) and ln p(z) / q(z|x), each `[k, B]`, of the codes that `noise`, `[k, B, latent_dim]`, makes
+    /// for images `[B, pixels]` with this posterior.
     fn weight_terms(&self, x: &Tensor, [mean, log_var]: [&Tensor; 2], noise: &Tensor) -> [Tensor; 2] {
         let code = mean + (log_var * 0.5).exp() * noise;
         let log_ratio = (noise.square() + log_var - code.square()).sum_dim_intlist(-1, false, Kind::Float) * 0.5;
@@ -83,7 +84,7 @@ impl Networks {
         [log_p, log_ratio]
     }
 
-    /// The `k`-sample bound of each image, `[B]`.
+    /// Returns the `k`-sample bound of each image, `[B]`.
     pub(super) fn measure_bound(&self, x: &Tensor, k: i64) -> Tensor {
         let [mean, log_var] = self.posterior(x);
         let (n_images, at_once) = (x.size()[0], samples_at_once(x.size()[0]));
@@ -98,21 +99,22 @@ impl Networks {
     }
 }
 
-/// Indices of those `weights`, `[n]`, that are left when each w below `least` is dropped with the probability 1 − w / `least`. Those that stay
-/// below it stand for the dropped ones, too: with the weight `least` each, every sum has the expectation that it had.
+/// Drops each w below `least` with the probability 1 − w / `least`, and returns the indices of the `weights`, `[n]`,
+/// that are left. If those below `least` are given that weight, every sum keeps its expectation.
 pub(super) fn thinned(weights: &Tensor, least: f64) -> Tensor {
-    // Not "at least", so that NaN is among them.
+    // Not by `>=`, so that NaN is left too.
     let dropped = weights.less_tensor(&(weights.rand_like() * least));
     dropped.logical_not().nonzero().squeeze_dim(1)
 }
 
-/// Samples of each of `n_images` that the decoder is given at once.
+/// Returns the number of samples of each of `n_images` that the decoder is given at once.
 fn samples_at_once(n_images: i64) -> i64 {
     (ROWS / n_images).max(1)
 }
 
-/// The plain form of [`Networks::bound_gradient`], its test: all samples at once, differentiated by autograd. In double precision,
-/// since floats of ln w leave weights with an error of 1e-5 of their own. Returns the terms and the gradients in both networks.
+/// The plain form of [`Networks::bound_gradient`], its test: all samples at once, differentiated by autograd. In double
+/// precision, since floats of ln w leave weights with an error of 1e-5 of their own. Returns the terms and the
+/// gradients in both networks.
 #[cfg(test)]
 pub(super) fn plain_bound_gradient(nets: &Networks, x: &Tensor) -> ([f64; 3], [Tensor; 2]) {
     let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
@@ -137,7 +139,7 @@ pub(super) fn plain_bound_gradient(nets: &Networks, x: &Tensor) -> ([f64; 3], [T
     (terms.map(|term| term.double_value(&[])), [encoder_grad, decoder_grad])
 }
 
-/// The gradient of `loss` in `params`; the graph is kept for another.
+/// Returns the gradient of `loss` in `params`, and keeps the graph for another.
 #[cfg(test)]
 pub(super) fn gradient(loss: &Tensor, params: &Tensor) -> Tensor {
     Tensor::run_backward(&[loss], &[params], true, false).remove(0)

@@ -39,12 +39,12 @@ impl Networks {
         Ok(Self { encoder, decoder, config, shape, device, rarity })
     }
 
-    /// μ and ln σ² of q(z|x), each `[B, latent_dim]`.
+    /// Returns μ and ln σ² of q(z|x), each `[B, latent_dim]`.
     pub(super) fn posterior(&self, x: &Tensor) -> [Tensor; 2] {
         halves(&self.encoder.forward(x))
     }
 
-    /// What the likelihood needs of codes `[.., latent_dim]`: logits or means `[.., pixels]`.
+    /// Returns the decoder's logits or means `[.., pixels]` of codes `[.., latent_dim]`.
     pub(super) fn output(&self, code: &Tensor) -> Tensor {
         let [channels, rows, columns] = self.shape;
         let mut shape = code.size();
@@ -52,13 +52,13 @@ impl Networks {
         self.cropped(&self.decoder.forward(&code.reshape([-1, self.config.latent_dim]))).reshape(&shape[..])
     }
 
-    /// The part of the decoder's images that has the images' rows and columns: a view of them.
+    /// Returns the part of the decoder's images that has the images' rows and columns, as a view.
     pub(super) fn cropped(&self, images: &Tensor) -> Tensor {
         let [_, rows, columns] = self.shape;
         images.narrow(2, 0, rows).narrow(3, 0, columns)
     }
 
-    /// ln p(x|z) of `output`, `[.., B, pixels]`, and `x`, `[B, pixels]`: `[.., B]`.
+    /// Returns ln p(x|z) of `output`, `[.., B, pixels]`, and `x`, `[B, pixels]`: `[.., B]`.
     pub(super) fn log_likelihood(&self, output: &Tensor, x: &Tensor) -> Tensor {
         match self.config.likelihood {
             Likelihood::Bernoulli => log_bernoulli(output, x),
@@ -67,12 +67,12 @@ impl Networks {
     }
 }
 
-/// μ and ln σ² of the encoder's output, each `[B, latent_dim]`.
+/// Returns μ and ln σ² of the encoder's output, each `[B, latent_dim]`.
 pub(super) fn halves(stats: &Tensor) -> [Tensor; 2] {
     stats.chunk(2, 1).try_into().expect("two halves")
 }
 
-/// The gradient in all of `images`, given that in the part that [`Networks::cropped`] leaves.
+/// Returns the gradient in all of `images`, given that in the part that [`Networks::cropped`] leaves.
 pub(super) fn uncropped(grad: Tensor, images: &Tensor) -> Tensor {
     let cut = |dim: usize| images.size()[dim] - grad.size()[dim];
     match [cut(2), cut(3)] {
@@ -81,7 +81,7 @@ pub(super) fn uncropped(grad: Tensor, images: &Tensor) -> Tensor {
     }
 }
 
-/// The encoder's layers and the decoder's, for images of `shape`.
+/// Returns the encoder's layers and the decoder's, for images of `shape`.
 fn layers(config: &VaeConfig, shape: [i64; 3]) -> [Vec<Layer>; 2] {
     let act = || Layer::Act(config.activation);
     let channels = match config.architecture {
@@ -116,7 +116,8 @@ fn layers(config: &VaeConfig, shape: [i64; 3]) -> [Vec<Layer>; 2] {
     decoder.push(Layer::Reshape(top.to_vec()));
     for pair in planes.windows(2).rev() {
         let ([outputs, ..], [inputs, ..]) = (pair[0], pair[1]);
-        // It doubles rows and columns: where the convolution met an odd number, there is one too many, cut off at the end.
+        // It doubles rows and columns: where the convolution met an odd number, there is one too many, cut off at the
+        // end.
         decoder.extend([act(), Layer::ConvTranspose { inputs, outputs, kernel: 4, stride: 2, padding: 1 }]);
     }
     [encoder, decoder]

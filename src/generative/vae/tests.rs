@@ -32,8 +32,8 @@ fn vae(config: VaeConfig, data: &Data) -> Vae {
     Vae::new(config, &task, &mut Pcg32::seed_from_u64(0)).expect("settings of a test")
 }
 
-/// Makes σ so small that no sample's noise is left in a float. Tests that run side by side share torch's generator: what is to come
-/// out the same twice must not depend on it.
+/// Makes σ so small that no sample's noise is left in a float. Tests that run side by side share torch's generator:
+/// what is to come out the same twice must not depend on it.
 fn silence(vae: &Vae) {
     spread(vae, -60.0);
 }
@@ -99,8 +99,9 @@ fn samples_of_black_and_white_pixels_have_their_gray_level_as_mean() {
     assert!(to_vec(&drawn).iter().all(|&pixel| pixel == 0.0 || pixel == 1.0));
 }
 
-/// A linear decoder with orthogonal rows under Gaussian noise, whose ln p(x) and posterior are known: x ~ N(b, WᵀW + σ² 1), and
-/// z|x ~ N(W (x − b) / m, σ² / m), with m = |row of W|² + σ² (Tipping & Bishop 1999; Bishop 2006, section 12.2).
+/// A linear decoder with orthogonal rows under Gaussian noise, whose ln p(x) and posterior are known: x ~ N(b, WᵀW + σ²
+/// 1), and z|x ~ N(W (x − b) / m, σ² / m), with m = |row of W|² + σ² (Tipping & Bishop 1999; Bishop 2006, section
+/// 12.2).
 struct Linear {
     vae: Vae,
     x: Tensor,

@@ -1,4 +1,4 @@
-//! The gradients written by hand, held against autograd.
+//! The gradients written by hand, verified against autograd.
 
 use super::super::iwae::{gradient, plain_bound_gradient, thinned};
 use super::*;
