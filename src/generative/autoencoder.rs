@@ -104,7 +104,7 @@ impl ModelSettings for CnnAeConfig {
 const WIDE: i64 = 16;
 
 /// An encoder and a decoder, dense or convolutional.
-pub struct Autoencoder {
+pub(super) struct Autoencoder {
     encoder: Network,
     decoder: Network,
     noise: f64,
@@ -119,7 +119,7 @@ impl Autoencoder {
     ///
     /// # Errors
     /// When a setting is out of its range, or images are of one frame and a setting needs two.
-    pub fn dense(config: &AeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+    pub(super) fn dense(config: &AeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         validate(config)?;
         let n_pixels = task.data.n_pixels();
         if config.latent_dim >= n_pixels {
@@ -148,7 +148,7 @@ impl Autoencoder {
     /// # Errors
     /// When a setting is out of its range, the images are too small to be halved so often, or are of one frame and a
     /// setting needs two.
-    pub fn convolutional(config: &CnnAeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+    pub(super) fn convolutional(config: &CnnAeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         validate(config)?;
         let [channels, rows, columns] = task.data.shape;
         let (filters, halvings) = (config.filters, config.halvings);

@@ -33,7 +33,7 @@ impl ModelSettings for PcaConfig {
 }
 
 /// Components as a model.
-pub struct PcaModel {
+pub(super) struct PcaModel {
     shape: [i64; 3],
     pca: Pca,
 }
@@ -43,7 +43,7 @@ impl PcaModel {
     ///
     /// # Errors
     /// When a setting is out of its range, or there are more components than pixels.
-    pub fn new(config: &PcaConfig, task: &ModelTask) -> Result<Self> {
+    pub(super) fn new(config: &PcaConfig, task: &ModelTask) -> Result<Self> {
         validate(config)?;
         let (d, n_pixels) = (config.latent_dim, task.data.n_pixels());
         ensure!(d <= n_pixels, "model.latent_dim is {d}: images of {n_pixels} pixels have no more components");

@@ -33,7 +33,7 @@ impl ModelSettings for RandomConfig {
 }
 
 /// The network.
-pub struct Random {
+pub(super) struct Random {
     network: Network,
 }
 
@@ -43,7 +43,7 @@ impl Random {
     ///
     /// # Errors
     /// When a setting is out of its range, or the images are smaller than a filter.
-    pub fn new(config: &RandomConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+    pub(super) fn new(config: &RandomConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         validate(config)?;
         let [mut channels, mut rows, mut columns] = task.data.shape;
         let convolutions: &[(i64, i64, i64)] =

@@ -39,7 +39,7 @@ use units::Noise;
 /// Meaning of a gray pixel to a binary unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Binarisation {
+pub(super) enum Binarisation {
     /// Its value is the probability of 1; a state is drawn anew whenever the image is seen (Salakhutdinov & Murray
     /// 2008).
     Sample,
@@ -109,7 +109,7 @@ const CURVE: (u64, i64) = (1000, 100);
 const CURVE_ENUMERATED: i64 = 12;
 
 /// A restricted Boltzmann machine.
-pub struct Rbm {
+pub(super) struct Rbm {
     config: RbmConfig,
     shape: [i64; 3],
     energy: Energy,
@@ -128,7 +128,7 @@ impl Rbm {
     ///
     /// # Errors
     /// When a setting is out of its range.
-    pub fn new(config: &RbmConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+    pub(super) fn new(config: &RbmConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         validate(config)?;
         let (n_visible, n_hidden) = (task.data.n_pixels(), config.latent_dim);
         let (mean, std) = moments(&task.data.train, n_visible);

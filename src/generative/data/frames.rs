@@ -23,7 +23,7 @@ const TEST_EVERY: u32 = 10;
 /// Largest part of a policy's frames that one episode gives; then the next begins.
 const LARGEST_PART: usize = 10;
 /// Fewest frames that can be split into training and test.
-const FEWEST: usize = 2 * LARGEST_PART;
+const FEWEST_FRAMES: usize = 2 * LARGEST_PART;
 
 /// Frames of an environment.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +77,10 @@ pub fn default_n_frames(env: &EnvSpec) -> Result<usize> {
 /// test.
 pub fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
     let env_id = spec.id();
-    ensure!(n_frames >= FEWEST, "{n_frames} frames of {env_id}: at least {FEWEST} are needed, to train and to test");
+    ensure!(
+        n_frames >= FEWEST_FRAMES,
+        "{n_frames} frames of {env_id}: at least {FEWEST_FRAMES} are needed, to train and to test"
+    );
     let seeds = Seeds::new(seed);
     let make = |policy| spec.make_vec(vec![seeds.stream(&format!("frames/env/{policy}"))]);
     let mut envs = make("random")?;

@@ -13,7 +13,7 @@ const COLLAPSED: f64 = 0.5;
 
 /// Running state of the game.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Game {
+pub(super) struct Game {
     /// Running mean of the discriminator's loss, without penalties.
     loss: f64,
     /// Running mean of the distance between mean logits, real less generated.
@@ -25,7 +25,7 @@ pub struct Game {
 impl Game {
     /// Records one update. Returns a diagnosis at the update when the discriminator has had won for long, and `None` at
     /// all others.
-    pub fn observe(&mut self, loss: Loss, d_loss: f64, gap: f64) -> Option<String> {
+    pub(super) fn observe(&mut self, loss: Loss, d_loss: f64, gap: f64) -> Option<String> {
         let share = 1.0 / LONG;
         // Each loss begins near 1.
         let before = if *self == Self::default() { 1.0 } else { self.loss };
@@ -36,7 +36,7 @@ impl Game {
     }
 
     /// Returns the state of the game in words. Samples are `diversity` times as far apart as the data.
-    pub fn diagnosis(&self, diversity: Option<f64>) -> String {
+    pub(super) fn diagnosis(&self, diversity: Option<f64>) -> String {
         let spread = |diversity: f64| format!("samples lie {diversity:.2} times as far apart as the data");
         match diversity {
             Some(diversity) if diversity < COLLAPSED => {

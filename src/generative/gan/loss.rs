@@ -48,21 +48,21 @@ impl Loss {
 
 /// Returns |∇ₓ D(x)|² of each image `[B]`, differentiable in D's parameters: half of its mean over real images is R1
 /// (Mescheder et al. 2018, equation 9), over generated ones R2. `x` requires a gradient, and `logits` are D(x).
-pub fn square_gradient(logits: &Tensor, x: &Tensor) -> Tensor {
+pub(super) fn square_gradient(logits: &Tensor, x: &Tensor) -> Tensor {
     let grads = Tensor::run_backward(&[logits.sum(Kind::Float)], &[x], true, true);
     grads[0].square().flatten(1, -1).sum_dim_intlist(1, false, Kind::Float)
 }
 
 /// Draws points evenly between real and generated images, one a pair, for the penalty of `wgan-gp`; they require a
 /// gradient.
-pub fn between(real: &Tensor, fake: &Tensor) -> Tensor {
+pub(super) fn between(real: &Tensor, fake: &Tensor) -> Tensor {
     let share = Tensor::rand([real.size()[0], 1, 1, 1], (Kind::Float, real.device()));
     (fake + (real - fake) * share).detach().set_requires_grad(true)
 }
 
 /// Returns E (|∇ₓ D(x)| − 1)² of points `x` drawn by [`between`] (Gulrajani et al. 2017, equation 3, without its weight
 /// λ).
-pub fn slope_penalty(logits: &Tensor, x: &Tensor) -> Tensor {
+pub(super) fn slope_penalty(logits: &Tensor, x: &Tensor) -> Tensor {
     // The root has no slope at 0.
     ((square_gradient(logits, x) + 1e-12).sqrt() - 1.0).square().mean(Kind::Float)
 }

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 /// Approximate singular vectors of a network's weights, found by power iteration.
 #[derive(Debug)]
-pub struct Spectral {
+pub(super) struct Spectral {
     /// Of each weight, as a matrix `[rows, columns]` whose rows are its first size: left `[rows]` and right
     /// `[columns]`.
     vectors: Vec<(Tensor, Tensor)>,
@@ -15,7 +15,7 @@ pub struct Spectral {
 
 impl Spectral {
     /// Draws random vectors for the weights of `network`.
-    pub fn new(network: &Network) -> Self {
+    pub(super) fn new(network: &Network) -> Self {
         let vector = |n: i64| unit(&Tensor::randn([n], (Kind::Float, network.params().device())));
         let vectors = network.shapes().into_iter().step_by(2).map(|weight| {
             let columns = weight[1..].iter().product();
@@ -25,7 +25,7 @@ impl Spectral {
     }
 
     /// Makes one power iteration of each weight.
-    pub fn iterate(&mut self, network: &Network) {
+    pub(super) fn iterate(&mut self, network: &Network) {
         let _no_grad = tch::no_grad_guard();
         for ((left, right), weight) in self.vectors.iter_mut().zip(parts(network).iter().step_by(2)) {
             let matrix = weight.view([left.size()[0], -1]);
@@ -36,7 +36,7 @@ impl Spectral {
 
     /// The flat parameters of `network` with each weight W divided by uᵀ W v, its largest singular value;
     /// differentiable.
-    pub fn normalised(&self, network: &Network) -> Tensor {
+    pub(super) fn normalised(&self, network: &Network) -> Tensor {
         let parts = parts(network);
         let scaled = parts.iter().enumerate().map(|(idx, part)| {
             if idx % 2 == 1 {
@@ -50,7 +50,7 @@ impl Spectral {
     }
 
     /// Saves the vectors.
-    pub fn save(&self) -> Snapshot<'static> {
+    pub(super) fn save(&self) -> Snapshot<'static> {
         self.vectors.iter().enumerate().fold(Snapshot::default(), |snapshot, (idx, (left, right))| {
             let snapshot = snapshot.owned_array(format!("left{idx}"), &to_vec(left));
             snapshot.owned_array(format!("right{idx}"), &to_vec(right))
@@ -61,7 +61,7 @@ impl Spectral {
     ///
     /// # Errors
     /// When it is of another network.
-    pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+    pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         for (idx, (left, right)) in self.vectors.iter_mut().enumerate() {
             read_tensor(from, &format!("left{idx}"), left)?;
             read_tensor(from, &format!("right{idx}"), right)?;

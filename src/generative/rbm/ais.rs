@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 /// An estimate of ln Z.
 #[derive(Clone, Copy, Debug)]
-pub struct LogZ {
+pub(super) struct LogZ {
     /// In nats.
     pub value: f64,
     /// Standard error, from the spread of the chains' weights.
@@ -23,7 +23,7 @@ pub struct LogZ {
 /// Returns inverse temperatures from 0 to 1 for `n` steps: a thirtieth of the steps up to 0.5, a quarter up to 0.9, the
 /// rest close to the model, where it changes most. The proportions of Salakhutdinov & Murray 2008, section 5: 500, 4000
 /// and 10,000.
-pub fn temperatures(n: u64) -> Vec<f64> {
+pub(super) fn temperatures(n: u64) -> Vec<f64> {
     let n = n.max(3);
     let first = (n * 500).div_ceil(14_500);
     let second = (n * 4_000).div_ceil(14_500).min(n - first - 1).max(1);
@@ -38,7 +38,7 @@ pub fn temperatures(n: u64) -> Vec<f64> {
 
 /// Estimates ln Z by `n_chains` chains upwards through `betas`, from the model of visible biases `base [V]` without
 /// hidden units.
-pub fn upwards(energy: &Energy, base: &Tensor, betas: &[f64], n_chains: i64, noise: &mut Noise) -> LogZ {
+pub(super) fn upwards(energy: &Energy, base: &Tensor, betas: &[f64], n_chains: i64, noise: &mut Noise) -> LogZ {
     let mut means = Tensor::zeros([n_chains, energy.n_visible()], (Kind::Float, base.device()));
     let mut v = means.zeros_like();
     match energy.visible {
@@ -51,7 +51,7 @@ pub fn upwards(energy: &Energy, base: &Tensor, betas: &[f64], n_chains: i64, noi
 }
 
 /// Estimates ln Z by chains downwards through `betas` from `samples [n, V]` of the model.
-pub fn downwards(energy: &Energy, base: &Tensor, betas: &[f64], samples: Tensor, noise: &mut Noise) -> LogZ {
+pub(super) fn downwards(energy: &Energy, base: &Tensor, betas: &[f64], samples: Tensor, noise: &mut Noise) -> LogZ {
     let weights = anneal(energy, base, betas.iter().rev().copied(), samples, noise);
     let (log_mean, se) = log_mean_exp(&weights);
     LogZ { value: log_z_of_base(energy, base) - log_mean, se }

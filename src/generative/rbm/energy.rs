@@ -11,7 +11,7 @@ use tch::{Device, IndexOp, Kind, Tensor};
 /// Values of a visible unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Visible {
+pub(crate) enum Visible {
     /// 0 or 1.
     Bernoulli,
     /// A real number, of unit variance given the hidden units.
@@ -20,7 +20,7 @@ pub enum Visible {
 
 /// Parameters of the energy function.
 #[derive(Debug)]
-pub struct Energy {
+pub(super) struct Energy {
     /// Values of the visible units.
     pub visible: Visible,
     /// W, `[V, H]`.
@@ -32,28 +32,28 @@ pub struct Energy {
 }
 
 /// Most units whose states are summed over one by one in full measurements.
-pub const MOST_ENUMERATED: i64 = 20;
+pub(super) const MOST_ENUMERATED: i64 = 20;
 
 impl Energy {
     /// V, the number of visible units.
-    pub fn n_visible(&self) -> i64 {
+    pub(super) fn n_visible(&self) -> i64 {
         self.weight.size()[0]
     }
 
     /// H, the number of hidden units.
-    pub fn n_hidden(&self) -> i64 {
+    pub(super) fn n_hidden(&self) -> i64 {
         self.weight.size()[1]
     }
 
     /// Returns the means of the hidden units given the visible ones, `v [B, V]`.
-    pub fn hidden_means(&self, v: &Tensor) -> Tensor {
+    pub(super) fn hidden_means(&self, v: &Tensor) -> Tensor {
         let mut z = v.mm(&self.weight);
         units::means(&mut z, 1.0, &self.hidden_bias);
         z
     }
 
     /// Returns the means of the visible units given the hidden ones, `h [B, H]`.
-    pub fn visible_means(&self, h: &Tensor) -> Tensor {
+    pub(super) fn visible_means(&self, h: &Tensor) -> Tensor {
         let mut z = h.mm(&self.weight.tr());
         match self.visible {
             Visible::Bernoulli => units::means(&mut z, 1.0, &self.visible_bias),
@@ -64,7 +64,7 @@ impl Energy {
 
     /// Draws `v [B, V]` given hidden states `h [B, H]`, each with the input `scale` (W h) + `bias`. Writes the means to
     /// `means`, of the shape of `v`.
-    pub fn draw_visible(
+    pub(super) fn draw_visible(
         &self,
         h: &Tensor,
         scale: f64,
@@ -86,7 +86,7 @@ impl Energy {
 
     /// Makes `n` Gibbs steps h → v → h from hidden states `h [B, H]`, and leaves the last ones there. Returns the last
     /// means of the visible units and their states, both `[B, V]`.
-    pub fn walk(&self, h: &mut Tensor, n: u64, noise: &mut Noise) -> (Tensor, Tensor) {
+    pub(super) fn walk(&self, h: &mut Tensor, n: u64, noise: &mut Noise) -> (Tensor, Tensor) {
         let mut means = Tensor::zeros([h.size()[0], self.n_visible()], (Kind::Float, h.device()));
         let (mut v, mut z) = (means.zeros_like(), h.zeros_like());
         for _ in 0..n.max(1) {
@@ -98,12 +98,12 @@ impl Energy {
     }
 
     /// Returns −F of each row of `v [B, V]`, in nats: the logarithm of its unnormalised probability.
-    pub fn log_unnormalised(&self, v: &Tensor) -> Vec<f64> {
+    pub(super) fn log_unnormalised(&self, v: &Tensor) -> Vec<f64> {
         self.log_unnormalised_given(v, &v.mm(&self.weight))
     }
 
     /// Returns −F of each row of `v [B, V]`, given the `inputs` vᵀW, `[B, H]`.
-    pub fn log_unnormalised_given(&self, v: &Tensor, inputs: &Tensor) -> Vec<f64> {
+    pub(super) fn log_unnormalised_given(&self, v: &Tensor, inputs: &Tensor) -> Vec<f64> {
         let mut linear = v.mv(&self.visible_bias);
         if self.visible == Visible::Gaussian {
             linear -= v.square().sum_dim_intlist(1, false, Kind::Float) * 0.5;
@@ -118,7 +118,7 @@ impl Energy {
 
     /// Number of units of the side that [`Energy::log_z`] sums over: the smaller one, or the hidden one if the visible
     /// units are real numbers.
-    pub fn n_enumerated(&self) -> i64 {
+    pub(super) fn n_enumerated(&self) -> i64 {
         match self.visible {
             Visible::Bernoulli => self.n_visible().min(self.n_hidden()),
             Visible::Gaussian => self.n_hidden(),
@@ -129,7 +129,7 @@ impl Energy {
     ///
     /// # Panics
     /// When that side has more than [`MOST_ENUMERATED`] units.
-    pub fn log_z(&self) -> f64 {
+    pub(super) fn log_z(&self) -> f64 {
         let n = self.n_enumerated();
         assert!(n <= MOST_ENUMERATED, "{n} units have too many states to be summed over");
         let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);

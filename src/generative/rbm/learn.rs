@@ -12,7 +12,7 @@ use tch::{Kind, Tensor};
 
 /// How the model's expectation is estimated, and how the parameters follow the gradient.
 #[derive(Clone, Debug)]
-pub struct Rule {
+pub(super) struct Rule {
     /// k, the Gibbs steps of an update.
     pub gibbs_steps: u64,
     /// Whether chains go on from update to update (Tieleman 2008) or start at the data (Hinton 2002).
@@ -30,7 +30,7 @@ const OFFSET_RATE: f64 = 0.01;
 
 /// State of the updates besides the parameters.
 #[derive(Debug)]
-pub struct Learner {
+pub(super) struct Learner {
     rule: Rule,
     /// Hidden states of the Gibbs chains, `[n_chains, H]`: persistent ones, else the last that began at data.
     pub chains: Tensor,
@@ -43,7 +43,7 @@ pub struct Learner {
 
 impl Learner {
     /// Begins learning with `chains [n_chains, H]` and the visible units' mean over the data, `[V]`.
-    pub fn new(rule: Rule, energy: &Energy, chains: Tensor, visible_mean: &Tensor) -> Self {
+    pub(super) fn new(rule: Rule, energy: &Energy, chains: Tensor, visible_mean: &Tensor) -> Self {
         let hidden_mean = energy.hidden_means(&visible_mean.unsqueeze(0)).squeeze_dim(0);
         let offsets = match rule.centring {
             true => [visible_mean.copy(), hidden_mean],
@@ -155,7 +155,7 @@ impl Learner {
     }
 
     /// Saves chains, offsets and last steps.
-    pub fn save(&self) -> Snapshot<'static> {
+    pub(super) fn save(&self) -> Snapshot<'static> {
         let named = self.named();
         named.into_iter().fold(Snapshot::default(), |to, (name, tensor)| to.owned_array(name, &to_vec(tensor)))
     }
@@ -164,7 +164,7 @@ impl Learner {
     ///
     /// # Errors
     /// When a part is missing or of another size.
-    pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+    pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         let [mu, lambda] = &mut self.offsets;
         let [weight, visible, hidden] = &mut self.steps;
         read_tensor(from, "chains", &mut self.chains)?;

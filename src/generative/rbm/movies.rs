@@ -12,7 +12,7 @@ const MOST_UNITS: i64 = 8;
 
 /// Returns the weights of each hidden unit by title, the group of films that it found, and recommendations for a
 /// seventh viewer, or `None` if there are too many units for a table.
-pub fn report(energy: &Energy) -> Option<String> {
+pub(super) fn report(energy: &Energy) -> Option<String> {
     if energy.n_hidden() > MOST_UNITS {
         return None;
     }

@@ -10,11 +10,11 @@ use multiversion::multiversion;
 use std::ops::Range;
 
 /// Largest share of 1s at which sums over them take less time than a dense product.
-pub const LARGEST_SHARE: f64 = 0.25;
+pub(super) const LARGEST_SHARE: f64 = 0.25;
 
 /// The places of the 1s in rows of states, row by row.
 #[derive(Debug, Default)]
-pub struct Ones {
+pub(super) struct Ones {
     width: usize,
     /// Columns of the 1s, those of one row after those of another, in ascending order.
     columns: Vec<u32>,
@@ -25,7 +25,7 @@ pub struct Ones {
 impl Ones {
     /// Finds the 1s of `states [rows, width]`. Returns false, and leaves nothing useful, if more than a share of `most`
     /// of them are 1, or one is neither 0 nor 1.
-    pub fn find(&mut self, states: &[f32], width: usize, most: f64) -> bool {
+    pub(super) fn find(&mut self, states: &[f32], width: usize, most: f64) -> bool {
         self.width = width;
         self.ends.clear();
         let room = (states.len() as f64 * most) as usize;
@@ -58,12 +58,12 @@ impl Ones {
     }
 
     /// The states' product with `values [width]`, `[rows]`.
-    pub fn times_vector(&self, values: &[f32]) -> impl Iterator<Item = f32> {
+    pub(super) fn times_vector(&self, values: &[f32]) -> impl Iterator<Item = f32> {
         (0..self.n_rows()).map(move |row| self.row(row).iter().map(|&column| values[column as usize]).sum())
     }
 
     /// Writes the states' product with `matrix [width, n]` to `out [rows, n]`.
-    pub fn times(&self, matrix: &[f32], out: &mut [f32]) {
+    pub(super) fn times(&self, matrix: &[f32], out: &mut [f32]) {
         let n = matrix.len() / self.width;
         // One chunk a thread, since each chunk reads the whole matrix.
         let rows = self.n_rows().div_ceil(tch::get_num_threads() as usize);
@@ -74,7 +74,7 @@ impl Ones {
     }
 
     /// Returns the transpose of the states `above` over the states `below`: the rows that have a 1 in each column.
-    pub fn transposed(above: &Self, below: &Self) -> Self {
+    pub(super) fn transposed(above: &Self, below: &Self) -> Self {
         let (width, n_above) = (above.width, above.n_rows());
         let n_rows = n_above + below.n_rows();
         let mut ends = vec![0; width];
@@ -100,7 +100,7 @@ impl Ones {
 
     /// Adds the product of the states, less `centre [rows]` in each row, with `matrix [width, n]` to `out [rows, n]`;
     /// `sums [n]` are those of the matrix over its rows.
-    pub fn add_centred_times(&self, centre: &[f32], matrix: &[f32], sums: &[f32], out: &mut [f32]) {
+    pub(super) fn add_centred_times(&self, centre: &[f32], matrix: &[f32], sums: &[f32], out: &mut [f32]) {
         // Small chunks, so that threads share the work evenly: some rows have more 1s than others.
         const ROWS: usize = 32;
         let n = sums.len();

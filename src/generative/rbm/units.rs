@@ -13,19 +13,19 @@ const LANES: usize = 16;
 
 /// A source of uniform numbers: sixteen xoshiro128+ generators side by side (Blackman & Vigna 2021).
 #[derive(Clone, Debug)]
-pub struct Noise {
+pub(super) struct Noise {
     state: [[u32; LANES]; 4],
 }
 
 impl Noise {
     /// Seeded by one draw from torch's generator, so that it repeats with that one.
-    pub fn from_torch() -> Self {
+    pub(super) fn from_torch() -> Self {
         let seed = Tensor::randint(i64::MAX, [1], (Kind::Int64, Device::Cpu)).int64_value(&[0]);
         Self::new(seed as u64)
     }
 
     /// Seeded by `seed` through SplitMix64, as the generator's authors advise.
-    pub fn new(mut seed: u64) -> Self {
+    pub(super) fn new(mut seed: u64) -> Self {
         let mut next = || {
             seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mut z = seed;
@@ -134,7 +134,7 @@ fn draw_pass(z: &mut [f32], scale: f32, bias: &[f32], states: &mut [f32], noise:
 }
 
 /// Turns `z [B, units]` into the units' means σ(scale z + bias).
-pub fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
+pub(super) fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
     if z.device() == Device::Cpu {
         means_pass(slice_mut(z), scale as f32, slice(bias));
     } else {
@@ -144,7 +144,7 @@ pub fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
 
 /// Turns `z [B, units]` into the units' means σ(scale z + bias), and fills `states`, of the same shape, with 0s and 1s
 /// drawn from them.
-pub fn draw(z: &mut Tensor, scale: f64, bias: &Tensor, states: &mut Tensor, noise: &mut Noise) {
+pub(super) fn draw(z: &mut Tensor, scale: f64, bias: &Tensor, states: &mut Tensor, noise: &mut Noise) {
     if z.device() == Device::Cpu {
         draw_pass(slice_mut(z), scale as f32, slice(bias), slice_mut(states), noise);
     } else {
@@ -171,7 +171,7 @@ fn binarise_pass(means: &[f32], states: &mut [f32], noise: &mut Noise) {
 }
 
 /// Fills `states` with 0s and 1s whose means are `means`, of the same shape.
-pub fn binarise(means: &Tensor, states: &mut Tensor, noise: &mut Noise) {
+pub(super) fn binarise(means: &Tensor, states: &mut Tensor, noise: &mut Noise) {
     if means.device() == Device::Cpu {
         binarise_pass(slice(&means.contiguous()), slice_mut(states), noise);
     } else {
@@ -221,7 +221,7 @@ fn softplus_pass(z: &[f32], bias: &[f32], scale: f32, out: &mut [f64]) {
 
 /// Returns Σ_j ln(1 + exp(scale (z_j + bias_j))) of each row of `z [B, units]`: the hidden units' part of the
 /// log-probability of the visible ones. `scale` is not negative.
-pub fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
+pub(super) fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
     let mut out = vec![0.0; z.size()[0] as usize];
     if z.device() == Device::Cpu {
         softplus_pass(slice(z), slice(bias), scale as f32, &mut out);
