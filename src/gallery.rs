@@ -19,7 +19,7 @@ const COLUMNS: usize = 16;
 /// Pairs of rows of reconstructions that a fit leaves.
 const DOUBLE_ROWS: usize = 4;
 /// Samples that a fit leaves.
-const SAMPLES: usize = 256;
+const N_SAMPLES: usize = 256;
 
 /// Writes to folder `dir` all pictures that `model` can have: `reconstructions.png`, `samples.png`, of a code of two
 /// numbers `latent.svg` and `manifold.png`, of another width `traversals.png` and `interpolations.png`, and its
@@ -31,7 +31,7 @@ pub fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     if let Some(picture) = reconstructions(model, &data.test, COLUMNS * DOUBLE_ROWS) {
         grid::write_png(&dir.join("reconstructions.png"), &picture)?;
     }
-    if let Some(picture) = samples(model, SAMPLES) {
+    if let Some(picture) = samples(model, N_SAMPLES) {
         grid::write_png(&dir.join("samples.png"), &picture)?;
     }
     latent::draw(model, data, dir)?;

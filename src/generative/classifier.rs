@@ -51,7 +51,7 @@ impl ModelSettings for ClassifierConfig {
 /// Filters of the three convolutions.
 const FILTERS: [i64; 3] = [16, 32, 64];
 
-/// A network that tells classes apart.
+/// A network that classifies images.
 pub struct Classifier {
     config: ClassifierConfig,
     n_classes: i64,
@@ -114,12 +114,12 @@ impl Classifier {
         (features, classes)
     }
 
-    /// Number of classes that it tells apart.
+    /// Number of classes.
     pub fn n_classes(&self) -> i64 {
         self.n_classes
     }
 
-    /// Returns the SHA-256 of all weights. It stands beside figures, since those of different classifiers are not
+    /// Returns the SHA-256 of all weights. It is printed beside figures, since those of different classifiers are not
     /// comparable.
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();

@@ -29,13 +29,14 @@ impl FrameDifference {
         Ok((weight > 0.0).then(|| Self { weight, frame_channels: data.frame_channels() }))
     }
 
-    /// The loss of `logits` against `images`, both `[B, channels, rows, columns]`, to be differentiated by autograd.
+    /// Returns the loss of `logits` against `images`, both `[B, channels, rows, columns]`, to be differentiated by
+    /// autograd.
     pub fn loss(&self, logits: &Tensor, images: &Tensor) -> Tensor {
         self.errors(&self.pair(logits).sigmoid(), images).square().mean(Kind::Float) * self.weight
     }
 
-    /// The same loss; its gradient in the logits is added to `d_logits`: ± 2 weight error p (1 − p) / number of errors,
-    /// + for the newest frame and − for the one before.
+    /// Returns the loss, and adds its gradient in the logits to `d_logits`: ± 2 weight error p (1 − p) / number of
+    /// errors, + for the newest frame and − for the one before.
     pub fn loss_with_gradient(&self, logits: &Tensor, images: &Tensor, d_logits: &mut Tensor) -> f64 {
         let _no_grad = tch::no_grad_guard();
         let p = self.pair(logits).sigmoid();
@@ -47,7 +48,7 @@ impl FrameDifference {
         self.weight * error.square().mean(Kind::Double).double_value(&[])
     }
 
-    /// The newest frame and the one before it, as views.
+    /// Returns the newest frame and the one before it, as views.
     fn pair(&self, images: &Tensor) -> Tensor {
         let n = 2 * self.frame_channels;
         images.narrow(1, images.size()[1] - n, n)

@@ -4,7 +4,7 @@
 //! By default relativistic pairing with gradient penalties on real and generated images ([`Loss::Rp`]), of which Huang
 //! et al. 2024 show that it converges and covers the modes. Samples are those of a running mean of the generator.
 //!
-//! There is no inference network: [`Model::encode`] gives the discriminator's last hidden layer (Radford et al. 2016,
+//! There is no inference network: [`Model::encode`] returns the discriminator's last hidden layer (Radford et al. 2016,
 //! section 5), `model.width` numbers that are not the generator's noise. So a code cannot be decoded.
 
 mod game;
@@ -101,15 +101,15 @@ pub enum Architecture {
 }
 
 /// Images in a row of the strip.
-const STRIP: i64 = 10;
-/// Updates at which the strip gains a row, in a fit of this many or more; in a shorter one at the same shares of it.
+const STRIP_COLUMNS: i64 = 10;
+/// Updates at which the strip gains a row. A shorter fit has the rows at the same shares of it.
 const STRIP_STEPS: [u64; 6] = [1000, 3000, 5000, 7000, 9000, 10_000];
-/// Least logit of a pixel, 4e-18 as a gray level; below it has no gradient. Logits of pixels that are never lit would
-/// go on down to numbers whose products are subnormal, and those take so long that late updates had half the speed of
-/// early ones.
+/// Least logit of a pixel, 4e-18 as a gray level, below which it has no gradient. Logits of pixels that are never lit
+/// would go on down to numbers whose products are subnormal, and those take so long that late updates had half the
+/// speed of early ones.
 const LEAST_LOGIT: f64 = -40.0;
 /// Images whose distances measure the diversity of samples.
-const DIVERSITY: usize = 500;
+const N_DIVERSITY_IMAGES: usize = 500;
 
 /// Generator, discriminator, and the state of the game between them.
 pub struct Gan {
@@ -154,7 +154,7 @@ impl Gan {
         Tensor::randn([n, self.config.latent_dim], (Kind::Float, self.device))
     }
 
-    /// Images of noise `[n, latent_dim]` by the generator with these parameters.
+    /// Returns the images of noise `[n, latent_dim]` by the generator with these parameters.
     fn generate(&self, params: &Tensor, noise: &Tensor) -> Tensor {
         self.generator.forward_with(params, noise).clamp_min(LEAST_LOGIT).sigmoid()
     }
@@ -203,14 +203,14 @@ impl Gan {
         let real = loss.pairs().then(|| tch::no_grad(|| self.discriminator.logits(&batch.x)));
         let g_loss = loss.generator(real.as_ref().unwrap_or(&fake), &fake);
         self.means.add("fit/g_loss", g_loss.double_value(&[]), batch.step)?;
-        // Not by `backward`, which would work out the discriminator's gradients too.
+        // Not by `backward`, which would compute the discriminator's gradients too.
         let grads = Tensor::run_backward(&[&g_loss], &[params], false, false);
         self.generator.step_along(&grads[0], batch.lr);
         follow(&mut self.average, self.generator.params(), self.config.ema, batch.step);
         Ok(())
     }
 
-    /// `n` samples of the running mean, some at a time.
+    /// Draws `n` samples of the running mean, some at a time.
     fn samples(&self, n: usize) -> Tensor {
         let chunk = |start: usize| self.generate(&self.average, &self.noise(n.saturating_sub(start).min(1000) as i64));
         Tensor::cat(&(0..n).step_by(1000).map(chunk).collect::<Vec<_>>(), 0)
@@ -224,7 +224,7 @@ fn follow(average: &mut Tensor, params: &Tensor, decay: f64, step: u64) {
     let _ = tch::no_grad(|| average.lerp_(params, 1.0 - decay));
 }
 
-/// Mean distance of two images, of all pairs of `x`.
+/// Returns the mean distance of two images, over all pairs of `x`.
 fn mean_distance(x: &Tensor) -> f64 {
     let flat = x.flatten(1, -1);
     Tensor::cdist(&flat, &flat, 2.0, None).mean(Kind::Double).double_value(&[])
@@ -256,7 +256,7 @@ impl Model for Gan {
     }
 
     fn evaluate(&self, data: &Data, _effort: Effort, samples: Option<&Tensor>) -> Measures {
-        let n = DIVERSITY.min(data.test.len());
+        let n = N_DIVERSITY_IMAGES.min(data.test.len());
         let samples = samples.map_or_else(|| self.samples(n), Tensor::shallow_clone);
         let mut measures = Measures::default();
         // One image has no distance to others.
@@ -277,7 +277,7 @@ impl Model for Gan {
         None
     }
 
-    /// The discriminator's layers below its logit, with the weights that they now work with.
+    /// Copies the discriminator's layers below its logit; with spectral norm, as normalised now.
     fn halves(&self) -> Option<Halves> {
         let Discriminator { body, spectral, .. } = &self.discriminator;
         let encoder = match spectral {
@@ -370,7 +370,7 @@ impl Discriminator {
     }
 }
 
-/// Layers of the generator, and of the discriminator's body and head.
+/// Returns the layers of the generator, and of the discriminator's body and head.
 fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Layer>; 3]> {
     let [channels, rows, columns] = shape;
     let (latent_dim, width, n_pixels) = (config.latent_dim, config.width, shape.iter().product());
@@ -418,14 +418,14 @@ fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Layer>; 3]> {
 
 /// Samples of the same noise along a fit.
 struct Strip {
-    /// `[STRIP, latent_dim]`
+    /// `[STRIP_COLUMNS, latent_dim]`
     noise: Tensor,
     shape: [i64; 3],
     /// Updates after which a row is added.
     due: Vec<u64>,
     /// Updates of the rows there are.
     steps: Vec<u64>,
-    /// Bytes of the rows, `[rows, STRIP, channels, rows, columns]`.
+    /// Bytes of the rows, `[rows, STRIP_COLUMNS, channels, rows, columns]`.
     pixels: Vec<u8>,
 }
 
@@ -435,7 +435,7 @@ impl Strip {
         let mut due =
             STRIP_STEPS.map(|step| if total_steps < last { step * total_steps / last } else { step }).to_vec();
         due.push(total_steps);
-        let noise = Tensor::randn([STRIP, latent_dim], (Kind::Float, device));
+        let noise = Tensor::randn([STRIP_COLUMNS, latent_dim], (Kind::Float, device));
         Self { noise, shape, due, steps: vec![], pixels: vec![] }
     }
 
@@ -458,7 +458,7 @@ impl Strip {
         let images = Tensor::from_slice(&self.pixels).view([-1, channels, rows, columns]).to_kind(Kind::Float) / 255.0;
         let steps: Vec<String> = self.steps.iter().map(u64::to_string).collect();
         let caption = format!("Samples of the same noise; rows are after {} updates.", steps.join(", "));
-        Some(Exhibit { name: "strip", images, n_columns: STRIP as usize, caption })
+        Some(Exhibit { name: "strip", images, n_columns: STRIP_COLUMNS as usize, caption })
     }
 
     fn save(&self) -> Snapshot<'_> {
@@ -471,7 +471,7 @@ impl Strip {
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         read_tensor(from, "noise", &mut self.noise)?;
         self.steps = from.value("steps")?;
-        let row = STRIP * self.shape.iter().product::<i64>();
+        let row = STRIP_COLUMNS * self.shape.iter().product::<i64>();
         self.pixels = vec![0; self.steps.len() * row as usize];
         from.read("pixels", &mut self.pixels)
     }

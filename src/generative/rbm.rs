@@ -43,7 +43,7 @@ pub(super) enum Binarisation {
     /// Its value is the probability of 1; a state is drawn anew whenever the image is seen (Salakhutdinov & Murray
     /// 2008).
     Sample,
-    /// Its value stands for the state itself when the model is fitted. Likelihoods are of drawn states all the same.
+    /// Its value is used as the state when the model is fitted. Likelihoods are those of drawn states nevertheless.
     Probabilities,
 }
 
@@ -103,7 +103,7 @@ const BURN_IN: u64 = 1000;
 
 /// Temperatures and chains of a point of the learning curve: a second or two for 784 visible and 500 hidden units, and
 /// for a well-fitted model of MNIST a nat too high.
-const CURVE: (u64, i64) = (1000, 100);
+const CURVE_AIS: (u64, i64) = (1000, 100);
 
 /// Most units whose states are summed over one by one for a point of the curve.
 const CURVE_ENUMERATED: i64 = 12;
@@ -216,8 +216,8 @@ impl Rbm {
         test_mean
     }
 
-    /// Σ_i ln p(v_i | the other visible units) of an image, estimated from one i drawn for each of `v [B, V]` (Besag
-    /// 1975).
+    /// Returns Σ_i ln p(v_i | the other visible units) of an image, estimated from one i drawn for each of `v [B, V]`
+    /// (Besag 1975).
     fn pseudo_likelihood(&self, v: &Tensor) -> f64 {
         let (n, n_visible) = (v.size()[0], self.energy.n_visible());
         let which = Tensor::randint(n_visible, [n, 1], (Kind::Int64, v.device()));
@@ -231,7 +231,7 @@ impl Rbm {
     /// −F.
     fn anneal(&self, data: &Data, test_mean: f64, effort: Effort, noise: &mut Noise, measures: &mut Measures) {
         let (n_temperatures, n_chains) = match effort {
-            Effort::Curve => CURVE,
+            Effort::Curve => CURVE_AIS,
             Effort::Full => (self.config.ais_temperatures, self.config.ais_chains),
         };
         let betas = ais::temperatures(n_temperatures);
@@ -333,7 +333,7 @@ fn log_likelihood_bound(images: &Images) -> f64 {
         *counts.entry(row.iter().map(|pixel| pixel.to_bits()).collect()).or_default() += 1.0;
     }
     let n = images.len() as f64;
-    // In a fixed order, whatever the map's.
+    // In a fixed order, since that of the map varies.
     let mut counts: Vec<f64> = counts.into_values().collect();
     counts.sort_by(f64::total_cmp);
     counts.iter().map(|count| count / n * (count / n).ln()).sum()

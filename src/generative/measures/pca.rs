@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 
 /// Most pixels whose covariance is decomposed (time grows with the cube). For more pixels the products of this many
 /// images with each other are decomposed, which hold the same directions.
-const WIDE: i64 = 2_000;
+const MOST_DECOMPOSED: i64 = 2_000;
 
 /// The affine map to the directions of largest variance.
 #[derive(Debug)]
@@ -31,9 +31,9 @@ impl Pca {
         let mean = (mean.expect("at least one image") / n).to_kind(Kind::Float);
         let n_pixels = mean.size()[0];
         let kept = n_components.min(n_pixels);
-        let components = if n_pixels > WIDE {
+        let components = if n_pixels > MOST_DECOMPOSED {
             // Frames of one episode lie together: every so-many-th stands for all.
-            let stride = (images.len() as i64 + WIDE - 1) / WIDE;
+            let stride = (images.len() as i64 + MOST_DECOMPOSED - 1) / MOST_DECOMPOSED;
             let indices = Tensor::arange_start_step(0, images.len() as i64, stride, (Kind::Int64, mean.device()));
             of_few((images.gather(&indices).flatten(1, -1) - &mean).to_kind(Kind::Double), kept)
         } else {

@@ -18,13 +18,13 @@ const CHUNK: usize = 1000;
 
 /// Passes of the linear probe over all codes: on the 32 principal components of MNIST its accuracy is then .9015, that
 /// of the optimum as scikit-learn finds it .9006.
-const PASSES: u64 = 500;
+const N_PASSES: u64 = 500;
 /// Learning rate of the linear probe at its start; half a cosine brings it to 0.
-const RATE: f64 = 0.1;
+const FIRST_LR: f64 = 0.1;
 
-const NEIGHBOURS: i64 = 5;
+const N_NEIGHBOURS: i64 = 5;
 /// Test codes whose distances to all training codes are in memory at a time.
-const ROWS: i64 = 250;
+const TEST_ROWS_AT_ONCE: i64 = 250;
 
 /// Codes and labels of one split.
 #[derive(Debug)]
@@ -83,14 +83,14 @@ pub fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], test: &Ten
     let n_columns: i64 = widths.iter().sum();
     let mut weights = x.new_zeros([(d + 1) * n_columns], (Kind::Float, x.device()));
     let mut optimizer = TensorOptimizer::new(OptimConfig::of(Rule::Adam), &weights);
-    for pass in 0..PASSES {
+    for pass in 0..N_PASSES {
         let w = weights.view([d + 1, n_columns]);
         let scores = x.matmul(&w).split_with_sizes(&widths[..], 1);
         let shares: Vec<Tensor> = scores.iter().map(|scores| scores.softmax(-1, Kind::Float)).collect();
         let grads = x.tr().matmul(&(Tensor::cat(&shares, 1) - &expected));
         // The bias is not held back.
         let _ = grads.narrow(0, 0, d).g_add_(&w.narrow(0, 0, d));
-        let lr = RATE * Schedule::Cosine.factor(pass as f64 / PASSES as f64);
+        let lr = FIRST_LR * Schedule::Cosine.factor(pass as f64 / N_PASSES as f64);
         optimizer.step(&mut weights, &(grads / n as f64).flatten(0, -1), lr);
     }
     let scores = with_ones(test).matmul(&weights.view([d + 1, n_columns]));
@@ -153,11 +153,11 @@ impl Standard {
 }
 
 /// Accuracy on `test` of the vote of the five codes of `train` nearest by Euclidean distance; among equal votes the
-/// lowest label wins, as scikit-learn has it.
+/// lowest label wins, as in scikit-learn.
 pub fn knn_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
-    let k = NEIGHBOURS.min(train.labels.size()[0]);
+    let k = N_NEIGHBOURS.min(train.labels.size()[0]);
     let squares = train.codes.square().sum_dim_intlist(1, false, Kind::Float);
-    let votes = test.codes.split(ROWS, 0).into_iter().map(|rows| {
+    let votes = test.codes.split(TEST_ROWS_AT_ONCE, 0).into_iter().map(|rows| {
         // |a − b|² without the term that is the same for all of a row.
         let distances = &squares - (rows * 2.0).matmul(&train.codes.tr());
         let (_, nearest) = distances.topk(k, 1, false, false);

@@ -147,7 +147,7 @@ impl Learner {
         self.phases.sums_ones()
     }
 
-    /// With dense products whatever the states are.
+    /// Multiplies densely from now on, also states that are mostly 0.
     #[cfg(test)]
     pub fn dense(mut self) -> Self {
         self.phases.few = 0.0;

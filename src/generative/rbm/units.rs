@@ -11,20 +11,20 @@ use tch::{Device, Kind, Tensor};
 /// Elements handled side by side.
 const LANES: usize = 16;
 
-/// A source of uniform numbers: sixteen xoshiro128+ generators side by side (Blackman & Vigna 2021).
+/// Source of uniform numbers: sixteen xoshiro128+ generators side by side (Blackman & Vigna 2021).
 #[derive(Clone, Debug)]
 pub(super) struct Noise {
     state: [[u32; LANES]; 4],
 }
 
 impl Noise {
-    /// Seeded by one draw from torch's generator, so that it repeats with that one.
+    /// Seeds it by one draw from torch's generator, so that it repeats with that one.
     pub(super) fn from_torch() -> Self {
         let seed = Tensor::randint(i64::MAX, [1], (Kind::Int64, Device::Cpu)).int64_value(&[0]);
         Self::new(seed as u64)
     }
 
-    /// Seeded by `seed` through SplitMix64, as the generator's authors advise.
+    /// Seeds it by `seed` through SplitMix64, as the generator's authors advise.
     pub(super) fn new(mut seed: u64) -> Self {
         let mut next = || {
             seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -37,7 +37,7 @@ impl Noise {
     }
 }
 
-/// The next sixteen numbers in 0..1, multiples of 2⁻²⁴.
+/// Draws the next sixteen numbers in 0..1, multiples of 2⁻²⁴.
 #[inline(always)]
 fn uniform(state: &mut [[u32; LANES]; 4]) -> Lanes {
     let [s0, s1, s2, s3] = state;

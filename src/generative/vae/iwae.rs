@@ -8,7 +8,7 @@ use crate::generative::net::{bce_rows, bce_with_gradient};
 use tch::{Kind, Tensor};
 
 /// Rows that the decoder is given at once: enough for a fast matrix product, few enough for the cache.
-pub(super) const ROWS: i64 = 1000;
+pub(super) const ROWS_AT_ONCE: i64 = 1000;
 /// Share of an image's weights below which chance decides whether a sample is differentiated: see [`thinned`]. With k =
 /// 50 on MNIST ln w has a standard deviation of 20 over an image's samples, so that nine in ten are dropped. That adds
 /// less than a hundredth of each sample's share to the gradient's variance.
@@ -56,7 +56,11 @@ impl Networks {
     /// Returns the gradient in `code`, `[n, latent_dim]`, of −Σ `weights` ln p(x|z), and leaves that in the parameters
     /// in the decoder. `image`, `[n]`, is the index in the batch `x` of each code's image; the weights are `[n, 1]`.
     fn code_gradient(&mut self, code: &Tensor, x: &Tensor, image: &Tensor, weights: &Tensor) -> Tensor {
-        let pieces = code.split(ROWS, 0).into_iter().zip(image.split(ROWS, 0)).zip(weights.split(ROWS, 0));
+        let pieces = code
+            .split(ROWS_AT_ONCE, 0)
+            .into_iter()
+            .zip(image.split(ROWS_AT_ONCE, 0))
+            .zip(weights.split(ROWS_AT_ONCE, 0));
         let pieces = pieces.map(|((code, image), weights)| {
             let x = x.index_select(0, &image);
             let images = self.decoder.pass(&code.set_requires_grad(true));
@@ -109,7 +113,7 @@ pub(super) fn thinned(weights: &Tensor, least: f64) -> Tensor {
 
 /// Returns the number of samples of each of `n_images` that the decoder is given at once.
 fn samples_at_once(n_images: i64) -> i64 {
-    (ROWS / n_images).max(1)
+    (ROWS_AT_ONCE / n_images).max(1)
 }
 
 /// The plain form of [`Networks::bound_gradient`], its test: all samples at once, differentiated by autograd. In double

@@ -1,4 +1,4 @@
-//! Encoder and decoder, and the distributions that they stand for.
+//! Encoder and decoder, and the distributions that they parameterise.
 
 use super::config::{Architecture, Likelihood, VaeConfig};
 use super::densities::{log_bernoulli, log_gaussian};
