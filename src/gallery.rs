@@ -1,7 +1,7 @@
-//! What can be seen of any model: reconstructions, samples, its code in the plane or along its dimensions.
+//! Pictures of any model: reconstructions, samples, its code in the plane or along its dimensions.
 //!
-//! All is drawn through [`Model::encode`], [`Model::decode`] and [`Model::sample`]; a model without one of them lacks those
-//! pictures. Images that only one kind of model has come from [`Model::exhibits`].
+//! Pictures are made through [`Model::encode`], [`Model::decode`] and [`Model::sample`]; a model without one of them
+//! lacks those pictures. Images that only one kind of model has come from [`Model::exhibits`].
 
 pub mod grid;
 mod latent;
@@ -19,11 +19,11 @@ const COLUMNS: usize = 16;
 /// Pairs of rows of reconstructions that a fit leaves.
 const DOUBLE_ROWS: usize = 4;
 /// Samples that a fit leaves.
-const SAMPLES: usize = 256;
+const N_SAMPLES: usize = 256;
 
-/// Writes to folder `dir` all pictures that `model` can have: `reconstructions.png`, `samples.png`, of a code of two numbers
-/// `latent.svg` and `manifold.png`, of another width `traversals.png` and `interpolations.png`, and its exhibits, each as a file
-/// of its name.
+/// Writes to folder `dir` all pictures that `model` can have: `reconstructions.png`, `samples.png`, of a code of two
+/// numbers `latent.svg` and `manifold.png`, of another width `traversals.png` and `interpolations.png`, and its
+/// exhibits, each as a file of its name.
 ///
 /// # Errors
 /// When one cannot be written.
@@ -31,7 +31,7 @@ pub fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     if let Some(picture) = reconstructions(model, &data.test, COLUMNS * DOUBLE_ROWS) {
         grid::write_png(&dir.join("reconstructions.png"), &picture)?;
     }
-    if let Some(picture) = samples(model, SAMPLES) {
+    if let Some(picture) = samples(model, N_SAMPLES) {
         grid::write_png(&dir.join("samples.png"), &picture)?;
     }
     latent::draw(model, data, dir)?;
@@ -42,8 +42,8 @@ pub fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Double rows: `n` test images (or as many as there are), taken evenly, over what the model makes of their codes. Nothing
-/// where the model cannot turn a code into an image.
+/// Draws double rows: `n` test images (or as many as there are), taken evenly, over their reconstructions. Returns
+/// `None` if the model cannot turn a code into an image.
 pub fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Picture> {
     let inputs = test.spaced(n).all();
     let outputs = model.decode(&model.encode(&inputs))?;
@@ -54,7 +54,7 @@ pub fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Pic
     Some(stack(&pictures, 4 * GAP))
 }
 
-/// `n` images that the model draws; nothing where it has no distribution to draw from.
+/// Draws `n` samples of the model. Returns `None` if it has no distribution to draw from.
 pub fn samples(model: &dyn Model, n: usize) -> Option<Picture> {
     // As many columns as rows, where that is not too narrow.
     let columns = ((n as f64).sqrt().ceil() as usize).clamp(n.min(COLUMNS / 2), COLUMNS.max(n / 32));

@@ -1,7 +1,7 @@
 //! The generative half: autoencoders, VAE, RBM and GAN, fitted to images or to frames of an environment.
 //!
-//! A [`Model`] takes steps on batches, measures itself on the test split, and turns images into codes and codes into images.
-//! One loop ([`fit`]) fits them all, in the run directory that agents have.
+//! A [`Model`] takes steps on batches, measures itself on the test split, and turns images into codes and codes into
+//! images. One loop ([`fit`]) fits them all, in the run directory that agents have.
 
 mod autoencoder;
 pub mod classifier;

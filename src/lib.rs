@@ -18,6 +18,7 @@ pub mod compare;
 pub mod config;
 pub mod device;
 pub mod encoder;
+mod files;
 pub mod fit;
 pub mod gallery;
 mod game;

@@ -14,10 +14,12 @@ mod series;
 
 pub use runs::find_runs;
 
+use crate::files;
 use chart::{Chart, Curve};
 use groups::Group;
 use reference::Reference;
 use runs::Run;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Draws `metric` of the runs to the SVG file `out`, and returns those runs that have no values of it yet.
@@ -274,15 +276,8 @@ fn value_name(metric: &str) -> String {
     name.to_owned()
 }
 
-/// Writes beside `out` and renames, so that a viewer never meets half a file.
 fn write_whole(out: &Path, text: &str) -> Result<(), PlotError> {
-    if let Some(folder) = out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs_err::create_dir_all(folder)?;
-    }
-    let aside = out.with_extension("svg.tmp");
-    fs_err::write(&aside, text)?;
-    fs_err::rename(&aside, out)?;
-    Ok(())
+    files::write_whole(out, |file| Ok(file.write_all(text.as_bytes())?))
 }
 
 #[cfg(test)]

@@ -14,8 +14,9 @@ pub mod progress;
 
 pub use metrics::{Metrics, Table};
 
+use crate::files;
 use crate::human::shell;
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Snapshot;
 use checkpoint::{Checkpoint, State};
 use fs_err as fs;
@@ -54,13 +55,12 @@ impl Run {
     /// When `dir` exists (with `force`: when it holds something other than a run), or cannot be written.
     pub fn create(dir: &Path, config: &str, protocol: Option<&str>, force: bool) -> Result<Self> {
         check_free(dir, force)?;
-        let made = beside(dir, "new")?;
-        let filled = fill(&made, config, protocol).and_then(|()| replace(dir, &made));
-        if filled.is_err() {
-            // What went wrong is already being told.
-            let _ = fs::remove_dir_all(&made);
-        }
-        filled.with_context(|| format!("cannot make the run directory {}", dir.display()))?;
+        files::replace_folder(dir, |made| {
+            fill(made, config, protocol)?;
+            // Refuses to replace a run that another process is at work on.
+            lock_if_run(dir).map(drop)
+        })
+        .with_context(|| format!("cannot make the run directory {}", dir.display()))?;
         Self::attach(dir)
     }
 
@@ -133,9 +133,7 @@ impl Run {
     /// # Errors
     /// When it cannot be written.
     pub fn rewrite_config(&self, config: &str) -> Result<()> {
-        let aside = self.dir.join(format!("{CONFIG}.tmp"));
-        fs::write(&aside, config)?;
-        Ok(fs::rename(aside, self.dir.join(CONFIG))?)
+        files::write_whole(&self.dir.join(CONFIG), |file| Ok(file.write_all(config.as_bytes())?))
     }
 }
 
@@ -175,33 +173,12 @@ pub fn check_free(dir: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-/// A new folder beside `dir`, so that renaming it does not cross file systems.
-fn beside(dir: &Path, what: &str) -> Result<PathBuf> {
-    let name = dir.file_name().ok_or_else(|| anyhow!("{} does not name a folder", dir.display()))?;
-    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).with_context(|| format!("cannot make the run directory {}", dir.display()))?;
-    Ok(parent.join(format!(".{}.{what}-{}", name.to_string_lossy(), std::process::id())))
-}
-
 fn fill(dir: &Path, config: &str, protocol: Option<&str>) -> Result<()> {
-    fs::create_dir(dir)?;
     fs::write(dir.join(CONFIG), config)?;
     fs::write(dir.join("meta.json"), meta::describe(protocol))?;
     fs::write(dir.join(LOG), "")?;
     fs::create_dir(dir.join(checkpoint::FOLDER))?;
     metrics::create(dir)
-}
-
-/// Puts `made` in the place of `dir`; what was there goes last.
-fn replace(dir: &Path, made: &Path) -> Result<()> {
-    if !dir.exists() {
-        return Ok(fs::rename(made, dir)?);
-    }
-    drop(lock_if_run(dir)?);
-    let old = beside(dir, "old")?;
-    fs::rename(dir, &old)?;
-    fs::rename(made, dir)?;
-    Ok(fs::remove_dir_all(old)?)
 }
 
 fn lock_if_run(dir: &Path) -> Result<Option<fs::File>> {

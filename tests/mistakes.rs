@@ -43,6 +43,8 @@ fn mistakes_about_fits_are_told_the_nearest() {
     refuses(&program, "fit ae --data movies --latent-dim 0", &["model.latent_dim is 0"]);
     refuses(&program, "fit ae --data movies --lr 0", &["lr is 0"]);
     refuses(&program, "fit cnn-ae --data movies", &["1x6", "use ae"]);
+    refuses(&program, "fit gan --data movies --set model.lambda=5", &["model.lambda is 5", "no effect", "wgan-gp"]);
+    refuses(&program, "fit gan --data movies --set model.classifier=nosuch", &["model.classifier", "no run nosuch"]);
 }
 
 #[test]

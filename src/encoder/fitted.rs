@@ -6,6 +6,7 @@ use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
 use crate::config::layers::{Layer, Part};
 use crate::config::training::TrainConfig;
+use crate::files::hex;
 use crate::fit::open::{begin, open, open_for_use};
 use crate::fit::run_loop::fit;
 use crate::fit::session::{FitProgress, FitSession};
@@ -137,7 +138,7 @@ fn fit_config(config: &TrainConfig, model: &str) -> Result<FitConfig> {
 fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
     let text = config.to_toml();
     let hash = Sha256::digest(format!("carom {}\n{text}", env!("CARGO_PKG_VERSION")));
-    let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hash = hex(&hash[..4]);
     let dir = published::cache()?.join("encoders").join(format!("{}-{hash}", config.slug()));
     if dir.join(FACTS).exists() {
         tracing::info!("encoder {}: {}", config.model.name(), dir.display());

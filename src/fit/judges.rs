@@ -5,6 +5,7 @@ use super::session::{FitProgress, FitSession};
 use crate::config::fit::{FIT, FitConfig};
 use crate::config::kind::{self, Config};
 use crate::config::layers::Layer;
+use crate::files;
 use crate::generative::classifier::{Classifier, ClassifierConfig};
 use crate::generative::data::{self, Source, published};
 use crate::generative::images::Data;
@@ -17,8 +18,8 @@ use carom_envs::{Seeds, settings};
 use std::path::{Path, PathBuf};
 use tch::Device;
 
-/// Opens the judge of images like those of `data`. [`JudgeChoice::Auto`] takes the classifier in the cache, which depends on the
-/// data set alone; fitting it takes a minute or two.
+/// Opens the judge of images like those of `data`. [`JudgeChoice::Auto`] takes the classifier in the cache, which
+/// depends on the data set alone; fitting it takes a minute or two.
 ///
 /// # Errors
 /// When the run is not that of a classifier of such images, or the classifier cannot be fitted.
@@ -55,14 +56,15 @@ fn single(name: &str) -> &str {
     if name == "stacked-mnist" { "mnist" } else { name }
 }
 
-/// Returns the cached run of the classifier of data set `name`. It is fitted first if there is none of the present settings.
+/// Returns the cached run of the classifier of data set `name`. It is fitted first if there is none of the present
+/// settings.
 fn cached(name: &str, data: &Data) -> Result<PathBuf> {
     let published = name.parse().ok().filter(|source: &Source| source.published().is_some());
     let Some(source) = published else {
         ensure!(data.n_classes > 0, "images of {name} have no labels for a classifier to learn");
         bail!(
-            "no classifier of {name} is known how to be made; fit one (`carom fit classifier --data {name}`), and name its \
-             run by --set model.classifier=RUN"
+            "there is no recipe for a classifier of {name}; fit one (`carom fit classifier --data {name}`), and name \
+             its run by --set model.classifier=RUN"
         )
     };
     let config = format!("model = \"classifier\"\ndata = \"{source}\"\neval_every = 0\ncheckpoint_every = 0");
@@ -83,24 +85,20 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Fits the classifier in a folder beside `dir`, which takes its place when the fit is whole.
+/// Fits the classifier whose run is `dir`, which appears when the fit is whole.
 fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
     let name = config.source.to_string();
     tracing::info!("fitting the classifier that judges samples of {name}, once (a minute or two): {}", dir.display());
-    let aside = dir.with_file_name(format!("{name}.{}", std::process::id()));
-    let mut session = FitSession::on(config, data, open_none)?;
-    let mut run = Run::create(&aside, &session.config.to_toml(), None, true)?;
-    let outcome = fit(&mut session, &mut run);
-    drop(run);
-    if !matches!(outcome, Ok(Outcome::Finished)) {
-        fs_err::remove_dir_all(&aside)?;
-        outcome?;
-        bail!(Interrupted("stopped while the classifier was fitted; the same command begins it anew".to_owned()));
-    }
-    if dir.exists() {
-        fs_err::remove_dir_all(dir)?;
-    }
-    Ok(fs_err::rename(&aside, dir)?)
+    files::replace_folder(dir, |aside| {
+        let mut session = FitSession::on(config, data, open_none)?;
+        let mut run = Run::create(aside, &session.config.to_toml(), None, false)?;
+        match fit(&mut session, &mut run)? {
+            Outcome::Finished => Ok(()),
+            Outcome::Interrupted => bail!(Interrupted(
+                "stopped while the classifier was fitted; the same command begins it anew".to_owned()
+            )),
+        }
+    })
 }
 
 #[cfg(test)]

@@ -26,8 +26,8 @@ pub fn open(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<Fit
     Ok((session, checkpoint))
 }
 
-/// Opens the run of a model that is used, but neither fitted on nor measured. Of an environment only so many frames are taken as
-/// show the shape of an image.
+/// Opens the run of a model that is used, but neither fitted on nor measured. Of an environment only so many frames are
+/// taken as show the shape of an image.
 ///
 /// # Errors
 /// When there is no valid checkpoint, or the data cannot be had.

@@ -13,8 +13,8 @@ const N_ROWS: u64 = 500;
 /// Fits from the session's step to the last one.
 ///
 /// # Errors
-/// When the judge that the settings name cannot be opened, a loss is no longer finite (no checkpoint is written then), or a file
-/// cannot be written.
+/// When the judge that the settings name cannot be opened, a loss is no longer finite (no checkpoint is written then),
+/// or a file cannot be written.
 pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
     session.check_judge()?;
     let (total, per_epoch) = (session.total_steps(), session.steps_per_epoch());
@@ -59,8 +59,8 @@ pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
     Ok(Outcome::Interrupted)
 }
 
-/// Writes a point of the learning curve. After a request to stop it is left for later, since the judge may have been stopped
-/// while it was fitted.
+/// Writes a point of the learning curve. After a request to stop it is left for later, since the judge may have been
+/// stopped while it was fitted.
 fn measure(session: &mut FitSession, run: &mut Run) -> Result<()> {
     let measured = session.evaluate(Effort::Curve);
     if interrupt::requested() {

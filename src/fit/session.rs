@@ -21,8 +21,8 @@ use std::cell::OnceCell;
 use std::path::Path;
 use tch::Tensor;
 
-/// Opens the judge of images like those of the data. [`judges::open`](super::judges::open) is one; a fit without a judge needs
-/// none.
+/// Opens the judge of images like those of the data. [`judges::open`](super::judges::open) is one; a fit without a
+/// judge needs none.
 pub type OpenJudge = fn(&JudgeChoice, &Data) -> Result<Judge>;
 
 /// Data, model, and how far the fit has come.
@@ -144,8 +144,8 @@ impl FitSession {
         self.judge.get_or_init(|| (self.open_judge)(choice, &self.data).map_err(|error| format!("{error:#}")))
     }
 
-    /// Measures the model on the test split, and asks the judge about its samples. [`Effort::Full`] adds probes of its code. The
-    /// random numbers depend on the seed and the step alone.
+    /// Measures the model on the test split, and asks the judge about its samples. [`Effort::Full`] adds probes of its
+    /// code. The random numbers depend on the seed and the step alone.
     pub fn evaluate(&self, effort: Effort) -> Measures {
         tch::no_grad(|| {
             let judge = self.model.judge().map(|choice| self.judge(&choice));

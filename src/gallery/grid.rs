@@ -1,29 +1,30 @@
 //! Images as pictures, pictures in grids, grids as PNG files.
 
+use crate::files;
 use anyhow::{Context, Result};
 use carom_agents::optim::to_vec;
 use carom_envs::Picture;
-use fs_err as fs;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 use tch::Tensor;
 
 /// Pixels between two images.
 pub const GAP: usize = 2;
 
-/// Images that are narrower and lower are enlarged by a whole factor until they are not.
+/// Images with shorter sides are enlarged by a whole factor until they are at least as large.
 const LEAST_SIDE: usize = 48;
 
-/// Between images, and where a last row is not full.
+/// Colour between images, and of the rest of a last row that is not full.
 const BETWEEN: [u8; 3] = [64, 64, 64];
 
 /// Images with a longer side are pictures, and so many channels of theirs as are neither 1 nor 3 a stack of frames.
 const LARGEST_PLANES: usize = 32;
 
-/// Below all planes.
+/// Colour below all planes.
 const GROUND: [u8; 3] = [24, 26, 34];
 
-/// Colours of planes: those of MinAtar Breakout's paddle, ball, trail and bricks as `carom watch` shows them, then others.
+/// Colours of planes: those of MinAtar Breakout's paddle, ball, trail and bricks as `carom watch` shows them, then
+/// others.
 const PLANES: [[u8; 3]; 8] = [
     [96, 164, 226],
     [244, 244, 240],
@@ -35,12 +36,12 @@ const PLANES: [[u8; 3]; 8] = [
     [224, 196, 84],
 ];
 
-/// `images`, `[n, channels, rows, columns]` in 0..=1, row by row in `columns` columns (fewer if there are fewer images), `gap`
-/// pixels apart and small ones enlarged.
+/// `images`, `[n, channels, rows, columns]` in 0..=1, row by row in `columns` columns (fewer if there are fewer
+/// images), `gap` pixels apart and small ones enlarged.
 ///
-/// One channel is gray, three are red, green and blue. Any other number are planes, if the images are small: each of a colour of
-/// its own with its value as opacity, the first on top. Large images are stacks of frames then, the newest three shown as red,
-/// green and blue: what rests is gray, and what moves is coloured.
+/// One channel is gray, three are red, green and blue. Any other number are planes, if the images are small: each of a
+/// colour of its own with its value as opacity, the first on top. Large images are stacks of frames then, the newest
+/// three shown as red, green and blue: things at rest are gray, and things that move are coloured.
 ///
 /// # Panics
 /// When there are no images, or no columns.
@@ -65,7 +66,7 @@ pub fn grid(images: &Tensor, columns: usize, gap: usize) -> Picture {
     picture
 }
 
-/// What the channels of one pixel look like.
+/// Returns the colour of one pixel with these channels.
 fn colour(channels: impl DoubleEndedIterator<Item = f32> + ExactSizeIterator + Clone, are_planes: bool) -> [u8; 3] {
     let n = channels.len();
     if !are_planes {
@@ -113,20 +114,9 @@ pub fn write_captioned(path: &Path, picture: &Picture, caption: &str) -> Result<
     write(path, picture, Some(caption))
 }
 
-/// Writes beside `path` and renames, so that a viewer never meets half a file.
 fn write(path: &Path, picture: &Picture, caption: Option<&str>) -> Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder)?;
-    }
-    let aside = path.with_extension("png.tmp");
-    let written = encode_captioned(picture, caption, fs::File::create(&aside)?)
-        .with_context(|| format!("cannot write {}", path.display()));
-    if written.is_err() {
-        // What went wrong is already being told.
-        let _ = fs::remove_file(&aside);
-    }
-    written?;
-    Ok(fs::rename(aside, path)?)
+    files::write_whole(path, |file| encode_captioned(picture, caption, file))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes `picture` to `to` as a PNG. Gray alone is written as gray.
@@ -138,7 +128,7 @@ pub fn encode(picture: &Picture, to: impl Write) -> Result<()> {
 }
 
 fn encode_captioned(picture: &Picture, caption: Option<&str>, to: impl Write) -> Result<()> {
-    let mut encoder = png::Encoder::new(BufWriter::new(to), picture.width as u32, picture.height as u32);
+    let mut encoder = png::Encoder::new(to, picture.width as u32, picture.height as u32);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::High);
     if let Some(caption) = caption {
@@ -157,6 +147,7 @@ fn encode_captioned(picture: &Picture, caption: Option<&str>, to: impl Write) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fs_err as fs;
 
     fn pixel(picture: &Picture, x: usize, y: usize) -> [u8; 3] {
         std::array::from_fn(|i| picture.rgb[3 * (y * picture.width + x) + i])

@@ -9,25 +9,25 @@ use carom_agents::optim::to_vec;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// Points of the scatter, at most.
-const POINTS: usize = 5000;
+/// Most points of the scatter.
+const MOST_POINTS: usize = 5000;
 /// Rows and columns of the manifold.
 const MANIFOLD_SIDE: i64 = 20;
-/// Images that quantiles and activity of the code's dimensions are taken from, at most.
-const ENCODED: usize = 2000;
-/// Dimensions that are swept, at most.
-const SWEPT: i64 = 10;
+/// Most images that quantiles and activity of the code's dimensions are taken from.
+const MOST_ENCODED: usize = 2000;
+/// Most dimensions that are swept.
+const MOST_SWEPT: i64 = 10;
 /// Images along a sweep or between two test images.
-const ALONG: i64 = 11;
+const IMAGES_ALONG: i64 = 11;
 /// Pairs of test images.
-const PAIRS: usize = 10;
+const N_PAIRS: usize = 10;
 
-/// Writes those pictures of the code that suit its width.
+/// Writes the pictures of the code that suit its width.
 ///
 /// # Errors
 /// When one cannot be written.
 pub(super) fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
-    let codes = model.encode(&data.test.spaced(ENCODED).all()).flatten(1, -1);
+    let codes = model.encode(&data.test.spaced(MOST_ENCODED).all()).flatten(1, -1);
     if codes.size()[1] == 2 {
         scatter(model, data, dir)?;
     }
@@ -38,7 +38,7 @@ pub(super) fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     if codes.size()[1] == 2 {
         write_grid(model, &plane(model, &codes), MANIFOLD_SIDE, 0, &dir.join("manifold.png"))
     } else {
-        write_grid(model, &sweeps(model, &codes), ALONG, GAP, &dir.join("traversals.png"))?;
+        write_grid(model, &sweeps(model, &codes), IMAGES_ALONG, GAP, &dir.join("traversals.png"))?;
         interpolations(model, data, &dir.join("interpolations.png"))
     }
 }
@@ -48,9 +48,9 @@ fn write_grid(model: &dyn Model, codes: &Tensor, columns: i64, gap: usize, path:
     write_png(path, &grid(&images, columns as usize, gap))
 }
 
-/// Test codes in the plane, coloured by label where there are some.
+/// Test codes in the plane, coloured by label if there are labels.
 fn scatter(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
-    let shown = data.test.spaced(POINTS);
+    let shown = data.test.spaced(MOST_POINTS);
     let n = shown.len();
     let chunks = shown.chunks(1000).map(|x| model.encode(&x).flatten(1, -1));
     let values = to_vec(&Tensor::cat(&chunks.collect::<Vec<_>>(), 0));
@@ -61,8 +61,8 @@ fn scatter(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     Ok(scatter::write_file(&Scatter { title, points, classes }, &dir.join("latent.svg"))?)
 }
 
-/// `n` levels of each column of `codes`, `[n, columns]`: quantiles from `lowest` to `1 - lowest`, of the standard normal
-/// distribution where the model has it as its prior, else of the column.
+/// `n` levels of each column of `codes`, `[n, columns]`: quantiles from `lowest` to `1 - lowest`, of the standard
+/// normal distribution if that is the model's prior, else of the column.
 fn quantiles(model: &dyn Model, codes: &Tensor, n: i64, lowest: f64) -> Tensor {
     let shares = Tensor::linspace(lowest, 1.0 - lowest, n, (Kind::Float, codes.device()));
     match model.has_normal_prior() {
@@ -71,7 +71,8 @@ fn quantiles(model: &dyn Model, codes: &Tensor, n: i64, lowest: f64) -> Tensor {
     }
 }
 
-/// Codes on a grid over the plane, `[side², 2]`: the first number rises from left to right, the second from bottom to top.
+/// Codes on a grid over the plane, `[side², 2]`: the first number rises from left to right, the second from bottom to
+/// top.
 fn plane(model: &dyn Model, codes: &Tensor) -> Tensor {
     let side = MANIFOLD_SIDE;
     let levels = quantiles(model, codes, side, 0.5 / side as f64);
@@ -80,25 +81,26 @@ fn plane(model: &dyn Model, codes: &Tensor) -> Tensor {
     Tensor::stack(&[first, second], 1)
 }
 
-/// For each of the dimensions that vary most, the code of one test image with this dimension swept: `[n_swept * ALONG, d]`.
+/// For each of the dimensions that vary most, the code of one test image with this dimension swept: `[n_swept *
+/// IMAGES_ALONG, d]`.
 fn sweeps(model: &dyn Model, codes: &Tensor) -> Tensor {
     let activity = codes.var_dim(0, false, false);
-    let (_, dims) = activity.topk(SWEPT.min(activity.size()[0]), 0, true, true);
-    let levels = quantiles(model, &codes.index_select(1, &dims), ALONG, 0.02);
+    let (_, dims) = activity.topk(MOST_SWEPT.min(activity.size()[0]), 0, true, true);
+    let levels = quantiles(model, &codes.index_select(1, &dims), IMAGES_ALONG, 0.02);
     let rows = dims.iter::<i64>().expect("a vector of integers").enumerate().map(|(row, dim)| {
-        let swept = codes.narrow(0, 0, 1).repeat([ALONG, 1]);
+        let swept = codes.narrow(0, 0, 1).repeat([IMAGES_ALONG, 1]);
         swept.select(1, dim).copy_(&levels.select(1, row as i64));
         swept
     });
     Tensor::cat(&rows.collect::<Vec<_>>(), 0)
 }
 
-/// Rows from one test image to another, of another class where there are some: the image, what is decoded along the straight
-/// line between their codes, the other image.
+/// Draws rows from one test image to another, of another class if there are labels: the image, images decoded along the
+/// straight line between their codes, the other image.
 fn interpolations(model: &dyn Model, data: &Data, path: &Path) -> Result<()> {
-    let images = data.test.spaced(4 * PAIRS);
+    let images = data.test.spaced(4 * N_PAIRS);
     let labels = images.labels().map(integers);
-    let shares = Tensor::linspace(0.0, 1.0, ALONG, (Kind::Float, data.device())).unsqueeze(1);
+    let shares = Tensor::linspace(0.0, 1.0, IMAGES_ALONG, (Kind::Float, data.device())).unsqueeze(1);
     let mut rows = Vec::new();
     for (from, to) in pairs(images.len(), labels.as_deref()) {
         let ends = images.gather(&Tensor::from_slice(&[from as i64, to as i64]));
@@ -109,15 +111,15 @@ fn interpolations(model: &dyn Model, data: &Data, path: &Path) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    write_png(path, &grid(&Tensor::cat(&rows, 0), ALONG as usize + 2, GAP))
+    write_png(path, &grid(&Tensor::cat(&rows, 0), IMAGES_ALONG as usize + 2, GAP))
 }
 
-/// At most [`PAIRS`] pairs of the numbers below `n`, none of one class as far as others are left.
+/// At most [`N_PAIRS`] pairs of the numbers below `n`, none of one class as far as others are left.
 fn pairs(n: usize, labels: Option<&[i64]>) -> Vec<(usize, usize)> {
     let label = |at: usize| labels.map(|labels| labels[at]);
     let mut left: Vec<usize> = (0..n).collect();
     let mut pairs = Vec::new();
-    while left.len() > 1 && pairs.len() < PAIRS {
+    while left.len() > 1 && pairs.len() < N_PAIRS {
         let from = left.remove(0);
         let other = left.iter().position(|&to| label(to) != label(from)).unwrap_or(0);
         pairs.push((from, left.remove(other)));
@@ -138,6 +140,6 @@ mod tests {
         assert_eq!(pairs(5, Some(&[1, 1, 1, 2, 1])), [(0, 3), (1, 2)]);
         assert_eq!(pairs(3, None), [(0, 1)]);
         assert!(pairs(1, None).is_empty());
-        assert_eq!(pairs(100, None).len(), PAIRS);
+        assert_eq!(pairs(100, None).len(), N_PAIRS);
     }
 }

@@ -1,11 +1,12 @@
-//! Autoencoders: a code, and what can be made of it again (Hinton & Salakhutdinov 2006).
+//! Autoencoders: an encoder from images to a code, and a decoder back (Hinton & Salakhutdinov 2006).
 //!
-//! `ae` is dense, 784 → 32 → 784 on MNIST: a code of 32 compresses 784 numbers by 24.5. `cnn-ae` has 3×3 convolutions of 16, 8
-//! and 8 filters with 2×2 maxima between them, down to 4×4×8, and the mirror of that with upsampling; with its 128 numbers it
-//! reconstructs digits better. Loss: binary cross-entropy of the reconstruction, which is lowest where the reconstruction is
-//! the image, but is then not 0 unless the image is black and white ([`pixels::entropy_floor`]). It is the mean over pixels: their
-//! sum, as in a vae's ELBO, which has the KL divergence beside it, would be the same under Adam, whose steps do not depend on the
-//! scale of the loss (Kingma & Ba 2015, section 2.1) but for its epsilon; `sparsity` would weigh the less.
+//! `ae` is dense, 784 → 32 → 784 on MNIST: a code of 32 compresses 784 numbers by 24.5. `cnn-ae` has 3×3 convolutions
+//! of 16, 8 and 8 filters with 2×2 maxima between them, down to 4×4×8, and the mirror of that with upsampling; with its
+//! 128 numbers it reconstructs digits better. Loss: binary cross-entropy of the reconstruction, which is lowest where
+//! the reconstruction is the image, but is then not 0 unless the image is black and white ([`pixels::entropy_floor`]).
+//! It is the mean over pixels: their sum, as in a vae's ELBO, which has the KL divergence beside it, would be the same
+//! under Adam, whose steps do not depend on the scale of the loss (Kingma & Ba 2015, section 2.1) but for its epsilon;
+//! `sparsity` would weigh the less.
 
 use super::difference::FrameDifference;
 use super::images::Data;
@@ -32,17 +33,18 @@ settings! {
         hidden: Vec<i64> = vec![], in Each(WIDTHS);
         /// Activation of the hidden layers and of the code.
         activation: Activation = Activation::Relu;
-        /// Standard deviation of the Gaussian noise on the input of a denoising autoencoder (Vincent et al. 2008); 0 for none.
+        /// Standard deviation of the Gaussian noise on the input of a denoising autoencoder (Vincent et al. 2008); 0
+        /// for none.
         noise: f64 = 0.0, in AtLeast(0.0);
         /// Weight of the code's mean absolute value in the loss, which makes a sparse code; 0 for none.
         sparsity: f64 = 0.0, in AtLeast(0.0);
         /// How much more a pixel counts that differs from its mean by a standard deviation; 0 for all alike.
         rarity: f64 = 0.0, in AtLeast(0.0);
-        /// How much more a pixel counts that changed from black to white since the frame before; 0 for none. Images must be of
-        /// two frames at least (`env.frame_stack`).
+        /// How much more a pixel counts that changed from black to white since the frame before; 0 for none. Images
+        /// must be of two frames at least (`env.frame_stack`).
         motion: f64 = 0.0, in AtLeast(0.0);
-        /// Weight of the difference between the newest frame and the one before as a second target; 0 for none. Images must
-        /// be of two frames at least (`env.frame_stack`).
+        /// Weight of the difference between the newest frame and the one before as a second target; 0 for none. Images
+        /// must be of two frames at least (`env.frame_stack`).
         difference: f64 = 0.0, in AtLeast(0.0);
     }
 }
@@ -61,14 +63,14 @@ impl ModelSettings for AeConfig {
 settings! {
     /// Settings of `cnn-ae`.
     pub struct CnnAeConfig {
-        /// Channels of the code and of the layers beside it. The lecture that this follows prints 4 filters and calls the code
-        /// (4, 4, 8): it means 8.
+        /// Channels of the code and of the layers beside it. The lecture that this follows prints 4 filters and calls
+        /// the code (4, 4, 8): it means 8.
         filters: i64 = 8, in WIDTHS;
-        /// How often convolutions are followed by 2×2 maxima: 3 leave a code of an eighth of the rows and columns, 2 of a
-        /// quarter.
+        /// How often convolutions are followed by 2×2 maxima: 3 leave a code of an eighth of the rows and columns, 2 of
+        /// a quarter.
         halvings: usize = 3, in 1..=4;
-        /// Channels that one more convolution, a linear one, narrows the code to, its places kept; 0 leaves it as wide as
-        /// `filters`.
+        /// Channels that one more convolution, a linear one, narrows the code to, its places kept; 0 leaves it as wide
+        /// as `filters`.
         bottleneck: i64 = 0, in WIDTHS_OR_NONE;
         /// Standard deviation of the Gaussian noise on the input; 0 for none.
         noise: f64 = 0.0, in AtLeast(0.0);
@@ -76,12 +78,12 @@ settings! {
         sparsity: f64 = 0.0, in AtLeast(0.0);
         /// How much more a pixel counts that differs from its mean by a standard deviation; 0 for all alike.
         rarity: f64 = 0.0, in AtLeast(0.0);
-        /// How much more a pixel counts that changed from black to white since the frame before; 0 for none. Images must be of
-        /// two frames at least (`env.frame_stack`).
+        /// How much more a pixel counts that changed from black to white since the frame before; 0 for none. Images
+        /// must be of two frames at least (`env.frame_stack`).
         motion: f64 = 0.0, in AtLeast(0.0);
-        /// Weight of the difference between the newest frame and the one before as a second target; 0 for none. Images must
-        /// be of two frames at least (`env.frame_stack`). Of two frames of `breakout` 1000 brought ball recall from .52 to .74,
-        /// means of two seeds, but single frames without it have .93: so 0.
+        /// Weight of the difference between the newest frame and the one before as a second target; 0 for none. Images
+        /// must be of two frames at least (`env.frame_stack`). Of two frames of `breakout` 1000 brought ball recall
+        /// from .52 to .74, means of two seeds, but single frames without it have .93: so 0.
         difference: f64 = 0.0, in AtLeast(0.0);
     }
 }
@@ -102,7 +104,7 @@ impl ModelSettings for CnnAeConfig {
 const WIDE: i64 = 16;
 
 /// An encoder and a decoder, dense or convolutional.
-pub struct Autoencoder {
+pub(super) struct Autoencoder {
     encoder: Network,
     decoder: Network,
     noise: f64,
@@ -117,7 +119,7 @@ impl Autoencoder {
     ///
     /// # Errors
     /// When a setting is out of its range, or images are of one frame and a setting needs two.
-    pub fn dense(config: &AeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+    pub(super) fn dense(config: &AeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         validate(config)?;
         let n_pixels = task.data.n_pixels();
         if config.latent_dim >= n_pixels {
@@ -144,8 +146,9 @@ impl Autoencoder {
     /// Makes an autoencoder of 3×3 convolutions.
     ///
     /// # Errors
-    /// When a setting is out of its range, the images are too small to be halved so often, or are of one frame and a setting needs two.
-    pub fn convolutional(config: &CnnAeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+    /// When a setting is out of its range, the images are too small to be halved so often, or are of one frame and a
+    /// setting needs two.
+    pub(super) fn convolutional(config: &CnnAeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         validate(config)?;
         let [channels, rows, columns] = task.data.shape;
         let (filters, halvings) = (config.filters, config.halvings);
@@ -155,7 +158,7 @@ impl Autoencoder {
             "images of {rows}x{columns} cannot be halved {halvings} times: use ae"
         );
         let act = || Layer::Act(Activation::Relu);
-        // 28, 14, 7, 4: what each halving leaves of rows and columns.
+        // Rows and columns after each halving: 28, 14, 7, 4.
         let halved = |times: usize| [rows, columns].map(|side| (0..times).fold(side, |side, _| (side + 1) / 2));
         // Channels between one halving and the next.
         let mut widths = vec![channels, WIDE];
@@ -335,8 +338,8 @@ mod tests {
         let x = data.train.spaced(4).all();
         let p = model.decode(&model.encode(&x)).expect("images");
         model.fit_batch(&Batch { x, labels: None, step: 0, lr: 0.0 }).expect("a finite loss");
-        // Mean and deviation are 1/2 and 1/2, and 1/4 and √3/4: 1 + 2 |x − mean| / deviation is 3 for the first pixel, and for
-        // the second 1 + 2 √3 where it is lit and 1 + 2 / √3 where it is not.
+        // Mean and deviation are 1/2 and 1/2, and 1/4 and √3/4: 1 + 2 |x − mean| / deviation is 3 for the first pixel,
+        // and for the second 1 + 2 √3 where it is lit and 1 + 2 / √3 where it is not.
         let root = 3.0_f64.sqrt();
         let lit = [[true, false], [false, false], [true, false], [false, true]];
         let (mut expected, mut plain) = (0.0, 0.0);
@@ -358,7 +361,8 @@ mod tests {
 
     #[test]
     fn frames_that_differ_are_fitted_to_differ() {
-        // Two frames of one pixel: lit and out, out and out, lit and lit, out and out; a code of one number must choose what to tell.
+        // Two frames of one pixel: lit and out, out and out, lit and lit, out and out; a code of one number must choose
+        // what to tell.
         let split = Split::new([2, 1, 1], vec![1, 0, 0, 0, 1, 1, 0, 0], vec![]);
         let (train, test) = (split.clone(), split);
         let dataset = Dataset { name: "lamp".into(), shape: [2, 1, 1], max: 1, n_classes: 0, train, test };

@@ -1,15 +1,17 @@
 //! A small convolutional classifier, whose features judge the images that other models make.
 //!
-//! Fréchet and kernel distances, precision and recall are measured between features of a network that knows the data. On digits
-//! an Inception network trained on photographs knows less than this one, which takes seconds an epoch: three convolutions of
-//! stride 2 (5×5, 3×3, 3×3 with 16, 32 and 64 filters), a dense layer of [`ClassifierConfig::latent_dim`] units, whose
-//! activations are the features, and one of logits. Each training image is seen turned, shifted and scaled a little.
+//! Fréchet and kernel distances, precision and recall are measured between features of a network that knows the data.
+//! On digits an Inception network trained on photographs knows less than this one, which takes seconds an epoch: three
+//! convolutions of stride 2 (5×5, 3×3, 3×3 with 16, 32 and 64 filters), a dense layer of
+//! [`ClassifierConfig::latent_dim`] units, whose activations are the features, and one of logits. Each training image
+//! is seen turned, shifted and scaled a little.
 
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Means, Measures, Model};
 use super::net::{Activation, Layer, Network, descend};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
+use crate::files::hex;
 use anyhow::{Result, ensure};
 use carom_agents::optim::{OptimConfig, Rule, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
@@ -49,7 +51,7 @@ impl ModelSettings for ClassifierConfig {
 /// Filters of the three convolutions.
 const FILTERS: [i64; 3] = [16, 32, 64];
 
-/// A network that tells classes apart.
+/// A network that classifies images.
 pub struct Classifier {
     config: ClassifierConfig,
     n_classes: i64,
@@ -61,7 +63,7 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// A classifier that knows nothing yet.
+    /// Makes an unfitted classifier.
     ///
     /// # Errors
     /// When the data have fewer than two classes.
@@ -85,7 +87,7 @@ impl Classifier {
         let act = || Layer::Act(Activation::Relu);
         let [first, second, third] = FILTERS;
         let conv = |inputs, outputs, kernel| Layer::Conv { inputs, outputs, kernel, stride: 2, padding: kernel / 2 };
-        // 28, 14, 7, 4: what three strides of 2 leave of a side.
+        // A side after three strides of 2: 28, 14, 7, 4.
         let [rows, columns] = [rows, columns].map(|side| (0..3).fold(side, |side, _| (side + 1) / 2));
         let flat = third * rows * columns;
         let body = vec![
@@ -112,12 +114,13 @@ impl Classifier {
         (features, classes)
     }
 
-    /// How many classes it tells apart.
+    /// Number of classes.
     pub fn n_classes(&self) -> i64 {
         self.n_classes
     }
 
-    /// SHA-256 over all weights, so that figures judged by different classifiers are not taken for comparable.
+    /// Returns the SHA-256 of all weights. It is printed beside figures, since those of different classifiers are not
+    /// comparable.
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
         for network in [&self.body, &self.head] {
@@ -125,7 +128,7 @@ impl Classifier {
                 hasher.update(value.to_le_bytes());
             }
         }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&hasher.finalize())
     }
 
     /// The images turned, shifted and scaled, each by its own random amounts.

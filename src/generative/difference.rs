@@ -1,16 +1,17 @@
-//! What changes from one frame to the next as a second target: a reconstruction may miss a small ball in each frame and be close
-//! in nearly all pixels, but of the few that change it then misses most.
+//! The change from one frame to the next as a second target. A reconstruction that misses a small ball is close in
+//! nearly all pixels of a frame, but misses most of the few that change.
 
 use super::images::Data;
 use anyhow::Result;
 use tch::{Kind, Tensor};
 
-/// `weight` times the mean over images and pixels of ((p_new − p_old) − (x_new − x_old))², where p are the probabilities of the
-/// reconstruction, x the images, new their newest frame and old the one before it. Older frames have no part in it.
+/// `weight` times the mean over images and pixels of ((p_new − p_old) − (x_new − x_old))², where p are the
+/// probabilities of the reconstruction, x the images, new their newest frame and old the one before it. Older frames
+/// have no part in it.
 ///
-/// Weights that count are in the hundreds: few pixels change, and where p is near 0 the sigmoid takes most of the gradient away.
-/// It does not care where both frames are off alike, so that too large a weight loses the pixels themselves: see
-/// `docs/encoders.md`.
+/// Weights that count are in the hundreds: few pixels change, and where p is near 0 the sigmoid takes most of the
+/// gradient away. It does not care where both frames are off alike, so that too large a weight loses the pixels
+/// themselves: see `docs/encoders.md`.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameDifference {
     weight: f64,
@@ -19,7 +20,7 @@ pub struct FrameDifference {
 }
 
 impl FrameDifference {
-    /// With this weight for `data`; nothing where it is 0.
+    /// Makes the loss with this weight for `data`, or `None` if the weight is 0.
     ///
     /// # Errors
     /// When images are of one frame, which differs from nothing.
@@ -28,13 +29,14 @@ impl FrameDifference {
         Ok((weight > 0.0).then(|| Self { weight, frame_channels: data.frame_channels() }))
     }
 
-    /// The loss of `logits` against `images`, both `[B, channels, rows, columns]`, to be differentiated by autograd.
+    /// Returns the loss of `logits` against `images`, both `[B, channels, rows, columns]`, to be differentiated by
+    /// autograd.
     pub fn loss(&self, logits: &Tensor, images: &Tensor) -> Tensor {
         self.errors(&self.pair(logits).sigmoid(), images).square().mean(Kind::Float) * self.weight
     }
 
-    /// The same loss; its gradient in the logits is added to `d_logits`: ± 2 weight error p (1 − p) / number of errors, + for the
-    /// newest frame and − for the one before.
+    /// Returns the loss, and adds its gradient in the logits to `d_logits`: ± 2 weight error p (1 − p) / number of
+    /// errors, + for the newest frame and − for the one before.
     pub fn loss_with_gradient(&self, logits: &Tensor, images: &Tensor, d_logits: &mut Tensor) -> f64 {
         let _no_grad = tch::no_grad_guard();
         let p = self.pair(logits).sigmoid();
@@ -46,7 +48,7 @@ impl FrameDifference {
         self.weight * error.square().mean(Kind::Double).double_value(&[])
     }
 
-    /// The newest frame and the one before it, as views.
+    /// Returns the newest frame and the one before it, as views.
     fn pair(&self, images: &Tensor) -> Tensor {
         let n = 2 * self.frame_channels;
         images.narrow(1, images.size()[1] - n, n)

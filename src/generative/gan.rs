@@ -1,10 +1,11 @@
-//! Generative adversarial networks (Goodfellow et al. 2014): a generator that learns from the judgement of a discriminator.
+//! Generative adversarial networks (Goodfellow et al. 2014): a generator that learns from the judgement of a
+//! discriminator.
 //!
-//! By default relativistic pairing with gradient penalties on real and generated images ([`Loss::Rp`]), of which Huang et al. 2024
-//! show that it converges and covers the modes. Samples are those of a running mean of the generator.
+//! By default relativistic pairing with gradient penalties on real and generated images ([`Loss::Rp`]), of which Huang
+//! et al. 2024 show that it converges and covers the modes. Samples are those of a running mean of the generator.
 //!
-//! There is no inference network: [`Model::encode`] gives the discriminator's last hidden layer (Radford et al. 2016, section 5),
-//! `model.width` numbers that are not the generator's noise. So a code cannot be decoded.
+//! There is no inference network: [`Model::encode`] returns the discriminator's last hidden layer (Radford et al. 2016,
+//! section 5), `model.width` numbers that are not the generator's noise. So a code cannot be decoded.
 
 mod game;
 mod loss;
@@ -38,8 +39,8 @@ settings! {
         latent_dim: i64 = 64, in WIDTHS;
         /// Layers of both networks.
         architecture: Architecture = Architecture::Dense;
-        /// Width of the dense layers (the larger of two has twice as much), or filters of the larger of two convolutions; an
-        /// even number.
+        /// Width of the dense layers (the larger of two has twice as much), or filters of the larger of two
+        /// convolutions; an even number.
         width: i64 = 256, in WIDTHS;
         /// Loss of the game between generator and discriminator.
         loss: Loss = Loss::Rp;
@@ -57,8 +58,8 @@ settings! {
         beta1: f64 = 0.0, in BelowOne;
         /// Adam's decay of the mean square: 0.9 (with `wgan-gp`), 0.99 or 0.999.
         beta2: f64 = 0.99, in BelowOne;
-        /// Judge of the samples: a run of `carom fit classifier`, `auto` for the one in the cache, which is fitted on first
-        /// need, or `none`.
+        /// Judge of the samples: a run of `carom fit classifier`, `auto` for the one in the cache, which is fitted on
+        /// first need, or `none`.
         classifier: String = "auto".to_owned();
     }
 }
@@ -99,17 +100,18 @@ pub enum Architecture {
     Conv,
 }
 
-/// Rows of the strip come from this many noises.
-const STRIP: i64 = 10;
-/// Updates at which the strip gains a row, in a fit of this many or more; in a shorter one at the same shares of it.
+/// Images in a row of the strip.
+const STRIP_COLUMNS: i64 = 10;
+/// Updates at which the strip gains a row. A shorter fit has the rows at the same shares of it.
 const STRIP_STEPS: [u64; 6] = [1000, 3000, 5000, 7000, 9000, 10_000];
-/// A pixel's logit stops here, at 4e-18, where it has no more gradient. Pixels that are never lit would go on down to numbers whose
-/// products are subnormal, and those take so long that late updates had half the speed of early ones.
+/// Least logit of a pixel, 4e-18 as a gray level, below which it has no gradient. Logits of pixels that are never lit
+/// would go on down to numbers whose products are subnormal, and those take so long that late updates had half the
+/// speed of early ones.
 const LEAST_LOGIT: f64 = -40.0;
-/// Images whose distances tell how diverse samples are.
-const DIVERSITY: usize = 500;
+/// Images whose distances measure the diversity of samples.
+const N_DIVERSITY_IMAGES: usize = 500;
 
-/// Generator, discriminator, and how the game between them goes.
+/// Generator, discriminator, and the state of the game between them.
 pub struct Gan {
     config: GanConfig,
     device: Device,
@@ -123,7 +125,7 @@ pub struct Gan {
 }
 
 impl Gan {
-    /// Networks that know nothing yet.
+    /// Makes networks with fresh weights.
     ///
     /// # Errors
     /// When a setting is out of its range, or the images are too small, or odd, for convolutions.
@@ -152,12 +154,12 @@ impl Gan {
         Tensor::randn([n, self.config.latent_dim], (Kind::Float, self.device))
     }
 
-    /// Images of noise `[n, latent_dim]` by the generator with these parameters.
+    /// Returns the images of noise `[n, latent_dim]` by the generator with these parameters.
     fn generate(&self, params: &Tensor, noise: &Tensor) -> Tensor {
         self.generator.forward_with(params, noise).clamp_min(LEAST_LOGIT).sigmoid()
     }
 
-    /// The discriminator's update; its loss with penalties is what `fit/loss` tells of the game.
+    /// Updates the discriminator. Its loss with penalties is `fit/loss`.
     fn update_discriminator(&mut self, batch: &Batch) -> Result<(), FitError> {
         self.discriminator.iterate();
         let n = batch.x.size()[0];
@@ -193,7 +195,7 @@ impl Gan {
         Ok(())
     }
 
-    /// The generator's update, and that of its running mean.
+    /// Updates the generator and its running mean.
     fn update_generator(&mut self, batch: &Batch) -> Result<(), FitError> {
         let loss = self.config.loss;
         let params = self.generator.params();
@@ -201,28 +203,28 @@ impl Gan {
         let real = loss.pairs().then(|| tch::no_grad(|| self.discriminator.logits(&batch.x)));
         let g_loss = loss.generator(real.as_ref().unwrap_or(&fake), &fake);
         self.means.add("fit/g_loss", g_loss.double_value(&[]), batch.step)?;
-        // Not by `backward`, which would work out the discriminator's gradients too.
+        // Not by `backward`, which would compute the discriminator's gradients too.
         let grads = Tensor::run_backward(&[&g_loss], &[params], false, false);
         self.generator.step_along(&grads[0], batch.lr);
         follow(&mut self.average, self.generator.params(), self.config.ema, batch.step);
         Ok(())
     }
 
-    /// `n` samples of the running mean, some at a time.
+    /// Draws `n` samples of the running mean, some at a time.
     fn samples(&self, n: usize) -> Tensor {
         let chunk = |start: usize| self.generate(&self.average, &self.noise(n.saturating_sub(start).min(1000) as i64));
         Tensor::cat(&(0..n).step_by(1000).map(chunk).collect::<Vec<_>>(), 0)
     }
 }
 
-/// Moves `average` towards `params`: average ← d average + (1 − d) params, with d = min(`decay`, (1 + step) / (10 + step)), so that it
-/// forgets the untrained parameters soon.
+/// Moves `average` towards `params`: average ← d average + (1 − d) params, with d = min(`decay`, (1 + step) / (10 +
+/// step)), so that it forgets the untrained parameters soon.
 fn follow(average: &mut Tensor, params: &Tensor, decay: f64, step: u64) {
     let decay = decay.min((1 + step) as f64 / (10 + step) as f64);
     let _ = tch::no_grad(|| average.lerp_(params, 1.0 - decay));
 }
 
-/// Mean distance of two images, of all pairs of `x`.
+/// Returns the mean distance of two images, over all pairs of `x`.
 fn mean_distance(x: &Tensor) -> f64 {
     let flat = x.flatten(1, -1);
     Tensor::cdist(&flat, &flat, 2.0, None).mean(Kind::Double).double_value(&[])
@@ -254,7 +256,7 @@ impl Model for Gan {
     }
 
     fn evaluate(&self, data: &Data, _effort: Effort, samples: Option<&Tensor>) -> Measures {
-        let n = DIVERSITY.min(data.test.len());
+        let n = N_DIVERSITY_IMAGES.min(data.test.len());
         let samples = samples.map_or_else(|| self.samples(n), Tensor::shallow_clone);
         let mut measures = Measures::default();
         // One image has no distance to others.
@@ -275,7 +277,7 @@ impl Model for Gan {
         None
     }
 
-    /// The discriminator's layers below its logit, with the weights that they now work with.
+    /// Copies the discriminator's layers below its logit; with spectral norm, as normalised now.
     fn halves(&self) -> Option<Halves> {
         let Discriminator { body, spectral, .. } = &self.discriminator;
         let encoder = match spectral {
@@ -313,13 +315,13 @@ impl Model for Gan {
     }
 }
 
-/// A network that gives real images higher logits than generated ones.
+/// The network that gives real images higher logits than generated ones.
 struct Discriminator {
     /// Images to features.
     body: Network,
     /// Features to a logit.
     head: Network,
-    /// Singular vectors of both, where weights are divided by singular values.
+    /// Singular vectors of both, if weights are divided by singular values.
     spectral: Option<[Spectral; 2]>,
 }
 
@@ -368,7 +370,7 @@ impl Discriminator {
     }
 }
 
-/// Layers of the generator, and of the discriminator's body and head.
+/// Returns the layers of the generator, and of the discriminator's body and head.
 fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Layer>; 3]> {
     let [channels, rows, columns] = shape;
     let (latent_dim, width, n_pixels) = (config.latent_dim, config.width, shape.iter().product());
@@ -416,14 +418,14 @@ fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Layer>; 3]> {
 
 /// Samples of the same noise along a fit.
 struct Strip {
-    /// `[STRIP, latent_dim]`
+    /// `[STRIP_COLUMNS, latent_dim]`
     noise: Tensor,
     shape: [i64; 3],
     /// Updates after which a row is added.
     due: Vec<u64>,
     /// Updates of the rows there are.
     steps: Vec<u64>,
-    /// Bytes of the rows, `[rows, STRIP, channels, rows, columns]`.
+    /// Bytes of the rows, `[rows, STRIP_COLUMNS, channels, rows, columns]`.
     pixels: Vec<u8>,
 }
 
@@ -433,7 +435,7 @@ impl Strip {
         let mut due =
             STRIP_STEPS.map(|step| if total_steps < last { step * total_steps / last } else { step }).to_vec();
         due.push(total_steps);
-        let noise = Tensor::randn([STRIP, latent_dim], (Kind::Float, device));
+        let noise = Tensor::randn([STRIP_COLUMNS, latent_dim], (Kind::Float, device));
         Self { noise, shape, due, steps: vec![], pixels: vec![] }
     }
 
@@ -456,7 +458,7 @@ impl Strip {
         let images = Tensor::from_slice(&self.pixels).view([-1, channels, rows, columns]).to_kind(Kind::Float) / 255.0;
         let steps: Vec<String> = self.steps.iter().map(u64::to_string).collect();
         let caption = format!("Samples of the same noise; rows are after {} updates.", steps.join(", "));
-        Some(Exhibit { name: "strip", images, n_columns: STRIP as usize, caption })
+        Some(Exhibit { name: "strip", images, n_columns: STRIP_COLUMNS as usize, caption })
     }
 
     fn save(&self) -> Snapshot<'_> {
@@ -469,7 +471,7 @@ impl Strip {
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         read_tensor(from, "noise", &mut self.noise)?;
         self.steps = from.value("steps")?;
-        let row = STRIP * self.shape.iter().product::<i64>();
+        let row = STRIP_COLUMNS * self.shape.iter().product::<i64>();
         self.pixels = vec![0; self.steps.len() * row as usize];
         from.read("pixels", &mut self.pixels)
     }

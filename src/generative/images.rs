@@ -10,19 +10,20 @@ use tch::{Device, Kind, Tensor};
 /// A data set ready to be fitted.
 #[derive(Debug)]
 pub struct Data {
-    /// What it is called.
+    /// Name of the data set.
     pub name: String,
     /// `[channels, rows, columns]`
     pub shape: [i64; 3],
-    /// Frames in an image, one after the other along its channels: 1 unless stacks of an environment's frames are fitted.
+    /// Frames in an image, one after the other along its channels: 1 unless stacks of an environment's frames are
+    /// fitted.
     pub n_frames: i64,
     /// Number of classes; 0 without labels.
     pub n_classes: i64,
-    /// The folder of somebody's own copy, if it was read from there.
+    /// Folder of a person's own copy, if the data were read from there.
     pub data_dir: Option<PathBuf>,
-    /// What is fitted.
+    /// Images to fit to.
     pub train: Images,
-    /// What the fit is measured on.
+    /// Images to measure the fit on.
     pub test: Images,
 }
 
@@ -51,12 +52,12 @@ impl Data {
         Self { name, shape, n_frames: 1, n_classes, data_dir: None, train, test }
     }
 
-    /// Where it lives.
+    /// Returns the device of the images.
     pub fn device(&self) -> Device {
         self.train.pixels.device()
     }
 
-    /// The same data once more, without copying a pixel.
+    /// Returns the data again, sharing all pixels.
     pub fn share(&self) -> Self {
         let Self { shape, n_frames, n_classes, .. } = *self;
         let (name, data_dir) = (self.name.clone(), self.data_dir.clone());
@@ -73,15 +74,15 @@ impl Data {
         self.shape[0] / self.n_frames
     }
 
-    /// Whether images can be fitted under setting `key`, which compares their frames unless its `value` is 0.
+    /// Checks that images have several frames, unless the `value` of setting `key`, which compares frames, is 0.
     ///
     /// # Errors
     /// When it is not 0 and images are of one frame, in which nothing moves.
     pub fn check_moves(&self, key: &str, value: f64) -> Result<()> {
         ensure!(
             value == 0.0 || self.n_frames > 1,
-            "{key} is {value}, and an image of {} is a single frame, in which nothing moves: fit an environment's frames with \
-             --set env.frame_stack=2, or leave {key} at 0",
+            "{key} is {value}, and an image of {} is a single frame, in which nothing moves: fit an environment's \
+             frames with --set env.frame_stack=2, or leave {key} at 0",
             self.name
         );
         Ok(())
@@ -89,7 +90,7 @@ impl Data {
 }
 
 impl Images {
-    /// How many there are.
+    /// Number of images.
     pub fn len(&self) -> usize {
         self.pixels.size()[0] as usize
     }
@@ -114,8 +115,8 @@ impl Images {
         if self.pixels.device() != Device::Cpu {
             return self.scaled(&self.pixels.index_select(0, &indices.to_device(self.pixels.device())));
         }
-        // Three small operations, each with its own hand-over between torch's threads, would take longer than the step of a
-        // small network: the threads wait by spinning.
+        // Three small operations, each with its own hand-over between torch's threads, would take longer than the step
+        // of a small network: the threads wait by spinning.
         let indices = Vec::<i64>::try_from(indices).expect("a vector of indices");
         let size = self.pixels.size();
         let (image, max) = (size[1..].iter().product::<i64>() as usize, self.max as f32);
@@ -136,12 +137,13 @@ impl Images {
         unsafe { std::slice::from_raw_parts(pixels.data_ptr() as *const u8, pixels.numel()) }
     }
 
-    /// Labels of images `indices` (`i64 [B]`); nothing where there are none.
+    /// Returns the labels of images `indices` (`i64 [B]`), or `None` without labels.
     pub fn gather_labels(&self, indices: &Tensor) -> Option<Tensor> {
         self.labels.as_ref().map(|labels| labels.index_select(0, &indices.to_device(labels.device())))
     }
 
-    /// `n` of them (or all, if fewer), evenly from first to last: those that lie together may be of one episode, one player, or one class.
+    /// Returns `n` images (or all, if fewer), evenly from first to last: images that lie together may be of one
+    /// episode, one player, or one class.
     pub fn spaced(&self, n: usize) -> Self {
         let (len, n) = (self.len(), n.min(self.len()));
         if n == len {
@@ -158,7 +160,7 @@ impl Images {
         self.scaled(&self.pixels)
     }
 
-    /// All labels, `i64 [n]`; nothing where there are none.
+    /// Returns all labels, `i64 [n]`, or `None` without labels.
     pub fn labels(&self) -> Option<&Tensor> {
         self.labels.as_ref()
     }

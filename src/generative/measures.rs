@@ -1,4 +1,4 @@
-//! How good a model is, by measures that several models share: of pixels ([`pixels`]), against the linear model of the same
+//! Measures of models that several models share: of pixels ([`pixels`]), against the linear model of the same
 //! size ([`pca`]), of its code ([`probe`]), and of the images it generates, on features of a classifier ([`judge`]).
 
 pub mod distance;

@@ -1,4 +1,4 @@
-//! What every generative model is: [`Model`].
+//! The trait of generative models, and the types that its methods speak of.
 
 use super::difference::FrameDifference;
 use super::images::Data;
@@ -27,11 +27,11 @@ pub struct Batch {
 pub enum Effort {
     /// A point of the learning curve: seconds.
     Curve,
-    /// All that is known how to measure: minutes.
+    /// All measures: minutes.
     Full,
 }
 
-/// Fitting cannot go on.
+/// Reason why a fit cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum FitError {
     /// A loss became NaN or infinite.
@@ -46,7 +46,7 @@ pub enum FitError {
     },
 }
 
-/// Named numbers that a model was found to have, and what must be said beside them.
+/// Measured numbers by name, and facts that belong beside them.
 #[derive(Debug, Default)]
 pub struct Measures {
     /// Name as in `metrics.csv`, and value.
@@ -88,15 +88,15 @@ impl Measures {
 /// Copies of a model's encoder and decoder.
 #[derive(Debug)]
 pub struct Halves {
-    /// Images `[B, channels, rows, columns]` to `[B, n]`, whose first columns are what [`Model::encode`] gives.
+    /// Maps images `[B, channels, rows, columns]` to `[B, n]`; the first columns are the code.
     pub encoder: Network,
-    /// Codes to images of at least the images' rows and columns; nothing where a code cannot be turned into an image.
+    /// Maps codes to images of at least the images' rows and columns. `None` if a code cannot be turned into an image.
     pub decoder: Option<Network>,
     /// Whether the decoder gives logits of pixels in 0..=1, else the pixels themselves.
     pub has_logits: bool,
-    /// Weights of pixels in the reconstruction loss, where they are not all 1.
+    /// Weights of pixels in the reconstruction loss, if they are not all 1.
     pub weights: Option<PixelWeights>,
-    /// What is added to the reconstruction loss for the difference of frames; of logits alone.
+    /// Loss for the difference of frames, which is added to the reconstruction loss; of logits alone.
     pub difference: Option<FrameDifference>,
 }
 
@@ -124,38 +124,41 @@ pub enum JudgeChoice {
 
 /// A model of images that is fitted batch by batch.
 ///
-/// Torch's generator has been seeded for the step when [`Model::fit_batch`] is called, and for the whole when the other methods
-/// are: what they draw from it depends on the run's seed and the step alone.
+/// Methods may draw random numbers from torch's generator. The caller seeds it before each call, so that they depend on
+/// the run's seed and the step alone.
 pub trait Model: Send {
-    /// One update.
+    /// Makes one update.
     ///
     /// # Errors
     /// When a loss is no longer finite; parameters are not moved along its gradient.
     fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError>;
 
-    /// Means since the last call, by their names in `metrics.csv`.
+    /// Returns means since the last call, by their names in `metrics.csv`.
     fn stats(&mut self) -> Vec<Stat>;
 
-    /// Measures the model on the test split of `data`. `samples`, `[n, channels, rows, columns]` in 0..=1, are images that
-    /// the model drew for its judge, if it has one.
+    /// Measures the model on the test split of `data`. `samples`, `[n, channels, rows, columns]` in 0..=1, are images
+    /// that the model drew for its judge, if it has one.
     fn evaluate(&self, data: &Data, effort: Effort, samples: Option<&Tensor>) -> Measures;
 
-    /// Codes `[B, latent_dim]` of images `[B, channels, rows, columns]`: what an agent would see.
+    /// Returns the codes `[B, latent_dim]` of images `[B, channels, rows, columns]`: the observations of an agent
+    /// behind this encoder.
     fn encode(&self, x: &Tensor) -> Tensor;
 
-    /// Images of codes; nothing where the model cannot turn a code into an image.
+    /// Returns the images of codes, or `None` if the model cannot turn a code into an image.
     fn decode(&self, code: &Tensor) -> Option<Tensor>;
 
-    /// The encoder as a network of its own, to be trained on by somebody else, and the decoder; nothing where codes are not made
-    /// by a network.
+    /// Returns copies of encoder and decoder as networks that an agent can train further, or `None` if codes are not
+    /// made by a network.
     fn halves(&self) -> Option<Halves> {
         None
     }
 
-    /// `n` new images `[n, channels, rows, columns]` in 0..=1; nothing where the model has no distribution to draw from.
+    /// Draws `n` new images `[n, channels, rows, columns]` in 0..=1. Returns `None` if the model has no distribution to
+    /// draw from.
     fn sample(&self, n: usize) -> Option<Tensor>;
 
-    /// Whether codes have the standard normal distribution as their prior; pictures of the code then span its quantiles.
+    /// Returns whether codes have the standard normal distribution as their prior; pictures of the code then span its
+    /// quantiles.
     fn has_normal_prior(&self) -> bool {
         false
     }
@@ -170,15 +173,15 @@ pub trait Model: Send {
         None
     }
 
-    /// What the model found, in words, where the data are small enough to say it.
+    /// Returns the model's findings in words, if the data are small enough.
     fn report(&self, _data: &Data) -> Option<String> {
         None
     }
 
-    /// All that is needed to go on exactly as if fitting had never stopped.
+    /// Saves all that is needed to go on exactly as if fitting had never stopped.
     fn save(&self) -> Snapshot<'_>;
 
-    /// Takes up what [`Model::save`] gave.
+    /// Restores the state that `save` wrote.
     ///
     /// # Errors
     /// When a part is missing or has another shape than this model's.
@@ -194,7 +197,7 @@ pub struct Means {
 }
 
 impl Means {
-    /// No values yet of `names`, which are those in `metrics.csv`.
+    /// Makes means without values of `names`, as in `metrics.csv`.
     pub fn new(names: &'static [&'static str]) -> Self {
         Self { names, sums: vec![(0.0, 0); names.len()] }
     }
@@ -216,7 +219,7 @@ impl Means {
         Ok(())
     }
 
-    /// The means since the last call.
+    /// Returns the means since the last call.
     pub fn take(&mut self) -> Vec<Stat> {
         let means = self.names.iter().zip(&self.sums).filter(|(_, sum)| sum.1 > 0);
         let means = means.map(|(&name, &(sum, n))| (name, sum / n as f64)).collect();
@@ -224,19 +227,19 @@ impl Means {
         means
     }
 
-    /// The sums, for a checkpoint between two rows.
+    /// Returns the sums, for a checkpoint between two rows.
     pub fn save(&self) -> &[(f64, u64)] {
         &self.sums
     }
 
-    /// Takes up what [`Means::save`] gave.
+    /// Restores the sums that `save` returned.
     pub fn load(&mut self, sums: Vec<(f64, u64)>) {
         assert_eq!(sums.len(), self.names.len(), "one sum a name");
         self.sums = sums;
     }
 }
 
-/// Brings all that `from` would save to `to`, as by a checkpoint.
+/// Copies the whole state of `from` to `to`, as by a checkpoint.
 #[cfg(test)]
 pub(super) fn copy(from: &dyn Model, to: &mut dyn Model) {
     let snapshot = from.save();
@@ -245,7 +248,7 @@ pub(super) fn copy(from: &dyn Model, to: &mut dyn Model) {
     to.load(&Loaded::new(&arrays, snapshot.state())).expect("the same model");
 }
 
-/// Seeds torch's generator, which all threads share, and keeps it from other tests for as long as the result lives.
+/// Seeds torch's generator, which all threads share, and locks it against other tests while the result lives.
 #[cfg(test)]
 pub(crate) fn seeded(seed: i64) -> std::sync::MutexGuard<'static, ()> {
     static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());

@@ -1,5 +1,5 @@
-//! Principal components (Pearson 1901): the linear code of a given width that reconstructs best in the squared error; the
-//! control that an autoencoder should beat.
+//! Principal components (Pearson 1901): the linear code of a given width that reconstructs best in the squared error;
+//! the control that an autoencoder should beat.
 
 use super::images::Data;
 use super::measures::pca::Pca;
@@ -33,17 +33,17 @@ impl ModelSettings for PcaConfig {
 }
 
 /// Components as a model.
-pub struct PcaModel {
+pub(super) struct PcaModel {
     shape: [i64; 3],
     pca: Pca,
 }
 
 impl PcaModel {
-    /// The components of the training images, found at once: there is nothing to iterate.
+    /// Finds the components of the training images at once: there is nothing to iterate.
     ///
     /// # Errors
     /// When a setting is out of its range, or there are more components than pixels.
-    pub fn new(config: &PcaConfig, task: &ModelTask) -> Result<Self> {
+    pub(super) fn new(config: &PcaConfig, task: &ModelTask) -> Result<Self> {
         validate(config)?;
         let (d, n_pixels) = (config.latent_dim, task.data.n_pixels());
         ensure!(d <= n_pixels, "model.latent_dim is {d}: images of {n_pixels} pixels have no more components");

@@ -1,4 +1,5 @@
-//! A convolutional network with its first, random weights: the control that says how much of a code's worth was learned.
+//! A convolutional network with its first, random weights: the control that shows how much of a code's worth was
+//! learned.
 
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Halves, Measures, Model};
@@ -32,17 +33,17 @@ impl ModelSettings for RandomConfig {
 }
 
 /// The network.
-pub struct Random {
+pub(super) struct Random {
     network: Network,
 }
 
 impl Random {
-    /// The agents' own first layers: one convolution for small images, those of Mnih et al. (2015) for large ones; then a dense
-    /// layer.
+    /// Makes a network of the agents' own first layers: one convolution for small images, those of Mnih et al. (2015)
+    /// for large ones; then a dense layer.
     ///
     /// # Errors
     /// When a setting is out of its range, or the images are smaller than a filter.
-    pub fn new(config: &RandomConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+    pub(super) fn new(config: &RandomConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         validate(config)?;
         let [mut channels, mut rows, mut columns] = task.data.shape;
         let convolutions: &[(i64, i64, i64)] =

@@ -1,15 +1,16 @@
-//! Restricted Boltzmann machines: one visible and one hidden layer, and an energy for every state of both (Smolensky 1986;
-//! Hinton 2002).
+//! Restricted Boltzmann machines: one visible and one hidden layer, and an energy for every state of both (Smolensky
+//! 1986; Hinton 2002).
 //!
-//! The model's probabilities need its partition function Z: exact where one side is small, else estimated from both ends by
-//! annealed importance sampling. Reconstruction error and pseudo-likelihood need no Z and are monitors only: CD-1 wins on both
-//! and loses 35 nats of likelihood on MNIST.
+//! The model's probabilities need its partition function Z: exact where one side is small, else estimated from both
+//! ends by annealed importance sampling. Reconstruction error and pseudo-likelihood need no Z and are monitors only:
+//! CD-1 wins on both and loses 35 nats of likelihood on MNIST.
 
 mod ais;
 mod energy;
 mod learn;
 mod movies;
 mod ones;
+mod phases;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -20,6 +21,7 @@ use super::model::{Batch, Effort, Exhibit, FitError, Halves, Means, Measures, Mo
 use super::net::{Activation, Layer, Network};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
+use crate::statistics;
 use anyhow::Result;
 use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
@@ -34,13 +36,14 @@ use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 use units::Noise;
 
-/// What a gray pixel is to a binary unit.
+/// Meaning of a gray pixel to a binary unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Binarisation {
-    /// Its value is the probability of 1, drawn anew whenever the image is seen (Salakhutdinov & Murray 2008).
+pub(super) enum Binarisation {
+    /// Its value is the probability of 1; a state is drawn anew whenever the image is seen (Salakhutdinov & Murray
+    /// 2008).
     Sample,
-    /// Its value stands for the state itself when the model is fitted. Likelihoods are of drawn states all the same.
+    /// Its value is used as the state when the model is fitted. Likelihoods are those of drawn states nevertheless.
     Probabilities,
 }
 
@@ -49,8 +52,8 @@ settings! {
     pub struct RbmConfig {
         /// Hidden units.
         latent_dim: i64 = 500, in WIDTHS;
-        /// `bernoulli`, or `gaussian` with unit variance: each pixel less its mean over the training images, over its standard
-        /// deviation there, or 0.1 where that is less.
+        /// `bernoulli`, or `gaussian` with unit variance: each pixel less its mean over the training images, over its
+        /// standard deviation there, or 0.1 where that is less.
         visible: Visible = Visible::Bernoulli;
         /// `sample` or `probabilities`, for gray pixels in Bernoulli units.
         binarisation: Binarisation = Binarisation::Sample;
@@ -95,37 +98,37 @@ impl ModelSettings for RbmConfig {
     }
 }
 
-/// Gibbs steps that chains take from where they stand before they count as the model's own samples.
+/// Gibbs steps after which the states of chains count as the model's own samples.
 const BURN_IN: u64 = 1000;
 
-/// Temperatures and chains of a point of the learning curve: a second or two for 784 visible and 500 hidden units, and for a well-fitted
-/// model of MNIST a nat too high.
-const CURVE: (u64, i64) = (1000, 100);
+/// Temperatures and chains of a point of the learning curve: a second or two for 784 visible and 500 hidden units, and
+/// for a well-fitted model of MNIST a nat too high.
+const CURVE_AIS: (u64, i64) = (1000, 100);
 
-/// Units that are summed over one by one for a point of the curve.
+/// Most units whose states are summed over one by one for a point of the curve.
 const CURVE_ENUMERATED: i64 = 12;
 
 /// A restricted Boltzmann machine.
-pub struct Rbm {
+pub(super) struct Rbm {
     config: RbmConfig,
     shape: [i64; 3],
     energy: Energy,
     learner: Learner,
-    /// Visible biases of the model without hidden units that fits the training images, `[V]`: 0 for Gaussian units, whose data
-    /// have mean 0.
+    /// Visible biases of the model without hidden units that fits the training images, `[V]`: 0 for Gaussian units,
+    /// whose data have mean 0.
     base: Tensor,
-    /// Mean and divisor of each pixel, for Gaussian units: of the data that it was fitted to, whatever it is shown later.
+    /// Mean and divisor of each pixel in the data that the model was fitted to, for Gaussian units.
     standard: [Tensor; 2],
     means: Means,
 }
 
 impl Rbm {
-    /// Weights are drawn from N(0, `init_std`²), hidden biases are 0, visible biases those that give each pixel its mean over
-    /// the training images (Hinton 2010, section 8).
+    /// Weights are drawn from N(0, `init_std`²), hidden biases are 0, visible biases those that give each pixel its
+    /// mean over the training images (Hinton 2010, section 8).
     ///
     /// # Errors
     /// When a setting is out of its range.
-    pub fn new(config: &RbmConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+    pub(super) fn new(config: &RbmConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         validate(config)?;
         let (n_visible, n_hidden) = (task.data.n_pixels(), config.latent_dim);
         let (mean, std) = moments(&task.data.train, n_visible);
@@ -163,7 +166,8 @@ impl Rbm {
         Ok(Self { config: config.clone(), shape: task.data.shape, energy, learner, base, standard, means })
     }
 
-    /// Images `[B, channels, rows, columns]` as what visible units may be, `[B, V]`, without chance: gray levels stay.
+    /// Returns values of the visible units, `[B, V]`, for images `[B, channels, rows, columns]`: gray levels as they
+    /// are, standardised for Gaussian units.
     fn visible_of(&self, x: &Tensor) -> Tensor {
         let x = x.reshape([-1, self.energy.n_visible()]);
         match self.config.visible {
@@ -172,7 +176,7 @@ impl Rbm {
         }
     }
 
-    /// The reverse of [`Rbm::visible_of`].
+    /// Returns the images of values of the visible units.
     fn images_of(&self, v: &Tensor) -> Tensor {
         let x = match self.config.visible {
             Visible::Bernoulli => v.shallow_clone(),
@@ -182,7 +186,7 @@ impl Rbm {
         x.view([-1, channels, rows, columns])
     }
 
-    /// States of visible units, `[n, V]`, of `n` images (or of all, if fewer): what likelihoods are of.
+    /// Draws states of the visible units, `[n, V]`, for `n` images (or all, if fewer). Likelihoods are those of states.
     fn states(&self, images: &Images, n: usize, noise: &mut Noise) -> Tensor {
         let v = self.visible_of(&images.spaced(n).all());
         if self.config.visible == Visible::Gaussian || images.is_binary() {
@@ -193,12 +197,9 @@ impl Rbm {
         states
     }
 
-    /// Measures that need no partition function.
+    /// Adds the measures that need no partition function; returns the mean of −F over the test images.
     fn monitor(&self, test: &Tensor, train: &Tensor, measures: &mut Measures) -> f64 {
-        let log_unnormalised = |v: &Tensor| {
-            let all = self.energy.log_unnormalised(v);
-            all.iter().sum::<f64>() / all.len() as f64
-        };
+        let log_unnormalised = |v: &Tensor| statistics::mean(&self.energy.log_unnormalised(v));
         let test_mean = log_unnormalised(test);
         measures.add("test/free_energy_gap", log_unnormalised(train) - test_mean);
         let recon = self.energy.visible_means(&self.energy.hidden_means(test));
@@ -215,7 +216,8 @@ impl Rbm {
         test_mean
     }
 
-    /// Σ_i ln p(v_i | the other visible units) of an image, estimated from one i drawn for each of `v [B, V]` (Besag 1975).
+    /// Returns Σ_i ln p(v_i | the other visible units) of an image, estimated from one i drawn for each of `v [B, V]`
+    /// (Besag 1975).
     fn pseudo_likelihood(&self, v: &Tensor) -> f64 {
         let (n, n_visible) = (v.size()[0], self.energy.n_visible());
         let which = Tensor::randint(n_visible, [n, 1], (Kind::Int64, v.device()));
@@ -225,10 +227,11 @@ impl Rbm {
         n_visible as f64 * log_conditionals.sum::<f64>() / n as f64
     }
 
-    /// ln p of the test images by annealed importance sampling from both ends; `test_mean` is their mean of −F.
+    /// Measures ln p of the test images by annealed importance sampling from both ends; `test_mean` is their mean of
+    /// −F.
     fn anneal(&self, data: &Data, test_mean: f64, effort: Effort, noise: &mut Noise, measures: &mut Measures) {
         let (n_temperatures, n_chains) = match effort {
-            Effort::Curve => CURVE,
+            Effort::Curve => CURVE_AIS,
             Effort::Full => (self.config.ais_temperatures, self.config.ais_chains),
         };
         let betas = ais::temperatures(n_temperatures);
@@ -251,7 +254,7 @@ impl Rbm {
         );
     }
 
-    /// `n` visible states that the model came to by itself: from persistent chains, else from training images, either after
+    /// Draws `n` visible states of the model: from persistent chains, else from training images, either after
     /// [`BURN_IN`] Gibbs steps.
     fn own_samples(&self, data: &Data, n: i64, noise: &mut Noise) -> Tensor {
         let mut h = match self.config.persistent {
@@ -268,14 +271,14 @@ impl Rbm {
         self.energy.walk(&mut h, BURN_IN, noise).1
     }
 
-    /// Hidden states of the chains, over and over until there are `n`.
+    /// Returns hidden states of the chains, repeated until there are `n`.
     fn repeat_chains(&self, n: i64) -> Tensor {
         let chains = &self.learner.chains;
         chains.index_select(0, &repeated(chains.size()[0], n, chains.device()))
     }
 
-    /// The weights of the `n` units with the largest, as images `[n, channels, rows, columns]` in 0..=1: 0 is middle gray, and each unit's
-    /// largest weight is black or white.
+    /// Returns the weights of the `n` units with the largest weights, as images `[n, channels, rows, columns]` in
+    /// 0..=1: 0 is middle gray, and each unit's largest weight is black or white.
     fn receptive_fields(&self, n: i64) -> Tensor {
         let weight = self.energy.weight.tr();
         let norms = weight.square().sum_dim_intlist(1, false, Kind::Float);
@@ -298,12 +301,12 @@ impl Rbm {
     }
 }
 
-/// Indices 0, 1, … `n_there` − 1, over and over until there are `n`.
+/// Returns indices 0, 1, … `n_there` − 1, repeated until there are `n`.
 fn repeated(n_there: i64, n: i64, device: Device) -> Tensor {
     Tensor::arange(n, (Kind::Int64, device)).remainder(n_there)
 }
 
-/// Mean and standard deviation of each pixel, `[V]` each.
+/// Returns mean and standard deviation of each pixel, `[V]` each.
 fn moments(images: &Images, n_pixels: i64) -> (Tensor, Tensor) {
     let (mut sum, mut squares) = (None::<Tensor>, None::<Tensor>);
     for x in images.chunks(1000) {
@@ -321,7 +324,8 @@ fn moments(images: &Images, n_pixels: i64) -> (Tensor, Tensor) {
     (mean.to_kind(Kind::Float), variance.clamp_min(0.0).sqrt().to_kind(Kind::Float))
 }
 
-/// The largest mean log-likelihood that any model can have on `images`: less the entropy of how often each occurs.
+/// Returns the largest mean log-likelihood that any model can have on `images`: the negative entropy of their
+/// frequencies.
 fn log_likelihood_bound(images: &Images) -> f64 {
     let rows = to_vec(&images.all());
     let mut counts: HashMap<Vec<u32>, f64> = HashMap::new();
@@ -329,7 +333,7 @@ fn log_likelihood_bound(images: &Images) -> f64 {
         *counts.entry(row.iter().map(|pixel| pixel.to_bits()).collect()).or_default() += 1.0;
     }
     let n = images.len() as f64;
-    // In a fixed order, whatever the map's.
+    // In a fixed order, since that of the map varies.
     let mut counts: Vec<f64> = counts.into_values().collect();
     counts.sort_by(f64::total_cmp);
     counts.iter().map(|count| count / n * (count / n).ln()).sum()
@@ -396,7 +400,7 @@ impl Model for Rbm {
     fn halves(&self) -> Option<Halves> {
         let Energy { visible, weight, visible_bias, hidden_bias } = &self.energy;
         let (n_visible, n_hidden) = (self.energy.n_visible(), self.energy.n_hidden());
-        // What standardises Gaussian units becomes a part of the layers.
+        // Mean and divisor of Gaussian units become a part of the layers.
         let (mean, std) = match visible {
             Visible::Bernoulli => (visible_bias.zeros_like(), visible_bias.ones_like()),
             Visible::Gaussian => (self.standard[0].view([-1]), self.standard[1].view([-1])),

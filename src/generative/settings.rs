@@ -79,7 +79,8 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// Returns the factor on the learning rate after the share `done`, 0 to 1, of the fit: 1, or (1 + cos(π `done`)) / 2.
+    /// Returns the factor on the learning rate after the share `done`, 0 to 1, of the fit: 1, or (1 + cos(π `done`)) /
+    /// 2.
     pub fn factor(self, done: f64) -> f64 {
         match self {
             Schedule::Constant => 1.0,

@@ -1,5 +1,5 @@
-//! Weights that make what is rarely there, or moves, count: the ball is 0.03 % of a frame's pixels, and a mean over pixels forgets
-//! it.
+//! Weights that make rare and moving pixels count: the ball is 0.03 % of a frame's pixels, and a mean over pixels
+//! forgets it.
 
 use super::images::Data;
 use anyhow::Result;
@@ -7,15 +7,17 @@ use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Kind, Tensor};
 
-/// Training images that mean and deviation are taken over, at most.
-const IMAGES: usize = 5_000;
+/// Most training images that mean and deviation are taken over.
+const MOST_IMAGES: usize = 5_000;
 /// Images summed at a time.
 const CHUNK: usize = 500;
-/// A pixel's least deviation: 5 of 255 gray levels. What changes once in a thousand images is not worth a thousand others.
+/// Least deviation of a pixel that is divided by: 5 of 255 gray levels. A pixel that changes once in a thousand images
+/// is not worth a thousand others.
 const LEAST_DEVIATION: f64 = 0.02;
 
-/// Weights of pixels in a loss: 1 + rarity |x − mean| / deviation + motion |x − before|. Mean and deviation are that pixel's over
-/// the training images; before is the same pixel one frame earlier, and for the oldest frame of an image one later.
+/// Weights of pixels in a loss: 1 + rarity |x − mean| / deviation + motion |x − before|. Mean and deviation are that
+/// pixel's over the training images; before is the same pixel one frame earlier, and for the oldest frame of an image
+/// one later.
 #[derive(Debug)]
 pub struct PixelWeights {
     rarity: f64,
@@ -28,7 +30,7 @@ pub struct PixelWeights {
 }
 
 impl PixelWeights {
-    /// With these factors for `data`; nothing where both are 0, and all pixels weigh 1.
+    /// Makes weights with these factors for `data`, or `None` if both are 0 and all pixels weigh 1.
     ///
     /// # Errors
     /// When images are of one frame, in which nothing moves.
@@ -37,7 +39,7 @@ impl PixelWeights {
         if rarity == 0.0 && motion == 0.0 {
             return Ok(None);
         }
-        let images = data.train.spaced(IMAGES);
+        let images = data.train.spaced(MOST_IMAGES);
         let chunks = || images.chunks(CHUNK);
         let mean_of = |value: fn(&Tensor) -> Tensor| {
             let sums = chunks().map(|x| value(&x).sum_dim_intlist(0, true, Kind::Double));
@@ -50,7 +52,7 @@ impl PixelWeights {
         Ok(Some(Self { rarity, motion, frame_channels: data.frame_channels(), mean, deviation }))
     }
 
-    /// The weights of images `[B, channels, rows, columns]`, of the same shape.
+    /// Returns the weights of images `[B, channels, rows, columns]`, of the same shape.
     pub fn weights(&self, x: &Tensor) -> Tensor {
         let weights = (x - &self.mean).abs() / &self.deviation * self.rarity + 1.0;
         if self.motion == 0.0 {
@@ -61,18 +63,18 @@ impl PixelWeights {
         weights + Tensor::cat(&[&moved.narrow(1, 0, of_frame), &moved], 1) * self.motion
     }
 
-    /// The same weights once more.
+    /// Returns the weights again, sharing mean and deviation.
     pub fn share(&self) -> Self {
         let [mean, deviation] = [&self.mean, &self.deviation].map(Tensor::shallow_clone);
         Self { mean, deviation, ..*self }
     }
 
-    /// What [`PixelWeights::load`] needs.
+    /// Saves mean and deviation.
     pub fn save(&self) -> Snapshot<'_> {
         Snapshot::default().owned_array("mean", &to_vec(&self.mean)).owned_array("deviation", &to_vec(&self.deviation))
     }
 
-    /// Takes up what [`PixelWeights::save`] gave.
+    /// Restores the state that `save` wrote.
     ///
     /// # Errors
     /// When it is of images of another size.

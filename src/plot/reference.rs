@@ -3,6 +3,7 @@
 use super::groups::Group;
 use super::runs::Run;
 use super::{PlotError, axis};
+use crate::statistics::mean;
 
 /// Agents that play alike from the first step to the last.
 const UNLEARNED: [&str; 2] = ["random", "scripted"];
@@ -32,7 +33,7 @@ impl Reference {
         if values.is_empty() {
             values = group.runs.iter().flat_map(logged).collect();
         }
-        let value = values.iter().sum::<f64>() / values.len() as f64;
+        let value = mean(&values);
         Ok(Self { label: format!("{} (mean {})", group.label, axis::short_value(value)), value })
     }
 }

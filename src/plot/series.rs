@@ -2,6 +2,7 @@
 
 use super::chart::Curve;
 use super::runs::Run;
+use crate::statistics::mean;
 
 /// Points of a single run's line at most: the chart is not much wider in pixels.
 const MAX_POINTS: usize = 1000;
@@ -96,8 +97,4 @@ impl Curve {
         self.line.push((step, mean(values)));
         self.band.push((step, lowest, highest));
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }

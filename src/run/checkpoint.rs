@@ -1,8 +1,9 @@
 //! Checkpoints: `checkpoints/<step>/` with `arrays.safetensors`, `state.json`, and `SHA256SUMS` over both.
 //!
-//! Written aside, brought to the disk and renamed, so that a folder with a number for its name is whole, whenever the process
-//! or the machine stops. The newest and the one before are kept; a replay memory makes them large.
+//! Written aside, brought to the disk and renamed, so that a folder with a number for its name is whole, whenever the
+//! process or the machine stops. The newest and the one before are kept; a replay memory makes them large.
 
+use crate::files;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use carom_agents::{Loaded, Snapshot};
 use fs_err as fs;
@@ -11,7 +12,6 @@ use safetensors::SafeTensors;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -59,20 +59,8 @@ impl<S> Checkpoint<S> {
 /// Writes the checkpoint of `step`, and removes all but the newest two.
 pub(super) fn write(run: &Path, step: u64, state: &State<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
     let folder = run.join(FOLDER);
-    let (aside, path) = (folder.join(format!("{step}.tmp")), folder.join(step.to_string()));
-    let written = fill(&aside, state, snapshot).and_then(|()| {
-        if path.exists() {
-            // Damaged, else the run would have gone on from it.
-            fs::remove_dir_all(&path)?;
-        }
-        fs::rename(&aside, &path)?;
-        sync(&folder)
-    });
-    if written.is_err() {
-        // What went wrong is already being told.
-        let _ = fs::remove_dir_all(&aside);
-    }
-    written?;
+    remove_leftovers(&folder)?;
+    files::replace_folder(&folder.join(step.to_string()), |dir| fill(dir, state, snapshot))?;
     for old in steps(run)?.into_iter().skip(KEPT) {
         fs::remove_dir_all(folder.join(old.to_string()))?;
     }
@@ -100,6 +88,17 @@ pub fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
     Err(first_error.unwrap_or_else(|| anyhow!("{} has no checkpoint: it was stopped before the first", run.display())))
 }
 
+/// Removes folders of checkpoints that a killed process began and that may be large.
+fn remove_leftovers(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if files::is_left_over(&entry.file_name().to_string_lossy()) {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Steps of the run's checkpoints, the newest first.
 fn steps(run: &Path) -> Result<Vec<u64>> {
     let folder = run.join(FOLDER);
@@ -113,22 +112,15 @@ fn steps(run: &Path) -> Result<Vec<u64>> {
 }
 
 fn fill(dir: &Path, state: &State<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
-    if dir.exists() {
-        fs::remove_dir_all(dir)?;
-    }
-    fs::create_dir(dir)?;
     let tensors = dir.join(TENSORS);
     safetensors::serialize_to_file(snapshot.tensors(), None, &tensors)
         .map_err(|error| anyhow!("cannot write {}: {error}", tensors.display()))?;
     fs::write(dir.join(STATE), serde_json::to_vec(state)?)?;
     let mut sums = String::new();
     for name in [TENSORS, STATE] {
-        sync(&dir.join(name))?;
-        sums += &format!("{}  {name}\n", sha256(&dir.join(name))?);
+        sums += &format!("{}  {name}\n", files::sha256(&dir.join(name))?);
     }
-    fs::write(dir.join(SUMS), sums)?;
-    sync(&dir.join(SUMS))?;
-    sync(dir)
+    Ok(fs::write(dir.join(SUMS), sums)?)
 }
 
 fn read<S: DeserializeOwned>(path: &Path, step: u64) -> Result<Checkpoint<S>> {
@@ -138,24 +130,14 @@ fn read<S: DeserializeOwned>(path: &Path, step: u64) -> Result<Checkpoint<S>> {
         let expected = sums.lines().find_map(|line| line.strip_suffix(name)).map(str::trim);
         let Some(expected) = expected else { bail!("{} does not list {name}", path.join(SUMS).display()) };
         let damaged = || format!("{} is truncated or damaged: it does not match its checksum", file.display());
-        ensure!(sha256(&file)? == expected, damaged());
+        ensure!(files::sha256(&file)? == expected, damaged());
     }
     let state_path = path.join(STATE);
     let state = serde_json::from_slice(&fs::read(&state_path)?)
         .with_context(|| format!("{} is not of this version", state_path.display()))?;
     let file = fs::File::open(path.join(TENSORS))?;
-    // SAFETY: a checkpoint is never changed once its folder has its name; only removing it is allowed, which a mapping survives.
+    // SAFETY: a checkpoint is never changed once its folder has its name; only removing it is allowed, which a mapping
+    // survives.
     let tensors = unsafe { Mmap::map(file.file()) }.with_context(|| format!("cannot map {}", path.display()))?;
     Ok(Checkpoint { step, state, path: path.to_path_buf(), tensors })
-}
-
-fn sha256(path: &Path) -> Result<String> {
-    let mut hasher = Sha256::new();
-    std::io::copy(&mut fs::File::open(path)?, &mut hasher)?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Brings a file, or the names in a folder, to the disk.
-fn sync(path: &Path) -> Result<()> {
-    Ok(fs::File::open(path)?.sync_all()?)
 }

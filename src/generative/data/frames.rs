@@ -1,7 +1,8 @@
 //! Frames of an environment, as a mixed policy meets them, with the true state variables beside them.
 //!
-//! Half of the frames are from uniformly random play, half from the player written for the game, who plays at random one step
-//! in five; where the game has none, all are from random play. So both its beginning and what only good play reaches are seen.
+//! Half of the frames are from uniformly random play, half from the player written for the game, who plays at random
+//! one step in five; if the game has none, all are from random play. So the frames show both the game's beginning and
+//! states that only good play reaches.
 
 use super::dataset::{Dataset, Split};
 use super::image_space::{image_shape, image_space};
@@ -10,18 +11,19 @@ use carom_envs::{EnvSpec, ImageSpace, Seeds, VecEnv};
 use rand::Rng;
 use rand_pcg::Pcg32;
 
-/// Steps from one frame taken to the next in an episode. Two stacks of the usual four then share no frame, and of 10,000 frames
-/// of `breakout` 0.05 % are the same as the one before (4 % with every step taken, 0.9 % with every fourth). The first is taken
-/// after 0 to 7 steps, drawn at random, or else games that begin alike would give the same few frames again and again.
+/// Steps from one frame to the next in an episode. Two stacks of the usual four then share no frame, and of 10,000
+/// frames of `breakout` 0.05 % are the same as the one before (4 % with every step taken, 0.9 % with every fourth). The
+/// first is taken after 0 to 7 steps, drawn at random, or else games that begin alike would give the same few frames
+/// again and again.
 const EVERY: u32 = 8;
 /// A scripted player's probability of a random action.
 const EPSILON: f64 = 0.2;
 /// One episode in so many is for testing: its first of each policy.
 const TEST_EVERY: u32 = 10;
-/// No episode gives more than this part of a policy's frames: it is left then, and the next begins.
+/// Largest part of a policy's frames that one episode gives; then the next begins.
 const LARGEST_PART: usize = 10;
-/// Fewer could not be split.
-const FEWEST: usize = 2 * LARGEST_PART;
+/// Fewest frames that can be split into training and test.
+const FEWEST_FRAMES: usize = 2 * LARGEST_PART;
 
 /// Frames of an environment.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,11 +38,11 @@ pub struct Frames {
     pub obs: Vec<u8>,
     /// `[n, n_factors]`, the true state variables at the newest frame of each stack.
     pub factors: Vec<f32>,
-    /// What they are called.
+    /// Names of the state variables.
     pub factor_names: Vec<String>,
     /// `[n]`, which episode (a whole game, lost lives or not) each is from, counted from 0.
     pub episode: Vec<u32>,
-    /// `[n]`, whether it is to test with; the same for all frames of an episode.
+    /// `[n]`, whether a frame belongs to the test split. All frames of an episode belong to one split.
     pub is_test: Vec<bool>,
     /// Environment steps that were made.
     pub n_steps: u64,
@@ -58,8 +60,8 @@ impl Frames {
     }
 }
 
-/// Number of frames that is enough for a model of the environment: 20,000 of planes (8 MB of `minatar/breakout`), 10,000 of
-/// pixels (282 MB in stacks of four, and as much again while they are made a [`Dataset`]).
+/// Number of frames that is enough for a model of the environment: 20,000 of planes (8 MB of `minatar/breakout`),
+/// 10,000 of pixels (282 MB in stacks of four, and as much again while they are made a [`Dataset`]).
 ///
 /// # Errors
 /// When the environment does not exist, or its observations are no images.
@@ -68,13 +70,17 @@ pub fn default_n_frames(env: &EnvSpec) -> Result<usize> {
     Ok(if space.is_planes() { 20_000 } else { 10_000 })
 }
 
-/// Plays until there are `n_frames` frames; the same settings and seed give the same ones.
+/// Plays until there are `n_frames` frames. Equal settings and seeds give equal frames.
 ///
 /// # Errors
-/// When the environment observes neither planes nor pixels, or there are too few frames to split into training and test.
+/// When the environment observes neither planes nor pixels, or there are too few frames to split into training and
+/// test.
 pub fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
     let env_id = spec.id();
-    ensure!(n_frames >= FEWEST, "{n_frames} frames of {env_id}: at least {FEWEST} are needed, to train and to test");
+    ensure!(
+        n_frames >= FEWEST_FRAMES,
+        "{n_frames} frames of {env_id}: at least {FEWEST_FRAMES} are needed, to train and to test"
+    );
     let seeds = Seeds::new(seed);
     let make = |policy| spec.make_vec(vec![seeds.stream(&format!("frames/env/{policy}"))]);
     let mut envs = make("random")?;

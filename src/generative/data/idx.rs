@@ -1,8 +1,10 @@
-//! IDX, the format of MNIST and its successors: big-endian, a type and a number of dimensions, the dimensions, the elements.
+//! IDX, the format of MNIST and its successors: big-endian, a type and a number of dimensions, the dimensions, the
+//! elements.
 //!
 //! The format is described by LeCun, Cortes and Burges with the MNIST database. Only unsigned bytes are read here (type
 //! `0x08`), the one type that image sets use.
 
+use crate::files::hex;
 use anyhow::{Context, Result, bail, ensure};
 use flate2::read::MultiGzDecoder;
 use fs_err as fs;
@@ -13,10 +15,10 @@ use std::path::{Path, PathBuf};
 /// Two zeros and the type: unsigned bytes.
 const MAGIC: [u8; 3] = [0, 0, 8];
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Images have three dimensions or four; no more than this is believed of a header.
+/// Most dimensions of a file: images have three or four.
 const MAX_DIMS: u8 = 4;
 
-/// What a file holds.
+/// Content of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idx {
     /// The file, for messages.
@@ -27,7 +29,7 @@ pub struct Idx {
     pub elements: Vec<u8>,
 }
 
-/// Reads a file, plain or compressed with gzip (told by its first bytes, not by its name).
+/// Reads a file, plain or compressed with gzip (recognised by its first bytes, not by its name).
 ///
 /// # Errors
 /// When it cannot be read, is no IDX of unsigned bytes, or holds fewer or more bytes than its header says.
@@ -35,10 +37,10 @@ pub fn read(path: &Path) -> Result<Idx> {
     from_reader(fs::File::open(path)?, path)
 }
 
-/// Reads from `source`, plain or compressed; `path` is what messages call it.
+/// Reads from `source`, plain or compressed; `path` is its name in messages.
 ///
 /// # Errors
-/// As [`read`].
+/// When the source cannot be read, is no IDX of unsigned bytes, or holds fewer or more bytes than its header says.
 pub fn from_reader(source: impl Read, path: &Path) -> Result<Idx> {
     let mut source = BufReader::new(source);
     let mut first = [0; 2];
@@ -52,7 +54,7 @@ impl Idx {
     pub fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
         self.write(&mut hasher).expect("a hasher takes all");
-        format!("{:x}", hasher.finalize())
+        hex(&hasher.finalize())
     }
 
     /// Writes the plain file.
@@ -109,7 +111,7 @@ fn unreadable(path: &Path) -> String {
     format!("cannot read {}", path.display())
 }
 
-/// Reads until `out` is full or nothing is left; how much that was.
+/// Reads until `out` is full or nothing is left; returns the number of bytes read.
 fn fill(source: &mut impl Read, out: &mut [u8]) -> std::io::Result<usize> {
     let mut found = Vec::with_capacity(out.len());
     source.by_ref().take(out.len() as u64).read_to_end(&mut found)?;
@@ -164,7 +166,8 @@ mod tests {
         let long = [&PLAIN[..], &[7, 7]].concat();
         assert_eq!(message(&long), "some-file: too long: sizes [1, 2, 3] make 22 bytes, found 24");
         assert!(message(&[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]).contains("beyond"));
-        // 2^32 - 1 = 3 × 5 × 17 × 257 × 65537 and 2^32 + 1 = 641 × 6700417: elements that just fit, and not with their header.
+        // 2^32 - 1 = 3 × 5 × 17 × 257 × 65537 and 2^32 + 1 = 641 × 6700417: elements that just fit, and not with their
+        // header.
         let most = [0x00, 0x00, 0x08, 0x03, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x02, 0x81, 0, 0x66, 0x3d, 0x81];
         assert!(message(&most).contains("beyond"), "{}", message(&most));
         // A compressed stream that ends early.

@@ -1,8 +1,8 @@
 //! Six people and which of six films they want to see: the smallest example of a restricted Boltzmann machine's latent
 //! factors.
 //!
-//! Source: E. Chen, "Introduction to Restricted Boltzmann Machines" (2011): Alice, Bob and Carol like fantasy, David, Eric and
-//! Fred films that won Oscars. Two hidden units should find the two tastes.
+//! Source: E. Chen, "Introduction to Restricted Boltzmann Machines" (2011): Alice, Bob and Carol like fantasy, David,
+//! Eric and Fred films that won Oscars. Two hidden units should find the two tastes.
 
 use super::dataset::{Dataset, Split};
 

@@ -11,8 +11,8 @@ use super::stacked;
 use anyhow::{Result, bail, ensure};
 use std::path::Path;
 
-/// Reads a data set, and fetches it first if need be. `data_dir` is a folder with an own copy of a published set, to be read
-/// instead of the cache. What is drawn at random (not the published sets) is drawn from `seed`.
+/// Reads a data set, and fetches it first if need be. `data_dir` is a folder with an own copy of a published set, to be
+/// read instead of the cache. Data that are drawn at random (not the published sets) are drawn from `seed`.
 ///
 /// # Errors
 /// When the set cannot be fetched, a file is damaged, or the source takes no `data_dir`.

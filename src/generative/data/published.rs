@@ -1,4 +1,5 @@
-//! Published image sets of four IDX files: where they come from, where they are kept, and the checksums that they must have.
+//! Published image sets of four IDX files: where they come from, where they are kept, and the checksums that they must
+//! have.
 
 use super::idx::{self, Idx};
 use anyhow::{Context, Result, bail, ensure};
@@ -28,7 +29,7 @@ pub(super) enum Package {
         /// The one version that is known to hold the files.
         version: &'static str,
     },
-    /// In Debian and what descends from it; fetched by `apt-get download`, which needs no rights and installs nothing.
+    /// In Debian and its derivatives; fetched by `apt-get download`, which needs no rights and installs nothing.
     Debian {
         /// Its name.
         name: &'static str,
@@ -133,7 +134,7 @@ impl Published {
 }
 
 impl File {
-    /// Reads it from `folder` and holds it against its checksum.
+    /// Reads the file from `folder` and verifies it against its checksum.
     ///
     /// # Errors
     /// When it is not there, or not the published file.
@@ -143,7 +144,7 @@ impl File {
         Ok(idx)
     }
 
-    /// Holds what was read against the checksum.
+    /// Verifies the content against the checksum.
     ///
     /// # Errors
     /// When it differs; the file and both sums are named.
@@ -162,14 +163,14 @@ impl File {
     }
 }
 
-/// The file in `folder` whose name begins with one of `prefixes`, as `train-images-idx3-ubyte`, `train-images.idx3-ubyte` or
-/// `train-images-idx3-ubyte.gz`; a plain one rather than a compressed one.
+/// The file in `folder` whose name begins with one of `prefixes`, as `train-images-idx3-ubyte`,
+/// `train-images.idx3-ubyte` or `train-images-idx3-ubyte.gz`; a plain one rather than a compressed one.
 ///
 /// # Errors
 /// When there is none.
 pub(super) fn find(folder: &Path, prefixes: &[&str]) -> Result<PathBuf> {
     let entries = fs_err::read_dir(folder)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let is_it = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix)) && !name.ends_with(".tmp");
+    let is_it = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let mut names: Vec<String> = entries.filter(is_it).collect();
     names.sort_by_key(|name| (name.ends_with(".gz"), name.clone()));
     match names.into_iter().next() {
@@ -178,7 +179,7 @@ pub(super) fn find(folder: &Path, prefixes: &[&str]) -> Result<PathBuf> {
     }
 }
 
-/// The folder for what was fetched: `$CAROM_CACHE`, else `carom` in `$XDG_CACHE_HOME` or `~/.cache`.
+/// Returns the folder of the cache: `$CAROM_CACHE`, else `carom` in `$XDG_CACHE_HOME` or `~/.cache`.
 ///
 /// # Errors
 /// When there is no home directory.
@@ -207,7 +208,7 @@ mod tests {
         let find = || find(folder.path(), &["t10k-images", "test-images"]).ok();
         for (name, is_found) in [
             ("train-images-idx3-ubyte", false),
-            ("t10k-images-idx3-ubyte.tmp", false),
+            (".t10k-images-idx3-ubyte.new-1", false),
             ("test-images.gz", true),
             ("t10k-images.idx3-ubyte.gz", true),
             ("test-images-idx3-ubyte", true),

@@ -1,4 +1,4 @@
-//! What `--data` takes.
+//! Sources of data, as `--data` takes them.
 
 use super::published::{FASHION_MNIST, MNIST, Published};
 use anyhow::{Result, bail};
@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// What `--data` takes; reads from and writes to the text a person types.
+/// Source of a data set. It reads from, and writes to, the text that a person types.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// `mnist`: handwritten digits, 28×28.
@@ -34,7 +34,7 @@ const NAMED: [(&str, Source); 4] = [
 ];
 
 impl Source {
-    /// The published files it is made from, of which there can be an own copy.
+    /// Returns the published files that it is made from, if there are any; a person can have a copy of them.
     pub fn published(&self) -> Option<&'static Published> {
         match self {
             Source::Mnist | Source::StackedMnist => Some(&MNIST),

@@ -1,7 +1,7 @@
 //! Stacked MNIST: three digits as the three channels of one image, so that there are a thousand kinds of image.
 //!
-//! Source: Metz, Poole, Pfau and Sohl-Dickstein 2017, "Unrolled Generative Adversarial Networks", section 3.3.1: how many of
-//! the 1000 kinds a generator makes tells how much of the data it has forgotten.
+//! Source: Metz, Poole, Pfau and Sohl-Dickstein 2017, "Unrolled Generative Adversarial Networks", section 3.3.1: the
+//! number of the 1000 kinds that a generator makes measures how much of the data it has forgotten.
 
 use super::dataset::{Dataset, Split};
 use carom_envs::Seeds;
@@ -9,8 +9,8 @@ use rand::Rng;
 
 const N_CHANNELS: usize = 3;
 
-/// As many images as `mnist` has, 60,000 of training digits and 10,000 of test digits, each digit drawn uniformly and with
-/// replacement: `[3, 28, 28]`, 165 MB. No labels: a thousand do not fit a byte.
+/// As many images as `mnist` has, 60,000 of training digits and 10,000 of test digits, each digit drawn uniformly and
+/// with replacement: `[3, 28, 28]`, 165 MB. No labels: a thousand do not fit a byte.
 pub(super) fn dataset(mnist: &Dataset, seed: u64) -> Dataset {
     let [_, rows, columns] = mnist.shape;
     let shape = [N_CHANNELS, rows, columns];

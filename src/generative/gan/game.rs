@@ -1,19 +1,19 @@
-//! How the game between generator and discriminator stands, and whether it can still teach the generator anything.
+//! State of the game between generator and discriminator: whether the generator can still learn from it.
 
 use super::loss::Loss;
 use serde::{Deserialize, Serialize};
 
-/// The discriminator's loss below which it tells real from generated almost always: what `ns`, `rp` and `hinge` have at logits about
-/// 4 apart.
-const WON: f64 = 0.02;
+/// Loss of the discriminator below which it tells real from generated almost always: that of `ns`, `rp` and `hinge` at
+/// logits about 4 apart.
+const WON_LOSS: f64 = 0.02;
 /// Updates over which its loss is averaged, and for which it must stay there.
-const LONG: f64 = 500.0;
+const LONG_UPDATES: f64 = 500.0;
 /// Samples that are less than so many times as far apart as the data are nearly one image.
-const COLLAPSED: f64 = 0.5;
+const COLLAPSED_DIVERSITY: f64 = 0.5;
 
 /// Running state of the game.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Game {
+pub(super) struct Game {
     /// Running mean of the discriminator's loss, without penalties.
     loss: f64,
     /// Running mean of the distance between mean logits, real less generated.
@@ -23,25 +23,26 @@ pub struct Game {
 }
 
 impl Game {
-    /// Takes in one update; says what is wrong at the moment it has been so for long.
-    pub fn observe(&mut self, loss: Loss, d_loss: f64, gap: f64) -> Option<String> {
-        let share = 1.0 / LONG;
-        // 1 is near what each loss begins with.
+    /// Records one update. Returns a diagnosis at the update when the discriminator has had won for long, and `None` at
+    /// all others.
+    pub(super) fn observe(&mut self, loss: Loss, d_loss: f64, gap: f64) -> Option<String> {
+        let share = 1.0 / LONG_UPDATES;
+        // Each loss begins near 1.
         let before = if *self == Self::default() { 1.0 } else { self.loss };
         self.loss = before + share * (d_loss - before);
         self.gap += share * (gap - self.gap);
-        self.won_for = if loss != Loss::WganGp && self.loss < WON { self.won_for + 1 } else { 0 };
-        (self.won_for == LONG as u64).then(|| self.saturated())
+        self.won_for = if loss != Loss::WganGp && self.loss < WON_LOSS { self.won_for + 1 } else { 0 };
+        (self.won_for == LONG_UPDATES as u64).then(|| self.saturated())
     }
 
-    /// How it stands, with samples that are `diversity` times as far apart as the data.
-    pub fn diagnosis(&self, diversity: Option<f64>) -> String {
+    /// Returns the state of the game in words. Samples are `diversity` times as far apart as the data.
+    pub(super) fn diagnosis(&self, diversity: Option<f64>) -> String {
         let spread = |diversity: f64| format!("samples lie {diversity:.2} times as far apart as the data");
         match diversity {
-            Some(diversity) if diversity < COLLAPSED => {
+            Some(diversity) if diversity < COLLAPSED_DIVERSITY => {
                 format!("collapsed: {}; try loss rp, a larger gamma, or a lower lr", spread(diversity))
             }
-            _ if self.won_for >= LONG as u64 => self.saturated(),
+            _ if self.won_for >= LONG_UPDATES as u64 => self.saturated(),
             Some(diversity) => format!("goes on: logits {:.2} apart, {}", self.gap, spread(diversity)),
             None => format!("goes on: logits {:.2} apart", self.gap),
         }
@@ -49,8 +50,8 @@ impl Game {
 
     fn saturated(&self) -> String {
         format!(
-            "saturated: the discriminator has won (loss {:.4}, logits {:.1} apart, for {} updates) and teaches the generator nothing; \
-             try loss rp, a larger gamma, or a smaller width",
+            "saturated: the discriminator has won (loss {:.4}, logits {:.1} apart, for {} updates) and teaches \
+             the generator nothing; try loss rp, a larger gamma, or a smaller width",
             self.loss, self.gap, self.won_for
         )
     }

@@ -1,9 +1,10 @@
-//! Losses of the game between generator and discriminator, on logits `[B, 1]` that are high where an image is held for real.
+//! Losses of the game between generator and discriminator, on logits `[B, 1]` that are high for images that the
+//! discriminator takes for real.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// What the two players minimise.
+/// Loss of the two players.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
@@ -13,13 +14,13 @@ pub enum Loss {
     Hinge,
     /// Wasserstein distance with a gradient penalty (Gulrajani et al. 2017, equation 3).
     WganGp,
-    /// Relativistic pairing (Jolicoeur-Martineau 2019) with zero-centred gradient penalties on real and generated images, R1 and R2
-    /// (Huang et al. 2024, "The GAN is dead; long live the GAN!", equation 2 and section 3.2).
+    /// Relativistic pairing (Jolicoeur-Martineau 2019) with zero-centred gradient penalties on real and generated
+    /// images, R1 and R2 (Huang et al. 2024, "The GAN is dead; long live the GAN!", equation 2 and section 3.2).
     Rp,
 }
 
 impl Loss {
-    /// What the discriminator minimises, without penalties; ζ is softplus:
+    /// Returns the loss of the discriminator on logits `real` r and `fake` f, without penalties; ζ is softplus:
     /// `ns` E ζ(−r) + E ζ(f), `hinge` E max(0, 1 − r) + E max(0, 1 + f), `wgan-gp` E f − E r, `rp` E ζ(f − r).
     pub fn discriminator(self, real: &Tensor, fake: &Tensor) -> Tensor {
         match self {
@@ -30,7 +31,7 @@ impl Loss {
         }
     }
 
-    /// What the generator minimises: `ns` E ζ(−f), `hinge` and `wgan-gp` −E f, `rp` E ζ(r − f).
+    /// Returns the loss of the generator: `ns` E ζ(−f), `hinge` and `wgan-gp` −E f, `rp` E ζ(r − f).
     pub fn generator(self, real: &Tensor, fake: &Tensor) -> Tensor {
         match self {
             Loss::Ns => (-fake).softplus().mean(Kind::Float),
@@ -39,27 +40,29 @@ impl Loss {
         }
     }
 
-    /// Whether the generator's loss looks at real images too.
+    /// Returns whether the generator's loss depends on real images too.
     pub fn pairs(self) -> bool {
         self == Loss::Rp
     }
 }
 
-/// |∇ₓ D(x)|² of each image `[B]`, differentiable in D's parameters: half of its mean over real images is R1 (Mescheder et al. 2018,
-/// equation 9), over generated ones R2. `x` requires a gradient, and `logits` are what D made of it.
-pub fn square_gradient(logits: &Tensor, x: &Tensor) -> Tensor {
+/// Returns |∇ₓ D(x)|² of each image `[B]`, differentiable in D's parameters: half of its mean over real images is R1
+/// (Mescheder et al. 2018, equation 9), over generated ones R2. `x` requires a gradient, and `logits` are D(x).
+pub(super) fn square_gradient(logits: &Tensor, x: &Tensor) -> Tensor {
     let grads = Tensor::run_backward(&[logits.sum(Kind::Float)], &[x], true, true);
     grads[0].square().flatten(1, -1).sum_dim_intlist(1, false, Kind::Float)
 }
 
-/// Points drawn evenly between real and generated images, one a pair, for the penalty of `wgan-gp`; they require a gradient.
-pub fn between(real: &Tensor, fake: &Tensor) -> Tensor {
+/// Draws points evenly between real and generated images, one a pair, for the penalty of `wgan-gp`; they require a
+/// gradient.
+pub(super) fn between(real: &Tensor, fake: &Tensor) -> Tensor {
     let share = Tensor::rand([real.size()[0], 1, 1, 1], (Kind::Float, real.device()));
     (fake + (real - fake) * share).detach().set_requires_grad(true)
 }
 
-/// E (|∇ₓ D(x)| − 1)² of `x` as [`between`] gives them (Gulrajani et al. 2017, equation 3, without its weight λ).
-pub fn slope_penalty(logits: &Tensor, x: &Tensor) -> Tensor {
+/// Returns E (|∇ₓ D(x)| − 1)² of points `x` drawn by [`between`] (Gulrajani et al. 2017, equation 3, without its weight
+/// λ).
+pub(super) fn slope_penalty(logits: &Tensor, x: &Tensor) -> Tensor {
     // The root has no slope at 0.
     ((square_gradient(logits, x) + 1e-12).sqrt() - 1.0).square().mean(Kind::Float)
 }

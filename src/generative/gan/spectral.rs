@@ -5,16 +5,17 @@ use carom_agents::optim::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Kind, Tensor};
 
-/// Singular vectors of a network's weights, as far as power iteration has found them.
+/// Approximate singular vectors of a network's weights, found by power iteration.
 #[derive(Debug)]
-pub struct Spectral {
-    /// Of each weight, as a matrix `[rows, columns]` whose rows are its first size: left `[rows]` and right `[columns]`.
+pub(super) struct Spectral {
+    /// Of each weight, as a matrix `[rows, columns]` whose rows are its first size: left `[rows]` and right
+    /// `[columns]`.
     vectors: Vec<(Tensor, Tensor)>,
 }
 
 impl Spectral {
-    /// Random vectors for the weights of `network`.
-    pub fn new(network: &Network) -> Self {
+    /// Draws random vectors for the weights of `network`.
+    pub(super) fn new(network: &Network) -> Self {
         let vector = |n: i64| unit(&Tensor::randn([n], (Kind::Float, network.params().device())));
         let vectors = network.shapes().into_iter().step_by(2).map(|weight| {
             let columns = weight[1..].iter().product();
@@ -23,8 +24,8 @@ impl Spectral {
         Self { vectors: vectors.collect() }
     }
 
-    /// One power iteration of each weight.
-    pub fn iterate(&mut self, network: &Network) {
+    /// Makes one power iteration of each weight.
+    pub(super) fn iterate(&mut self, network: &Network) {
         let _no_grad = tch::no_grad_guard();
         for ((left, right), weight) in self.vectors.iter_mut().zip(parts(network).iter().step_by(2)) {
             let matrix = weight.view([left.size()[0], -1]);
@@ -33,8 +34,9 @@ impl Spectral {
         }
     }
 
-    /// The flat parameters of `network` with each weight W divided by uᵀ W v, its largest singular value; differentiable.
-    pub fn normalised(&self, network: &Network) -> Tensor {
+    /// The flat parameters of `network` with each weight W divided by uᵀ W v, its largest singular value;
+    /// differentiable.
+    pub(super) fn normalised(&self, network: &Network) -> Tensor {
         let parts = parts(network);
         let scaled = parts.iter().enumerate().map(|(idx, part)| {
             if idx % 2 == 1 {
@@ -47,19 +49,19 @@ impl Spectral {
         Tensor::cat(&scaled.collect::<Vec<_>>(), 0)
     }
 
-    /// The vectors.
-    pub fn save(&self) -> Snapshot<'static> {
+    /// Saves the vectors.
+    pub(super) fn save(&self) -> Snapshot<'static> {
         self.vectors.iter().enumerate().fold(Snapshot::default(), |snapshot, (idx, (left, right))| {
             let snapshot = snapshot.owned_array(format!("left{idx}"), &to_vec(left));
             snapshot.owned_array(format!("right{idx}"), &to_vec(right))
         })
     }
 
-    /// Takes up what [`Spectral::save`] gave.
+    /// Restores the vectors that `save` wrote.
     ///
     /// # Errors
     /// When it is of another network.
-    pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+    pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         for (idx, (left, right)) in self.vectors.iter_mut().enumerate() {
             read_tensor(from, &format!("left{idx}"), left)?;
             read_tensor(from, &format!("right{idx}"), right)?;

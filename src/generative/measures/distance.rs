@@ -1,12 +1,13 @@
 //! Distances between two sets of features `[n, d]`: Fréchet's and the kernel's.
 
+use crate::statistics;
 use tch::{Kind, Tensor};
 
 /// Fréchet distance between the Gaussians that have the means and covariances of `a` and of `b`, float `[n, d]`:
 /// |μ_a − μ_b|² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½). Heusel et al. 2017, section 4 ("FID"; there on features of Inception).
 ///
-/// It falls with the number of features it is estimated from, also where both sets are of one distribution: compare equal
-/// numbers, and put a distance of real from real beside it.
+/// It falls with the number of features it is estimated from, also where both sets are of one distribution: compare
+/// equal numbers, and put a distance of real from real beside it.
 ///
 /// # Panics
 /// With fewer than two features in a set.
@@ -40,11 +41,12 @@ pub struct Estimate {
     pub error: f64,
 }
 
-/// Kernel distance between `a` and `b`, float `[n, d]`: the unbiased estimate of the squared maximum mean discrepancy with kernel
-/// k(x, y) = (xᵀy / d + 1)³, as mean over blocks of `block` features each. Bińkowski et al. 2018, section 4 ("KID").
+/// Kernel distance between `a` and `b`, float `[n, d]`: the unbiased estimate of the squared maximum mean discrepancy
+/// with kernel k(x, y) = (xᵀy / d + 1)³, as mean over blocks of `block` features each. Bińkowski et al. 2018, section 4
+/// ("KID").
 ///
-/// Unbiased: about 0, on either side, where both sets are of one distribution, whatever their number. Features left over by whole
-/// blocks are left out. With one block the error is NaN.
+/// Unbiased: about 0, on either side, where both sets are of one distribution, whatever their number. Features left
+/// over by whole blocks are left out. With one block the error is NaN.
 ///
 /// # Panics
 /// When `block` is below 2, or a set has fewer features than that.
@@ -54,7 +56,7 @@ pub fn kernel(a: &Tensor, b: &Tensor, block: i64) -> Estimate {
     let of_block = |idx| discrepancy(&a.narrow(0, idx * block, block), &b.narrow(0, idx * block, block));
     let values: Vec<f64> = (0..n_blocks).map(of_block).collect();
     let n = n_blocks as f64;
-    let mean = values.iter().sum::<f64>() / n;
+    let mean = statistics::mean(&values);
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0);
     Estimate { mean, error: (variance / n).sqrt() }
 }

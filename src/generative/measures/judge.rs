@@ -23,8 +23,8 @@ impl Judge {
         Self { sha256: classifier.sha256(), classifier }
     }
 
-    /// Returns how many samples [`Judge::measure`] is to be given: 2,000 for a point of the learning curve, 10,000 in full, or
-    /// 26,000 where modes are counted, as do Srivastava et al. 2017 and Lin et al. 2018.
+    /// Returns how many samples [`Judge::measure`] is to be given: 2,000 for a point of the learning curve, 10,000 in
+    /// full, or 26,000 where modes are counted, as do Srivastava et al. 2017 and Lin et al. 2018.
     pub fn n_samples(data: &Data, effort: Effort) -> usize {
         match effort {
             Effort::Curve => 2000,
@@ -33,8 +33,8 @@ impl Judge {
         }
     }
 
-    /// Measures `samples`, `[n, channels, rows, columns]` in 0..=1, against as many test images, and those against as many training
-    /// images. Images of several channels are classified channel by channel, and their modes counted.
+    /// Measures `samples`, `[n, channels, rows, columns]` in 0..=1, against as many test images, and those against as
+    /// many training images. Images of several channels are classified channel by channel, and their modes counted.
     pub fn measure(&self, samples: &Tensor, data: &Data) -> Measures {
         let mut measures = Measures::default();
         if data.shape[0] > 1 {

@@ -1,9 +1,9 @@
-//! How much of what is generated looks real, and how much of what is real is generated.
+//! Precision and recall: the share of generated images that look real, and the share of real images that are generated.
 
 use tch::{Kind, Tensor};
 
 /// Rows of a matrix of distances that are in memory at a time.
-const ROWS: i64 = 1000;
+const ROWS_AT_ONCE: i64 = 1000;
 
 /// Both shares.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,9 +14,9 @@ pub struct PrecisionRecall {
     pub recall: f64,
 }
 
-/// Improved precision and recall of features `generated` against `real`, float `[n, d]`: a feature lies among those of the other set
-/// when it is in the sphere around one of them that reaches to its `k`-th nearest neighbour in its own set. Kynkäänniemi et al.
-/// 2019, equations 1 and 2 (there k = 3, on 50,000 features of a VGG-16).
+/// Improved precision and recall of features `generated` against `real`, float `[n, d]`: a feature lies among those of
+/// the other set when it is in the sphere around one of them that reaches to its `k`-th nearest neighbour in its own
+/// set. Kynkäänniemi et al. 2019, equations 1 and 2 (there k = 3, on 50,000 features of a VGG-16).
 ///
 /// # Panics
 /// When a set has `k` features or fewer.
@@ -30,11 +30,14 @@ fn covered(x: &Tensor, centres: &Tensor, k: i64) -> f64 {
     assert!(k > 0 && n > k, "{n} features have no {k}-th nearest neighbours");
     let (x, centres) = (x.to_kind(Kind::Float), centres.to_kind(Kind::Float));
     // The nearest of all is the feature itself.
-    let radii: Vec<Tensor> =
-        centres.split(ROWS, 0).iter().map(|rows| distances(rows, &centres).kthvalue(k + 1, 1, false).0).collect();
+    let radii: Vec<Tensor> = centres
+        .split(ROWS_AT_ONCE, 0)
+        .iter()
+        .map(|rows| distances(rows, &centres).kthvalue(k + 1, 1, false).0)
+        .collect();
     let radii = Tensor::cat(&radii, 0);
     let inside = |rows: &Tensor| distances(rows, &centres).le_tensor(&radii).any_dim(1, false);
-    let inside: Vec<Tensor> = x.split(ROWS, 0).iter().map(inside).collect();
+    let inside: Vec<Tensor> = x.split(ROWS_AT_ONCE, 0).iter().map(inside).collect();
     Tensor::cat(&inside, 0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
 }
 
@@ -55,8 +58,9 @@ mod tests {
 
     #[test]
     fn points_on_a_line_by_hand() {
-        // With k = 1 the spheres of the real ones are [-1, 1], [0, 2], [1, 3], [7, 13] and [4, 10]: 3.5, 20 and 21 are outside.
-        // Those of the generated are [-.5, 1.5], [1, 2], [1.5, 2.5], [2, 5], [19, 21] and [20, 22]: 10 and 7 are outside.
+        // With k = 1 the spheres of the real ones are [-1, 1], [0, 2], [1, 3], [7, 13] and [4, 10]: 3.5, 20 and 21 are
+        // outside. Those of the generated are [-.5, 1.5], [1, 2], [1.5, 2.5], [2, 5], [19, 21] and [20, 22]: 10 and 7
+        // are outside.
         let (real, generated) = (line(&[0.0, 1.0, 2.0, 10.0, 7.0]), line(&[0.5, 1.5, 2.0, 3.5, 20.0, 21.0]));
         let PrecisionRecall { precision, recall } = precision_recall(&real, &generated, 1);
         assert!((precision - 0.5).abs() < 1e-9 && (recall - 0.6).abs() < 1e-9, "{precision} {recall}");

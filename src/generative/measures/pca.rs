@@ -1,12 +1,12 @@
-//! Principal components: the best linear autoencoder (Baldi & Hornik 1989), which a model with a code of the same width has to
-//! beat.
+//! Principal components: the best linear autoencoder (Baldi & Hornik 1989), which a model with a code of the same width
+//! has to beat.
 
 use crate::generative::images::{Data, Images};
 use tch::{Kind, Tensor};
 
-/// The covariance of more pixels than this is not decomposed (seconds go with the cube): the products of so many images with
-/// each other are, which hold the same directions.
-const WIDE: i64 = 2_000;
+/// Most pixels whose covariance is decomposed (time grows with the cube). For more pixels the products of this many
+/// images with each other are decomposed, which hold the same directions.
+const MOST_DECOMPOSED: i64 = 2_000;
 
 /// The affine map to the directions of largest variance.
 #[derive(Debug)]
@@ -18,9 +18,9 @@ pub struct Pca {
 }
 
 impl Pca {
-    /// The first `n_components` principal components of `images` (as many as there are pixels, at most), by the eigenvectors of
-    /// the covariance, which is summed up in double precision. Of images of more than 2,000 pixels as many are taken as have the
-    /// same rank; components that these do not have are 0.
+    /// The first `n_components` principal components of `images` (as many as there are pixels, at most), by the
+    /// eigenvectors of the covariance, which is summed up in double precision. Of images of more than 2,000 pixels as
+    /// many are taken as have the same rank; components that these do not have are 0.
     ///
     /// # Panics
     /// When there are no images.
@@ -31,9 +31,9 @@ impl Pca {
         let mean = (mean.expect("at least one image") / n).to_kind(Kind::Float);
         let n_pixels = mean.size()[0];
         let kept = n_components.min(n_pixels);
-        let components = if n_pixels > WIDE {
+        let components = if n_pixels > MOST_DECOMPOSED {
             // Frames of one episode lie together: every so-many-th stands for all.
-            let stride = (images.len() as i64 + WIDE - 1) / WIDE;
+            let stride = (images.len() as i64 + MOST_DECOMPOSED - 1) / MOST_DECOMPOSED;
             let indices = Tensor::arange_start_step(0, images.len() as i64, stride, (Kind::Int64, mean.device()));
             of_few((images.gather(&indices).flatten(1, -1) - &mean).to_kind(Kind::Double), kept)
         } else {
@@ -48,7 +48,7 @@ impl Pca {
         Self { mean, components: components.to_kind(Kind::Float).contiguous() }
     }
 
-    /// Where `x`, `[B, ...]`, lies along the components: `[B, n_components]`.
+    /// Returns the coordinates of `x`, `[B, ...]`, along the components: `[B, n_components]`.
     pub fn encode(&self, x: &Tensor) -> Tensor {
         (x.flatten(1, -1) - &self.mean).matmul(&self.components)
     }
@@ -58,7 +58,7 @@ impl Pca {
         code.matmul(&self.components.tr()) + &self.mean
     }
 
-    /// Squared error per pixel of `images` projected to the components: what is left of their distance from the mean.
+    /// Returns the squared error per pixel of `images` projected to the components.
     pub fn mse(&self, images: &Images) -> f64 {
         let (mut sum, mut n) = (0.0, 0);
         for x in images.chunks(1000) {
@@ -70,8 +70,8 @@ impl Pca {
     }
 }
 
-/// The first `kept` principal components, `[n_pixels, kept]`, of fewer images than pixels, `x` less their mean. The eigenvectors
-/// of x xᵀ are those of xᵀ x seen from the images.
+/// The first `kept` principal components, `[n_pixels, kept]`, of fewer images than pixels, `x` less their mean. The
+/// eigenvectors of x xᵀ are those of xᵀ x seen from the images.
 fn of_few(x: Tensor, kept: i64) -> Tensor {
     let (rows, n_pixels) = (x.size()[0], x.size()[1]);
     let (values, vectors) = x.matmul(&x.tr()).linalg_eigh("L");

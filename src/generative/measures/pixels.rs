@@ -1,11 +1,12 @@
-//! What a reconstruction's numbers are to be held against.
+//! Yardsticks for the errors of reconstructions.
 
 use crate::generative::images::Images;
 use tch::{Kind, Tensor};
 
 /// Binary entropy of the images' pixels, the mean over all: −x ln x − (1 − x) ln(1 − x), in nats.
 ///
-/// Gray levels have a binary cross-entropy of this much with themselves, so no reconstruction has less. 0 for black and white.
+/// Gray levels have a binary cross-entropy of this much with themselves, so no reconstruction has less. 0 for black and
+/// white.
 pub fn entropy_floor(images: &Images) -> f64 {
     let (mut sum, mut n) = (0.0, 0);
     for x in images.chunks(1000) {
@@ -16,7 +17,8 @@ pub fn entropy_floor(images: &Images) -> f64 {
     sum / n as f64
 }
 
-/// Peak signal-to-noise ratio in decibels of images in 0..=1 whose mean squared error over all pixels is `mse`: 10 log₁₀(1 / mse).
+/// Peak signal-to-noise ratio in decibels of images in 0..=1 whose mean squared error over all pixels is `mse`: 10
+/// log₁₀(1 / mse).
 pub fn psnr(mse: f64) -> f64 {
     -10.0 * mse.log10()
 }

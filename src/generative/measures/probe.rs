@@ -1,29 +1,30 @@
-//! What a code tells about labels that it was fitted without: a linear classifier of it, and a vote of the nearest neighbours.
+//! Probes of a code for labels that it was fitted without: a linear classifier, and a vote of the nearest neighbours.
 //!
-//! Both see codes of the training split with their labels, and are judged on the test split.
+//! Both see codes of the training split with their labels, and are measured on the test split.
 
 use crate::generative::images::{Data, Images};
 use crate::generative::model::{Measures, Model};
 use crate::generative::settings::Schedule;
+use crate::statistics;
 use carom_agents::optim::{OptimConfig, Rule, TensorOptimizer};
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
 
-/// Images of each split that are encoded, at most: all of MNIST.
+/// Most images of each split that are encoded: all of MNIST.
 const MAX_TRAIN: usize = 60_000;
 const MAX_TEST: usize = 10_000;
 /// Images encoded at a time.
 const CHUNK: usize = 1000;
 
-/// Passes of the linear probe over all codes: on the 32 principal components of MNIST its accuracy is then .9015, that of the
-/// optimum as scikit-learn finds it .9006.
-const PASSES: u64 = 500;
+/// Passes of the linear probe over all codes: on the 32 principal components of MNIST its accuracy is then .9015, that
+/// of the optimum as scikit-learn finds it .9006.
+const N_PASSES: u64 = 500;
 /// Learning rate of the linear probe at its start; half a cosine brings it to 0.
-const RATE: f64 = 0.1;
+const FIRST_LR: f64 = 0.1;
 
-const NEIGHBOURS: i64 = 5;
+const N_NEIGHBOURS: i64 = 5;
 /// Test codes whose distances to all training codes are in memory at a time.
-const ROWS: i64 = 250;
+const TEST_ROWS_AT_ONCE: i64 = 250;
 
 /// Codes and labels of one split.
 #[derive(Debug)]
@@ -35,7 +36,7 @@ pub struct Codes {
 }
 
 impl Codes {
-    /// What `model` makes of `most` of `images` (of all, if fewer), evenly spaced; nothing without labels.
+    /// Encodes `most` of `images` (all, if fewer), evenly spaced, by `model`. Returns `None` without labels.
     pub fn of(model: &dyn Model, images: &Images, most: usize) -> Option<Self> {
         let images = images.spaced(most);
         let labels = images.labels()?.shallow_clone();
@@ -61,12 +62,13 @@ pub fn linear_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
     share_equal(&predicted[0], &test.labels)
 }
 
-/// Labels, `i64 [m]` for each target, that multinomial logistic regressions give to codes `test`, `[m, d]`. Each was fitted to
-/// codes `train`, `[n, d]`, with its target's labels (`i64 [n]`) and number of classes.
+/// Labels, `i64 [m]` for each target, that multinomial logistic regressions give to codes `test`, `[m, d]`. Each was
+/// fitted to codes `train`, `[n, d]`, with its target's labels (`i64 [n]`) and number of classes.
 ///
-/// Codes are standardised by mean and deviation of the training codes. Descended is the mean cross-entropy plus |W|² / (2 n), by
-/// Adam on all codes at once from W = 0; that is scikit-learn's objective at its default C = 1. No randomness, and a target's
-/// labels do not depend on which others are beside it: they share no more than the products with the codes.
+/// Codes are standardised by mean and deviation of the training codes. Descended is the mean cross-entropy plus |W|² /
+/// (2 n), by Adam on all codes at once from W = 0; that is scikit-learn's objective at its default C = 1. No
+/// randomness, and a target's labels do not depend on which others are beside it: they share no more than the products
+/// with the codes.
 pub fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], test: &Tensor) -> Vec<Tensor> {
     let scale = Standard::of(train);
     // A column of ones for the bias.
@@ -81,25 +83,25 @@ pub fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], test: &Ten
     let n_columns: i64 = widths.iter().sum();
     let mut weights = x.new_zeros([(d + 1) * n_columns], (Kind::Float, x.device()));
     let mut optimizer = TensorOptimizer::new(OptimConfig::of(Rule::Adam), &weights);
-    for pass in 0..PASSES {
+    for pass in 0..N_PASSES {
         let w = weights.view([d + 1, n_columns]);
         let scores = x.matmul(&w).split_with_sizes(&widths[..], 1);
         let shares: Vec<Tensor> = scores.iter().map(|scores| scores.softmax(-1, Kind::Float)).collect();
         let grads = x.tr().matmul(&(Tensor::cat(&shares, 1) - &expected));
         // The bias is not held back.
         let _ = grads.narrow(0, 0, d).g_add_(&w.narrow(0, 0, d));
-        let lr = RATE * Schedule::Cosine.factor(pass as f64 / PASSES as f64);
+        let lr = FIRST_LR * Schedule::Cosine.factor(pass as f64 / N_PASSES as f64);
         optimizer.step(&mut weights, &(grads / n as f64).flatten(0, -1), lr);
     }
     let scores = with_ones(test).matmul(&weights.view([d + 1, n_columns]));
     scores.split_with_sizes(&widths[..], 1).iter().map(|scores| scores.argmax(1, false)).collect()
 }
 
-/// R² on the test split of a ridge regression of numbers `y` on codes: 1 − Σ (y − ŷ)² / Σ (y − ȳ)², with ȳ the test mean; 1 is
-/// perfect, 0 as good as that mean. `train` and `test` are codes `[n, d]` and numbers `[n]`.
+/// R² on the test split of a ridge regression of numbers `y` on codes: 1 − Σ (y − ŷ)² / Σ (y − ȳ)², with ȳ the test
+/// mean; 1 is perfect, 0 as good as that mean. `train` and `test` are codes `[n, d]` and numbers `[n]`.
 ///
-/// Codes are standardised as for [`linear_predictions`]; the penalty is |w|², scikit-learn's default `alpha`. Where all `y` of the
-/// test split are the same there is nothing to explain: NaN.
+/// Codes are standardised as for [`linear_predictions`]; the penalty is |w|², scikit-learn's default `alpha`. Where all
+/// `y` of the test split are the same there is nothing to explain: NaN.
 pub fn ridge_r2(train: [&Tensor; 2], test: [&Tensor; 2]) -> f64 {
     let scale = Standard::of(train[0]);
     let x = scale.apply(train[0]).to_kind(Kind::Double);
@@ -129,7 +131,7 @@ pub fn macro_f1(predicted: &[i64], labels: &[i64]) -> f64 {
         // Predicted are tp + fp, there are tp + fn.
         2.0 * hits as f64 / (count(predicted) + count(labels)) as f64
     };
-    classes.iter().map(|&class| f1(class)).sum::<f64>() / classes.len() as f64
+    statistics::mean(&classes.iter().map(|&class| f1(class)).collect::<Vec<_>>())
 }
 
 /// Brings each number of a code to mean 0 and variance 1 over the training codes.
@@ -140,7 +142,7 @@ struct Standard {
 
 impl Standard {
     fn of(codes: &Tensor) -> Self {
-        // A dead unit has no deviation; what it is divided by does not matter then.
+        // A dead unit has no deviation, so that its divisor does not matter.
         let deviation = codes.std_dim(0, false, true).clamp_min(1e-6);
         Self { mean: codes.mean_dim(0, true, Kind::Float), deviation }
     }
@@ -150,12 +152,12 @@ impl Standard {
     }
 }
 
-/// Accuracy on `test` of the vote of the five codes of `train` nearest by Euclidean distance; among equal votes the lowest label
-/// wins, as scikit-learn has it.
+/// Accuracy on `test` of the vote of the five codes of `train` nearest by Euclidean distance; among equal votes the
+/// lowest label wins, as in scikit-learn.
 pub fn knn_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
-    let k = NEIGHBOURS.min(train.labels.size()[0]);
+    let k = N_NEIGHBOURS.min(train.labels.size()[0]);
     let squares = train.codes.square().sum_dim_intlist(1, false, Kind::Float);
-    let votes = test.codes.split(ROWS, 0).into_iter().map(|rows| {
+    let votes = test.codes.split(TEST_ROWS_AT_ONCE, 0).into_iter().map(|rows| {
         // |a − b|² without the term that is the same for all of a row.
         let distances = &squares - (rows * 2.0).matmul(&train.codes.tr());
         let (_, nearest) = distances.topk(k, 1, false, false);
@@ -235,7 +237,8 @@ mod tests {
 
     #[test]
     fn macro_f1_by_hand() {
-        // Class 0: 2 right, 1 missed: 4/5. Class 1: 1 right, 1 wrongly: 2/3. Class 2 is missed, class 3 made up: 0 each.
+        // Class 0: 2 right, 1 missed: 4/5. Class 1: 1 right, 1 wrongly: 2/3. Class 2 is missed, class 3 made up: 0
+        // each.
         let f1 = macro_f1(&[0, 0, 1, 1, 3], &[0, 0, 0, 1, 2]);
         assert!((f1 - (0.8 + 2.0 / 3.0) / 4.0).abs() < 1e-12, "{f1}");
         assert_eq!(macro_f1(&[1, 2], &[1, 2]), 1.0);

@@ -1,27 +1,29 @@
 //! The partition function by annealed importance sampling (Neal 2001; Salakhutdinov & Murray 2008), from both ends.
 //!
-//! Between the base-rate model, β = 0, whose hidden units are idle and whose Z is known, and the model itself, β = 1, lie
-//! ln p*_β(v) = ((1 − β) b₀ + β b)·v + Σ_j ln(1 + exp(β (c_j + (vᵀW)_j))) (− ½|v|² for Gaussian units). A chain that goes up draws
-//! from the base and tends to miss part of the model: it finds Z too small, and the likelihood too high. A chain that goes down
-//! starts from the model's own samples and errs the other way (Burda et al. 2015; Grosse et al. 2015): the truth lies between
-//! them, as far as those samples are the model's.
+//! Between the base-rate model, β = 0, whose hidden units are idle and whose Z is known, and the model itself, β = 1,
+//! lie ln p*_β(v) = ((1 − β) b₀ + β b)·v + Σ_j ln(1 + exp(β (c_j + (vᵀW)_j))) (− ½|v|² for Gaussian units). A chain
+//! that goes up draws from the base and tends to miss part of the model: it finds Z too small, and the likelihood too
+//! high. A chain that goes down starts from the model's own samples and errs the other way (Burda et al. 2015; Grosse
+//! et al. 2015): the truth lies between them, as far as those samples are the model's.
 
 use super::energy::{Energy, Visible};
 use super::units::{self, Noise};
+use crate::statistics;
 use tch::{Device, Kind, Tensor};
 
 /// An estimate of ln Z.
 #[derive(Clone, Copy, Debug)]
-pub struct LogZ {
+pub(super) struct LogZ {
     /// In nats.
     pub value: f64,
     /// Standard error, from the spread of the chains' weights.
     pub se: f64,
 }
 
-/// `n` steps' inverse temperatures from 0 to 1: a thirtieth of the steps up to 0.5, a quarter up to 0.9, the rest close to the
-/// model, where it changes most. The proportions of Salakhutdinov & Murray 2008, section 5: 500, 4000 and 10,000.
-pub fn temperatures(n: u64) -> Vec<f64> {
+/// Returns inverse temperatures from 0 to 1 for `n` steps: a thirtieth of the steps up to 0.5, a quarter up to 0.9, the
+/// rest close to the model, where it changes most. The proportions of Salakhutdinov & Murray 2008, section 5: 500, 4000
+/// and 10,000.
+pub(super) fn temperatures(n: u64) -> Vec<f64> {
     let n = n.max(3);
     let first = (n * 500).div_ceil(14_500);
     let second = (n * 4_000).div_ceil(14_500).min(n - first - 1).max(1);
@@ -34,8 +36,9 @@ pub fn temperatures(n: u64) -> Vec<f64> {
         .collect()
 }
 
-/// ln Z by `n_chains` chains upwards through `betas`, from the model of visible biases `base [V]` without hidden units.
-pub fn upwards(energy: &Energy, base: &Tensor, betas: &[f64], n_chains: i64, noise: &mut Noise) -> LogZ {
+/// Estimates ln Z by `n_chains` chains upwards through `betas`, from the model of visible biases `base [V]` without
+/// hidden units.
+pub(super) fn upwards(energy: &Energy, base: &Tensor, betas: &[f64], n_chains: i64, noise: &mut Noise) -> LogZ {
     let mut means = Tensor::zeros([n_chains, energy.n_visible()], (Kind::Float, base.device()));
     let mut v = means.zeros_like();
     match energy.visible {
@@ -47,14 +50,15 @@ pub fn upwards(energy: &Energy, base: &Tensor, betas: &[f64], n_chains: i64, noi
     LogZ { value: log_z_of_base(energy, base) + log_mean, se }
 }
 
-/// ln Z by chains downwards through `betas` from `samples [n, V]` of the model.
-pub fn downwards(energy: &Energy, base: &Tensor, betas: &[f64], samples: Tensor, noise: &mut Noise) -> LogZ {
+/// Estimates ln Z by chains downwards through `betas` from `samples [n, V]` of the model.
+pub(super) fn downwards(energy: &Energy, base: &Tensor, betas: &[f64], samples: Tensor, noise: &mut Noise) -> LogZ {
     let weights = anneal(energy, base, betas.iter().rev().copied(), samples, noise);
     let (log_mean, se) = log_mean_exp(&weights);
     LogZ { value: log_z_of_base(energy, base) - log_mean, se }
 }
 
-/// Logarithms of the weights of chains that start at states `v [n, V]` of the first of `betas` and end at the last.
+/// Returns the logarithms of the weights of chains that start at states `v [n, V]` of the first of `betas` and end at
+/// the last.
 fn anneal(
     energy: &Energy,
     base: &Tensor,
@@ -95,12 +99,12 @@ fn log_z_of_base(energy: &Energy, base: &Tensor) -> f64 {
     energy.n_hidden() as f64 * std::f64::consts::LN_2 + visible
 }
 
-/// The logarithm of the mean of e^x, and its standard error to first order: that of the mean over the mean.
+/// Returns the logarithm of the mean of e^x, and its standard error to first order: that of the mean over the mean.
 fn log_mean_exp(x: &[f64]) -> (f64, f64) {
     let n = x.len() as f64;
     let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = x.iter().map(|x| (x - largest).exp()).collect();
-    let mean = weights.iter().sum::<f64>() / n;
+    let mean = statistics::mean(&weights);
     let variance = weights.iter().map(|weight| (weight - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
     (largest + mean.ln(), (variance / n).sqrt() / mean)
 }

@@ -1,27 +1,27 @@
-//! The energy function, what follows from it in closed form, and Gibbs steps.
+//! The energy function, its consequences in closed form, and Gibbs steps.
 //!
-//! Bernoulli-Bernoulli: E(v, h) = −b·v − c·h − vᵀWh. Gaussian-Bernoulli with unit variance: E(v, h) = ½|v|² − b·v − c·h − vᵀWh,
-//! so that v given h is N(b + Wh, 1). In both, F(v) = −ln Σ_h exp(−E(v, h)) = ½|v|² − b·v − Σ_j ln(1 + exp(c_j + (vᵀW)_j)), the
-//! square only for Gaussian units, and p(v) = exp(−F(v)) / Z.
+//! Bernoulli-Bernoulli: E(v, h) = −b·v − c·h − vᵀWh. Gaussian-Bernoulli with unit variance: E(v, h) = ½|v|² − b·v − c·h
+//! − vᵀWh, so that v given h is N(b + Wh, 1). In both, F(v) = −ln Σ_h exp(−E(v, h)) = ½|v|² − b·v − Σ_j ln(1 + exp(c_j
+//! + (vᵀW)_j)), the square only for Gaussian units, and p(v) = exp(−F(v)) / Z.
 
 use super::units::{self, Noise};
 use serde::{Deserialize, Serialize};
 use tch::{Device, IndexOp, Kind, Tensor};
 
-/// What a visible unit is.
+/// Values of a visible unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Visible {
+pub(crate) enum Visible {
     /// 0 or 1.
     Bernoulli,
-    /// A real number, of unit variance where the hidden units are known.
+    /// A real number, of unit variance given the hidden units.
     Gaussian,
 }
 
 /// Parameters of the energy function.
 #[derive(Debug)]
-pub struct Energy {
-    /// What visible units are.
+pub(super) struct Energy {
+    /// Values of the visible units.
     pub visible: Visible,
     /// W, `[V, H]`.
     pub weight: Tensor,
@@ -31,29 +31,29 @@ pub struct Energy {
     pub hidden_bias: Tensor,
 }
 
-/// Most units whose states are summed over one by one.
-pub const MOST_ENUMERATED: i64 = 20;
+/// Most units whose states are summed over one by one in full measurements.
+pub(super) const MOST_ENUMERATED: i64 = 20;
 
 impl Energy {
     /// V, the number of visible units.
-    pub fn n_visible(&self) -> i64 {
+    pub(super) fn n_visible(&self) -> i64 {
         self.weight.size()[0]
     }
 
     /// H, the number of hidden units.
-    pub fn n_hidden(&self) -> i64 {
+    pub(super) fn n_hidden(&self) -> i64 {
         self.weight.size()[1]
     }
 
-    /// Means of the hidden units where the visible ones are `v [B, V]`.
-    pub fn hidden_means(&self, v: &Tensor) -> Tensor {
+    /// Returns the means of the hidden units given the visible ones, `v [B, V]`.
+    pub(super) fn hidden_means(&self, v: &Tensor) -> Tensor {
         let mut z = v.mm(&self.weight);
         units::means(&mut z, 1.0, &self.hidden_bias);
         z
     }
 
-    /// Means of the visible units where the hidden ones are `h [B, H]`.
-    pub fn visible_means(&self, h: &Tensor) -> Tensor {
+    /// Returns the means of the visible units given the hidden ones, `h [B, H]`.
+    pub(super) fn visible_means(&self, h: &Tensor) -> Tensor {
         let mut z = h.mm(&self.weight.tr());
         match self.visible {
             Visible::Bernoulli => units::means(&mut z, 1.0, &self.visible_bias),
@@ -62,9 +62,9 @@ impl Energy {
         z
     }
 
-    /// Draws `v [B, V]` given hidden states `h [B, H]`, each unit's input being `scale` times what h sends plus `bias`. `means`,
-    /// of the shape of `v`, is left holding the means.
-    pub fn draw_visible(
+    /// Draws `v [B, V]` given hidden states `h [B, H]`, each with the input `scale` (W h) + `bias`. Writes the means to
+    /// `means`, of the shape of `v`.
+    pub(super) fn draw_visible(
         &self,
         h: &Tensor,
         scale: f64,
@@ -84,9 +84,9 @@ impl Energy {
         }
     }
 
-    /// `n` Gibbs steps h → v → h from hidden states `h [B, H]`, which are left where the chain ends. Gives the last means of the
-    /// visible units and their states, both `[B, V]`.
-    pub fn walk(&self, h: &mut Tensor, n: u64, noise: &mut Noise) -> (Tensor, Tensor) {
+    /// Makes `n` Gibbs steps h → v → h from hidden states `h [B, H]`, and leaves the last ones there. Returns the last
+    /// means of the visible units and their states, both `[B, V]`.
+    pub(super) fn walk(&self, h: &mut Tensor, n: u64, noise: &mut Noise) -> (Tensor, Tensor) {
         let mut means = Tensor::zeros([h.size()[0], self.n_visible()], (Kind::Float, h.device()));
         let (mut v, mut z) = (means.zeros_like(), h.zeros_like());
         for _ in 0..n.max(1) {
@@ -97,13 +97,13 @@ impl Energy {
         (means, v)
     }
 
-    /// −F of each row of `v [B, V]`, in nats: the logarithm of its probability, not yet normalised.
-    pub fn log_unnormalised(&self, v: &Tensor) -> Vec<f64> {
+    /// Returns −F of each row of `v [B, V]`, in nats: the logarithm of its unnormalised probability.
+    pub(super) fn log_unnormalised(&self, v: &Tensor) -> Vec<f64> {
         self.log_unnormalised_given(v, &v.mm(&self.weight))
     }
 
-    /// As [`Energy::log_unnormalised`], where vᵀW, `[B, H]`, is known.
-    pub fn log_unnormalised_given(&self, v: &Tensor, inputs: &Tensor) -> Vec<f64> {
+    /// Returns −F of each row of `v [B, V]`, given the `inputs` vᵀW, `[B, H]`.
+    pub(super) fn log_unnormalised_given(&self, v: &Tensor, inputs: &Tensor) -> Vec<f64> {
         let mut linear = v.mv(&self.visible_bias);
         if self.visible == Visible::Gaussian {
             linear -= v.square().sum_dim_intlist(1, false, Kind::Float) * 0.5;
@@ -116,20 +116,20 @@ impl Energy {
         out
     }
 
-    /// Units on the side that [`Energy::log_z`] sums over: the smaller one, or the hidden one where the visible units are real
-    /// numbers.
-    pub fn n_enumerated(&self) -> i64 {
+    /// Number of units of the side that [`Energy::log_z`] sums over: the smaller one, or the hidden one if the visible
+    /// units are real numbers.
+    pub(super) fn n_enumerated(&self) -> i64 {
         match self.visible {
             Visible::Bernoulli => self.n_visible().min(self.n_hidden()),
             Visible::Gaussian => self.n_hidden(),
         }
     }
 
-    /// ln Z, by a sum over all states of one side with the other summed out in closed form.
+    /// Returns ln Z, by a sum over all states of one side with the other summed out in closed form.
     ///
     /// # Panics
     /// When that side has more than [`MOST_ENUMERATED`] units.
-    pub fn log_z(&self) -> f64 {
+    pub(super) fn log_z(&self) -> f64 {
         let n = self.n_enumerated();
         assert!(n <= MOST_ENUMERATED, "{n} units have too many states to be summed over");
         let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);

@@ -1,4 +1,4 @@
-//! What two hidden units make of six films.
+//! Words for the tastes that hidden units find in six films.
 
 use super::energy::Energy;
 use crate::generative::data::movies::{GROUPS, TITLES};
@@ -7,12 +7,12 @@ use tch::{Kind, Tensor};
 /// A viewer who is in none of the rows: Gladiator and Titanic.
 const SEVENTH: [f32; 6] = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0];
 
-/// Hidden units whose weights still fit on a line.
+/// Most hidden units whose weights fit on a line.
 const MOST_UNITS: i64 = 8;
 
-/// The weights of each hidden unit by title, which group of films it found, and what a seventh viewer should see; nothing where
-/// there are too many units for a table.
-pub fn report(energy: &Energy) -> Option<String> {
+/// Returns the weights of each hidden unit by title, the group of films that it found, and recommendations for a
+/// seventh viewer, or `None` if there are too many units for a table.
+pub(super) fn report(energy: &Energy) -> Option<String> {
     if energy.n_hidden() > MOST_UNITS {
         return None;
     }

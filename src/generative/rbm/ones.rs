@@ -1,19 +1,20 @@
 //! Products with states that are mostly 0: sums over the places of the 1s.
 //!
-//! Of a binarised MNIST image an eighth is on, and of what an RBM fitted to such images draws no more. A product with such states
-//! adds up the few rows of the other matrix that meet a 1, instead of multiplying all of them. Three of the four products of an
-//! update by contrastive divergence are such, that with twice as many rows, the gradient's, among them.
+//! Of a binarised MNIST image an eighth is on, and of the samples of an RBM fitted to such images no more. A product
+//! with such states adds up the few rows of the other matrix that meet a 1, instead of multiplying all of them. Three
+//! of the four products of an update by contrastive divergence are such, that with twice as many rows, the gradient's,
+//! among them.
 
 use crate::parallel;
 use multiversion::multiversion;
 use std::ops::Range;
 
-/// Share of 1s up to which sums over them take less time than a dense product.
-pub const FEW: f64 = 0.25;
+/// Largest share of 1s at which sums over them take less time than a dense product.
+pub(super) const LARGEST_SHARE: f64 = 0.25;
 
 /// The places of the 1s in rows of states, row by row.
 #[derive(Debug, Default)]
-pub struct Ones {
+pub(super) struct Ones {
     width: usize,
     /// Columns of the 1s, those of one row after those of another, in ascending order.
     columns: Vec<u32>,
@@ -22,13 +23,13 @@ pub struct Ones {
 }
 
 impl Ones {
-    /// Finds the 1s of `states [rows, width]`; false, and nothing useful found, where more than a share of `most` of them are 1, or one is
-    /// neither 0 nor 1.
-    pub fn find(&mut self, states: &[f32], width: usize, most: f64) -> bool {
+    /// Finds the 1s of `states [rows, width]`. Returns false, and leaves nothing useful, if more than a share of `most`
+    /// of them are 1, or one is neither 0 nor 1.
+    pub(super) fn find(&mut self, states: &[f32], width: usize, most: f64) -> bool {
         self.width = width;
         self.ends.clear();
         let room = (states.len() as f64 * most) as usize;
-        // Every column is written at the end, and stays there where there is a 1: faster than to ask.
+        // Branch-free: each column is written at the end of the list, which grows only by a 1.
         self.columns.resize(room + width, 0);
         let (mut n, mut is_binary) = (0, true);
         for row in states.chunks_exact(width) {
@@ -57,14 +58,14 @@ impl Ones {
     }
 
     /// The states' product with `values [width]`, `[rows]`.
-    pub fn times_vector(&self, values: &[f32]) -> impl Iterator<Item = f32> {
+    pub(super) fn times_vector(&self, values: &[f32]) -> impl Iterator<Item = f32> {
         (0..self.n_rows()).map(move |row| self.row(row).iter().map(|&column| values[column as usize]).sum())
     }
 
     /// Writes the states' product with `matrix [width, n]` to `out [rows, n]`.
-    pub fn times(&self, matrix: &[f32], out: &mut [f32]) {
+    pub(super) fn times(&self, matrix: &[f32], out: &mut [f32]) {
         let n = matrix.len() / self.width;
-        // A share each: of the matrix all of it is read for every chunk.
+        // One chunk a thread, since each chunk reads the whole matrix.
         let rows = self.n_rows().div_ceil(tch::get_num_threads() as usize);
         parallel::for_each_chunk(out, rows * n, |chunk, out| {
             out.fill(0.0);
@@ -72,8 +73,8 @@ impl Ones {
         });
     }
 
-    /// The rows that have a 1 in each column, of the states `above` over the states `below`: the transpose of both.
-    pub fn transposed(above: &Self, below: &Self) -> Self {
+    /// Returns the transpose of the states `above` over the states `below`: the rows that have a 1 in each column.
+    pub(super) fn transposed(above: &Self, below: &Self) -> Self {
         let (width, n_above) = (above.width, above.n_rows());
         let n_rows = n_above + below.n_rows();
         let mut ends = vec![0; width];
@@ -97,10 +98,10 @@ impl Ones {
         Self { width: n_rows, columns: rows, ends }
     }
 
-    /// Adds the product of the states, less `centre [rows]` in each row, with `matrix [width, n]` to `out [rows, n]`; `sums [n]` are those of
-    /// the matrix over its rows.
-    pub fn add_centred_times(&self, centre: &[f32], matrix: &[f32], sums: &[f32], out: &mut [f32]) {
-        // Few, since there may be more 1s in some than in others.
+    /// Adds the product of the states, less `centre [rows]` in each row, with `matrix [width, n]` to `out [rows, n]`;
+    /// `sums [n]` are those of the matrix over its rows.
+    pub(super) fn add_centred_times(&self, centre: &[f32], matrix: &[f32], sums: &[f32], out: &mut [f32]) {
+        // Small chunks, so that threads share the work evenly: some rows have more 1s than others.
         const ROWS: usize = 32;
         let n = sums.len();
         parallel::for_each_chunk(out, ROWS * n, |chunk, out| {
@@ -112,7 +113,8 @@ impl Ones {
     }
 }
 
-/// Adds to each row of `out [rows, n]`, the states from `first_row` on, the rows of `matrix [width, n]` that meet its 1s.
+/// Adds to each row of `out [rows, n]`, the states from `first_row` on, the rows of `matrix [width, n]` that meet its
+/// 1s.
 ///
 /// Some columns at a time, whose sums are held in registers and whose part of the matrix in a near cache.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
@@ -128,7 +130,7 @@ fn add_rows(ones: &Ones, first_row: usize, matrix: &[f32], n: usize, out: &mut [
     }
 }
 
-/// Does so for `N` columns from `first` on; gives N.
+/// Adds them for `N` columns from `first` on; returns N.
 #[inline(always)]
 fn add_columns<const N: usize>(
     ones: &Ones,

@@ -171,8 +171,8 @@ fn an_update_follows_the_exact_gradient_of_the_log_likelihood() {
         let first = || random_energy(Visible::Bernoulli, 3, 2);
         let rule = Rule { gibbs_steps: 30, persistent: true, momentum: 0.0, weight_decay: 0.0, centring };
         let mean = seen.mean_dim(0, false, Kind::Float);
-        // So many chains, so long, that they stand for the model. Not all in one update: single precision loses the share of one chain in
-        // 100,000 where it is added to a weight of 1.
+        // So many chains, so long, that they stand for the model. Not all in one update: single precision loses the
+        // share of one chain in 100,000 where it is added to a weight of 1.
         let updates: Vec<(Energy, Learner)> = (0..50)
             .map(|seed| {
                 let mut energy = first();
@@ -185,7 +185,8 @@ fn an_update_follows_the_exact_gradient_of_the_log_likelihood() {
             updates.iter().map(|(energy, _)| part(energy)).sum::<Tensor>() / updates.len() as f64
         };
 
-        // What the update was centred at; then the gradient in those parameters, by differences of the exact likelihood.
+        // What the update was centred at; then the gradient in those parameters, by differences of the exact
+        // likelihood.
         let [mu, lambda] = updates[0].1.offsets();
         let mut params = centred(&first(), mu, lambda);
         let likelihood = |params: &[f64]| mean_log_likelihood(&uncentred(params, mu, lambda), &seen);
@@ -282,6 +283,40 @@ fn few_ones_are_learned_from_as_dense_products_would() {
         };
         for (ours, theirs) in updated(false).into_iter().zip(updated(true)) {
             assert!((ours - theirs).abs() < 1e-5, "{rule:?}: {ours} for {theirs}");
+        }
+    }
+}
+
+#[test]
+fn an_update_is_that_of_plain_contrastive_divergence() {
+    let _torch = seeded(0);
+    for (visible_bias, persistent, centring) in
+        [(-3.0, true, true), (-3.0, false, true), (0.0, true, false), (0.0, false, false), (0.0, false, true)]
+    {
+        // With a low bias states are mostly 0, and products sum over their 1s.
+        let seen = Tensor::rand([9, 40], (Kind::Float, Device::Cpu)).lt(0.5 + visible_bias / 8.0).to_kind(Kind::Float);
+        let first = || {
+            let mut energy = random_energy(Visible::Bernoulli, 40, 8);
+            energy.visible_bias += visible_bias;
+            energy
+        };
+        let (mut fast, mut plain) = (first(), first());
+        let chains = Tensor::zeros([5, 8], (Kind::Float, Device::Cpu));
+        let rule = Rule { gibbs_steps: 3, persistent, momentum: 0.0, weight_decay: 0.0, centring };
+        let mean = seen.mean_dim(0, false, Kind::Float);
+        let mut learner = Learner::new(rule, &fast, chains.copy(), &mean);
+        learner.update(&mut fast, &seen, 0.1, &mut Noise::new(3));
+        let [mu, lambda] = learner.offsets();
+        let chains = persistent.then_some(&chains);
+        learn::plain_update(&mut plain, &seen, chains, [mu, lambda], 3, 0.1, &mut Noise::new(3));
+        let pairs = [
+            (&fast.weight, &plain.weight),
+            (&fast.visible_bias, &plain.visible_bias),
+            (&fast.hidden_bias, &plain.hidden_bias),
+        ];
+        for (ours, theirs) in pairs {
+            let error = (ours - theirs).abs().max().double_value(&[]);
+            assert!(error < 1e-5, "persistent {persistent}, centring {centring}: off by {error}");
         }
     }
 }

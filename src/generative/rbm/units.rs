@@ -1,8 +1,8 @@
 //! Means and states of layers of binary units: the passes between an RBM's matrix products.
 //!
-//! A layer's bias, logistic function and draw are one pass, compiled for AVX-512, AVX2 and the baseline and chosen at run time: 5 % of
-//! an update of 784-500 units by CD-1, whose matrix products take most of the rest. Tensors that are not on the CPU take
-//! torch's operations instead.
+//! A layer's bias, logistic function and draw are one pass, compiled for AVX-512, AVX2 and the baseline and chosen at
+//! run time: 5 % of an update of 784-500 units by CD-1, whose matrix products take most of the rest. Tensors that are
+//! not on the CPU take torch's operations instead.
 
 use carom_agents::optim::{slice, slice_mut};
 use multiversion::multiversion;
@@ -11,21 +11,21 @@ use tch::{Device, Kind, Tensor};
 /// Elements handled side by side.
 const LANES: usize = 16;
 
-/// A source of uniform numbers: sixteen xoshiro128+ generators side by side (Blackman & Vigna 2021).
+/// Source of uniform numbers: sixteen xoshiro128+ generators side by side (Blackman & Vigna 2021).
 #[derive(Clone, Debug)]
-pub struct Noise {
+pub(super) struct Noise {
     state: [[u32; LANES]; 4],
 }
 
 impl Noise {
-    /// Seeded by one draw from torch's generator, so that it repeats with that one.
-    pub fn from_torch() -> Self {
+    /// Seeds it by one draw from torch's generator, so that it repeats with that one.
+    pub(super) fn from_torch() -> Self {
         let seed = Tensor::randint(i64::MAX, [1], (Kind::Int64, Device::Cpu)).int64_value(&[0]);
         Self::new(seed as u64)
     }
 
-    /// Seeded by `seed` through SplitMix64, as the generator's authors advise.
-    pub fn new(mut seed: u64) -> Self {
+    /// Seeds it by `seed` through SplitMix64, as the generator's authors advise.
+    pub(super) fn new(mut seed: u64) -> Self {
         let mut next = || {
             seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mut z = seed;
@@ -37,7 +37,7 @@ impl Noise {
     }
 }
 
-/// The next sixteen numbers in 0..1, multiples of 2⁻²⁴.
+/// Draws the next sixteen numbers in 0..1, multiples of 2⁻²⁴.
 #[inline(always)]
 fn uniform(state: &mut [[u32; LANES]; 4]) -> Lanes {
     let [s0, s1, s2, s3] = state;
@@ -89,7 +89,7 @@ fn states_of(means: &Lanes, noise: &mut Noise) -> Lanes {
     states
 }
 
-/// The elements of a row that do not fill the lanes, and `rest` in the others.
+/// Returns lanes with the elements of a row that do not fill them, and `rest` in the others.
 #[inline(always)]
 fn padded(tail: &[f32], rest: f32) -> Lanes {
     let mut lanes = [rest; LANES];
@@ -134,7 +134,7 @@ fn draw_pass(z: &mut [f32], scale: f32, bias: &[f32], states: &mut [f32], noise:
 }
 
 /// Turns `z [B, units]` into the units' means σ(scale z + bias).
-pub fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
+pub(super) fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
     if z.device() == Device::Cpu {
         means_pass(slice_mut(z), scale as f32, slice(bias));
     } else {
@@ -142,9 +142,9 @@ pub fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
     }
 }
 
-/// Turns `z [B, units]` into the units' means σ(scale z + bias), and fills `states`, of the same shape, with 0s and 1s drawn
-/// from them.
-pub fn draw(z: &mut Tensor, scale: f64, bias: &Tensor, states: &mut Tensor, noise: &mut Noise) {
+/// Turns `z [B, units]` into the units' means σ(scale z + bias), and fills `states`, of the same shape, with 0s and 1s
+/// drawn from them.
+pub(super) fn draw(z: &mut Tensor, scale: f64, bias: &Tensor, states: &mut Tensor, noise: &mut Noise) {
     if z.device() == Device::Cpu {
         draw_pass(slice_mut(z), scale as f32, slice(bias), slice_mut(states), noise);
     } else {
@@ -171,7 +171,7 @@ fn binarise_pass(means: &[f32], states: &mut [f32], noise: &mut Noise) {
 }
 
 /// Fills `states` with 0s and 1s whose means are `means`, of the same shape.
-pub fn binarise(means: &Tensor, states: &mut Tensor, noise: &mut Noise) {
+pub(super) fn binarise(means: &Tensor, states: &mut Tensor, noise: &mut Noise) {
     if means.device() == Device::Cpu {
         binarise_pass(slice(&means.contiguous()), slice_mut(states), noise);
     } else {
@@ -219,9 +219,9 @@ fn softplus_pass(z: &[f32], bias: &[f32], scale: f32, out: &mut [f64]) {
     }
 }
 
-/// Σ_j ln(1 + exp(scale (z_j + bias_j))) of each row of `z [B, units]`: what hidden units add to the log-probability of what is
-/// seen. `scale` is not negative.
-pub fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
+/// Returns Σ_j ln(1 + exp(scale (z_j + bias_j))) of each row of `z [B, units]`: the hidden units' part of the
+/// log-probability of the visible ones. `scale` is not negative.
+pub(super) fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
     let mut out = vec![0.0; z.size()[0] as usize];
     if z.device() == Device::Cpu {
         softplus_pass(slice(z), slice(bias), scale as f32, &mut out);

@@ -15,7 +15,8 @@ settings! {
         architecture: Architecture = Architecture::Dense;
         /// Widths of the dense layers between image (or convolutions) and code; the decoder has them in reverse.
         hidden: Vec<i64> = vec![256], in Each(WIDTHS);
-        /// Filters of the convolutions of `conv`, each of which halves rows and columns; the decoder has them in reverse.
+        /// Filters of the convolutions of `conv`, each of which halves rows and columns; the decoder has them in
+        /// reverse.
         channels: Vec<i64> = vec![16, 32, 64], in Each(WIDTHS);
         /// Activation of the hidden layers.
         activation: Activation = Activation::Relu;
@@ -27,13 +28,13 @@ settings! {
         beta: f64 = 1.0, in AtLeast(0.0);
         /// `sum` over the code's dimensions, or `mean`, which is no bound but equals a `beta` of 1 / `latent_dim`.
         kl: KlReduction = KlReduction::Sum;
-        /// How much more a pixel counts in the loss that differs from its mean by a standard deviation; 0 for all alike.
-        /// Measures have no weights.
+        /// How much more a pixel counts in the loss that differs from its mean by a standard deviation; 0 for all
+        /// alike. Measures have no weights.
         rarity: f64 = 0.0, in AtLeast(0.0);
         /// Samples of the importance-weighted bound that is fitted; 1 for the ELBO.
         k: i64 = 1, in AtLeast(1);
-        /// `none` leaves pixels gray; `dynamic` draws each black or white with its gray level as the probability, anew in each
-        /// batch.
+        /// `none` leaves pixels gray; `dynamic` draws each black or white with its gray level as the probability, anew
+        /// in each batch.
         binarisation: Binarisation = Binarisation::None;
         /// Samples of the importance-weighted bound that `carom eval` measures.
         iwae_k: i64 = 5000, in AtLeast(1);
@@ -60,7 +61,7 @@ impl Settings for VaeConfig {
 }
 
 impl VaeConfig {
-    /// The weight of the summed KL divergence in what is fitted.
+    /// Returns the weight of the summed KL divergence in the loss.
     pub fn kl_weight(&self) -> f64 {
         match self.kl {
             KlReduction::Sum => self.beta,

@@ -1,13 +1,17 @@
 mod gradient;
 
+use super::config::{Architecture, KlReduction};
+use super::densities::{gaussian_kl, log_bernoulli};
 use super::*;
 use crate::generative::data::{Dataset, Split};
 use crate::generative::model::seeded;
-use crate::generative::net::Activation;
+use crate::generative::net::{Activation, Network};
 use carom_agents::optim::to_vec;
 use carom_envs::settings;
 use safetensors::SafeTensors;
 use serde_json::json;
+use std::f64::consts::PI;
+use tch::Device;
 
 /// Data with these images for both splits; `max` is the byte that stands for 1.0.
 fn data(shape: [usize; 3], max: u8, pixels: Vec<u8>) -> Data {
@@ -28,15 +32,15 @@ fn vae(config: VaeConfig, data: &Data) -> Vae {
     Vae::new(config, &task, &mut Pcg32::seed_from_u64(0)).expect("settings of a test")
 }
 
-/// Makes σ so small that no sample's noise is left in a float. Tests that run side by side share torch's generator: what is to come
-/// out the same twice must not depend on it.
+/// Makes σ so small that no sample's noise is left in a float. Tests that run side by side share torch's generator:
+/// what is to come out the same twice must not depend on it.
 fn silence(vae: &Vae) {
     spread(vae, -60.0);
 }
 
 /// Makes ln σ² start from `log_var`.
 fn spread(vae: &Vae, log_var: f64) {
-    let (params, d) = (vae.encoder.params(), vae.config.latent_dim);
+    let (params, d) = (vae.nets.encoder.params(), vae.nets.config.latent_dim);
     // The last layer's biases are the last parameters, and those of ln σ² the last half.
     let _ = tch::no_grad(|| params.narrow(0, params.size()[0] - d, d).fill_(log_var));
 }
@@ -95,8 +99,9 @@ fn samples_of_black_and_white_pixels_have_their_gray_level_as_mean() {
     assert!(to_vec(&drawn).iter().all(|&pixel| pixel == 0.0 || pixel == 1.0));
 }
 
-/// A linear decoder with orthogonal rows under Gaussian noise, whose ln p(x) and posterior are known: x ~ N(b, WᵀW + σ² 1), and
-/// z|x ~ N(W (x − b) / m, σ² / m), with m = |row of W|² + σ² (Tipping & Bishop 1999; Bishop 2006, section 12.2).
+/// A linear decoder with orthogonal rows under Gaussian noise, whose ln p(x) and posterior are known: x ~ N(b, WᵀW + σ²
+/// 1), and z|x ~ N(W (x − b) / m, σ² / m), with m = |row of W|² + σ² (Tipping & Bishop 1999; Bishop 2006, section
+/// 12.2).
 struct Linear {
     vae: Vae,
     x: Tensor,
@@ -132,8 +137,8 @@ impl Linear {
             let params = Tensor::cat(&[weight.flatten(0, -1), bias.shallow_clone()], 0);
             tch::no_grad(|| network.params().shallow_clone().copy_(&params));
         };
-        set(&vae.decoder, &weight, &bias);
-        set(&vae.encoder, &encoder_weight, &encoder_bias);
+        set(&vae.nets.decoder, &weight, &bias);
+        set(&vae.nets.encoder, &encoder_weight, &encoder_bias);
 
         let covariance = weight.tr().matmul(&weight) + Tensor::eye(3, (Kind::Float, Device::Cpu)) * variance;
         let off = x.flatten(1, -1) - bias;
@@ -150,7 +155,7 @@ impl Linear {
 
     /// The mean of the `k`-sample bound over the images, `repeats` times each.
     fn bound(&self, k: i64, repeats: i64) -> f64 {
-        self.vae.measure_bound(&self.x.repeat([repeats, 1, 1, 1]), k).mean(Kind::Double).double_value(&[])
+        self.vae.nets.measure_bound(&self.x.repeat([repeats, 1, 1, 1]), k).mean(Kind::Double).double_value(&[])
     }
 }
 
@@ -158,7 +163,7 @@ impl Linear {
 fn with_the_exact_posterior_every_sample_is_the_likelihood() {
     let _torch = seeded(0);
     let linear = Linear::new(0.0);
-    let bounds = to_vec(&linear.vae.measure_bound(&linear.x, 1));
+    let bounds = to_vec(&linear.vae.nets.measure_bound(&linear.x, 1));
     for (bound, exact) in bounds.into_iter().zip(&linear.log_p) {
         assert!((f64::from(bound) - exact).abs() < 1e-4, "{bound} where ln p(x) is {exact}");
     }
@@ -168,7 +173,7 @@ fn with_the_exact_posterior_every_sample_is_the_likelihood() {
 fn the_bound_grows_with_k_from_the_elbo_to_the_likelihood() {
     let _torch = seeded(0);
     let linear = Linear::new(1.2);
-    let terms = linear.vae.elbo_terms(&linear.x.repeat([20_000, 1, 1, 1]));
+    let terms = linear.vae.nets.elbo_terms(&linear.x.repeat([20_000, 1, 1, 1]));
     let [recon, kl] = terms.map(|term| term.mean(Kind::Double).double_value(&[]));
     let (elbo, exact) = (-recon - kl, linear.exact());
     let (one, ten, many) = (linear.bound(1, 20_000), linear.bound(10, 20_000), linear.bound(5000, 4));
@@ -187,7 +192,7 @@ fn the_mean_of_the_kl_is_a_beta_of_one_over_the_width() {
         let mut vae = vae(VaeConfig { latent_dim: 4, hidden: vec![8], kl, beta, ..VaeConfig::default() }, &data);
         silence(&vae);
         fit(&mut vae, &data, 0..5, 1e-2);
-        to_vec(vae.encoder.params())
+        to_vec(vae.nets.encoder.params())
     };
     let mean = fitted(KlReduction::Mean, 1.0);
     assert_eq!(mean, fitted(KlReduction::Sum, 0.25));
@@ -286,7 +291,7 @@ fn a_code_that_says_nothing_has_no_active_units() {
     let data = noise([1, 4, 4], 1, 8);
     let vae = vae(VaeConfig { hidden: vec![8], iwae_k: 10, ..VaeConfig::default() }, &data);
     assert_eq!(evaluate(&vae, &data, Effort::Full).get("test/active_units"), Some(2.0));
-    let _ = tch::no_grad(|| vae.encoder.params().shallow_clone().zero_());
+    let _ = tch::no_grad(|| vae.nets.encoder.params().shallow_clone().zero_());
     assert_eq!(evaluate(&vae, &data, Effort::Full).get("test/active_units"), Some(0.0));
 }
 
@@ -310,7 +315,7 @@ fn what_was_saved_goes_on_as_if_never_stopped() {
         fit(vae, &data, 5..8, 1e-2);
     }
     assert_eq!(first.stats(), second.stats());
-    for (one, other) in [(&first.encoder, &second.encoder), (&first.decoder, &second.decoder)] {
+    for (one, other) in [(&first.nets.encoder, &second.nets.encoder), (&first.nets.decoder, &second.nets.decoder)] {
         assert_eq!(to_vec(one.params()), to_vec(other.params()));
     }
 }
@@ -328,17 +333,18 @@ fn rare_pixels_count_more_in_what_is_fitted_and_not_in_what_is_measured() {
     let mut vae = vae(VaeConfig { rarity: 2.0, ..VaeConfig::default() }, &data);
     let (logits, x) = (Tensor::from_slice2(&[[1.0_f32, -2.0]]), Tensor::from_slice2(&[[1.0_f32, 0.0]]));
     // 3 ln σ(1) + ln (1 − σ(−2)) = 3 · −0.313262 − 0.126928
-    let by_hand = vae.weighted_log_likelihood(&logits, &x, &Tensor::from_slice2(&[[3.0_f32, 1.0]])).double_value(&[0]);
+    let by_hand =
+        vae.nets.weighted_log_likelihood(&logits, &x, &Tensor::from_slice2(&[[3.0_f32, 1.0]])).double_value(&[0]);
     assert!((by_hand + 1.066_713).abs() < 1e-5, "{by_hand}");
 
     silence(&vae);
     let x = data.test.spaced(4).all();
-    let measured = vae.elbo_terms(&x);
-    let rarity = vae.rarity.as_ref().expect("a weight").weights(&x).flatten(1, -1);
-    let output = vae.output(&vae.encode(&x));
-    let expected = -vae.weighted_log_likelihood(&output, &x.flatten(1, -1), &rarity);
+    let measured = vae.nets.elbo_terms(&x);
+    let rarity = vae.nets.rarity.as_ref().expect("a weight").weights(&x).flatten(1, -1);
+    let output = vae.nets.output(&vae.encode(&x));
+    let expected = -vae.nets.weighted_log_likelihood(&output, &x.flatten(1, -1), &rarity);
     let mean = |terms: &Tensor| terms.mean(Kind::Double).double_value(&[]);
-    let [recon, kl, _] = vae.elbo_gradient(&x);
+    let [recon, kl, _] = vae.nets.elbo_gradient(&x);
     assert!((recon - mean(&expected)).abs() < 1e-4);
     assert_eq!(kl, mean(&measured[1]));
     // All weights are above 1 where each pixel varies.
@@ -351,7 +357,7 @@ fn what_is_not_a_number_stops_the_fit_by_its_name() {
     let data = noise([1, 4, 4], 1, 8);
     for k in [1, 5] {
         let mut vae = vae(VaeConfig { k, ..VaeConfig::default() }, &data);
-        let _ = tch::no_grad(|| vae.decoder.params().shallow_clone().fill_(f64::NAN));
+        let _ = tch::no_grad(|| vae.nets.decoder.params().shallow_clone().fill_(f64::NAN));
         let batch = Batch { x: data.train.spaced(8).all(), labels: None, step: 7, lr: 1e-3 };
         let error = vae.fit_batch(&batch).expect_err("a loss that is none").to_string();
         assert!(error.starts_with("fit/recon is NaN at step 7"), "{error}");

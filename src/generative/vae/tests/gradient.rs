@@ -1,48 +1,19 @@
-//! The gradients written by hand, held against autograd.
+//! The gradients written by hand, verified against autograd.
 
+use super::super::iwae::{gradient, plain_bound_gradient, thinned};
 use super::*;
 
-/// What [`Vae::elbo_gradient`] returns and leaves, by autograd.
+/// Returns the terms of `elbo_gradient` and the gradients that it leaves, by autograd.
 fn elbo_gradient_by_autograd(vae: &Vae, x: &Tensor) -> ([f64; 3], [Tensor; 2]) {
-    let [mean, log_var] = vae.posterior(x);
+    let [mean, log_var] = vae.nets.posterior(x);
     let code = &mean + (&log_var * 0.5).exp() * mean.randn_like();
-    let weights = vae.rarity.as_ref().map_or_else(|| x.ones_like(), |rarity| rarity.weights(x));
-    let log_p = vae.weighted_log_likelihood(&vae.output(&code), &x.flatten(1, -1), &weights.flatten(1, -1));
+    let weights = vae.nets.rarity.as_ref().map_or_else(|| x.ones_like(), |rarity| rarity.weights(x));
+    let log_p = vae.nets.weighted_log_likelihood(&vae.nets.output(&code), &x.flatten(1, -1), &weights.flatten(1, -1));
     let [recon, kl] = [-log_p, gaussian_kl(&mean, &log_var)].map(|term| term.mean(Kind::Float));
-    let loss = &recon + &kl * vae.config.kl_weight();
-    let encoder_grad = gradient(&loss, vae.encoder.params());
-    let decoder_grad = gradient(&loss, vae.decoder.params());
+    let loss = &recon + &kl * vae.nets.config.kl_weight();
+    let encoder_grad = gradient(&loss, vae.nets.encoder.params());
+    let decoder_grad = gradient(&loss, vae.nets.decoder.params());
     ([recon, kl, loss].map(|term| term.double_value(&[])), [encoder_grad, decoder_grad])
-}
-
-/// What [`Vae::bound_gradient`] returns and leaves, by autograd in double precision: floats of ln w leave weights with an error of
-/// 1e-5 of their own.
-fn bound_gradient_by_autograd(vae: &Vae, x: &Tensor) -> ([f64; 3], [Tensor; 2]) {
-    let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
-    let (x, k) = (double(x), vae.config.k);
-    let [mean, log_var] = halves(&vae.encoder.forward_with(&double(vae.encoder.params()), &x));
-    let noise = double(&Tensor::randn([k, mean.size()[0], mean.size()[1]], (Kind::Float, Device::Cpu)));
-    let code = &mean + (&log_var * 0.5).exp() * &noise;
-    let images = vae.decoder.forward_with(&double(vae.decoder.params()), &code.flatten(0, 1));
-    let output = vae.cropped(&images).reshape([k, mean.size()[0], -1]);
-    let log_p = vae.log_likelihood(&output, &x.flatten(1, -1));
-    let log_ratio = (noise.square() + &log_var - code.square()).sum_dim_intlist(-1, false, Kind::Double) * 0.5;
-    let log_w = &log_p + &log_ratio;
-    // The encoder's gradient: ln w again, of a posterior that only the code knows, and the squared weights constants.
-    let score = (&code - mean.detach()) / (log_var.detach() * 0.5).exp();
-    let log_w_of_code = &log_p + (score.square() - code.square()).sum_dim_intlist(-1, false, Kind::Double) * 0.5;
-    let encoders =
-        (log_w.softmax(0, Kind::Double).square().detach() * log_w_of_code).sum_dim_intlist(0, false, Kind::Double);
-    let encoder_grad = gradient(&-encoders.mean(Kind::Double), vae.encoder.params());
-
-    let terms = [-log_p, -log_ratio, -iwae_bound(&log_w)].map(|term| term.mean(Kind::Double));
-    let decoder_grad = gradient(&terms[2], vae.decoder.params());
-    (terms.map(|term| term.double_value(&[])), [encoder_grad, decoder_grad])
-}
-
-/// The gradient of `loss` in `params`; the graph is kept for another.
-fn gradient(loss: &Tensor, params: &Tensor) -> Tensor {
-    Tensor::run_backward(&[loss], &[params], true, false).remove(0)
 }
 
 #[test]
@@ -70,7 +41,7 @@ fn the_gradient_by_hand_is_autograds() {
         let mut vae = vae(config.clone(), &data);
         tch::manual_seed(1);
         // Biases off 0, so that none can be forgotten.
-        for network in [&vae.encoder, &vae.decoder] {
+        for network in [&vae.nets.encoder, &vae.nets.decoder] {
             let _ = tch::no_grad(|| network.params().shallow_clone().g_add_(&(network.params().randn_like() * 0.1)));
         }
         assert_gradient_is_autograds(&mut vae, &x);
@@ -88,12 +59,12 @@ fn the_encoders_gradient_has_the_expectation_of_the_bounds() {
     let x = data.train.spaced(2).all().repeat([500, 1, 1, 1]);
     let (by_hand, by_autograd): (Vec<_>, Vec<_>) = (0..100)
         .map(|_| {
-            vae.bound_gradient(&x, LEAST_WEIGHT);
-            let by_hand = vae.encoder.grads();
+            vae.nets.bound_gradient(&x, LEAST_WEIGHT);
+            let by_hand = vae.nets.encoder.grads();
             // To clear it.
-            vae.encoder.step(0.0);
-            let bound = vae.measure_bound(&x, 4).mean(Kind::Float);
-            (by_hand, gradient(&-bound, vae.encoder.params()))
+            vae.nets.encoder.step(0.0);
+            let bound = vae.nets.measure_bound(&x, 4).mean(Kind::Float);
+            (by_hand, gradient(&-bound, vae.nets.encoder.params()))
         })
         .unzip();
     let [by_hand, by_autograd] = [by_hand, by_autograd].map(|grads| Tensor::stack(&grads, 0));
@@ -128,16 +99,16 @@ fn thinned_weights_have_the_sums_that_they_had() {
 
 /// The gradient by hand, on the same noise.
 fn assert_gradient_is_autograds(vae: &mut Vae, x: &Tensor) {
-    let (config, is_elbo) = (vae.config.clone(), vae.config.k == 1);
+    let (config, is_elbo) = (vae.nets.config.clone(), vae.nets.config.k == 1);
     tch::manual_seed(2);
     let (expected, expected_grads) =
-        if is_elbo { elbo_gradient_by_autograd(vae, x) } else { bound_gradient_by_autograd(vae, x) };
+        if is_elbo { elbo_gradient_by_autograd(vae, x) } else { plain_bound_gradient(&vae.nets, x) };
     tch::manual_seed(2);
-    let found = if is_elbo { vae.elbo_gradient(x) } else { vae.bound_gradient(x, 0.0) };
+    let found = if is_elbo { vae.nets.elbo_gradient(x) } else { vae.nets.bound_gradient(x, 0.0) };
     for (found, expected) in found.into_iter().zip(expected) {
         assert!((found - expected).abs() < 1e-5 * expected.abs(), "{found} instead of {expected}: {config:?}");
     }
-    for (network, expected) in [&vae.encoder, &vae.decoder].into_iter().zip(expected_grads) {
+    for (network, expected) in [&vae.nets.encoder, &vae.nets.decoder].into_iter().zip(expected_grads) {
         let largest = |tensor: Tensor| tensor.abs().max().double_value(&[]);
         let error = largest(network.grads() - &expected);
         assert!(error < 1e-5 * largest(expected), "off by {error}: {config:?}");
