@@ -89,3 +89,12 @@ fn every_link_to_a_file_leads_to_one() {
         }
     }
 }
+
+#[test]
+fn the_program_that_learns_taxi_is_the_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = fs::read_to_string(root.join("examples/learn_taxi.rs")).expect("UTF-8");
+    let (_, program) = example.split_once("\n\n").expect("a comment comes first");
+    let page = fs::read_to_string(root.join("docs/libraries.md")).expect("UTF-8");
+    assert!(page.contains(&format!("```rust\n{program}```")), "docs/libraries.md differs from examples/learn_taxi.rs");
+}
