@@ -1,7 +1,7 @@
 //! What learning costs on `minatar/breakout`: an update of the MinAtar paper's DQN, a rollout of PQN with its updates, and
 //! actions chosen by that network. On the CPU, on as many threads as OMP_NUM_THREADS says (`.cargo/config.toml`: one).
 //!
-//! `cargo bench --profile dev -p carom --bench learner`
+//! `cargo bench -p carom --bench learner`
 #![allow(missing_docs)] // criterion's macros write public functions
 
 use carom_agents::net::NetSpec;

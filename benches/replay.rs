@@ -1,6 +1,6 @@
 //! Writing to a replay and sampling a batch of 32 from it: Atari frames in stacks of four, and MinAtar's planes.
 //!
-//! `cargo bench --profile dev -p carom --bench replay`
+//! `cargo bench -p carom --bench replay`
 #![allow(missing_docs)] // criterion's macros write public functions
 
 use carom_agents::replay::{Batch, Replay, ReplayConfig};

@@ -1,4 +1,4 @@
-//! Q-learning on Taxi with the libraries alone: `cargo run -p carom --example learn_taxi`.
+//! Q-learning on Taxi with the libraries alone: `cargo run --release -p carom --example learn_taxi`.
 
 use anyhow::Result;
 use carom_agents::registry as agents;

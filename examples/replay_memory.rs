@@ -1,6 +1,6 @@
 //! Resident memory of a replay of Atari's size: 100,000 transitions of 84x84 frames in stacks of four.
 //!
-//! `cargo run -p carom --example replay_memory` prints what the process holds before and after, bytes a transition, and ten
+//! `cargo run --release -p carom --example replay_memory` prints what the process holds before and after, bytes a transition, and ten
 //! times the difference: a million transitions should stay below 7.3 GB. Linux alone tells (/proc/self/status).
 
 use anyhow::{Context, Result};

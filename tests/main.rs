@@ -1,6 +1,7 @@
 //! The program as a person meets it. One binary, so that it links once:
 //!
 //! - [`help`]: what the program says about itself, and `list`
+//! - [`commands`]: every command in the documentation parses, and every link leads to a file
 //! - [`train`]: a short real run, what it leaves behind, the same again from the same seed, settings by layer
 //! - [`fit`]: the same of a generative model, its measures, and what can be seen of it
 //! - [`resume`]: stopping and going on leaves the same bytes as never stopping; damaged checkpoints
@@ -14,6 +15,7 @@
 //! - [`watch`]: an episode as a GIF; what `watch` and `play` say without a terminal
 //! - [`mistakes`]: each likely mistake, its message, and nothing half-written
 
+mod commands;
 mod compare;
 mod data;
 mod encoder;

@@ -1,7 +1,7 @@
 //! gym-rs both ways: its mountain car stepped by Carom's vectoriser, and Carom's Breakout played by code that knows
 //! gym-rs alone.
 //!
-//! `cargo run -p carom-envs --features gym-rs --example gym_rs_both_ways`
+//! `cargo run --release -p carom-envs --features gym-rs --example gym_rs_both_ways`
 
 use carom_envs::gym_bridge::{FromGym, ToGym};
 use carom_envs::{Env, EnvError, Seeds, Values, VecEnv, registry};

@@ -1,10 +1,11 @@
 """Traces of Atari's Breakout from the PyPI package `ale-py`: `python ale_breakout.py FILE`.
 
-The actions of the first traces are those already in FILE: random, tracking and predicting play that reaches most rules. Two
-more are drawn here: all 18 actions with sticky ones, and a game that is left alone until it ends itself after 65,536 frames.
-`actions` are ALE's numbers, one letter from `a` on a frame; `rewards` and `lives` hold `[frame, value]` where they differ from 0 or
-from the frame before; `frames` the CRC-32 of every `every`-th gray picture and the last, reset's in front; `obs` that of all 84x84
-observations so far (the maximum of frames 3 and 4 of every four, by cv2's INTER_AREA), after every hundredth.
+The actions of the first traces are those already in FILE: random, tracking and predicting play that reaches most rules.
+Two more are drawn here: all 18 actions with sticky ones, and a game that is left alone until it ends itself after
+65,536 frames. `actions` are ALE's numbers, one letter from `a` on a frame; `rewards` and `lives` hold `[frame, value]`
+where they differ from 0 or from the frame before; `frames` the CRC-32 of every `every`-th gray picture and the last,
+reset's in front; `obs` that of all 84x84 observations so far (the maximum of frames 3 and 4 of every four, by cv2's
+INTER_AREA), after every hundredth.
 """
 
 import gzip

@@ -1,7 +1,8 @@
 """Transition tables of Gymnasium's toy text, and a random walk through each: `python gymnasium_tables.py FILE`.
 
-`outcomes[state][action]` lists `[probability, next state, reward, terminated]`. The walk starts with the recorded random
-stream, resets, plays `actions` and resets again after each ending; `states` are all states seen, resets included.
+`outcomes[state][action]` lists `[probability, next state, reward, terminated]`. The walk starts with the recorded
+random stream, resets, plays `actions` and resets again after each ending; `states` are all states seen, resets
+included.
 """
 
 import random

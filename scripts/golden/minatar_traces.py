@@ -1,8 +1,8 @@
 """Traces of MinAtar Breakout from the PyPI package `minatar`: `python minatar_traces.py FILE`.
 
-Four traces (both action sets, sticky actions with 0.1 and 0). A step is one byte in hexadecimal: action index (bits 0-2),
-reward (bit 3), terminal (bit 4), a reset follows (bit 5). `crcs` holds, after every hundredth step, the CRC-32 of all
-observations so far, those after resets included.
+Four traces (both action sets, sticky actions with 0.1 and 0). A step is one byte in hexadecimal: action index (bits
+0-2), reward (bit 3), terminal (bit 4), a reset follows (bit 5). `crcs` holds, after every hundredth step, the CRC-32 of
+all observations so far, those after resets included.
 """
 
 import random

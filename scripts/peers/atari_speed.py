@@ -1,9 +1,10 @@
-"""Steps per second of Atari's Breakout under a random policy on one core: single 84x84 observations, four frames a step.
+"""Steps per second of Atari's Breakout under a random policy on one core: single 84x84 observations, four frames a
+step.
 
     python3 scripts/peers/atari_speed.py --seconds 2 [--only envpool]
 
-One game of ALE behind Gymnasium's wrappers, and 32 at once in ALE's own vector and in EnvPool, both in C++ on one thread. Actions
-are drawn beforehand. Prints one JSON object, {"peer environment count": steps per second}.
+One game of ALE behind Gymnasium's wrappers, and 32 at once in ALE's own vector and in EnvPool, both in C++ on one
+thread. Actions are drawn beforehand. Prints one JSON object, {"peer environment count": steps per second}.
 """
 
 from collections.abc import Callable

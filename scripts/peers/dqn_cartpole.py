@@ -2,8 +2,9 @@
 
     python3 scripts/peers/dqn_cartpole.py --steps 60000 --learning-starts 10000 --seed 0 --threads 1
 
-One environment in a SyncVectorEnv with recorded episodes, as CleanRL has it; its TensorBoard logging is left out. An update
-every 10 steps, so a "learning step" is one environment step of the phase after --learning-starts. Prints one JSON object.
+One environment in a SyncVectorEnv with recorded episodes, as CleanRL has it; its TensorBoard logging is left out. An
+update every 10 steps, so a "learning step" is one environment step of the phase after --learning-starts. Prints one
+JSON object.
 """
 
 import argparse
@@ -57,7 +58,8 @@ class Replay:
 
     def sample(self, rng: np.random.Generator) -> list[torch.Tensor]:
         i = rng.integers(min(self.added, len(self.reward)), size=BATCH_SIZE)
-        return [torch.from_numpy(field[i]) for field in (self.obs, self.action, self.reward, self.next_obs, self.discount)]
+        fields = (self.obs, self.action, self.reward, self.next_obs, self.discount)
+        return [torch.from_numpy(field[i]) for field in fields]
 
 
 def learn(network, target, optimizer, batch) -> None:
@@ -95,7 +97,8 @@ def main() -> None:
     for step in range(args.steps):
         if step == clock_start:
             start = time.perf_counter()
-        epsilon = max(EPSILON_END, EPSILON_START + (EPSILON_END - EPSILON_START) * step / (EPSILON_FRACTION * args.steps))
+        fraction = step / (EPSILON_FRACTION * args.steps)
+        epsilon = max(EPSILON_END, EPSILON_START + (EPSILON_END - EPSILON_START) * fraction)
         if rng.random() < epsilon:
             actions = rng.integers(2, size=1)
         else:

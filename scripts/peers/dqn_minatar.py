@@ -1,9 +1,10 @@
-"""The MinAtar paper's DQN (Young & Tian 2019) as a plain PyTorch loop on the `minatar` package: learning steps per second.
+"""The MinAtar paper's DQN (Young & Tian 2019) as a plain PyTorch loop on the `minatar` package: learning steps
+per second.
 
     python3 scripts/peers/dqn_minatar.py --steps 6000 --replay-start 1000 --epsilon-frames 1000 --seed 0 --threads 1
 
-One environment step and one gradient step a frame. The clock runs from 50 updates after the start of the replay to the end.
-Prints one JSON object. With --steps 5000000 and nothing else it is the paper's run.
+One environment step and one gradient step a frame. The clock runs from 50 updates after the start of the replay to the
+end. Prints one JSON object. With --steps 5000000 and nothing else it is the paper's run.
 """
 
 import argparse
@@ -61,7 +62,8 @@ class Replay:
 
     def sample(self, rng: np.random.Generator) -> list[torch.Tensor]:
         i = rng.integers(min(self.added, len(self.reward)), size=BATCH_SIZE)
-        return [torch.from_numpy(field[i]) for field in (self.obs, self.action, self.reward, self.next_obs, self.discount)]
+        fields = (self.obs, self.action, self.reward, self.next_obs, self.discount)
+        return [torch.from_numpy(field[i]) for field in fields]
 
 
 def learn(network, target, optimizer, batch) -> None:
@@ -79,7 +81,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=6_000, help="frames in all")
     parser.add_argument("--replay-start", type=int, default=5_000, help="frames before the first update")
-    parser.add_argument("--epsilon-frames", type=int, default=100_000, help="frames of falling epsilon, from the first update")
+    epsilon_help = "frames of falling epsilon, from the first update"
+    parser.add_argument("--epsilon-frames", type=int, default=100_000, help=epsilon_help)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()

@@ -2,9 +2,9 @@
 
     python3 scripts/peers/env_speed.py --seconds 2 [--only minatar taxi]
 
-MinAtar and Gymnasium step one environment at a time; gymnax (JAX, compiled for the CPU) steps 1, 128 and 2048 at once inside
-one compiled loop, with its observation kept in the loop's state so that it is computed at every step. Actions of the Python ones
-are drawn beforehand. Prints one JSON object, {"peer environment count": steps per second}.
+MinAtar and Gymnasium step one environment at a time; gymnax (JAX, compiled for the CPU) steps 1, 128 and 2048 at once
+inside one compiled loop, with its observation kept in the loop's state so that it is computed at every step. Actions of
+the Python ones are drawn beforehand. Prints one JSON object, {"peer environment count": steps per second}.
 """
 
 import os

@@ -1,10 +1,11 @@
-"""The generative models as Keras (and, for the RBM, scikit-learn) has them: seconds per epoch on MNIST, and how well they fit.
+"""The generative models as Keras (and, for the RBM, scikit-learn) has them: seconds per epoch on MNIST, and how well
+they fit.
 
     python3 scripts/peers/generative.py ae --data FOLDER --epochs 5 --threads 2 [--limit 6000]
 
-FOLDER holds the four IDX files, plain or gzipped. Models, batch sizes and optimiser (Adam at 1e-3; the RBM: CD-1) are those of
-Keras' own examples, and the same as ours. Seconds are the mean of the epochs after the first, which compiles; the data are in
-memory, nothing is measured between. Prints one JSON object.
+FOLDER holds the four IDX files, plain or gzipped. Models, batch sizes and optimiser (Adam at 1e-3; the RBM: CD-1) are
+those of Keras' own examples, and the same as ours. Seconds are the mean of the epochs after the first, which compiles;
+the data are in memory, nothing is measured between. Prints one JSON object.
 """
 
 import argparse
@@ -67,7 +68,8 @@ def cnn_ae(train, test, epochs: int) -> dict:
 
     code = [conv(16), pool(), conv(8), pool(), conv(8), pool()]
     # Keras' tutorial crops its upsampled images by a convolution without padding: 16 -> 14.
-    image = [conv(8), layers.UpSampling2D(2), conv(8), layers.UpSampling2D(2), conv(16, padding="valid"), layers.UpSampling2D(2)]
+    image = [conv(8), layers.UpSampling2D(2), conv(8), layers.UpSampling2D(2)]
+    image += [conv(16, padding="valid"), layers.UpSampling2D(2)]
     model = keras.Sequential([keras.Input((28, 28, 1)), *code, *image, conv(1, "sigmoid")])
     model.compile("adam", "binary_crossentropy")
     seconds = fit_keras(model, train, 128, epochs, train)

@@ -7,10 +7,10 @@
     double_q_td    = r_t + discount_t * q_t[argmax_a q_t_selector[a]]       - q_tm1[a_tm1]
     huber          = mean over the batch of (0.5 td^2 if |td| < 1 else |td| - 0.5), half_squared = mean of 0.5 td^2;
     *_grad         = their gradient by q_tm1, targets held constant, td being q_learning_td.
-`lambda_returns`: T = 5 steps of N = 2 environments, in float64 from the definition (a weighted sum of n-step returns), not
-    from the recursion G_t = r_t + discount_t * ((1 - lambda_t) * v_t + lambda_t * G_{t+1}) that an implementation would use. Here v_t is
-    the value of the state *after* step t (its last one bootstraps), discount_t is 0 where the episode terminated, and lambda_t
-    is 0 where it was truncated, so that nothing flows across the cut.
+`lambda_returns`: T = 5 steps of N = 2 environments, in float64 from the definition (a weighted sum of n-step returns),
+    not from the recursion G_t = r_t + discount_t * ((1 - lambda_t) * v_t + lambda_t * G_{t+1}) that an implementation
+    would use. Here v_t is the value of the state *after* step t (its last one bootstraps), discount_t is 0 where the
+    episode terminated, and lambda_t is 0 where it was truncated, so that nothing flows across the cut.
 """
 
 import json
@@ -78,12 +78,14 @@ def lambda_case() -> dict:
     lambda_t[2][1] = 0.0  # environment 1 is truncated at step 2
     columns = [list(zip(*rows, strict=True)) for rows in (r_t, discount_t, v_t, lambda_t)]
     returns = [[lambda_return(t, *(c[env] for c in columns)) for env in range(envs)] for t in range(steps)]
-    return dict(gamma=gamma, r_t=r_t, discount_t=discount_t, lambda_t=lambda_t, v_t=shortest(v_t), returns=shortest(returns))
+    given = dict(gamma=gamma, r_t=r_t, discount_t=discount_t, lambda_t=lambda_t)
+    return dict(**given, v_t=shortest(v_t), returns=shortest(returns))
 
 
 def main() -> None:
     about = "Losses and returns; scripts/peers/losses.py made this and says each formula"
-    rows = ",\n".join(f'"{name}": {json.dumps(case)}' for name, case in (("td", td_case()), ("lambda_returns", lambda_case())))
+    cases = {"td": td_case(), "lambda_returns": lambda_case()}
+    rows = ",\n".join(f'"{name}": {json.dumps(case)}' for name, case in cases.items())
     print(f'{{"about": {json.dumps(about)}, "torch": "{torch.__version__.split("+")[0]}",\n{rows}}}')
 
 

@@ -69,8 +69,12 @@ def main() -> None:
         gap = max((single[t] - double[t]).abs().max().item() for t in STEPS)
         print(f"{name:32} float64 gap {gap:.1e}", file=sys.stderr)
         params = {str(t): shortest(values) for t, values in single.items()}
-        cases.append(dict(name=name, optimizer=optimizer, scale=scale, **settings, float64_gap=float(f"{gap:.1e}"), params=params))
-    about = "PyTorch's optimisers after some steps; scripts/peers/optimizers.py made this and says the problem's formula"
+        given = dict(name=name, optimizer=optimizer, scale=scale, **settings)
+        cases.append(dict(**given, float64_gap=float(f"{gap:.1e}"), params=params))
+    about = (
+        "PyTorch's optimisers after some steps; "
+        "scripts/peers/optimizers.py made this and says the problem's formula"
+    )
     rows = ",\n".join("  " + json.dumps(case) for case in cases)
     print(f'{{"about": {json.dumps(about)}, "torch": "{torch.__version__.split("+")[0]}", "cases": [\n{rows}\n]}}')
 

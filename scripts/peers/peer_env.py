@@ -1,7 +1,8 @@
 """A throw-away virtual environment for the peers' scripts, outside the checkout.
 
-`enter("torch", "torch==2.11.0", "numpy")` makes (once) the environment `torch` with those packages and starts the calling
-script again in it. It lies under $CAROM_PEERS_DIR, else ~/.cache/carom/peers; delete that folder to be rid of it.
+`enter("torch", "torch==2.11.0", "numpy")` makes (once) the environment `torch` with those packages and starts the
+calling script again in it. It lies under $CAROM_PEERS_DIR, else ~/.cache/carom/peers; delete that folder to be rid of
+it.
 """
 
 import os

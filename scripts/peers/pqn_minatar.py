@@ -1,11 +1,12 @@
-"""PQN (Gallici et al. 2024) with its MinAtar recipe in plain PyTorch autograd on MinAtar's Breakout: frames per second, learning included.
+"""PQN (Gallici et al. 2024) with its MinAtar recipe in plain PyTorch autograd on MinAtar's Breakout: frames per
+second, learning included.
 
     python3 scripts/peers/pqn_minatar.py --steps 200000 --seed 0 --threads 1
 
-The environment is a vectorised numpy Breakout of our own (no sticky actions, 3 actions, cap 1000, as gymnax has it), so that it
-does not slow the learner; `env_share` in the answer is its part of the time. `--check` holds it against the `minatar` package.
-The clock starts after the first rollout and its updates. `--steps 10000000` is the recipe's full run. The inputs are 0 and 1;
-purejaxql divides them by 255, which is an accident of sharing code with Atari.
+The environment is a vectorised numpy Breakout of our own (no sticky actions, 3 actions, cap 1000, as gymnax has it), so
+that it does not slow the learner; `env_share` in the answer is its part of the time. `--check` holds it against the
+`minatar` package. The clock starts after the first rollout and its updates. `--steps 10000000` is the recipe's full
+run. The inputs are 0 and 1; purejaxql divides them by 255, which is an accident of sharing code with Atari.
 """
 
 import argparse
@@ -147,7 +148,8 @@ def train(args: argparse.Namespace) -> dict:
     for update in range(n_updates):
         if update == 1:
             start, env_seconds = time.perf_counter(), 0.0
-        epsilon = max(EPSILON_END, EPSILON_START + (EPSILON_END - EPSILON_START) * update / (EPSILON_FRACTION * n_updates))
+        fraction = update / (EPSILON_FRACTION * n_updates)
+        epsilon = max(EPSILON_END, EPSILON_START + (EPSILON_END - EPSILON_START) * fraction)
         with torch.no_grad():
             for t in range(N_STEPS):
                 obs[t] = last_obs
@@ -221,7 +223,8 @@ def check(steps: int = 20_000) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=200_000, help="frames in all, rounded down to whole rollouts of 4096")
+    steps_help = "frames in all, rounded down to whole rollouts of 4096"
+    parser.add_argument("--steps", type=int, default=200_000, help=steps_help)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--check", action="store_true", help="hold the environment against the minatar package instead")

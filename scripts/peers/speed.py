@@ -15,10 +15,14 @@ def stay_on_one_core() -> None:
 
 
 def report(cases: dict[str, Callable[[], Callable[[], int]]], description: str | None) -> None:
-    """Print `{"peer environment count": steps per second}`; a case makes what plays a chunk of steps and returns their number."""
+    """Print `{"peer environment count": steps per second}`.
+
+    A case makes a function that plays a chunk of steps and returns their number.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0, help="time for each environment")
-    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME", help="only those whose name contains one of these")
+    only_help = "only those whose name contains one of these"
+    parser.add_argument("--only", nargs="+", default=[""], metavar="NAME", help=only_help)
     args = parser.parse_args()
     chosen = {name: make for name, make in cases.items() if any(only in name for only in args.only)}
     print(json.dumps({name: round(steps_per_s(make(), args.seconds)) for name, make in chosen.items()}))

@@ -1,0 +1,100 @@
+use carom::cli::Cli;
+use clap::{CommandFactory, Parser};
+use fs_err as fs;
+use std::path::{Path, PathBuf};
+
+/// README, the other pages of the top level, and `docs/`.
+fn pages() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let entries = [root, &root.join("docs")].map(|folder| fs::read_dir(folder).expect("a folder"));
+    let paths = entries.into_iter().flatten().map(|entry| entry.expect("readable").path());
+    let pages = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.map(|path| (path.clone(), fs::read_to_string(path).expect("UTF-8"))).collect()
+}
+
+/// Returns the text in fenced blocks of shell commands, with continued lines joined, and all other text outside fences.
+fn blocks_and_prose(page: &str) -> (Vec<String>, String) {
+    let (mut commands, mut prose) = (Vec::new(), String::new());
+    for (i, part) in page.split("```").enumerate() {
+        if i % 2 == 0 {
+            prose += part;
+            continue;
+        }
+        let (language, text) = part.split_once('\n').expect("a fence ends its line");
+        let text = text.replace("\\\n", " ");
+        match language {
+            "sh" => commands.extend(text.lines().map(str::to_owned)),
+            "console" => commands.extend(text.lines().filter_map(|line| line.strip_prefix("$ ")).map(str::to_owned)),
+            _ => {}
+        }
+    }
+    (commands, prose)
+}
+
+/// Returns the words after `carom` or `scripts/run` in each command of `line`, without a comment at its end.
+fn calls(line: &str) -> Vec<Vec<&str>> {
+    let line = line.split(" #").next().expect("split gives one part at least");
+    let commands = line.split("&&").map(|command| command.split_whitespace().collect::<Vec<_>>());
+    let calls = commands.filter(|words| matches!(words.first(), Some(&("carom" | "scripts/run"))));
+    calls.map(|words| words[1..].to_vec()).filter(|words| !words.is_empty()).collect()
+}
+
+/// A placeholder for a number, such as the S of `--seed S`, becomes a number.
+fn filled(word: &str) -> &str {
+    if word.len() == 1 && word.chars().all(char::is_uppercase) { "1" } else { word }
+}
+
+fn check(words: &[&str], page: &Path) {
+    let page = page.display();
+    if let Err(error) = Cli::try_parse_from(["carom"].iter().chain(words).map(|word| filled(word))) {
+        panic!("{page}: carom {}: {error}", words.join(" "));
+    }
+    let named = words.iter().skip_while(|word| **word != "--preset").nth(1);
+    if let Some(name) = named.filter(|name| name.chars().any(char::is_lowercase)) {
+        let preset = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("presets/{name}.toml"));
+        assert!(preset.exists(), "{page}: there is no preset {name}");
+    }
+}
+
+#[test]
+fn every_command_in_the_documentation_parses() {
+    let (mut n_in_blocks, mut n_in_prose) = (0, 0);
+    for (path, page) in pages() {
+        let (blocks, prose) = blocks_and_prose(&page);
+        for words in blocks.iter().flat_map(|line| calls(line)) {
+            check(&words, &path);
+            n_in_blocks += 1;
+        }
+        // Code between backticks may be broken over two lines.
+        for words in prose.split('`').skip(1).step_by(2).flat_map(calls) {
+            match words[..] {
+                [command] if Cli::command().find_subcommand(command).is_some() => {} // names it without arguments
+                _ => check(&words, &path),
+            }
+            n_in_prose += 1;
+        }
+    }
+    assert!(n_in_blocks > 20 && n_in_prose > 20, "{n_in_blocks} in blocks, {n_in_prose} in prose");
+}
+
+#[test]
+fn every_link_to_a_file_leads_to_one() {
+    for (path, page) in pages() {
+        let (_, prose) = blocks_and_prose(&page);
+        let targets = prose.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://") && !target.starts_with('#')) {
+            let file = target.split('#').next().expect("split gives one part at least");
+            let folder = path.parent().expect("a file is in a folder");
+            assert!(folder.join(file).exists(), "{}: {target}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_program_that_learns_taxi_is_the_example() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let example = fs::read_to_string(root.join("examples/learn_taxi.rs")).expect("UTF-8");
+    let (_, program) = example.split_once("\n\n").expect("a comment comes first");
+    let page = fs::read_to_string(root.join("docs/libraries.md")).expect("UTF-8");
+    assert!(page.contains(&format!("```rust\n{program}```")), "docs/libraries.md differs from examples/learn_taxi.rs");
+}
