@@ -6,20 +6,21 @@
 
 mod axis;
 mod chart;
+mod error;
 mod groups;
 mod reference;
 mod runs;
 pub mod scatter;
 mod series;
 
+pub use error::PlotError;
 pub use runs::find_runs;
 
-use crate::files;
 use chart::{Chart, Curve};
+use error::write_file;
 use groups::Group;
 use reference::Reference;
 use runs::Run;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Draws `metric` of the runs to the SVG file `out`, and returns those runs that have no values of it yet.
@@ -35,7 +36,7 @@ pub fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Resul
     let x_name = count_steps(&mut drawn, metric);
     let (curves, levels) = reference::split(groups::group(drawn));
     let svg = figure(&curves, &levels, metric, x_name)?.svg()?;
-    write_whole(out, &svg)?;
+    write_file(out, &svg)?;
     Ok(left_out.into_iter().map(|run| run.dir).collect())
 }
 
@@ -55,7 +56,7 @@ pub fn comparison(groups: &[(&str, &[PathBuf])], metric: &str, out: &Path) -> Re
     if drawn.is_empty() {
         return Err(PlotError::NoData { place: format!("the runs beside {} have", out.display()) });
     }
-    write_whole(out, &figure(&drawn, &[], metric, "environment steps")?.svg()?)
+    write_file(out, &figure(&drawn, &[], metric, "environment steps")?.svg()?)
 }
 
 /// The values of `metric` in the run in `dir`, each with the step it was logged at, by their steps.
@@ -86,7 +87,7 @@ pub fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
     let y_name = y_name.strip_prefix("test ").unwrap_or(&y_name).to_owned();
     let group = Group { label: String::new(), runs };
     let title = title(&[group], test);
-    write_whole(out, &Chart { title, notes, x_name, y_name, curves: curves.into(), references: vec![] }.svg()?)
+    write_file(out, &Chart { title, notes, x_name, y_name, curves: curves.into(), references: vec![] }.svg()?)
 }
 
 /// What steps are counted in: epochs, where all of `runs` know how many steps those have.
@@ -105,53 +106,6 @@ fn count_steps(runs: &mut [Run], metric: &str) -> &'static str {
 /// File name of a metric's plot: `train/return` is `return.svg`, `eval/return` is `eval-return.svg`.
 pub fn file_name(metric: &str) -> String {
     format!("{}.svg", metric.strip_prefix("train/").unwrap_or(metric).replace('/', "-"))
-}
-
-/// Why there is no plot.
-#[derive(Debug, thiserror::Error)]
-pub enum PlotError {
-    /// A path that is not a run and holds none.
-    #[error("`{path}` is not a run: {reason}")]
-    NotARun {
-        /// The path.
-        path: PathBuf,
-        /// What is missing.
-        reason: String,
-    },
-    /// No run has a value of this metric, though they have others.
-    #[error("{place} no metric `{metric}`, or none yet; did you mean `{nearest}`? (there is {all})")]
-    UnknownMetric {
-        /// Who lacks it.
-        place: String,
-        /// The metric asked for.
-        metric: String,
-        /// The nearest one that exists.
-        nearest: String,
-        /// All there are, comma-separated.
-        all: String,
-    },
-    /// Nothing has been logged.
-    #[error("{place} no data points yet; train a little longer, values are logged at intervals")]
-    NoData {
-        /// Who lacks them.
-        place: String,
-    },
-    /// A file of a run that is not as it should be.
-    #[error("`{path}`{}: {reason}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
-    BadFile {
-        /// The file.
-        path: PathBuf,
-        /// The line, counted from 1, where one is to blame.
-        line: Option<u64>,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A file that cannot be read or written; the message names it.
-    #[error(transparent)]
-    Io(#[from] std::io::Error),
-    /// The drawing library failed.
-    #[error("the plot could not be drawn: {0}")]
-    Draw(String),
 }
 
 fn nothing_to_draw(runs: &[Run], metric: &str) -> PlotError {
@@ -274,10 +228,6 @@ fn value_name(metric: &str) -> String {
         other => other,
     };
     name.to_owned()
-}
-
-fn write_whole(out: &Path, text: &str) -> Result<(), PlotError> {
-    files::write_whole(out, |file| Ok(file.write_all(text.as_bytes())?))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! Text lies outside the frame, so that nothing covers a curve. The back end has no fonts: widths of text are estimated,
 //! on the large side.
 
-use super::PlotError;
 use super::axis::{self, ValueRange};
+use super::error::PlotError;
 use super::reference::Reference;
 use plotters::coord::Shift;
 use plotters::element::DashedPathElement;

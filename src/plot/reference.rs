@@ -1,8 +1,9 @@
 //! Runs of players that do not learn: a level to read curves against.
 
+use super::axis;
+use super::error::PlotError;
 use super::groups::Group;
 use super::runs::Run;
-use super::{PlotError, axis};
 use crate::statistics::mean;
 
 /// Agents that play alike from the first step to the last.

@@ -1,6 +1,6 @@
 //! Runs on disk: finding them, and reading one metric of each.
 
-use super::PlotError;
+use super::error::PlotError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

@@ -1,10 +1,11 @@
 //! Points of a plane, coloured by class, with a legend: what a code of two numbers tells apart.
 
+use super::axis;
 use super::chart::{
     AXIS, Canvas, Drawn, GRID, INK, LINE_HEIGHT, MARGIN, TEXT_SIZE, TITLE_SIZE, failed, stroke, svg, text_width, units,
     write, write_upwards,
 };
-use super::{PlotError, axis, write_whole};
+use super::error::{self, PlotError};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::path::Path;
@@ -54,7 +55,7 @@ pub fn write_file(scatter: &Scatter, out: &Path) -> Result<(), PlotError> {
     let classes = &scatter.classes;
     assert!(classes.is_empty() || classes.len() == scatter.points.len(), "a class for each point");
     let text = svg(WIDTH, HEIGHT, |canvas| scatter.draw(canvas))?;
-    write_whole(out, &text)
+    error::write_file(out, &text)
 }
 
 impl Scatter {
