@@ -17,6 +17,7 @@ mod trace;
 mod train;
 mod watch;
 
+use crate::interrupt::{self, Interrupted};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use std::io::{ErrorKind, Write, stdout};
@@ -57,11 +58,27 @@ enum Command {
     Doctor(doctor::Args),
 }
 
-/// Does what was asked for.
-///
-/// # Errors
-/// Whatever kept it from being done, in words for the person who asked.
-pub fn run(cli: Cli) -> Result<ExitCode> {
+/// The whole program: reads the command line, runs the command, and returns the exit code. A program that has registered
+/// environments or agents of its own calls this from its `main`.
+pub fn main() -> ExitCode {
+    keep_memory();
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        // The reader of our output, such as `head`, has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => {
+            say!("{error}");
+            ExitCode::from(interrupt::EXIT_CODE)
+        }
+        Err(error) => {
+            say!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the command.
+fn run(cli: Cli) -> Result<ExitCode> {
     talk::begin();
     match cli.command {
         Command::Train(arguments) => train::run(arguments),
@@ -89,4 +106,21 @@ fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
+}
+
+/// Lets glibc's allocator keep freed memory. Otherwise every tensor of more than 128 kB is mapped anew at each step, and
+/// the system clears its pages one by one: up to a third of the time of a step of autograd.
+fn keep_memory() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: both parameters take any number; one that is not accepted is left as it was.
+    unsafe {
+        // The largest that is accepted.
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|cause| cause.kind() == ErrorKind::BrokenPipe)
 }

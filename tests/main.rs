@@ -2,6 +2,8 @@
 //!
 //! - [`help`]: what the program says about itself, and `list`
 //! - [`commands`]: every command in the documentation parses, and every link leads to a file
+//! - [`arrows`]: every import points down, and none leads back to where it came from
+//! - [`custom`]: the commands on an environment of a user's own
 //! - [`train`]: a short real run, what it leaves behind, the same again from the same seed, settings by layer
 //! - [`fit`]: the same of a generative model, its measures, and what can be seen of it
 //! - [`resume`]: stopping and going on leaves the same bytes as never stopping; damaged checkpoints
@@ -15,8 +17,10 @@
 //! - [`watch`]: an episode as a GIF; what `watch` and `play` say without a terminal
 //! - [`mistakes`]: each likely mistake, its message, and nothing half-written
 
+mod arrows;
 mod commands;
 mod compare;
+mod custom;
 mod data;
 mod encoder;
 mod eval;
