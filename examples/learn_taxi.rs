@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use carom_agents::registry as agents;
-use carom_agents::{Task, Trainer};
+use carom_agents::{Player, Task};
 use carom_envs::{Seeds, Values, registry as envs};
 use serde_json::json;
 
@@ -14,7 +14,7 @@ fn main() -> Result<()> {
 
     let overrides = json!({"lr": 0.1, "epsilon_start": 0.1});
     let agent = agents::resolve("q-learning", overrides.as_object().expect("a table"))?;
-    let Trainer::Learner(mut learner) = agent.make(&Task::of(&envs, "taxi", N_STEPS), &seeds)? else {
+    let Player::Learner(mut learner) = agent.make(&Task::of(&envs, "taxi", N_STEPS), &seeds)? else {
         unreachable!("Q-learning learns from interaction")
     };
 

@@ -1,7 +1,7 @@
 //! What encoders are worth to an agent: returns of the runs through each, over seeds, as one table.
 
 use crate::config::training::TrainConfig;
-use crate::encoder::Sight;
+use crate::encoder::ObsTransform;
 use crate::human::count;
 use crate::plot;
 use crate::statistics::{iqm, iqm_interval, median};
@@ -28,7 +28,7 @@ pub struct Entrant {
 
 /// The comparison as numbers.
 #[derive(Debug)]
-pub struct Table {
+pub struct Comparison {
     /// What was run: agent, environment, protocol, steps, seeds.
     title: String,
     /// Steps that the scores are of.
@@ -59,7 +59,7 @@ struct Score {
     interval: Option<(f64, f64)>,
 }
 
-impl Table {
+impl Comparison {
     /// The table of finished runs.
     ///
     /// # Errors
@@ -135,7 +135,7 @@ impl Row {
         let times = entrant.runs.iter().filter_map(|(_, dir)| last_time(dir).transpose());
         let times = times.collect::<Result<Vec<_>>>()?;
         let (config, dir) = &entrant.runs[0];
-        let sight = Sight::open(config, dir)?;
+        let transform = ObsTransform::open(config, dir)?;
         Ok(Self {
             encoder: entrant.encoder.clone(),
             n_runs: entrant.runs.len(),
@@ -143,8 +143,8 @@ impl Row {
             share_of_oracle: None,
             wall_s: median(&times.iter().map(|&(_, wall_s)| wall_s).collect::<Vec<_>>()),
             steps_per_s: median(&times.iter().map(|&(step, wall_s)| step / wall_s).collect::<Vec<_>>()),
-            n_env_steps: sight.n_env_steps(),
-            code_size: sight.n_features(),
+            n_env_steps: transform.n_env_steps(),
+            code_size: transform.n_features(),
         })
     }
 
@@ -236,7 +236,7 @@ mod tests {
     fn both_forms_have_a_row_an_encoder() {
         let score = Score { iqm: 2.0, interval: Some((1.0, 3.25)) };
         let rows = vec![row("raw", None, None, None), row("ae", Some(score), Some(0.5), Some(64))];
-        let table = Table { title: "`dqn` on `taxi`".to_string(), marks: vec![600], rows };
+        let table = Comparison { title: "`dqn` on `taxi`".to_string(), marks: vec![600], rows };
         let csv = "encoder,seeds,iqm_600,low_600,high_600,share_of_oracle,wall_s,steps_per_s,encoder_env_steps,code_size\n\
                    raw,2,,,,,1.5,400,0,\nae,2,2,1,3.25,0.5,1.5,400,20000,64\n";
         assert_eq!(table.to_csv(), csv);

@@ -14,7 +14,7 @@ use crate::human::count;
 use anyhow::{Context, Result, ensure};
 use carom_agents::{Encoder, SharedTrunk};
 use carom_envs::{Env, EnvError, EnvSpec, FactorsEnv, ObsSpace, StackEnv, VecEnv, View};
-use fitted::Fitted;
+use fitted::FittedEncoder;
 use rand_pcg::Pcg32;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,13 +22,13 @@ use trunk::EncoderTrunk;
 
 /// What a run's environments are seen through, ready to be put before them.
 #[derive(Clone)]
-pub enum Sight {
+pub enum ObsTransform {
     /// Nothing: their own observations.
     Raw,
     /// Their factors, each less an offset and over a width.
     Oracle(Vec<(f32, f32)>),
     /// A fitted model's codes.
-    Codes(SharedFitted, Kind),
+    Codes(SharedFitted, CodeForm),
     /// Nothing yet: the agent's network begins with the fitted model's encoder.
     Trunk(SharedFitted, SharedTrunk),
 }
@@ -36,14 +36,14 @@ pub enum Sight {
 /// A fitted model that an encoder and its views share. Torch's tensors can be sent to another thread but not be shared by two, so
 /// a lock is around it; it is taken once for all environments of a step.
 #[derive(Clone)]
-pub struct SharedFitted(Arc<Mutex<Fitted>>);
+pub struct SharedFitted(Arc<Mutex<FittedEncoder>>);
 
 impl SharedFitted {
-    fn new(fitted: Fitted) -> Self {
+    fn new(fitted: FittedEncoder) -> Self {
         Self(Arc::new(Mutex::new(fitted)))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Fitted> {
+    fn lock(&self) -> MutexGuard<'_, FittedEncoder> {
         // Nothing is written through the lock, so a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -51,14 +51,14 @@ impl SharedFitted {
 
 /// What is made of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CodeForm {
     /// Features for a network.
     Features,
     /// The number of a state for a table.
     States,
 }
 
-impl Sight {
+impl ObsTransform {
     /// What a new run of `config` sees through. An encoder that is not fitted yet is fitted now, unless it was before: see
     /// [`fitted::prepare`].
     ///
@@ -66,13 +66,13 @@ impl Sight {
     /// When the encoder cannot be fitted to the environment, or does not suit the agent.
     pub fn prepare(config: &TrainConfig) -> Result<Self> {
         match &config.encoder {
-            EncoderSpec::Raw => Ok(Sight::Raw),
+            EncoderSpec::Raw => Ok(ObsTransform::Raw),
             EncoderSpec::Oracle => {
                 ensure!(
                     !config.agent.entry().keeps_table,
                     "a table needs numbered states, and the true state is a vector: use ae, rbm or pca"
                 );
-                Ok(Sight::Oracle(fitted::factor_scales(config)?))
+                Ok(ObsTransform::Oracle(fitted::factor_scales(config)?))
             }
             EncoderSpec::Model(_) | EncoderSpec::Run(_) => Self::through(fitted::prepare(config)?, config),
         }
@@ -84,30 +84,30 @@ impl Sight {
     /// When its encoder cannot be read.
     pub fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
         match &config.encoder {
-            EncoderSpec::Raw => Ok(Sight::Raw),
-            EncoderSpec::Oracle => Ok(Sight::Oracle(fitted::read_scales(dir, &config.env)?)),
-            EncoderSpec::Model(_) | EncoderSpec::Run(_) => Self::through(Fitted::open(config, dir)?, config),
+            EncoderSpec::Raw => Ok(ObsTransform::Raw),
+            EncoderSpec::Oracle => Ok(ObsTransform::Oracle(fitted::read_scales(dir, &config.env)?)),
+            EncoderSpec::Model(_) | EncoderSpec::Run(_) => Self::through(FittedEncoder::open(config, dir)?, config),
         }
     }
 
-    fn through(fitted: Fitted, config: &TrainConfig) -> Result<Self> {
+    fn through(fitted: FittedEncoder, config: &TrainConfig) -> Result<Self> {
         let mode = config.run.encoder_mode.unwrap_or(EncoderMode::Frozen);
         if mode == EncoderMode::Frozen {
-            return Ok(Sight::Codes(SharedFitted::new(fitted), Kind::of(config)));
+            return Ok(ObsTransform::Codes(SharedFitted::new(fitted), CodeForm::of(config)));
         }
         let trunk = EncoderTrunk::new(&fitted, mode, config.run.recon_weight.unwrap_or(RECON_WEIGHT))?;
-        Ok(Sight::Trunk(SharedFitted::new(fitted), Arc::new(Mutex::new(trunk))))
+        Ok(ObsTransform::Trunk(SharedFitted::new(fitted), Arc::new(Mutex::new(trunk))))
     }
 
-    /// Leaves in the run in `dir` what [`Sight::open`] needs.
+    /// Leaves in the run in `dir` what [`ObsTransform::open`] needs.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, dir: &Path) -> Result<()> {
         match self {
-            Sight::Raw => Ok(()),
-            Sight::Oracle(scales) => fitted::write_scales(dir, scales),
-            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => fitted.lock().save(dir),
+            ObsTransform::Raw => Ok(()),
+            ObsTransform::Oracle(scales) => fitted::write_scales(dir, scales),
+            ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) => fitted.lock().save(dir),
         }
         .with_context(|| format!("cannot keep the encoder in {}", dir.display()))
     }
@@ -127,34 +127,34 @@ impl Sight {
     /// The environment as the oracle shows it, or with as many frames at once as the model takes.
     pub fn wrap(&self, env: Box<dyn Env>) -> Box<dyn Env> {
         match self {
-            Sight::Oracle(scales) => Box::new(FactorsEnv::new(env, scales.clone())),
-            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) if fitted.lock().n_frames() > 1 => {
+            ObsTransform::Oracle(scales) => Box::new(FactorsEnv::new(env, scales.clone())),
+            ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) if fitted.lock().n_frames() > 1 => {
                 Box::new(StackEnv::new(env, fitted.lock().n_frames()))
             }
-            Sight::Raw | Sight::Codes(..) | Sight::Trunk(..) => env,
+            ObsTransform::Raw | ObsTransform::Codes(..) | ObsTransform::Trunk(..) => env,
         }
     }
 
     /// What turns frames into codes, where there are codes.
     pub fn view(&self) -> Option<Box<dyn View>> {
         match self {
-            Sight::Codes(fitted, kind) => Some(Box::new(CodeView { fitted: fitted.clone(), kind: *kind })),
-            Sight::Raw | Sight::Oracle(_) | Sight::Trunk(..) => None,
+            ObsTransform::Codes(fitted, kind) => Some(Box::new(CodeView { fitted: fitted.clone(), kind: *kind })),
+            ObsTransform::Raw | ObsTransform::Oracle(_) | ObsTransform::Trunk(..) => None,
         }
     }
 
     /// What the agent's network sees each frame through and trains with its own layers.
     pub fn trunk(&self) -> Option<SharedTrunk> {
         match self {
-            Sight::Trunk(_, trunk) => Some(trunk.clone()),
-            Sight::Raw | Sight::Oracle(_) | Sight::Codes(..) => None,
+            ObsTransform::Trunk(_, trunk) => Some(trunk.clone()),
+            ObsTransform::Raw | ObsTransform::Oracle(_) | ObsTransform::Codes(..) => None,
         }
     }
 
     /// Number of states that a table is keyed by, where those are codes.
     pub fn n_codes(&self) -> Option<usize> {
         match self {
-            Sight::Codes(fitted, Kind::States) => Some(fitted.lock().n_states()),
+            ObsTransform::Codes(fitted, CodeForm::States) => Some(fitted.lock().n_states()),
             _ => None,
         }
     }
@@ -163,7 +163,9 @@ impl Sight {
     /// one code.
     pub fn seen(&self, spec: &EnvSpec) -> Result<EnvSpec, EnvError> {
         match self {
-            Sight::Oracle(_) | Sight::Codes(_, Kind::States) if spec.frame_stack() > 1 => spec.with("frame_stack", 1),
+            ObsTransform::Oracle(_) | ObsTransform::Codes(_, CodeForm::States) if spec.frame_stack() > 1 => {
+                spec.with("frame_stack", 1)
+            }
             _ => Ok(spec.clone()),
         }
     }
@@ -171,17 +173,17 @@ impl Sight {
     /// Numbers in the code of a frame; none where frames are seen as they are.
     pub fn n_features(&self) -> Option<usize> {
         match self {
-            Sight::Raw => None,
-            Sight::Oracle(scales) => Some(scales.len()),
-            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => Some(fitted.lock().n_features()),
+            ObsTransform::Raw => None,
+            ObsTransform::Oracle(scales) => Some(scales.len()),
+            ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) => Some(fitted.lock().n_features()),
         }
     }
 
     /// What the encoder's frames cost, in environment steps beside those of the run.
     pub fn n_env_steps(&self) -> u64 {
         match self {
-            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => fitted.lock().n_env_steps(),
-            Sight::Raw | Sight::Oracle(_) => 0,
+            ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) => fitted.lock().n_env_steps(),
+            ObsTransform::Raw | ObsTransform::Oracle(_) => 0,
         }
     }
 
@@ -191,44 +193,44 @@ impl Sight {
         let mode = config.run.encoder_mode.filter(|mode| *mode != EncoderMode::Frozen);
         let mode = mode.map(|mode| format!(" ({mode})")).unwrap_or_default();
         match self {
-            Sight::Raw => None,
-            Sight::Oracle(_) => Some(name.to_string()),
-            Sight::Codes(fitted, _) | Sight::Trunk(fitted, _) => {
+            ObsTransform::Raw => None,
+            ObsTransform::Oracle(_) => Some(name.to_string()),
+            ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) => {
                 Some(format!("{name}{mode} (its frames cost {} steps)", count(fitted.lock().n_env_steps())))
             }
         }
     }
 }
 
-impl Kind {
+impl CodeForm {
     fn of(config: &TrainConfig) -> Self {
-        if config.agent.entry().keeps_table { Kind::States } else { Kind::Features }
+        if config.agent.entry().keeps_table { CodeForm::States } else { CodeForm::Features }
     }
 }
 
 /// Codes in place of frames.
 struct CodeView {
     fitted: SharedFitted,
-    kind: Kind,
+    kind: CodeForm,
 }
 
 impl View for CodeView {
     fn obs_space(&self) -> ObsSpace {
         match self.kind {
-            Kind::Features => ObsSpace::Vector { len: self.fitted.lock().n_features() },
-            Kind::States => ObsSpace::Discrete { n: self.fitted.lock().n_states() },
+            CodeForm::Features => ObsSpace::Vector { len: self.fitted.lock().n_features() },
+            CodeForm::States => ObsSpace::Discrete { n: self.fitted.lock().n_states() },
         }
     }
 
     fn look(&mut self, frames: &[u8], seen: &mut [u8]) {
         let seen = seen.as_chunks_mut().0;
         match self.kind {
-            Kind::Features => {
+            CodeForm::Features => {
                 let mut features = vec![0.0; seen.len()];
                 self.fitted.lock().encode(frames, &mut features);
                 seen.iter_mut().zip(features).for_each(|(bytes, feature)| *bytes = feature.to_le_bytes());
             }
-            Kind::States => {
+            CodeForm::States => {
                 let states = self.fitted.lock().states(frames);
                 seen.iter_mut().zip(states).for_each(|(bytes, state)| *bytes = state.to_le_bytes());
             }

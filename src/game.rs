@@ -1,14 +1,14 @@
 //! One environment played step by step before somebody's eyes: as [`carom_envs::VecEnv`] does it, but the end of an episode
 //! stays to be seen until the next is begun.
 
-use crate::encoder::Sight;
+use crate::encoder::ObsTransform;
 use anyhow::{Result, anyhow};
 use carom_envs::{Env, EnvSpec, ObsSpace, Picture, View};
 use rand_pcg::Pcg32;
 use serde_json::Value;
 
 /// A game that can draw itself.
-pub(crate) struct Game {
+pub(crate) struct LiveGame {
     /// Its environment's id.
     pub id: String,
     /// Episodes begun.
@@ -45,24 +45,24 @@ pub(crate) enum End {
     Truncated,
 }
 
-impl Game {
+impl LiveGame {
     /// Begins the first episode. What eases training alone is off.
     ///
     /// # Errors
     /// When the environment cannot draw itself.
     pub fn new(spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
-        Self::seen_through(&Sight::Raw, spec, rng)
+        Self::seen_through(&ObsTransform::Raw, spec, rng)
     }
 
-    /// As [`Game::new`], for an agent that sees it through `sight`.
+    /// As [`LiveGame::new`], for an agent that sees it through `transform`.
     ///
     /// # Errors
     /// As there.
-    pub fn seen_through(sight: &Sight, spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
-        let (spec, id) = (sight.seen(spec)?.evaluation(), spec.id());
+    pub fn seen_through(transform: &ObsTransform, spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
+        let (spec, id) = (transform.seen(spec)?.evaluation(), spec.id());
         let env = spec.make();
         let env_obs = env.obs_space();
-        let (env, view) = (sight.wrap(env), sight.view());
+        let (env, view) = (transform.wrap(env), transform.view());
         let frame = vec![0; if view.is_some() { env.obs_space().n_bytes() } else { 0 }];
         let obs_bytes = view.as_ref().map_or_else(|| env.obs_space(), |view| view.obs_space()).n_bytes();
         let mut game = Self {
@@ -192,9 +192,9 @@ mod tests {
     use carom_envs::{Seeds, registry as envs};
     use serde_json::json;
 
-    fn game(id: &str, settings: Value) -> Game {
+    fn game(id: &str, settings: Value) -> LiveGame {
         let spec = envs::resolve(id, &settings.as_object().cloned().unwrap_or_default()).expect("valid");
-        Game::new(&spec, Seeds::new(3).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"))
+        LiveGame::new(&spec, Seeds::new(3).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"))
     }
 
     #[test]

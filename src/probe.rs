@@ -10,7 +10,7 @@ mod world;
 
 use crate::config::encoders::EncoderSpec;
 use crate::config::training::TrainConfig;
-use crate::encoder::fitted::{self, Fitted};
+use crate::encoder::fitted::{self, FittedEncoder};
 use crate::generative::data::frames::{self, Frames};
 use crate::generative::measures::probe::{linear_predictions, macro_f1, ridge_r2};
 use anyhow::{Result, ensure};
@@ -92,7 +92,7 @@ enum Eye {
     Raw,
     /// The true state.
     Oracle,
-    Model(Box<Fitted>),
+    Model(Box<FittedEncoder>),
 }
 
 impl Probe {
@@ -262,7 +262,7 @@ impl Part {
     }
 
     /// What the model makes of the codes of the newest frames, where it can.
-    fn decode(&self, fitted: &Fitted) -> Option<Tensor> {
+    fn decode(&self, fitted: &FittedEncoder) -> Option<Tensor> {
         let (model, channels) = (fitted.model(), self.images.size()[1]);
         let decode = |frames: Vec<u8>| {
             let decoded = model.decode(&model.encode(&fitted.images(&frames)))?;
@@ -273,7 +273,7 @@ impl Part {
     }
 
     /// Microseconds a frame: the median of batches.
-    fn encode_us(&self, fitted: &Fitted) -> f64 {
+    fn encode_us(&self, fitted: &FittedEncoder) -> f64 {
         let frames = self.chunks(fitted.n_frames(), self.stack.len() - 1).next().expect("at least one frame");
         let n_bytes = frames.len() / self.balls.len().min(CHUNK);
         let batch: Vec<u8> = frames.iter().copied().cycle().take(TIMED_BATCH * n_bytes).collect();

@@ -12,7 +12,7 @@ mod meta;
 mod metrics;
 pub mod progress;
 
-pub use metrics::{Metrics, Table};
+pub use metrics::{Metrics, MetricsFile};
 
 use crate::files;
 use crate::human::shell;
@@ -117,9 +117,9 @@ impl Run {
     ///
     /// # Errors
     /// When it cannot be written; the one before stays valid.
-    pub fn save(&mut self, step: u64, standing: impl Serialize, learned: &Snapshot) -> Result<()> {
+    pub fn save(&mut self, step: u64, loop_state: impl Serialize, learned: &Snapshot) -> Result<()> {
         let file_lengths = self.metrics.sync()?;
-        let state = State { standing, learned: learned.state().clone(), file_lengths };
+        let state = State { loop_state, learned: learned.state().clone(), file_lengths };
         checkpoint::write(&self.dir, step, &state, learned).with_context(|| match self.saved_at {
             Some(before) => format!("cannot save a checkpoint of step {step}; that of step {before} stays valid"),
             None => format!("cannot save a checkpoint of step {step}, the first"),

@@ -7,11 +7,11 @@ pub mod session;
 use crate::human::count;
 use crate::interrupt;
 use crate::run::progress::Stopwatch;
-use crate::run::{Outcome, Run, Table};
+use crate::run::{MetricsFile, Outcome, Run};
 use crate::train::evaluation::Evaluation;
 use crate::train::session::Session;
 use anyhow::Result;
-use carom_agents::Trainer;
+use carom_agents::Player;
 
 /// Trains from where `session` stands to its last step. Rows and checkpoints fall on fixed steps, whatever the clock says.
 ///
@@ -32,7 +32,7 @@ pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
         let step = session.progress.step;
         let is_due = |every: u64| every > 0 && step / every > before / every;
         // A planner makes few sweeps, and each is worth a row.
-        if is_due(session.config.run.log_every) || matches!(session.trainer, Trainer::Planner(_)) {
+        if is_due(session.config.run.log_every) || matches!(session.player, Player::Planner(_)) {
             log(session, run, &mut watch)?;
         }
         if is_due(session.config.run.eval_every) {
@@ -54,9 +54,9 @@ pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
 
 /// One step of every environment, or one sweep.
 fn advance(session: &mut Session, actions: &mut [usize], stacks: &mut Vec<u8>) -> Result<()> {
-    let Session { envs, trainer, progress, .. } = session;
-    match trainer {
-        Trainer::Learner(learner) => {
+    let Session { envs, player, progress, .. } = session;
+    match player {
+        Player::Learner(learner) => {
             let obs = envs.stacks(stacks);
             if let Some(codes) = &mut progress.codes {
                 codes.visit(obs);
@@ -66,11 +66,11 @@ fn advance(session: &mut Session, actions: &mut [usize], stacks: &mut Vec<u8>) -
             learner.observe(envs, actions)?;
             progress.advance(actions.len(), envs.episodes());
         }
-        Trainer::Planner(planner) => {
+        Player::Planner(planner) => {
             progress.converged = planner.sweep();
             progress.advance(1, &[]);
         }
-        Trainer::Scripted => {
+        Player::Scripted => {
             envs.scripted_actions(actions);
             envs.step(actions);
             progress.advance(actions.len(), envs.episodes());
@@ -80,11 +80,11 @@ fn advance(session: &mut Session, actions: &mut [usize], stacks: &mut Vec<u8>) -
 }
 
 fn evaluate(session: &mut Session, run: &mut Run) -> Result<()> {
-    let scores = Evaluation::of_run(&session.config).run(&mut session.trainer, &session.sight)?;
+    let scores = Evaluation::of_run(&session.config).run(&mut session.player, &session.transform)?;
     let rows = [("eval/return", scores.return_mean), ("eval/return_std", scores.return_std)];
     let rows = rows.into_iter().chain([("eval/return_iqm", scores.return_iqm), ("eval/length", scores.length_mean)]);
     for (name, value) in rows.chain(scores.return_exact.map(|exact| ("eval/return_exact", exact))) {
-        run.metrics.row(Table::Eval, session.progress.step, name, value)?;
+        run.metrics.row(MetricsFile::Eval, session.progress.step, name, value)?;
     }
     Ok(())
 }
@@ -94,10 +94,10 @@ fn log(session: &mut Session, run: &mut Run, watch: &mut Stopwatch) -> Result<()
     let step = session.progress.step;
     let means = session.progress.recent_means();
     let means = means.map(|(episode_return, length)| [("train/return", episode_return), ("train/length", length)]);
-    let stats = session.trainer.agent().map(|agent| agent.stats()).unwrap_or_default();
+    let stats = session.player.agent().map(|agent| agent.stats()).unwrap_or_default();
     let codes = session.progress.codes.as_ref().map(|codes| ("train/codes", codes.n_visited as f64));
     for &(name, value) in means.iter().flatten().chain(&stats).chain(&codes) {
-        run.metrics.row(Table::Metrics, step, name, value)?;
+        run.metrics.row(MetricsFile::Metrics, step, name, value)?;
     }
     let place = format!("step {} of {}", count(step), count(session.config.run.steps));
     let score = means.map(|[(_, episode_return), _]| format!("return {episode_return:.2}"));

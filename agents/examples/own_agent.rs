@@ -4,7 +4,7 @@
 
 use carom_agents::settings::{learner, parse, validate};
 use carom_agents::{
-    Agent, AgentEntry, AgentError, LearnError, Learner, Loaded, Snapshot, SnapshotError, Stat, Task, Trainer, registry,
+    Agent, AgentEntry, AgentError, LearnError, Learner, Loaded, Player, Snapshot, SnapshotError, Stat, Task, registry,
 };
 use carom_envs::rand::Rng;
 use carom_envs::rand_pcg::Pcg32;
@@ -98,7 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let seeds = Seeds::new(0);
     let mut envs = envs::resolve("cartpole", &Values::new())?.make_vec(seeds.streams("env", 1))?;
     let agent = registry::resolve("bandit", &Values::new())?;
-    let Trainer::Learner(mut agent) = agent.make(&Task::of(&envs, "cartpole", 1_000), &seeds)? else {
+    let Player::Learner(mut agent) = agent.make(&Task::of(&envs, "cartpole", 1_000), &seeds)? else {
         unreachable!("the bandit learns from interaction")
     };
     let (mut actions, mut returns) = ([0], vec![]);

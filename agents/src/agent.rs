@@ -132,7 +132,7 @@ pub trait Planner: Agent {
 }
 
 /// An agent by the way it is trained.
-pub enum Trainer {
+pub enum Player {
     /// Learns from interaction.
     Learner(Box<dyn Learner>),
     /// Plans on the transition table.
@@ -142,13 +142,13 @@ pub enum Trainer {
     Scripted,
 }
 
-impl Trainer {
+impl Player {
     /// The agent, however it is trained, or `None` where the environment plays by itself.
     pub fn agent(&mut self) -> Option<&mut dyn Agent> {
         match self {
-            Trainer::Learner(learner) => Some(&mut **learner),
-            Trainer::Planner(planner) => Some(&mut **planner),
-            Trainer::Scripted => None,
+            Player::Learner(learner) => Some(&mut **learner),
+            Player::Planner(planner) => Some(&mut **planner),
+            Player::Scripted => None,
         }
     }
 

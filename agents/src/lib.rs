@@ -24,7 +24,7 @@ mod snapshot;
 pub mod tabular;
 mod trunk;
 
-pub use agent::{Agent, LearnError, Learner, Planner, Stat, Task, Trainer};
+pub use agent::{Agent, LearnError, Learner, Planner, Player, Stat, Task};
 pub use dqn::{Dqn, DqnConfig};
 pub use encoder::{Encoder, Raw};
 pub use pqn::{Pqn, PqnConfig};

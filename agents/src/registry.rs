@@ -1,6 +1,6 @@
 //! Agents by name: the table of this crate's agents, and those that other crates add at run time.
 
-use crate::agent::Trainer;
+use crate::agent::Player;
 use crate::dqn::{Dqn, DqnConfig};
 use crate::pqn::{Pqn, PqnConfig};
 use crate::settings::{AgentEntry, AgentError, AgentSpec, learner, parse, planner};
@@ -109,7 +109,7 @@ pub const AGENTS: &[AgentEntry] = &[
         schema: Schema::of::<NoSettings>(),
         make: |_, task, _| {
             let no_script = || AgentError::NoScript { env_id: task.env_id.to_owned() };
-            task.has_script.then_some(Trainer::Scripted).ok_or_else(no_script)
+            task.has_script.then_some(Player::Scripted).ok_or_else(no_script)
         },
     },
 ];
@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_trainer_may_be_moved_to_another_thread() {
         fn assert_send<T: Send>() {}
-        assert_send::<Trainer>();
+        assert_send::<Player>();
         assert_send::<AgentSpec>();
     }
 }

@@ -1,7 +1,7 @@
 //! Agents with settings: the entry of an agent in a table of names, the agent resolved with all its settings, errors,
 //! and rules that the settings of several agents share.
 
-use crate::agent::{Learner, Planner, Task, Trainer};
+use crate::agent::{Learner, Planner, Player, Task};
 use carom_envs::settings::{self, Fault, Schema, SettingError, Settings, Values};
 use carom_envs::{ObsSpace, Seeds, TransitionModel};
 
@@ -19,7 +19,7 @@ pub struct AgentEntry {
     /// Its settings.
     pub schema: Schema,
     /// Makes it from resolved settings.
-    pub make: fn(&Values, &Task, &Seeds) -> Result<Trainer, AgentError>,
+    pub make: fn(&Values, &Task, &Seeds) -> Result<Player, AgentError>,
 }
 
 impl AgentEntry {
@@ -68,7 +68,7 @@ impl AgentSpec {
     ///
     /// # Errors
     /// When the agent cannot play the environment, or its settings do not fit the task.
-    pub fn make(&self, task: &Task, seeds: &Seeds) -> Result<Trainer, AgentError> {
+    pub fn make(&self, task: &Task, seeds: &Seeds) -> Result<Player, AgentError> {
         (self.entry.make)(&self.settings, task, seeds)
     }
 }
@@ -154,16 +154,16 @@ pub fn parse<S: Settings>(agent: &'static str, values: &Values) -> Result<S, Age
 ///
 /// # Errors
 /// Passes on those of the agent's constructor.
-pub fn learner<L: Learner + 'static>(made: Result<L, AgentError>) -> Result<Trainer, AgentError> {
-    made.map(|learner| Trainer::Learner(Box::new(learner)))
+pub fn learner<L: Learner + 'static>(made: Result<L, AgentError>) -> Result<Player, AgentError> {
+    made.map(|learner| Player::Learner(Box::new(learner)))
 }
 
 /// Boxes an agent that plans.
 ///
 /// # Errors
 /// Passes on those of the agent's constructor.
-pub fn planner<P: Planner + 'static>(made: Result<P, AgentError>) -> Result<Trainer, AgentError> {
-    made.map(|planner| Trainer::Planner(Box::new(planner)))
+pub fn planner<P: Planner + 'static>(made: Result<P, AgentError>) -> Result<Player, AgentError> {
+    made.map(|planner| Player::Planner(Box::new(planner)))
 }
 
 /// Largest width of a hidden layer. The weights between two layers of this width take a gigabyte.

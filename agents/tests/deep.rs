@@ -1,6 +1,6 @@
 //! Deep agents on real environments: they learn, and a resumed one goes on bit for bit.
 
-use carom_agents::{Learner, Loaded, Snapshot, Task, Trainer, registry};
+use carom_agents::{Learner, Loaded, Player, Snapshot, Task, registry};
 use carom_envs::{Seeds, Values, VecEnv, registry as envs};
 use safetensors::{SafeTensors, View};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ impl Training {
         let envs = spec.make_vec(seeds.streams("env", n_envs)).expect("streams");
         let agent = registry::resolve(agent, settings.as_object().expect("settings")).expect("known settings");
         match agent.make(&Task::of(&envs, env_id, total_steps), &seeds).expect("a playable environment") {
-            Trainer::Learner(agent) => Self { envs, agent },
+            Player::Learner(agent) => Self { envs, agent },
             _ => panic!("{} does not learn from interaction", agent.name()),
         }
     }

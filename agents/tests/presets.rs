@@ -2,7 +2,7 @@
 
 use carom_agents::registry;
 use carom_agents::tabular::exact;
-use carom_agents::{Learner, Task, Trainer};
+use carom_agents::{Learner, Player, Task};
 use carom_envs::settings::Values;
 use carom_envs::{Seeds, TransitionModel, VecEnv, registry as envs};
 use serde::Deserialize;
@@ -39,7 +39,7 @@ struct Run {
     model: TransitionModel,
     max_steps: Option<u64>,
     envs: VecEnv,
-    agent: Trainer,
+    agent: Player,
 }
 
 impl Run {
@@ -56,12 +56,12 @@ impl Run {
     /// Trains for `steps` environment steps, or sweeps until nothing changes; gives the number of episodes.
     fn train(&mut self, steps: u64) -> u64 {
         match &mut self.agent {
-            Trainer::Learner(learner) => learn(&mut **learner, &mut self.envs, steps),
-            Trainer::Planner(planner) => {
+            Player::Learner(learner) => learn(&mut **learner, &mut self.envs, steps),
+            Player::Planner(planner) => {
                 assert!((0..steps).any(|_| planner.sweep()), "{steps} sweeps were not enough");
                 0
             }
-            Trainer::Scripted => panic!("no preset for tables is scripted"),
+            Player::Scripted => panic!("no preset for tables is scripted"),
         }
     }
 

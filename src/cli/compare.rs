@@ -1,7 +1,7 @@
 //! `carom compare`: one agent through several encoders and seeds, and what each encoder was worth.
 
 use super::train::{announce, begin, complete, parse_seeds, preset};
-use crate::compare::{Entrant, METRIC, Table};
+use crate::compare::{Comparison, Entrant, METRIC};
 use crate::config::encoders::EncoderMode;
 use crate::config::kind::training_config;
 use crate::config::layers::Layer;
@@ -9,7 +9,7 @@ use crate::config::training::{TRAINING, TrainConfig};
 use crate::human::{count, parse_count};
 use crate::run::Outcome;
 use crate::run::{Run, checkpoint};
-use crate::train::session::{Session, Standing};
+use crate::train::session::{Session, TrainState};
 use crate::{interrupt, plot};
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -108,8 +108,8 @@ fn check_unchanged(config: &TrainConfig, dir: &Path) -> Result<()> {
 fn bring_to_end(config: &TrainConfig, dir: &Path) -> Result<Outcome> {
     let name = dir.display();
     if dir.exists() {
-        match checkpoint::newest::<Standing>(dir) {
-            Ok(saved) if saved.state.standing.progress.is_finished(config.run.steps) => {
+        match checkpoint::newest::<TrainState>(dir) {
+            Ok(saved) if saved.state.loop_state.progress.is_finished(config.run.steps) => {
                 say!("{name} is finished");
                 return Ok(Outcome::Finished);
             }
@@ -128,7 +128,7 @@ fn bring_to_end(config: &TrainConfig, dir: &Path) -> Result<Outcome> {
 
 /// Writes table and figure, and prints the table.
 fn report(dir: &Path, entrants: &[Entrant]) -> Result<()> {
-    let table = Table::read(entrants)?;
+    let table = Comparison::read(entrants)?;
     let markdown = table.to_markdown();
     fs::write(dir.join("table.csv"), table.to_csv())?;
     fs::write(dir.join("table.md"), &markdown)?;

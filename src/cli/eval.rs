@@ -59,7 +59,7 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     encoder_env_steps: Option<u64>,
     #[serde(skip)]
-    sight: Option<String>,
+    transform: Option<String>,
     #[serde(flatten)]
     scores: Scores,
     epsilon: f64,
@@ -106,16 +106,16 @@ fn score(arguments: &Arguments, config: &TrainConfig) -> Result<()> {
     let evaluation = arguments.evaluation(config)?;
     let mut policy = Policy::open(&arguments.run)?;
     let bar = progress::of(evaluation.episodes, "episodes");
-    let scores = evaluation.run_telling(&mut policy.trainer, &policy.sight, |n| bar.set_position(n))?;
+    let scores = evaluation.run_telling(&mut policy.player, &policy.transform, |n| bar.set_position(n))?;
     bar.finish_and_clear();
     let protocol = evaluation.env.protocol();
     let step = policy.step;
     let Evaluation { ref env, epsilon, seed, .. } = evaluation;
     let env = env.id().to_string();
-    let sight = policy.sight.describe(&policy.config);
-    let encoder = sight.is_some().then(|| policy.config.encoder.to_string());
-    let encoder_env_steps = sight.is_some().then(|| policy.sight.n_env_steps());
-    let report = Report { env, protocol, encoder, encoder_env_steps, sight, scores, epsilon, seed, step };
+    let transform = policy.transform.describe(&policy.config);
+    let encoder = transform.is_some().then(|| policy.config.encoder.to_string());
+    let encoder_env_steps = transform.is_some().then(|| policy.transform.n_env_steps());
+    let report = Report { env, protocol, encoder, encoder_env_steps, transform, scores, epsilon, seed, step };
     let mut out = stdout().lock();
     if arguments.json {
         return Ok(writeln!(out, "{}", serde_json::to_string(&report)?)?);
@@ -143,8 +143,8 @@ impl Report {
         let Scores { episodes, return_mean, return_std, return_iqm, length_mean, truncated_share, return_exact } =
             &self.scores;
         let mut text = format!("env           {} ({}, step {})\n", self.env, self.protocol, self.step);
-        if let Some(sight) = &self.sight {
-            text += &format!("encoder       {sight}\n");
+        if let Some(transform) = &self.transform {
+            text += &format!("encoder       {transform}\n");
         }
         text += &format!("episodes      {episodes} (epsilon {}, seed {})\n", self.epsilon, self.seed);
         text +=

@@ -2,7 +2,7 @@
 
 use super::print;
 use super::watch::{ending, env_settings, last_step, number};
-use crate::game::Game;
+use crate::game::LiveGame;
 use crate::human::plural;
 use crate::interrupt;
 use crate::terminal::{Held, Key, Keys, Lines, Meaning, Pace, Terminal};
@@ -43,9 +43,9 @@ const IDLE: Duration = Duration::from_millis(200);
 pub(super) fn run(arguments: Arguments) -> Result<()> {
     let spec = for_people(&arguments.env, env_settings(&arguments.set)?)?;
     let seed = arguments.seed.unwrap_or_else(any_seed);
-    let game = Game::new(&spec, Seeds::new(seed).stream("eval/0"))?;
+    let game = LiveGame::new(&spec, Seeds::new(seed).stream("eval/0"))?;
     let terminal = Terminal::open("`carom watch --gif FILE` writes a GIF of a policy instead")?;
-    let mut table = Table::new(game, terminal.tells_releases());
+    let mut table = Match::new(game, terminal.tells_releases());
     table.play(terminal)?;
     print(&table.told.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
@@ -73,8 +73,8 @@ enum Phase {
 }
 
 /// A game with somebody in front of it.
-struct Table {
-    game: Game,
+struct Match {
+    game: LiveGame,
     keys: Keys,
     held: Held,
     /// An action of a key that is not held but struck, for the next step.
@@ -85,8 +85,8 @@ struct Table {
     told: Vec<String>,
 }
 
-impl Table {
-    fn new(game: Game, tells_releases: bool) -> Self {
+impl Match {
+    fn new(game: LiveGame, tells_releases: bool) -> Self {
         let keys = Keys::new(game.action_names());
         let (held, pace) = (Held::new(tells_releases), Pace::new(speed(&game)));
         let phase = if game.is_turn_based() { Phase::Running } else { Phase::Ready };
@@ -96,7 +96,7 @@ impl Table {
     fn play(&mut self, mut terminal: Terminal) -> Result<()> {
         while !interrupt::requested() {
             let picture = self.game.picture();
-            terminal.show(&picture, Game::pixel_aspect(&picture), &self.lines())?;
+            terminal.show(&picture, LiveGame::pixel_aspect(&picture), &self.lines())?;
             let is_running = self.phase == Phase::Running && !self.game.is_turn_based();
             let mut wait = if is_running { self.pace.wait(Instant::now()) } else { IDLE };
             while let Some(key) = terminal.key(wait)? {
@@ -210,8 +210,8 @@ impl Table {
     }
 }
 
-/// Steps a second for a person: half of [`Game::speed`] where a pole falls faster than anybody reacts.
-fn speed(game: &Game) -> f64 {
+/// Steps a second for a person: half of [`LiveGame::speed`] where a pole falls faster than anybody reacts.
+fn speed(game: &LiveGame) -> f64 {
     if matches!(game.env().obs_space(), ObsSpace::Vector { .. }) { game.speed() / 2.0 } else { game.speed() }
 }
 
@@ -220,13 +220,13 @@ mod tests {
     use super::*;
     use carom_envs::Picture;
 
-    fn table(id: &str) -> Table {
+    fn table(id: &str) -> Match {
         let spec = for_people(id, Values::new()).unwrap_or_else(|e| panic!("{e:#}"));
-        let game = Game::new(&spec, Seeds::new(1).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"));
-        Table::new(game, false)
+        let game = LiveGame::new(&spec, Seeds::new(1).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"));
+        Match::new(game, false)
     }
 
-    fn press(table: &mut Table, codes: &[KeyCode]) {
+    fn press(table: &mut Match, codes: &[KeyCode]) {
         codes.iter().for_each(|&code| table.take(Key { code, is_release: false }));
     }
 
@@ -271,6 +271,6 @@ mod tests {
         assert_eq!((&people.settings()["sticky"], &people.settings()["frame_skip"]), (&json!(0.25), &json!(1)));
         let taxi = for_people("taxi", Values::new()).unwrap_or_else(|e| panic!("{e:#}"));
         assert_eq!(taxi, envs::resolve("taxi", &Values::new()).expect("valid"));
-        assert_eq!(Game::pixel_aspect(&Picture::filled(160, 210, [0; 3])), 1.75);
+        assert_eq!(LiveGame::pixel_aspect(&Picture::filled(160, 210, [0; 3])), 1.75);
     }
 }

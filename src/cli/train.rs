@@ -6,7 +6,7 @@ use crate::config::layers::Layer;
 use crate::config::presets;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
-use crate::encoder::Sight;
+use crate::encoder::ObsTransform;
 use crate::human::{count, duration, parse_count, shell};
 use crate::run::Outcome;
 use crate::run::Run;
@@ -15,7 +15,7 @@ use crate::train::session::{Codes, RECENT, Session};
 use crate::train::train;
 use crate::{interrupt, plot, run};
 use anyhow::{Context, Result, ensure};
-use carom_agents::Trainer;
+use carom_agents::Player;
 use clap::Args;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -105,11 +105,11 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
 /// Makes the run of `config` in `dir`; `force` replaces one that is there. All that can be wrong with the settings is found
 /// before anything is written.
 pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Session, Run)> {
-    let sight = Sight::prepare(&config)?;
-    let session = Session::new(config, sight)?;
+    let transform = ObsTransform::prepare(&config)?;
+    let session = Session::new(config, transform)?;
     let protocol = session.config.env.protocol();
     let mut run = Run::create(dir, &session.config.to_toml(), Some(&protocol), force)?;
-    session.sight.save(dir)?;
+    session.transform.save(dir)?;
     announce(&session, &mut run, "training")?;
     Ok((session, run))
 }
@@ -118,13 +118,14 @@ pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Ses
 pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<()> {
     let config = &session.config;
     let (protocol, steps) = (config.env.protocol(), count(config.run.steps));
-    let sight = session.sight.describe(config).map(|sight| format!(" seen through {sight}")).unwrap_or_default();
+    let transform =
+        session.transform.describe(config).map(|transform| format!(" seen through {transform}")).unwrap_or_default();
     let (env, agent, seed) = (config.env.id(), config.agent.name(), config.run.seed);
-    let steps = match session.trainer {
-        Trainer::Planner(_) => format!("{steps} sweeps at most"),
-        Trainer::Learner(_) | Trainer::Scripted => format!("{steps} steps"),
+    let steps = match session.player {
+        Player::Planner(_) => format!("{steps} sweeps at most"),
+        Player::Learner(_) | Player::Scripted => format!("{steps} steps"),
     };
-    let line = format!("{doing} {agent} on {env} ({protocol}){sight}, {steps}, seed {seed}");
+    let line = format!("{doing} {agent} on {env} ({protocol}){transform}, {steps}, seed {seed}");
     say!("{line} -> {}", run.dir().display());
     run.log(&line)
 }
@@ -152,12 +153,12 @@ pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> 
 
 fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     let evaluation = Evaluation::of_run(&session.config);
-    let exact = evaluation.exact(&mut session.trainer, &session.envs);
+    let exact = evaluation.exact(&mut session.player, &session.envs);
     let (progress, protocol) = (&session.progress, session.config.env.protocol());
     let time = duration(Duration::from_secs_f64(progress.wall_s));
-    let unit = if matches!(session.trainer, Trainer::Planner(_)) { "sweeps" } else { "steps" };
+    let unit = if matches!(session.player, Player::Planner(_)) { "sweeps" } else { "steps" };
     let mut text = format!("{}: {} {unit} in {time}\n", dir.display(), count(progress.step));
-    if matches!(&session.trainer, Trainer::Planner(planner) if !planner.is_converged()) {
+    if matches!(&session.player, Player::Planner(planner) if !planner.is_converged()) {
         text += "not converged: the last sweep still changed something; give more with --steps\n";
     }
     if let Some((episode_return, length)) = progress.recent_means() {
@@ -188,9 +189,9 @@ const CURVE: &str = "plots/return.svg";
 
 /// Leaves the learning curve. A run without one, say too short for an episode, is a run all the same.
 fn draw(session: &Session, dir: &Path) {
-    let metric = match session.trainer {
-        Trainer::Learner(_) | Trainer::Scripted => "train/return",
-        Trainer::Planner(_) => "plan/value_start",
+    let metric = match session.player {
+        Player::Learner(_) | Player::Scripted => "train/return",
+        Player::Planner(_) => "plan/value_start",
     };
     if let Err(error) = plot::returns(&[dir], metric, &dir.join(CURVE)) {
         say!("no {CURVE}: {error}");

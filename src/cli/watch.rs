@@ -3,8 +3,8 @@
 use super::print;
 use crate::config::layers::{Layer, Part};
 use crate::config::training::TRAINING;
-use crate::encoder::Sight;
-use crate::game::{End, Game};
+use crate::encoder::ObsTransform;
+use crate::game::{End, LiveGame};
 use crate::human::{parse_count, plural};
 use crate::interrupt;
 use crate::movie::Movie;
@@ -107,7 +107,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
 }
 
 impl Arguments {
-    fn prepare(&self) -> Result<(Game, Player)> {
+    fn prepare(&self) -> Result<(LiveGame, EpsilonGreedy)> {
         let set = env_settings(&self.set)?;
         let (spec, actor, seed) = match (&self.run, &self.env) {
             (Some(dir), _) => {
@@ -122,13 +122,13 @@ impl Arguments {
         };
         let seeds = Seeds::new(self.seed.unwrap_or(seed));
         let spec = self.with_limit(spec.with_all(&set)?);
-        let sight = match &actor {
-            Actor::Trained(policy) => &policy.sight,
-            Actor::Untrained(_) => &Sight::Raw,
+        let transform = match &actor {
+            Actor::Trained(policy) => &policy.transform,
+            Actor::Untrained(_) => &ObsTransform::Raw,
         };
-        let game = Game::seen_through(sight, &spec, seeds.stream("eval/0"))?;
+        let game = LiveGame::seen_through(transform, &spec, seeds.stream("eval/0"))?;
         actor.check(&game)?;
-        Ok((game, Player { actor, epsilon: self.epsilon, rng: seeds.stream("eval/explore") }))
+        Ok((game, EpsilonGreedy { actor, epsilon: self.epsilon, rng: seeds.stream("eval/explore") }))
     }
 
     fn with_limit(&self, spec: EnvSpec) -> EnvSpec {
@@ -159,7 +159,7 @@ enum Actor {
 
 impl Actor {
     /// Refuses a game that it cannot play.
-    fn check(&self, game: &Game) -> Result<()> {
+    fn check(&self, game: &LiveGame) -> Result<()> {
         match self {
             Actor::Trained(policy) => {
                 let suits = policy.suits(&game.obs_space(), game.frame_stack(), game.action_names().len());
@@ -175,11 +175,11 @@ impl Actor {
     }
 
     /// What it does now; none where any action will do.
-    fn action(&mut self, game: &Game) -> Option<usize> {
+    fn action(&mut self, game: &LiveGame) -> Option<usize> {
         match self {
             Actor::Untrained(Untrained::Random) => None,
             Actor::Untrained(Untrained::Scripted) => game.env().scripted_action(),
-            Actor::Trained(policy) => match policy.trainer.agent() {
+            Actor::Trained(policy) => match policy.player.agent() {
                 None => game.env().scripted_action(),
                 Some(agent) => {
                     let mut action = [0];
@@ -192,14 +192,14 @@ impl Actor {
 }
 
 /// A policy with some randomness.
-struct Player {
+struct EpsilonGreedy {
     actor: Actor,
     epsilon: f64,
     rng: Pcg32,
 }
 
-impl Player {
-    fn play(&mut self, game: &mut Game) {
+impl EpsilonGreedy {
+    fn play(&mut self, game: &mut LiveGame) {
         let n_actions = game.action_names().len() as u32;
         let explores = self.epsilon > 0.0 && self.rng.gen_bool(self.epsilon);
         let action = if explores { None } else { self.actor.action(game) };
@@ -208,13 +208,13 @@ impl Player {
 }
 
 /// Draws in the terminal until enough episodes are over or somebody quits; gives the returns of those over.
-fn show(game: &mut Game, player: &mut Player, episodes: u64, speed: f64) -> Result<Vec<f64>> {
+fn show(game: &mut LiveGame, player: &mut EpsilonGreedy, episodes: u64, speed: f64) -> Result<Vec<f64>> {
     let mut terminal = Terminal::open("--gif FILE writes a GIF instead")?;
     let (mut pace, mut is_paused, mut returns) = (Pace::new(speed), false, Vec::new());
     let mut ended_at = None;
     while !interrupt::requested() {
         let picture = game.picture();
-        terminal.show(&picture, Game::pixel_aspect(&picture), &lines(game, &pace, is_paused))?;
+        terminal.show(&picture, LiveGame::pixel_aspect(&picture), &lines(game, &pace, is_paused))?;
         // Where episodes fly past, so do their ends.
         let linger = LINGER.mul_f64((game.speed() / pace.speed).min(1.0));
         let lingers = ended_at.map_or(Duration::ZERO, |at: Instant| linger.saturating_sub(at.elapsed()));
@@ -261,7 +261,7 @@ fn show(game: &mut Game, player: &mut Player, episodes: u64, speed: f64) -> Resu
 }
 
 /// Writes episodes as a GIF.
-fn record(game: &mut Game, player: &mut Player, path: &Path, episodes: u64, speed: f64) -> Result<ExitCode> {
+fn record(game: &mut LiveGame, player: &mut EpsilonGreedy, path: &Path, episodes: u64, speed: f64) -> Result<ExitCode> {
     interrupt::listen_saying("interrupted: finishing the GIF; once more leaves it unfinished")?;
     let mut movie = Movie::create(path, &game.picture())?;
     loop {
@@ -285,7 +285,7 @@ fn record(game: &mut Game, player: &mut Player, path: &Path, episodes: u64, spee
     Ok(if interrupt::requested() { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
 }
 
-fn lines(game: &Game, pace: &Pace, is_paused: bool) -> Lines {
+fn lines(game: &LiveGame, pace: &Pace, is_paused: bool) -> Lines {
     let mut status = vec![game.id.clone(), format!("episode {}", game.episode)];
     status.push(format!("step {:<4}", game.step));
     status.push(format!("return {:<4}", number(game.episode_return)));
@@ -298,7 +298,7 @@ fn lines(game: &Game, pace: &Pace, is_paused: bool) -> Lines {
 }
 
 /// The latest action and its reward, in columns that stay where they are.
-pub(super) fn last_step(game: &Game) -> [String; 2] {
+pub(super) fn last_step(game: &LiveGame) -> [String; 2] {
     let longest = game.action_names().iter().map(|name| name.len()).max().unwrap_or(0);
     let (name, reward) = match game.last {
         Some((action, reward)) => (game.action_names()[action], format!("reward {}", number(reward.into()))),
@@ -307,7 +307,7 @@ pub(super) fn last_step(game: &Game) -> [String; 2] {
     [format!("{name:longest$}"), format!("{reward:<9}")]
 }
 
-fn summary(game: &Game) -> String {
+fn summary(game: &LiveGame) -> String {
     let note = match game.end {
         Some(End::Truncated) => ", cut off by the time limit",
         _ => "",
@@ -333,15 +333,15 @@ pub(super) fn number(value: f64) -> String {
 mod tests {
     use super::*;
 
-    fn game(id: &str) -> Game {
-        Game::new(&envs::resolve(id, &Values::new()).expect("valid"), Seeds::new(1).stream("eval/0"))
+    fn game(id: &str) -> LiveGame {
+        LiveGame::new(&envs::resolve(id, &Values::new()).expect("valid"), Seeds::new(1).stream("eval/0"))
             .unwrap_or_else(|e| panic!("{e:#}"))
     }
 
     #[test]
     fn the_status_tells_what_happened_last() {
         let mut game = game("taxi");
-        let status = |game: &Game| lines(game, &Pace::new(4.0), true).status.join("|");
+        let status = |game: &LiveGame| lines(game, &Pace::new(4.0), true).status.join("|");
         assert_eq!(status(&game), "taxi|episode 1|step 0   |return 0   |        |         ");
         game.play(5);
         assert_eq!(status(&game), "taxi|episode 1|step 1   |return -10 |drop-off|reward -10");
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn lives_and_the_end_are_told() {
         let mut game = game("breakout");
-        let status = |game: &Game| lines(game, &Pace::new(4.0), false).status.join("|");
+        let status = |game: &LiveGame| lines(game, &Pace::new(4.0), false).status.join("|");
         assert!(status(&game).ends_with("|lives 5"), "{}", status(&game));
         while game.end.is_none() {
             game.play(1);

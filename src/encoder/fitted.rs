@@ -46,7 +46,7 @@ const LEAST_WIDTH: f64 = 1e-3;
 const IDLE_WIDTH: f32 = 1e30;
 
 /// A fitted model, and what brings its code to a comparable size.
-pub struct Fitted {
+pub struct FittedEncoder {
     model: Box<dyn Model>,
     model_name: &'static str,
     /// Shape of a single frame.
@@ -89,7 +89,7 @@ impl Facts {
 ///
 /// # Errors
 /// When the model cannot be fitted, was interrupted, or is of other frames than the environment's.
-pub fn prepare(config: &TrainConfig) -> Result<Fitted> {
+pub fn prepare(config: &TrainConfig) -> Result<FittedEncoder> {
     let (source, fresh) = match &config.encoder {
         EncoderSpec::Model(model) => find_or_fit(&fit_config(config, model)?)?,
         EncoderSpec::Run(dir) => (dir.clone(), None),
@@ -100,7 +100,7 @@ pub fn prepare(config: &TrainConfig) -> Result<Fitted> {
         Config::Training(_) => bail!("{} is an agent's run, not a fitted model's", source.display()),
     };
     if source.join(FACTS).exists() {
-        return Fitted::known(source, fit_config, config);
+        return FittedEncoder::known(source, fit_config, config);
     }
     let session = match fresh {
         Some(session) => session,
@@ -118,7 +118,7 @@ pub fn prepare(config: &TrainConfig) -> Result<Fitted> {
     if matches!(config.encoder, EncoderSpec::Model(_)) {
         facts.write(&source)?;
     }
-    Fitted::new(session, source, facts, &config.env)
+    FittedEncoder::new(session, source, facts, &config.env)
 }
 
 /// The fit of `model` to frames of the run's environment under the run's settings.
@@ -174,7 +174,7 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
     Ok((dir, Some(session)))
 }
 
-impl Fitted {
+impl FittedEncoder {
     /// The encoder that the run in `dir` keeps.
     ///
     /// # Errors
@@ -291,7 +291,7 @@ impl Fitted {
 }
 
 /// Codes of frames: each feature with mean 0 and variance 1 over the frames that the model was fitted to.
-impl Encoder for Fitted {
+impl Encoder for FittedEncoder {
     fn n_features(&self) -> usize {
         self.facts.scales.len()
     }

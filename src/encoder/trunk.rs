@@ -1,6 +1,6 @@
-//! Fitted encoders that learn on with the agent.
+//! FittedEncoder encoders that learn on with the agent.
 
-use super::fitted::Fitted;
+use super::fitted::FittedEncoder;
 use crate::config::encoders::{EncoderMode, refuse};
 use crate::generative::data::image_space::images;
 use crate::generative::model::Halves;
@@ -31,7 +31,7 @@ impl EncoderTrunk {
     ///
     /// # Errors
     /// When the model has no encoder that gradients reach, or no decoder where one is needed.
-    pub fn new(fitted: &Fitted, mode: EncoderMode, recon_weight: f64) -> Result<Self> {
+    pub fn new(fitted: &FittedEncoder, mode: EncoderMode, recon_weight: f64) -> Result<Self> {
         let name = fitted.model_name();
         refuse(name, mode)?;
         let Some(mut halves) = fitted.model().halves() else { bail!("encoder `{name}` cannot be trained on") };

@@ -4,7 +4,7 @@ use super::session::FitSession;
 use crate::generative::model::Effort;
 use crate::interrupt;
 use crate::run::progress::Stopwatch;
-use crate::run::{Outcome, Run, Table};
+use crate::run::{MetricsFile, Outcome, Run};
 use anyhow::Result;
 
 /// Rows of `metrics.csv` along a fit, about.
@@ -69,7 +69,7 @@ fn measure(session: &mut FitSession, run: &mut Run) -> Result<()> {
     session.progress.to_measure = false;
     session.measured = measured;
     for &(name, value) in &session.measured.values {
-        run.metrics.row(Table::Metrics, session.progress.step, name, value)?;
+        run.metrics.row(MetricsFile::Metrics, session.progress.step, name, value)?;
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ fn log(session: &mut FitSession, run: &mut Run, watch: &mut Stopwatch) -> Result
     let stats = session.model.stats();
     let epoch = step as f64 / session.steps_per_epoch() as f64;
     for &(name, value) in stats.iter().chain(&[("fit/epoch", epoch)]) {
-        run.metrics.row(Table::Metrics, step, name, value)?;
+        run.metrics.row(MetricsFile::Metrics, step, name, value)?;
     }
     let place = format!("epoch {epoch:.1} of {}", session.config.descent.epochs);
     let headline = session.measured.values.first().map(|(name, value)| format!("{name} {value:.4}"));

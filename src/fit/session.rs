@@ -190,7 +190,7 @@ impl FitSession {
     /// When it is of another model or of other settings.
     pub fn load(&mut self, from: &Checkpoint<FitProgress>) -> Result<()> {
         from.load(|learned| Ok(self.model.load(learned)?))?;
-        self.progress = from.state.standing.clone();
+        self.progress = from.state.loop_state.clone();
         Ok(())
     }
 

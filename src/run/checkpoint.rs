@@ -27,7 +27,7 @@ const KEPT: usize = 2;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct State<S> {
     /// Where the run stands.
-    pub standing: S,
+    pub loop_state: S,
     /// State values of what is learned: an agent or a model.
     pub learned: Map<String, Value>,
     /// Byte length of each CSV file at this step.

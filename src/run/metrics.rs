@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// A table of `step,name,value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Table {
+pub enum MetricsFile {
     /// What training reports.
     Metrics,
     /// Scores of the greedy policy.
@@ -28,21 +28,21 @@ const EPISODES: &str = "episodes.csv";
 /// How long a row may wait in memory.
 const FLUSH_AFTER: Duration = Duration::from_secs(2);
 
-impl Table {
-    const ALL: [Table; 3] = [Table::Metrics, Table::Eval, Table::Timing];
+impl MetricsFile {
+    const ALL: [MetricsFile; 3] = [MetricsFile::Metrics, MetricsFile::Eval, MetricsFile::Timing];
 
     fn file(self) -> &'static str {
         match self {
-            Table::Metrics => "metrics.csv",
-            Table::Eval => "eval.csv",
-            Table::Timing => "timing.csv",
+            MetricsFile::Metrics => "metrics.csv",
+            MetricsFile::Eval => "eval.csv",
+            MetricsFile::Timing => "timing.csv",
         }
     }
 }
 
 /// The open files.
 pub struct Metrics {
-    tables: [File; Table::ALL.len()],
+    tables: [File; MetricsFile::ALL.len()],
     episodes: File,
     flushed: Instant,
 }
@@ -54,7 +54,7 @@ struct File {
 
 /// Makes the files with their headers.
 pub(super) fn create(dir: &Path) -> Result<()> {
-    for table in Table::ALL {
+    for table in MetricsFile::ALL {
         fs::write(dir.join(table.file()), HEADER.join(",") + "\n")?;
     }
     Ok(fs::write(dir.join(EPISODES), EPISODES_HEADER.join(",") + "\n")?)
@@ -76,7 +76,7 @@ pub(super) fn cut(dir: &Path, lengths: &Lengths) -> Result<()> {
 impl Metrics {
     /// Opens the files to append to them.
     pub(super) fn open(dir: &Path) -> Result<Self> {
-        let [metrics, eval, timing] = Table::ALL.map(|table| File::open(dir, table.file()));
+        let [metrics, eval, timing] = MetricsFile::ALL.map(|table| File::open(dir, table.file()));
         let tables = [metrics?, eval?, timing?];
         Ok(Self { tables, episodes: File::open(dir, EPISODES)?, flushed: Instant::now() })
     }
@@ -85,7 +85,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn row(&mut self, table: Table, step: u64, name: &str, value: f64) -> Result<()> {
+    pub fn row(&mut self, table: MetricsFile, step: u64, name: &str, value: f64) -> Result<()> {
         Ok(self.tables[table as usize].rows.serialize((step, name, value))?)
     }
 

@@ -2,7 +2,7 @@
 //! stderr.
 
 use crate::human::{count, duration};
-use crate::run::{Run, Table};
+use crate::run::{MetricsFile, Run};
 use anyhow::Result;
 use carom_agents::Stat;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -44,8 +44,8 @@ impl Stopwatch {
     ) -> Result<()> {
         let (row_began, row_step) = std::mem::replace(&mut self.last_row, (Instant::now(), step));
         let row_s = row_began.elapsed().as_secs_f64().max(1e-9);
-        run.metrics.row(Table::Timing, step, "wall_s", self.wall_s())?;
-        run.metrics.row(Table::Timing, step, "steps_per_s", (step - row_step) as f64 / row_s)?;
+        run.metrics.row(MetricsFile::Timing, step, "wall_s", self.wall_s())?;
+        run.metrics.row(MetricsFile::Timing, step, "steps_per_s", (step - row_step) as f64 / row_s)?;
         run.metrics.flush_if_due()?;
         self.bar.note(stats);
         self.bar.show(step, place, score);

@@ -1,10 +1,10 @@
 //! How good a policy is: scores of the greedy policy over whole episodes, apart from training.
 
 use crate::config::training::TrainConfig;
-use crate::encoder::Sight;
+use crate::encoder::ObsTransform;
 use crate::statistics::{iqm, mean};
 use anyhow::Result;
-use carom_agents::Trainer;
+use carom_agents::Player;
 use carom_agents::tabular::exact::{expected_return, greedy_policy};
 use carom_envs::{EnvSpec, ObsSpace, Seeds, VecEnv};
 use rand::Rng;
@@ -66,31 +66,31 @@ impl Evaluation {
         self
     }
 
-    /// Plays the episodes, seen through `sight`. Each environment's share of them is fixed beforehand: counting whichever end first would count
+    /// Plays the episodes, seen through `transform`. Each environment's share of them is fixed beforehand: counting whichever end first would count
     /// short episodes too often.
     ///
     /// # Errors
     /// When the environment or a setting does not exist.
-    pub fn run(&self, trainer: &mut Trainer, sight: &Sight) -> Result<Scores> {
-        self.run_telling(trainer, sight, |_| {})
+    pub fn run(&self, player: &mut Player, transform: &ObsTransform) -> Result<Scores> {
+        self.run_telling(player, transform, |_| {})
     }
 
     /// As [`Evaluation::run`], telling `progress` the number of episodes played so far whenever one has ended.
     ///
     /// # Errors
     /// As [`Evaluation::run`].
-    pub fn run_telling(&self, trainer: &mut Trainer, sight: &Sight, progress: impl Fn(u64)) -> Result<Scores> {
+    pub fn run_telling(&self, player: &mut Player, transform: &ObsTransform, progress: impl Fn(u64)) -> Result<Scores> {
         let seeds = Seeds::new(self.seed);
         let n_envs = self.episodes.min(N_ENVS);
         let rngs = (0..n_envs).map(|env_idx| seeds.stream(&format!("eval/{env_idx}"))).collect();
-        let mut envs = sight.envs(&self.env, rngs)?;
+        let mut envs = transform.envs(&self.env, rngs)?;
         let mut explore = seeds.stream("eval/explore");
         let mut left: Vec<u64> =
             (0..n_envs).map(|env_idx| self.episodes / n_envs + u64::from(env_idx < self.episodes % n_envs)).collect();
         let (mut actions, mut stacks) = (vec![0; envs.n_envs()], Vec::new());
         let (mut returns, mut lengths, mut n_truncated) = (Vec::new(), 0, 0);
         while (returns.len() as u64) < self.episodes {
-            trainer.greedy(&envs, &mut stacks, &mut actions);
+            player.greedy(&envs, &mut stacks, &mut actions);
             self.explore(envs.n_actions(), &mut explore, &mut actions);
             envs.step(&actions);
             for episode in envs.episodes() {
@@ -103,7 +103,7 @@ impl Evaluation {
                 }
             }
         }
-        Ok(scores(returns, lengths, n_truncated, self.exact(trainer, &envs)))
+        Ok(scores(returns, lengths, n_truncated, self.exact(player, &envs)))
     }
 
     /// Puts a uniformly random action in the place of each with probability `epsilon`.
@@ -118,9 +118,9 @@ impl Evaluation {
     }
 
     /// Expected return of the policy by the transition table of `envs`; none where there is no table, or no fixed policy.
-    pub fn exact(&self, trainer: &mut Trainer, envs: &VecEnv) -> Option<f64> {
+    pub fn exact(&self, player: &mut Player, envs: &VecEnv) -> Option<f64> {
         let (model, &ObsSpace::Discrete { n }) = (envs.env(0).model()?, envs.obs_space()) else { return None };
-        let agent = trainer.agent()?;
+        let agent = player.agent()?;
         let policy = greedy_policy(agent, n);
         // A policy that answers differently when asked again, as `random` does, is none that a table can judge.
         let is_fixed = greedy_policy(agent, n) == policy;

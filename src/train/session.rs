@@ -2,11 +2,11 @@
 
 use crate::config::training::TrainConfig;
 use crate::device;
-use crate::encoder::Sight;
+use crate::encoder::ObsTransform;
 use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint};
 use anyhow::{Context, Result};
-use carom_agents::{Task, Trainer};
+use carom_agents::{Player, Task};
 use carom_envs::{Episode, Seeds, VecEnv};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -21,11 +21,11 @@ pub struct Session {
     /// What is being run.
     pub config: TrainConfig,
     /// What the environments are seen through.
-    pub sight: Sight,
+    pub transform: ObsTransform,
     /// The environments that are trained on.
     pub envs: VecEnv,
     /// The agent.
-    pub trainer: Trainer,
+    pub player: Player,
     /// Where training stands.
     pub progress: Progress,
 }
@@ -58,20 +58,20 @@ pub struct Codes {
 }
 
 impl Session {
-    /// A run at its beginning, through `sight`.
+    /// A run at its beginning, through `transform`.
     ///
     /// # Errors
     /// When the agent cannot play the environment, a setting is out of range, or the device is not there.
-    pub fn new(config: TrainConfig, sight: Sight) -> Result<Self> {
+    pub fn new(config: TrainConfig, transform: ObsTransform) -> Result<Self> {
         let device = device::open(config.run.device)?;
         tch::set_num_threads(config.run.threads as i32);
         let seeds = Seeds::new(config.run.seed);
         let rngs = seeds.streams("env", config.run.n_envs);
-        let envs = sight.envs(&config.env, rngs)?;
-        let task = Task::of(&envs, config.env.id(), config.run.steps).with_device(device).with_trunk(sight.trunk());
-        let trainer = config.agent.make(&task, &seeds)?;
-        let codes = sight.n_codes().map(Codes::new);
-        Ok(Self { config, sight, envs, trainer, progress: Progress { codes, ..Progress::default() } })
+        let envs = transform.envs(&config.env, rngs)?;
+        let task = Task::of(&envs, config.env.id(), config.run.steps).with_device(device).with_trunk(transform.trunk());
+        let player = config.agent.make(&task, &seeds)?;
+        let codes = transform.n_codes().map(Codes::new);
+        Ok(Self { config, transform, envs, player, progress: Progress { codes, ..Progress::default() } })
     }
 
     /// Saves a checkpoint in `run`, unless this very step has one.
@@ -83,19 +83,19 @@ impl Session {
         if run.is_saved(step) {
             return Ok(());
         }
-        let standing = Standing { progress: self.progress.clone(), envs: self.envs.save() };
-        let learned = self.trainer.agent().map(|agent| agent.save()).unwrap_or_default();
-        run.save(step, standing, &learned)
+        let loop_state = TrainState { progress: self.progress.clone(), envs: self.envs.save() };
+        let learned = self.player.agent().map(|agent| agent.save()).unwrap_or_default();
+        run.save(step, loop_state, &learned)
     }
 
     /// The run of `config` in `dir` where its newest checkpoint left it, and that checkpoint.
     ///
     /// # Errors
     /// As [`Session::new`], [`checkpoint::newest`] and [`Session::load`].
-    pub fn open(config: TrainConfig, dir: &Path) -> Result<(Self, Checkpoint<Standing>)> {
+    pub fn open(config: TrainConfig, dir: &Path) -> Result<(Self, Checkpoint<TrainState>)> {
         let checkpoint = checkpoint::newest(dir)?;
-        let sight = Sight::open(&config, dir)?;
-        let mut session = Self::new(config, sight)?;
+        let transform = ObsTransform::open(&config, dir)?;
+        let mut session = Self::new(config, transform)?;
         session.load(&checkpoint)?;
         Ok((session, checkpoint))
     }
@@ -104,21 +104,21 @@ impl Session {
     ///
     /// # Errors
     /// When it is of another agent, another environment or of other settings.
-    pub fn load(&mut self, from: &Checkpoint<Standing>) -> Result<()> {
-        if let Some(agent) = self.trainer.agent() {
+    pub fn load(&mut self, from: &Checkpoint<TrainState>) -> Result<()> {
+        if let Some(agent) = self.player.agent() {
             from.load(|learned| Ok(agent.load(learned)?))?;
         }
         self.envs
-            .restore(&from.state.standing.envs)
+            .restore(&from.state.loop_state.envs)
             .with_context(|| format!("in the checkpoint of step {}", from.step))?;
-        self.progress = from.state.standing.progress.clone();
+        self.progress = from.state.loop_state.progress.clone();
         Ok(())
     }
 }
 
 /// What a checkpoint holds beside the agent.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Standing {
+pub struct TrainState {
     /// Where training stands.
     pub progress: Progress,
     /// The environments with their random streams and running episodes.

@@ -1,7 +1,7 @@
 //! Agents in tables at play: updates followed by hand through a corridor, exact resume, identities.
 
 use super::*;
-use crate::agent::{Agent, LearnError, Learner, Planner, Task, Trainer};
+use crate::agent::{Agent, LearnError, Learner, Planner, Player, Task};
 use crate::registry;
 use crate::settings::AgentError;
 use crate::snapshot::Loaded;
@@ -90,7 +90,7 @@ fn vec_env(model: &TransitionModel, n_envs: usize, max_steps: Option<u64>) -> Ve
     VecEnv::new((0..n_envs).map(env).collect(), (0..n_envs).map(stream).collect(), max_steps)
 }
 
-fn make(name: &str, settings: &Value, model: &TransitionModel, n_envs: usize) -> Trainer {
+fn make(name: &str, settings: &Value, model: &TransitionModel, n_envs: usize) -> Player {
     let overrides: Values = settings.as_object().expect("a table").clone();
     let agent = registry::resolve(name, &overrides).expect("valid settings");
     let envs = vec_env(model, n_envs, None);
@@ -99,14 +99,14 @@ fn make(name: &str, settings: &Value, model: &TransitionModel, n_envs: usize) ->
 
 fn learner(name: &str, settings: &Value, model: &TransitionModel, n_envs: usize) -> Box<dyn Learner> {
     match make(name, settings, model, n_envs) {
-        Trainer::Learner(learner) => learner,
+        Player::Learner(learner) => learner,
         _ => panic!("{name} does not learn from interaction"),
     }
 }
 
 fn planner(name: &str, settings: &Value, model: &TransitionModel) -> Box<dyn Planner> {
     match make(name, settings, model, 1) {
-        Trainer::Planner(planner) => planner,
+        Player::Planner(planner) => planner,
         _ => panic!("{name} does not plan"),
     }
 }
@@ -243,11 +243,11 @@ fn a_resumed_agent_goes_on_bit_for_bit() {
     let model = corridor(0.2);
     for name in LEARNERS.into_iter().chain(["random", "value-iteration", "policy-iteration"]) {
         let agent = || make(name, &json!({}), &model, 3);
-        let run = |agent: &mut Trainer, envs: &mut VecEnv| match agent {
+        let run = |agent: &mut Player, envs: &mut VecEnv| match agent {
             // An odd number, so that episodes, pending transitions and traces are in the middle of something.
-            Trainer::Learner(learner) => train(&mut **learner, envs, 101),
-            Trainer::Planner(planner) => (0..3).for_each(|_| _ = planner.sweep()),
-            Trainer::Scripted => panic!("{name} is no agent"),
+            Player::Learner(learner) => train(&mut **learner, envs, 101),
+            Player::Planner(planner) => (0..3).for_each(|_| _ = planner.sweep()),
+            Player::Scripted => panic!("{name} is no agent"),
         };
         let (mut whole, mut envs) = (agent(), vec_env(&model, 3, Some(7)));
         run(&mut whole, &mut envs);
