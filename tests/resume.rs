@@ -58,7 +58,7 @@ fn kill_and_compare_in(program: &Program, line: &str) {
     let checkpoints = program.names("cut/checkpoints");
     let last = checkpoints.iter().max_by_key(|name| name.parse::<u64>().expect("a step")).expect("a checkpoint");
     fs_err::remove_dir_all(program.path(&format!("cut/checkpoints/{last}"))).expect("removed");
-    fs_err::create_dir(program.path(&format!("cut/checkpoints/{last}.tmp"))).expect("made");
+    fs_err::create_dir(program.path(&format!("cut/checkpoints/.{last}.new-1"))).expect("made");
     let rows = program.read("cut/metrics.csv");
     program.write("cut/metrics.csv", &rows[..rows.len() - 7]);
     program.succeed("resume cut");
