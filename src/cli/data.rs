@@ -3,6 +3,8 @@
 use crate::generative::data::published::Published;
 use crate::generative::data::{self, Source};
 use anyhow::Result;
+use carom_envs::registry;
+use carom_envs::settings::Values;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
@@ -23,7 +25,10 @@ pub struct Args {
 /// When the data set cannot be fetched, or a file of it is not what it should be.
 pub fn run(args: Args) -> Result<()> {
     let Args { source, data_dir } = args;
-    let source: Source = source.parse()?;
+    let source = match source.strip_prefix("env:") {
+        Some(id) => Source::Env(registry::resolve(id, &Values::new())?),
+        None => source.parse()?,
+    };
     let dataset = data::open(&source, data_dir.as_deref(), 0)?;
     let ([channels, rows, columns], mut out) = (dataset.shape, stdout().lock());
     writeln!(out, "{source}: {} to train on, {} to test", dataset.train.len(), dataset.test.len())?;
