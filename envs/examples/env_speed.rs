@@ -1,8 +1,9 @@
 //! Steps per second of the environments under a random policy, observations written, on one thread; of Atari's Breakout
 //! the frames without observations too. Seconds are of processor time, which a busy machine does not stretch.
 //!
-//! `cargo run --release -p carom-envs --example env_speed [-- NAME...]` prints `{"minatar/breakout 128": 2.1e7, ...}`; with NAMEs, only
-//! those whose name contains one of them. The peers' side is `scripts/peers/env_speed.py`, and `scripts/compare-speed` runs both by turns.
+//! `cargo run --release -p carom-envs --example env_speed [-- NAME...]` prints `{"minatar/breakout 128": 2.1e7, ...}`;
+//! with NAMEs, only those whose name contains one of them. The peers' side is `scripts/peers/env_speed.py`, and
+//! `scripts/compare-speed` runs both by turns.
 
 use carom_envs::{Seeds, Values, VecEnv, registry};
 use rand::Rng;

@@ -23,6 +23,8 @@ use std::fmt;
 /// starts a random stream that later resets without a seed continue, as in Gymnasium (gym-rs's own games seed those
 /// from the operating system); before the first seed, the stream is seeded from the operating system. gym-rs draws
 /// nothing here: `render` returns the picture of the game if a picture is asked for.
+///
+/// Cloning it panics if the environment does not support saving.
 pub struct ToGym {
     spec: EnvSpec,
     env: Box<dyn Env>,
