@@ -34,7 +34,7 @@ fn embed_presets() {
     let mut files: Vec<_> =
         files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
     files.sort();
-    let mut list = "/// All presets, by name.\npub const PRESETS: &[Preset] = &[\n".to_string();
+    let mut list = "/// All presets, by name.\npub(crate) const PRESETS: &[Preset] = &[\n".to_string();
     for path in files {
         let name = path.file_stem().expect("a file").to_string_lossy();
         list += &format!("    Preset {{ name: {name:?}, text: include_str!({path:?}) }},\n");

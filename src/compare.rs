@@ -10,7 +10,7 @@ use std::iter::once;
 use std::path::{Path, PathBuf};
 
 /// What encoders are compared by: the mean return of the last 100 training episodes.
-pub const METRIC: &str = "train/return";
+pub(crate) const METRIC: &str = "train/return";
 
 /// The table looks at runs after this part of their steps.
 const PARTS: [u64; 3] = [4, 2, 1];
@@ -19,7 +19,7 @@ const PARTS: [u64; 3] = [4, 2, 1];
 const NONE: &str = "–";
 
 /// The runs through one encoder, which differ in their seeds alone.
-pub struct Entrant {
+pub(crate) struct Entrant {
     /// The encoder as it was named.
     pub encoder: String,
     /// Each run's settings and directory.
@@ -28,7 +28,7 @@ pub struct Entrant {
 
 /// The comparison as numbers.
 #[derive(Debug)]
-pub struct Comparison {
+pub(crate) struct Comparison {
     /// What was run: agent, environment, protocol, steps, seeds.
     title: String,
     /// Steps that the scores are of.
@@ -67,7 +67,7 @@ impl Comparison {
     ///
     /// # Panics
     /// When there is no entrant, or one without runs.
-    pub fn read(entrants: &[Entrant]) -> Result<Self> {
+    pub(crate) fn read(entrants: &[Entrant]) -> Result<Self> {
         let config = &entrants[0].runs[0].0;
         let marks: Vec<u64> = PARTS.iter().map(|part| config.run.steps / part).collect();
         let mut rows = entrants.iter().map(|entrant| Row::read(entrant, &marks)).collect::<Result<Vec<_>>>()?;
@@ -83,7 +83,7 @@ impl Comparison {
     }
 
     /// One row an encoder: what there is no number for is left empty.
-    pub fn to_csv(&self) -> String {
+    pub(crate) fn to_csv(&self) -> String {
         let scores = self.marks.iter().flat_map(|mark| ["iqm", "low", "high"].map(|what| format!("{what}_{mark}")));
         let rest = ["share_of_oracle", "wall_s", "steps_per_s", "encoder_env_steps", "code_size"].map(String::from);
         let head: Vec<_> = ["encoder", "seeds"].map(String::from).into_iter().chain(scores).chain(rest).collect();
@@ -95,7 +95,7 @@ impl Comparison {
     }
 
     /// The table to read, with what its columns are.
-    pub fn to_markdown(&self) -> String {
+    pub(crate) fn to_markdown(&self) -> String {
         let marks = self.marks.iter().map(|&mark| format!("{} steps", count(mark)));
         let rest = ["of oracle", "seconds", "steps/s", "frames' steps", "code"].map(String::from);
         let head: Vec<_> = once("encoder".to_string()).chain(marks).chain(rest).collect();

@@ -4,7 +4,7 @@
 //! environment ([`fitted`]), whose code the agent is given. A table needs numbers of states: for it a code is made binary.
 //! An encoder that learns on with the agent is a part of its network, and the agent is given frames.
 
-pub mod fitted;
+pub(crate) mod fitted;
 mod recipes;
 mod trunk;
 
@@ -22,7 +22,7 @@ use trunk::EncoderTrunk;
 
 /// What a run's environments are seen through, ready to be put before them.
 #[derive(Clone)]
-pub enum ObsTransform {
+pub(crate) enum ObsTransform {
     /// Nothing: their own observations.
     Raw,
     /// Their factors, each less an offset and over a width.
@@ -36,7 +36,7 @@ pub enum ObsTransform {
 /// A fitted model that an encoder and its views share. Torch's tensors can be sent to another thread but not be shared by two, so
 /// a lock is around it; it is taken once for all environments of a step.
 #[derive(Clone)]
-pub struct SharedFitted(Arc<Mutex<FittedEncoder>>);
+pub(crate) struct SharedFitted(Arc<Mutex<FittedEncoder>>);
 
 impl SharedFitted {
     fn new(fitted: FittedEncoder) -> Self {
@@ -51,7 +51,7 @@ impl SharedFitted {
 
 /// What is made of a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodeForm {
+pub(crate) enum CodeForm {
     /// Features for a network.
     Features,
     /// The number of a state for a table.
@@ -64,7 +64,7 @@ impl ObsTransform {
     ///
     /// # Errors
     /// When the encoder cannot be fitted to the environment, or does not suit the agent.
-    pub fn prepare(config: &TrainConfig) -> Result<Self> {
+    pub(crate) fn prepare(config: &TrainConfig) -> Result<Self> {
         match &config.encoder {
             EncoderSpec::Raw => Ok(ObsTransform::Raw),
             EncoderSpec::Oracle => {
@@ -82,7 +82,7 @@ impl ObsTransform {
     ///
     /// # Errors
     /// When its encoder cannot be read.
-    pub fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
+    pub(crate) fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
         match &config.encoder {
             EncoderSpec::Raw => Ok(ObsTransform::Raw),
             EncoderSpec::Oracle => Ok(ObsTransform::Oracle(fitted::read_scales(dir, &config.env)?)),
@@ -103,7 +103,7 @@ impl ObsTransform {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn save(&self, dir: &Path) -> Result<()> {
+    pub(crate) fn save(&self, dir: &Path) -> Result<()> {
         match self {
             ObsTransform::Raw => Ok(()),
             ObsTransform::Oracle(scales) => fitted::write_scales(dir, scales),
@@ -116,7 +116,7 @@ impl ObsTransform {
     ///
     /// # Errors
     /// When there are no `rngs`.
-    pub fn envs(&self, spec: &EnvSpec, rngs: Vec<Pcg32>) -> Result<VecEnv> {
+    pub(crate) fn envs(&self, spec: &EnvSpec, rngs: Vec<Pcg32>) -> Result<VecEnv> {
         let envs = self.seen(spec)?.make_vec_of(rngs, |env| self.wrap(env))?;
         Ok(match self.view() {
             Some(view) => envs.with_view(view),
@@ -125,7 +125,7 @@ impl ObsTransform {
     }
 
     /// The environment as the oracle shows it, or with as many frames at once as the model takes.
-    pub fn wrap(&self, env: Box<dyn Env>) -> Box<dyn Env> {
+    pub(crate) fn wrap(&self, env: Box<dyn Env>) -> Box<dyn Env> {
         match self {
             ObsTransform::Oracle(scales) => Box::new(FactorsEnv::new(env, scales.clone())),
             ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) if fitted.lock().n_frames() > 1 => {
@@ -136,7 +136,7 @@ impl ObsTransform {
     }
 
     /// What turns frames into codes, where there are codes.
-    pub fn view(&self) -> Option<Box<dyn View>> {
+    pub(crate) fn view(&self) -> Option<Box<dyn View>> {
         match self {
             ObsTransform::Codes(fitted, kind) => Some(Box::new(CodeView { fitted: fitted.clone(), kind: *kind })),
             ObsTransform::Raw | ObsTransform::Oracle(_) | ObsTransform::Trunk(..) => None,
@@ -144,7 +144,7 @@ impl ObsTransform {
     }
 
     /// What the agent's network sees each frame through and trains with its own layers.
-    pub fn trunk(&self) -> Option<SharedTrunk> {
+    pub(crate) fn trunk(&self) -> Option<SharedTrunk> {
         match self {
             ObsTransform::Trunk(_, trunk) => Some(trunk.clone()),
             ObsTransform::Raw | ObsTransform::Oracle(_) | ObsTransform::Codes(..) => None,
@@ -152,7 +152,7 @@ impl ObsTransform {
     }
 
     /// Number of states that a table is keyed by, where those are codes.
-    pub fn n_codes(&self) -> Option<usize> {
+    pub(crate) fn n_codes(&self) -> Option<usize> {
         match self {
             ObsTransform::Codes(fitted, CodeForm::States) => Some(fitted.lock().n_states()),
             _ => None,
@@ -161,7 +161,7 @@ impl ObsTransform {
 
     /// The environment, with single frames where stacks make no sense: the true state holds velocities, and a table is keyed by
     /// one code.
-    pub fn seen(&self, spec: &EnvSpec) -> Result<EnvSpec, EnvError> {
+    pub(crate) fn seen(&self, spec: &EnvSpec) -> Result<EnvSpec, EnvError> {
         match self {
             ObsTransform::Oracle(_) | ObsTransform::Codes(_, CodeForm::States) if spec.frame_stack() > 1 => {
                 spec.with("frame_stack", 1)
@@ -171,7 +171,7 @@ impl ObsTransform {
     }
 
     /// Numbers in the code of a frame; none where frames are seen as they are.
-    pub fn n_features(&self) -> Option<usize> {
+    pub(crate) fn n_features(&self) -> Option<usize> {
         match self {
             ObsTransform::Raw => None,
             ObsTransform::Oracle(scales) => Some(scales.len()),
@@ -180,7 +180,7 @@ impl ObsTransform {
     }
 
     /// What the encoder's frames cost, in environment steps beside those of the run.
-    pub fn n_env_steps(&self) -> u64 {
+    pub(crate) fn n_env_steps(&self) -> u64 {
         match self {
             ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) => fitted.lock().n_env_steps(),
             ObsTransform::Raw | ObsTransform::Oracle(_) => 0,
@@ -188,7 +188,7 @@ impl ObsTransform {
     }
 
     /// What the agent of `config` sees through, in words; nothing where that is nothing.
-    pub fn describe(&self, config: &TrainConfig) -> Option<String> {
+    pub(crate) fn describe(&self, config: &TrainConfig) -> Option<String> {
         let name = &config.encoder;
         let mode = config.run.encoder_mode.filter(|mode| *mode != EncoderMode::Frozen);
         let mode = mode.map(|mode| format!(" ({mode})")).unwrap_or_default();

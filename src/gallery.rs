@@ -3,7 +3,7 @@
 //! Pictures are made through [`Model::encode`], [`Model::decode`] and [`Model::sample`]; a model without one of them
 //! lacks those pictures. Images that only one kind of model has come from [`Model::exhibits`].
 
-pub mod grid;
+pub(crate) mod grid;
 mod latent;
 
 use crate::generative::images::{Data, Images};
@@ -27,7 +27,7 @@ const N_SAMPLES: usize = 256;
 ///
 /// # Errors
 /// When one cannot be written.
-pub fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
+pub(crate) fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     if let Some(picture) = reconstructions(model, &data.test, COLUMNS * DOUBLE_ROWS) {
         grid::write_png(&dir.join("reconstructions.png"), &picture)?;
     }
@@ -44,7 +44,7 @@ pub fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
 
 /// Draws double rows: `n` test images (or as many as there are), taken evenly, over their reconstructions. Returns
 /// `None` if the model cannot turn a code into an image.
-pub fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Picture> {
+pub(crate) fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Picture> {
     let inputs = test.spaced(n).all();
     let outputs = model.decode(&model.encode(&inputs))?;
     let double_rows = inputs.split(COLUMNS as i64, 0).into_iter().zip(outputs.split(COLUMNS as i64, 0));
@@ -55,7 +55,7 @@ pub fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Pic
 }
 
 /// Draws `n` samples of the model. Returns `None` if it has no distribution to draw from.
-pub fn samples(model: &dyn Model, n: usize) -> Option<Picture> {
+pub(crate) fn samples(model: &dyn Model, n: usize) -> Option<Picture> {
     // As many columns as rows, where that is not too narrow.
     let columns = ((n as f64).sqrt().ceil() as usize).clamp(n.min(COLUMNS / 2), COLUMNS.max(n / 32));
     Some(grid(&model.sample(n)?, columns, GAP))

@@ -50,7 +50,7 @@ impl LiveGame {
     ///
     /// # Errors
     /// When the environment cannot draw itself.
-    pub fn new(spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
+    pub(crate) fn new(spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
         Self::seen_through(&ObsTransform::Raw, spec, rng)
     }
 
@@ -58,7 +58,7 @@ impl LiveGame {
     ///
     /// # Errors
     /// As there.
-    pub fn seen_through(transform: &ObsTransform, spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
+    pub(crate) fn seen_through(transform: &ObsTransform, spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
         let (spec, id) = (transform.seen(spec)?.evaluation(), spec.id());
         let env = spec.make();
         let env_obs = env.obs_space();
@@ -88,7 +88,7 @@ impl LiveGame {
     }
 
     /// Begins the next episode.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.env.reset(&mut self.rng);
         self.observe();
         let newest = self.stack.len() - self.obs_bytes;
@@ -99,7 +99,7 @@ impl LiveGame {
     }
 
     /// Plays `action`.
-    pub fn play(&mut self, action: usize) {
+    pub(crate) fn play(&mut self, action: usize) {
         let step = self.env.step(action, &mut self.rng);
         self.stack.rotate_left(self.obs_bytes);
         self.observe();
@@ -127,37 +127,37 @@ impl LiveGame {
     }
 
     /// What an agent sees: one observation of the stack.
-    pub fn obs_space(&self) -> ObsSpace {
+    pub(crate) fn obs_space(&self) -> ObsSpace {
         self.view.as_ref().map_or_else(|| self.env.obs_space(), |view| view.obs_space())
     }
 
     /// The environment.
-    pub fn env(&self) -> &dyn Env {
+    pub(crate) fn env(&self) -> &dyn Env {
         &*self.env
     }
 
     /// The stack of observations to act on, the oldest first.
-    pub fn stack(&self) -> &[u8] {
+    pub(crate) fn stack(&self) -> &[u8] {
         &self.stack
     }
 
     /// Observations in the stack.
-    pub fn frame_stack(&self) -> usize {
+    pub(crate) fn frame_stack(&self) -> usize {
         self.stack.len() / self.obs_bytes
     }
 
     /// The present picture.
-    pub fn picture(&self) -> Picture {
+    pub(crate) fn picture(&self) -> Picture {
         self.env.picture().expect("an environment that has a picture always has one")
     }
 
     /// Names of the actions.
-    pub fn action_names(&self) -> &[&'static str] {
+    pub(crate) fn action_names(&self) -> &[&'static str] {
         self.env.action_names()
     }
 
     /// Lives left, in a game that has lives.
-    pub fn lives(&self) -> Option<u64> {
+    pub(crate) fn lives(&self) -> Option<u64> {
         let names = self.env.factor_names();
         let at = names.iter().position(|&name| name == "lives")?;
         let mut factors = vec![0.0; names.len()];
@@ -166,12 +166,12 @@ impl LiveGame {
     }
 
     /// Whether nothing happens until the player acts.
-    pub fn is_turn_based(&self) -> bool {
+    pub(crate) fn is_turn_based(&self) -> bool {
         matches!(self.env_obs, ObsSpace::Discrete { .. })
     }
 
     /// Steps a second at which the game is good to watch: 60 frames of an Atari, CartPole's own 50, a few squares of a grid.
-    pub fn speed(&self) -> f64 {
+    pub(crate) fn speed(&self) -> f64 {
         match self.env_obs {
             ObsSpace::Pixels { .. } => 60.0 / self.frame_skip as f64,
             ObsSpace::Vector { .. } => 50.0,
@@ -181,7 +181,7 @@ impl LiveGame {
     }
 
     /// How many times as wide as high a pixel of `picture` is: an Atari's fill a screen of 4:3.
-    pub fn pixel_aspect(picture: &Picture) -> f64 {
+    pub(crate) fn pixel_aspect(picture: &Picture) -> f64 {
         if (picture.width, picture.height) == (160, 210) { 1.75 } else { 1.0 }
     }
 }

@@ -34,7 +34,7 @@ impl Movie {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn create(path: &Path, picture: &Picture) -> Result<Self> {
+    pub(crate) fn create(path: &Path, picture: &Picture) -> Result<Self> {
         let size = (picture.width, picture.height);
         let factor = LEAST_WIDTH.div_ceil(size.0);
         let side = |length: usize| u16::try_from(length * factor).context("the picture is too large for a GIF");
@@ -50,7 +50,7 @@ impl Movie {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn show(&mut self, picture: &Picture, seconds: f64) -> Result<()> {
+    pub(crate) fn show(&mut self, picture: &Picture, seconds: f64) -> Result<()> {
         assert_eq!((picture.width, picture.height), self.size, "pictures of a movie have one size");
         let now = self.now();
         self.seconds += seconds;
@@ -71,7 +71,7 @@ impl Movie {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn finish(mut self) -> Result<u64> {
+    pub(crate) fn finish(mut self) -> Result<u64> {
         if let Some((pending, since)) = self.pending.take() {
             self.write(&pending, (self.now() - since).max(LEAST_DELAY))?;
         }

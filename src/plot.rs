@@ -10,11 +10,11 @@ mod error;
 mod groups;
 mod reference;
 mod runs;
-pub mod scatter;
+pub(crate) mod scatter;
 mod series;
 
-pub use error::PlotError;
-pub use runs::find_runs;
+pub(crate) use error::PlotError;
+pub(crate) use runs::find_runs;
 
 use chart::{Chart, Curve};
 use error::write_file;
@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// When a folder is not a run, its files cannot be read, no run has the metric, or `out` cannot be written.
-pub fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Result<Vec<PathBuf>, PlotError> {
+pub(crate) fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Result<Vec<PathBuf>, PlotError> {
     let runs = run_dirs.iter().map(|dir| Run::read(dir.as_ref(), metric)).collect::<Result<Vec<_>, _>>()?;
     let (mut drawn, left_out): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| !run.points.is_empty());
     if drawn.is_empty() {
@@ -44,7 +44,7 @@ pub fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Resul
 ///
 /// # Errors
 /// As [`returns`].
-pub fn comparison(groups: &[(&str, &[PathBuf])], metric: &str, out: &Path) -> Result<(), PlotError> {
+pub(crate) fn comparison(groups: &[(&str, &[PathBuf])], metric: &str, out: &Path) -> Result<(), PlotError> {
     let mut drawn = Vec::new();
     for (name, dirs) in groups {
         let runs = dirs.iter().map(|dir| Run::read(dir, metric)).collect::<Result<Vec<_>, _>>()?;
@@ -63,7 +63,7 @@ pub fn comparison(groups: &[(&str, &[PathBuf])], metric: &str, out: &Path) -> Re
 ///
 /// # Errors
 /// When the folder is not a run, or its files cannot be read.
-pub fn points(dir: &Path, metric: &str) -> Result<Vec<(f64, f64)>, PlotError> {
+pub(crate) fn points(dir: &Path, metric: &str) -> Result<Vec<(f64, f64)>, PlotError> {
     Ok(Run::read(dir, metric)?.points)
 }
 
@@ -72,7 +72,7 @@ pub fn points(dir: &Path, metric: &str) -> Result<Vec<(f64, f64)>, PlotError> {
 ///
 /// # Errors
 /// As [`returns`].
-pub fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
+pub(crate) fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
     let metrics = Run::read(run_dir, "")?.metrics;
     let [train, test] = ["fit/bce", "test/bce"];
     if [train, test].iter().any(|name| !metrics.contains(*name)) {
@@ -104,7 +104,7 @@ fn count_steps(runs: &mut [Run], metric: &str) -> &'static str {
 }
 
 /// File name of a metric's plot: `train/return` is `return.svg`, `eval/return` is `eval-return.svg`.
-pub fn file_name(metric: &str) -> String {
+pub(crate) fn file_name(metric: &str) -> String {
     format!("{}.svg", metric.strip_prefix("train/").unwrap_or(metric).replace('/', "-"))
 }
 

@@ -16,7 +16,7 @@ use crate::generative::measures::probe::{linear_predictions, macro_f1, ridge_r2}
 use anyhow::{Result, ensure};
 use ball::Finder;
 use carom_agents::Encoder;
-pub use picture::kind as picture_kind;
+pub(crate) use picture::kind as picture_kind;
 use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
@@ -30,11 +30,11 @@ const TIMED_BATCH: usize = 32;
 /// Batches of which the median time is told.
 const TIMED: usize = 21;
 /// Frames of a stack whose codes direction is read from, where an environment's agents see stacks.
-pub const DIRECTION_STACK: u64 = 2;
+pub(crate) const DIRECTION_STACK: u64 = 2;
 
 /// What was found of one encoder; what it does not have is left out.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Found {
+pub(crate) struct Found {
     /// Its name or path.
     pub encoder: String,
     /// Numbers in a code.
@@ -64,7 +64,7 @@ pub struct Found {
 }
 
 /// Frames to probe encoders with.
-pub struct Probe {
+pub(crate) struct Probe {
     config: TrainConfig,
     world: World,
     finder: Finder,
@@ -101,7 +101,7 @@ impl Probe {
     ///
     /// # Errors
     /// When the environment has no ball, paddle and bricks, or there are too few frames.
-    pub fn new(config: TrainConfig, n_frames: usize, seed: u64) -> Result<Self> {
+    pub(crate) fn new(config: TrainConfig, n_frames: usize, seed: u64) -> Result<Self> {
         let (spec, env) = (config.env.evaluation(), config.env.id());
         let world = World::of(&spec)?;
         let frames = frames::collect(&spec, n_frames, seed)?;
@@ -118,17 +118,17 @@ impl Probe {
     }
 
     /// Numbers of frames with a ball in play, of training and test.
-    pub fn n_frames(&self) -> [usize; 2] {
+    pub(crate) fn n_frames(&self) -> [usize; 2] {
         [&self.train, &self.test].map(|part| part.balls.len())
     }
 
     /// What the probes' classes are, in words.
-    pub fn classes(&self) -> String {
+    pub(crate) fn classes(&self) -> String {
         self.world.classes()
     }
 
     /// Share of the test frames in which the detector finds the ball where it is: no decoded frame can be expected to do better.
-    pub fn ceiling(&self) -> f64 {
+    pub(crate) fn ceiling(&self) -> f64 {
         self.finder.recall(&self.test.images, &self.test.balls)
     }
 
@@ -136,7 +136,7 @@ impl Probe {
     ///
     /// # Errors
     /// When it cannot be fitted, or does not fit the environment's frames.
-    pub fn measure(&mut self, encoder: EncoderSpec) -> Result<Found> {
+    pub(crate) fn measure(&mut self, encoder: EncoderSpec) -> Result<Found> {
         let eye = match encoder {
             EncoderSpec::Raw => Eye::Raw,
             EncoderSpec::Oracle => Eye::Oracle,
@@ -195,7 +195,7 @@ impl Probe {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn draw(&self, path: &Path) -> Result<()> {
+    pub(crate) fn draw(&self, path: &Path) -> Result<()> {
         let balls: Vec<[f32; 2]> = self.shown_frames().map(|i| self.test.balls[i as usize]).collect();
         let mut rows = vec![("frames".to_string(), self.pick(&self.test.images))];
         rows.extend(self.shown.iter().map(|(name, images)| (name.clone(), images.shallow_clone())));

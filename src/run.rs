@@ -7,12 +7,12 @@
 //!               plots/*.svg, of fitted models *.png too
 //! ```
 
-pub mod checkpoint;
+pub(crate) mod checkpoint;
 mod meta;
 mod metrics;
-pub mod progress;
+pub(crate) mod progress;
 
-pub use metrics::{Metrics, MetricsFile};
+pub(crate) use metrics::{Metrics, MetricsFile};
 
 use crate::files;
 use crate::human::shell;
@@ -26,12 +26,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// The file of a run's settings.
-pub const CONFIG: &str = "config.toml";
+pub(crate) const CONFIG: &str = "config.toml";
 const LOG: &str = "log.txt";
 
 /// How a training or a fit ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// All steps were made, or a planner found nothing left to change.
     Finished,
     /// It was asked to stop, and saved a checkpoint.
@@ -39,7 +39,7 @@ pub enum Outcome {
 }
 
 /// A run's directory, open for writing; no other process can open it meanwhile.
-pub struct Run {
+pub(crate) struct Run {
     dir: PathBuf,
     /// The tables of numbers.
     pub metrics: Metrics,
@@ -53,7 +53,7 @@ impl Run {
     ///
     /// # Errors
     /// When `dir` exists (with `force`: when it holds something other than a run), or cannot be written.
-    pub fn create(dir: &Path, config: &str, protocol: Option<&str>, force: bool) -> Result<Self> {
+    pub(crate) fn create(dir: &Path, config: &str, protocol: Option<&str>, force: bool) -> Result<Self> {
         check_free(dir, force)?;
         files::replace_folder(dir, |made| {
             fill(made, config, protocol)?;
@@ -68,7 +68,7 @@ impl Run {
     ///
     /// # Errors
     /// When another process has the run, or a file is missing or shorter than it was.
-    pub fn reopen<S>(dir: &Path, saved: &Checkpoint<S>) -> Result<Self> {
+    pub(crate) fn reopen<S>(dir: &Path, saved: &Checkpoint<S>) -> Result<Self> {
         let log = lock(dir)?;
         metrics::cut(dir, &saved.state.file_lengths)?;
         Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: Some(saved.step) })
@@ -80,7 +80,7 @@ impl Run {
     }
 
     /// Where it is.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
@@ -88,7 +88,7 @@ impl Run {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn log(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn log(&mut self, line: &str) -> Result<()> {
         Ok(writeln!(self.log, "{line}")?)
     }
 
@@ -96,7 +96,7 @@ impl Run {
     ///
     /// # Errors
     /// What it ended by, or that the log cannot be written.
-    pub fn log_end(&mut self, step: u64, ended: Result<Outcome>) -> Result<Outcome> {
+    pub(crate) fn log_end(&mut self, step: u64, ended: Result<Outcome>) -> Result<Outcome> {
         let words = match &ended {
             Ok(Outcome::Finished) => "finished".to_owned(),
             Ok(Outcome::Interrupted) => "interrupted".to_owned(),
@@ -109,7 +109,7 @@ impl Run {
     }
 
     /// Whether a checkpoint of `step` would be a second one.
-    pub fn is_saved(&self, step: u64) -> bool {
+    pub(crate) fn is_saved(&self, step: u64) -> bool {
         self.saved_at == Some(step)
     }
 
@@ -117,7 +117,7 @@ impl Run {
     ///
     /// # Errors
     /// When it cannot be written; the one before stays valid.
-    pub fn save(&mut self, step: u64, loop_state: impl Serialize, learned: &Snapshot) -> Result<()> {
+    pub(crate) fn save(&mut self, step: u64, loop_state: impl Serialize, learned: &Snapshot) -> Result<()> {
         let file_lengths = self.metrics.sync()?;
         let state = State { loop_state, learned: learned.state().clone(), file_lengths };
         checkpoint::write(&self.dir, step, &state, learned).with_context(|| match self.saved_at {
@@ -132,7 +132,7 @@ impl Run {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn rewrite_config(&self, config: &str) -> Result<()> {
+    pub(crate) fn rewrite_config(&self, config: &str) -> Result<()> {
         files::write_whole(&self.dir.join(CONFIG), |file| Ok(file.write_all(config.as_bytes())?))
     }
 }
@@ -141,7 +141,7 @@ impl Run {
 ///
 /// # Errors
 /// When there is no valid checkpoint, or a file cannot be copied.
-pub fn copy_newest(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_newest(from: &Path, to: &Path) -> Result<()> {
     let step = checkpoint::newest::<serde_json::Value>(from)?.step.to_string();
     let (from_step, to_step) = (from.join(checkpoint::FOLDER).join(&step), to.join(checkpoint::FOLDER).join(&step));
     fs::create_dir_all(&to_step)?;
@@ -157,7 +157,7 @@ pub fn copy_newest(from: &Path, to: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When it exists (with `force`: when it holds something other than a run).
-pub fn check_free(dir: &Path, force: bool) -> Result<()> {
+pub(crate) fn check_free(dir: &Path, force: bool) -> Result<()> {
     let Ok(found) = fs::symlink_metadata(dir) else { return Ok(()) };
     // Not behind a link, which would itself be replaced.
     if found.is_dir() && fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none()) {

@@ -1,8 +1,8 @@
 //! The training loop: act, step, observe, log, evaluate, checkpoint.
 
-pub mod evaluation;
-pub mod policy;
-pub mod session;
+pub(crate) mod evaluation;
+pub(crate) mod policy;
+pub(crate) mod session;
 
 use crate::human::count;
 use crate::interrupt;
@@ -17,7 +17,7 @@ use carom_agents::Player;
 ///
 /// # Errors
 /// When a loss is no longer finite (no checkpoint is written then), or a file cannot be.
-pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
+pub(crate) fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     let mut watch = Stopwatch::new(session.config.run.steps, session.progress.step, session.progress.wall_s);
     let (mut actions, mut stacks) = (vec![0; session.config.run.n_envs], Vec::new());
     while !session.progress.is_finished(session.config.run.steps) {

@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// One encoder that `--encoder` takes by name.
-pub struct EncoderEntry {
+pub(crate) struct EncoderEntry {
     /// Name as typed on the command line.
     pub name: &'static str,
     /// One line for `carom list encoders`.
@@ -16,7 +16,7 @@ pub struct EncoderEntry {
 }
 
 /// All encoders that have a name; the path of a fitted model's run is one too.
-pub const ENCODERS: &[EncoderEntry] = &[
+pub(crate) const ENCODERS: &[EncoderEntry] = &[
     EncoderEntry { name: "raw", summary: "no encoder: the agent sees the observation itself and learns end to end" },
     EncoderEntry {
         name: "oracle",
@@ -37,7 +37,7 @@ pub const ENCODERS: &[EncoderEntry] = &[
 /// How a fitted encoder takes part in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum EncoderMode {
+pub(crate) enum EncoderMode {
     /// Its weights stay; each frame is encoded once, and its code is what replay stores
     ///
     /// The default of fitted encoders.
@@ -71,11 +71,11 @@ impl fmt::Display for EncoderMode {
 /// gives it none beside the critic's loss, but makes its steps with an optimiser of its own. On `minatar/breakout` 0, 0.1, 1 and 10
 /// gave an `ae`'s DQN returns of 6.15, 6.20, 6.52 and 6.09 after 100,000 steps, means of three seeds up to 2 apart; all but 0 keep
 /// the reconstruction (`docs/encoders.md`).
-pub const RECON_WEIGHT: f64 = 1.0;
+pub(crate) const RECON_WEIGHT: f64 = 1.0;
 
 /// An encoder, looked up by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EncoderSpec {
+pub(crate) enum EncoderSpec {
     /// No encoder: the agent sees the observation.
     Raw,
     /// The true state.
@@ -91,7 +91,7 @@ impl EncoderSpec {
     ///
     /// # Errors
     /// When there is no such encoder.
-    pub fn resolve(name: &str) -> Result<Self> {
+    pub(crate) fn resolve(name: &str) -> Result<Self> {
         match name {
             "raw" => return Ok(EncoderSpec::Raw),
             "oracle" => return Ok(EncoderSpec::Oracle),
@@ -161,7 +161,7 @@ fn check_trained(encoder: &EncoderSpec, mode: EncoderMode, agent: &AgentSpec) ->
 ///
 /// # Errors
 /// Says why not.
-pub fn refuse(model: &str, mode: EncoderMode) -> Result<()> {
+pub(crate) fn refuse(model: &str, mode: EncoderMode) -> Result<()> {
     match objection(model, mode) {
         Some(objection) => bail!("encoder `{model}` has no mode `{mode}`: {objection}"),
         None => Ok(()),

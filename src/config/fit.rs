@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 carom_envs::settings! {
     /// Settings of a fit, apart from those of its model and of the environment that frames are taken of.
-    pub struct FitSettings {
+    pub(crate) struct FitSettings {
         /// Model name.
         model: Option<String> = None;
         /// Data to fit to: a data set, `env:ID`, or a folder.
@@ -52,7 +52,7 @@ impl Settings for FitSettings {}
 
 /// A whole fit, resolved and valid. Its directory keeps it as `config.toml`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FitConfig {
+pub(crate) struct FitConfig {
     /// The fit's own settings.
     pub run: FitSettings,
     /// The model.
@@ -89,12 +89,12 @@ impl FitConfig {
     }
 
     /// The same fit with another seed.
-    pub fn with_seed(&self, seed: u64) -> Self {
+    pub(crate) fn with_seed(&self, seed: u64) -> Self {
         Self { run: FitSettings { seed, ..self.run.clone() }, ..self.clone() }
     }
 
     /// The same fit with another number of passes, if its model is fitted by passes.
-    pub fn with_epochs(mut self, epochs: u64) -> Self {
+    pub(crate) fn with_epochs(mut self, epochs: u64) -> Self {
         if let Some(before) = &mut self.run.epochs {
             (*before, self.descent.epochs) = (epochs, epochs);
         }
@@ -102,7 +102,7 @@ impl FitConfig {
     }
 
     /// Frames in an image: more than 1 where stacks of an environment's frames are fitted.
-    pub fn frame_stack(&self) -> usize {
+    pub(crate) fn frame_stack(&self) -> usize {
         match &self.source {
             Source::Env(spec) => spec.frame_stack(),
             _ => 1,
@@ -110,7 +110,7 @@ impl FitConfig {
     }
 
     /// The settings as TOML, which is itself a configuration file.
-    pub fn to_toml(&self) -> String {
+    pub(crate) fn to_toml(&self) -> String {
         let of_model = (Part::Model, self.model.settings());
         let own = settings::heard(&self.run);
         match &self.source {
@@ -120,7 +120,7 @@ impl FitConfig {
     }
 
     /// `<data>-<model>` with `-` for what cannot be in a name: presets and run directories are named so.
-    pub fn slug(&self) -> String {
+    pub(crate) fn slug(&self) -> String {
         let data = self.source.to_string();
         let data = data.trim_start_matches("env:").trim_matches(['/', '.']);
         format!("{}-{}", data.replace(['/', ':', ' '], "-"), self.model.name())

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// The configuration of a run.
 #[derive(Debug)]
-pub enum Config {
+pub(crate) enum Config {
     /// An agent is trained in an environment.
     Training(TrainConfig),
     /// A generative model is fitted to data.
@@ -21,7 +21,7 @@ pub enum Config {
 ///
 /// # Errors
 /// When `dir` is not a run, or its configuration is not valid.
-pub fn config(dir: &Path) -> Result<Config> {
+pub(crate) fn config(dir: &Path) -> Result<Config> {
     ensure!(dir.exists(), "there is no run {}", dir.display());
     let path = dir.join(CONFIG);
     ensure!(path.exists(), "{} is not a run: it has no {CONFIG}", dir.display());
@@ -46,7 +46,7 @@ pub fn config(dir: &Path) -> Result<Config> {
 ///
 /// # Errors
 /// When `dir` is not a valid run, or is that of a fitted model, which cannot do what is `wanted`.
-pub fn training_config(dir: &Path, wanted: &str) -> Result<TrainConfig> {
+pub(crate) fn training_config(dir: &Path, wanted: &str) -> Result<TrainConfig> {
     match config(dir)? {
         Config::Training(config) => Ok(config),
         Config::Fit(config) => {
@@ -59,7 +59,7 @@ pub fn training_config(dir: &Path, wanted: &str) -> Result<TrainConfig> {
 ///
 /// # Errors
 /// When `dir` is not a valid run, or is that of an agent, which cannot do what is `wanted`.
-pub fn fit_config(dir: &Path, wanted: &str) -> Result<FitConfig> {
+pub(crate) fn fit_config(dir: &Path, wanted: &str) -> Result<FitConfig> {
     match config(dir)? {
         Config::Fit(config) => Ok(config),
         Config::Training(config) => {

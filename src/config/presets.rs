@@ -10,7 +10,7 @@ include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 
 /// A named configuration that reproduces a number in the README.
 #[derive(Clone, Copy, Debug)]
-pub struct Preset {
+pub(crate) struct Preset {
     /// `<env>-<agent>[-variant]`, with `/` as `-`.
     pub name: &'static str,
     /// The file's text.
@@ -19,7 +19,7 @@ pub struct Preset {
 
 impl Preset {
     /// Its first comment line.
-    pub fn summary(&self) -> &'static str {
+    pub(crate) fn summary(&self) -> &'static str {
         self.text.lines().next().and_then(|line| line.strip_prefix('#')).unwrap_or_default().trim()
     }
 

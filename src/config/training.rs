@@ -25,7 +25,7 @@ const CHECKPOINTS: u64 = 10;
 
 carom_envs::settings! {
     /// Settings of a training run, apart from those of its environment and its agent.
-    pub struct TrainSettings {
+    pub(crate) struct TrainSettings {
         /// Environment id.
         env: Option<String> = None;
         /// Agent name.
@@ -87,7 +87,7 @@ impl Settings for TrainSettings {
 
 /// A whole training run, resolved and valid. Its directory keeps it as `config.toml`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TrainConfig {
+pub(crate) struct TrainConfig {
     /// The run's own settings.
     pub run: TrainSettings,
     /// The environment.
@@ -122,18 +122,18 @@ impl TrainConfig {
     }
 
     /// The settings as TOML, which is itself a configuration file.
-    pub fn to_toml(&self) -> String {
+    pub(crate) fn to_toml(&self) -> String {
         let parts = [(Part::Env, self.env.settings()), (Part::Agent, self.agent.settings())];
         TRAINING.to_toml(&settings::heard(&self.run), &parts)
     }
 
     /// The same run with another seed.
-    pub fn with_seed(&self, seed: u64) -> Self {
+    pub(crate) fn with_seed(&self, seed: u64) -> Self {
         Self { run: TrainSettings { seed, ..self.run.clone() }, ..self.clone() }
     }
 
     /// `<env>-<agent>` with `/` as `-`: presets and run directories are named so.
-    pub fn slug(&self) -> String {
+    pub(crate) fn slug(&self) -> String {
         format!("{}-{}", self.env.id().replace('/', "-"), self.agent.name())
     }
 }

@@ -46,7 +46,7 @@ const LEAST_WIDTH: f64 = 1e-3;
 const IDLE_WIDTH: f32 = 1e30;
 
 /// A fitted model, and what brings its code to a comparable size.
-pub struct FittedEncoder {
+pub(crate) struct FittedEncoder {
     model: Box<dyn Model>,
     model_name: &'static str,
     /// Shape of a single frame.
@@ -89,7 +89,7 @@ impl Facts {
 ///
 /// # Errors
 /// When the model cannot be fitted, was interrupted, or is of other frames than the environment's.
-pub fn prepare(config: &TrainConfig) -> Result<FittedEncoder> {
+pub(crate) fn prepare(config: &TrainConfig) -> Result<FittedEncoder> {
     let (source, fresh) = match &config.encoder {
         EncoderSpec::Model(model) => find_or_fit(&fit_config(config, model)?)?,
         EncoderSpec::Run(dir) => (dir.clone(), None),
@@ -179,7 +179,7 @@ impl FittedEncoder {
     ///
     /// # Errors
     /// When it is not there or damaged.
-    pub fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
+    pub(crate) fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
         let source = dir.join(FOLDER);
         let Config::Fit(fit_config) = kind::config(&source)? else { bail!("{} is no fitted model", source.display()) };
         Self::known(source, fit_config, config)
@@ -225,12 +225,12 @@ impl FittedEncoder {
     }
 
     /// The model.
-    pub fn model(&self) -> &dyn Model {
+    pub(crate) fn model(&self) -> &dyn Model {
         &*self.model
     }
 
     /// Its name in the registry.
-    pub fn model_name(&self) -> &'static str {
+    pub(crate) fn model_name(&self) -> &'static str {
         self.model_name
     }
 
@@ -240,7 +240,7 @@ impl FittedEncoder {
     }
 
     /// Frames that the model takes at once.
-    pub fn n_frames(&self) -> usize {
+    pub(crate) fn n_frames(&self) -> usize {
         self.n_frames
     }
 
@@ -250,22 +250,22 @@ impl FittedEncoder {
     }
 
     /// Number of states that codes are told apart as.
-    pub fn n_states(&self) -> usize {
+    pub(crate) fn n_states(&self) -> usize {
         1 << self.n_features().min(STATE_BITS)
     }
 
     /// Environment steps that the frames it was fitted to cost.
-    pub fn n_env_steps(&self) -> u64 {
+    pub(crate) fn n_env_steps(&self) -> u64 {
         self.facts.n_env_steps
     }
 
     /// Seconds that fitting it took.
-    pub fn fit_s(&self) -> f64 {
+    pub(crate) fn fit_s(&self) -> f64 {
         self.fit_s
     }
 
     /// Frames, `[n, n_frames, frame bytes]`, as the model takes them: `[n, channels, rows, columns]` in 0..=1.
-    pub fn images(&self, frames: &[u8]) -> Tensor {
+    pub(crate) fn images(&self, frames: &[u8]) -> Tensor {
         images(self.space, self.n_frames, &Tensor::from_slice(frames).to_device(self.device))
     }
 
@@ -275,7 +275,7 @@ impl FittedEncoder {
 
     /// Each frame's state: a bit a feature, whether it is above its mean; of a code wider than that, a bit for the sign of its
     /// projection on each of 16 random directions (Charikar 2002).
-    pub fn states(&self, frames: &[u8]) -> Vec<u32> {
+    pub(crate) fn states(&self, frames: &[u8]) -> Vec<u32> {
         let codes = self.codes(frames);
         let signs = match &self.directions {
             Some(directions) => codes.matmul(directions).gt(0.0),

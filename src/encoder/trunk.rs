@@ -16,7 +16,7 @@ use tch::{Kind, Tensor};
 ///
 /// Offset and width that bring a code to a comparable size stay those of the fit.
 #[derive(Debug)]
-pub struct EncoderTrunk {
+pub(super) struct EncoderTrunk {
     halves: Halves,
     space: ImageSpace,
     /// Frames that the encoder takes at once.
@@ -31,7 +31,7 @@ impl EncoderTrunk {
     ///
     /// # Errors
     /// When the model has no encoder that gradients reach, or no decoder where one is needed.
-    pub fn new(fitted: &FittedEncoder, mode: EncoderMode, recon_weight: f64) -> Result<Self> {
+    pub(super) fn new(fitted: &FittedEncoder, mode: EncoderMode, recon_weight: f64) -> Result<Self> {
         let name = fitted.model_name();
         refuse(name, mode)?;
         let Some(mut halves) = fitted.model().halves() else { bail!("encoder `{name}` cannot be trained on") };

@@ -23,7 +23,7 @@ use tch::Device;
 ///
 /// # Errors
 /// When the run is not that of a classifier of such images, or the classifier cannot be fitted.
-pub fn open(choice: &JudgeChoice, data: &Data) -> Result<Judge> {
+pub(crate) fn open(choice: &JudgeChoice, data: &Data) -> Result<Judge> {
     let name = single(&data.name);
     let n_classes = if data.name == name { data.n_classes } else { 10 };
     let dir = match choice {

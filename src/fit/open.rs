@@ -11,7 +11,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// When the data cannot be had, the model cannot be fitted to them, or the device is not there.
-pub fn begin(config: FitConfig) -> Result<FitSession> {
+pub(crate) fn begin(config: FitConfig) -> Result<FitSession> {
     FitSession::new(config, judges::open)
 }
 
@@ -19,7 +19,7 @@ pub fn begin(config: FitConfig) -> Result<FitSession> {
 ///
 /// # Errors
 /// When there is no valid checkpoint, or the data cannot be had.
-pub fn open(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
+pub(crate) fn open(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
     let checkpoint = checkpoint::newest(dir)?;
     let mut session = begin(config)?;
     session.load(&checkpoint).with_context(|| format!("in {}", dir.display()))?;
@@ -31,7 +31,7 @@ pub fn open(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<Fit
 ///
 /// # Errors
 /// When there is no valid checkpoint, or the data cannot be had.
-pub fn open_for_use(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
+pub(crate) fn open_for_use(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
     const MOST_FRAMES: usize = 40;
     let mut config = config;
     config.run.n_frames = config.run.n_frames.map(|n_frames| n_frames.min(MOST_FRAMES));

@@ -15,7 +15,7 @@ const N_ROWS: u64 = 500;
 /// # Errors
 /// When the judge that the settings name cannot be opened, a loss is no longer finite (no checkpoint is written then),
 /// or a file cannot be written.
-pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
+pub(crate) fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
     session.check_judge()?;
     let (total, per_epoch) = (session.total_steps(), session.steps_per_epoch());
     let log_every = (total / N_ROWS).max(1);

@@ -23,10 +23,10 @@ use tch::Tensor;
 
 /// Opens the judge of images like those of the data. [`judges::open`](super::judges::open) is one; a fit without a
 /// judge needs none.
-pub type OpenJudge = fn(&JudgeChoice, &Data) -> Result<Judge>;
+pub(crate) type OpenJudge = fn(&JudgeChoice, &Data) -> Result<Judge>;
 
 /// Data, model, and how far the fit has come.
-pub struct FitSession {
+pub(crate) struct FitSession {
     /// All settings.
     pub config: FitConfig,
     /// The data that the model is fitted to.
@@ -46,7 +46,7 @@ pub struct FitSession {
 
 /// How far a fit has come.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct FitProgress {
+pub(crate) struct FitProgress {
     /// Updates made.
     pub step: u64,
     /// The measures of this step are still to be made.
@@ -61,7 +61,7 @@ impl FitSession {
     ///
     /// # Errors
     /// When the data cannot be had, the model cannot be fitted to them, or the device is not there.
-    pub fn new(config: FitConfig, open_judge: OpenJudge) -> Result<Self> {
+    pub(crate) fn new(config: FitConfig, open_judge: OpenJudge) -> Result<Self> {
         let device = device::open(config.run.device)?;
         let (dataset, n_env_steps) = dataset(&config)?;
         let (n_frames, data_dir) = (config.frame_stack() as i64, config.run.data_dir.clone());
@@ -73,7 +73,7 @@ impl FitSession {
     ///
     /// # Errors
     /// When the model cannot be fitted to them.
-    pub fn on(config: FitConfig, data: Data, open_judge: OpenJudge) -> Result<Self> {
+    pub(crate) fn on(config: FitConfig, data: Data, open_judge: OpenJudge) -> Result<Self> {
         tch::set_num_threads(config.run.threads as i32);
         ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.source);
         let total_steps = total_steps(&config, &data);
@@ -94,17 +94,17 @@ impl FitSession {
     }
 
     /// Returns the number of updates of the whole fit.
-    pub fn total_steps(&self) -> u64 {
+    pub(crate) fn total_steps(&self) -> u64 {
         total_steps(&self.config, &self.data)
     }
 
     /// Returns whether all updates and the last measures were made.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.progress.step >= self.total_steps() && !self.progress.to_measure
     }
 
     /// Returns the number of updates of one pass over the training split.
-    pub fn steps_per_epoch(&self) -> u64 {
+    pub(crate) fn steps_per_epoch(&self) -> u64 {
         steps_per_epoch(&self.config, &self.data)
     }
 
@@ -130,7 +130,7 @@ impl FitSession {
     ///
     /// # Errors
     /// When the run is not that of a classifier of such images.
-    pub fn check_judge(&self) -> Result<()> {
+    pub(crate) fn check_judge(&self) -> Result<()> {
         match self.model.judge() {
             Some(choice @ JudgeChoice::Run(_)) => match self.judge(&choice) {
                 Ok(_) => Ok(()),
@@ -146,7 +146,7 @@ impl FitSession {
 
     /// Measures the model on the test split, and asks the judge about its samples. [`Effort::Full`] adds probes of its
     /// code. The random numbers depend on the seed and the step alone.
-    pub fn evaluate(&self, effort: Effort) -> Measures {
+    pub(crate) fn evaluate(&self, effort: Effort) -> Measures {
         tch::no_grad(|| {
             let judge = self.model.judge().map(|choice| self.judge(&choice));
             // After the judge was opened: fitting one draws random numbers too.
@@ -177,7 +177,7 @@ impl FitSession {
     ///
     /// # Errors
     /// When it cannot be written; the one before stays valid.
-    pub fn save(&self, run: &mut Run) -> Result<()> {
+    pub(crate) fn save(&self, run: &mut Run) -> Result<()> {
         if run.is_saved(self.progress.step) {
             return Ok(());
         }
@@ -188,7 +188,7 @@ impl FitSession {
     ///
     /// # Errors
     /// When it is of another model or of other settings.
-    pub fn load(&mut self, from: &Checkpoint<FitProgress>) -> Result<()> {
+    pub(crate) fn load(&mut self, from: &Checkpoint<FitProgress>) -> Result<()> {
         from.load(|learned| Ok(self.model.load(learned)?))?;
         self.progress = from.state.loop_state.clone();
         Ok(())
@@ -198,7 +198,7 @@ impl FitSession {
     ///
     /// # Errors
     /// When one cannot be written.
-    pub fn draw(&self, run_dir: &Path) -> Result<()> {
+    pub(crate) fn draw(&self, run_dir: &Path) -> Result<()> {
         let dir = run_dir.join("plots");
         fs_err::create_dir_all(&dir)?;
         self.seed_torch("draw", self.progress.step);
@@ -212,7 +212,7 @@ impl FitSession {
     }
 
     /// Seeds torch's generator for the random numbers of `step` for `purpose`.
-    pub fn seed_torch(&self, purpose: &str, step: u64) {
+    pub(crate) fn seed_torch(&self, purpose: &str, step: u64) {
         seed_torch(self.config.run.seed, purpose, step);
     }
 
@@ -236,7 +236,7 @@ fn dataset(config: &FitConfig) -> Result<(Dataset, u64)> {
 }
 
 /// Seeds torch's generator from master seed `seed` for the random numbers of `step` for `purpose`.
-pub fn seed_torch(seed: u64, purpose: &str, step: u64) {
+pub(crate) fn seed_torch(seed: u64, purpose: &str, step: u64) {
     let mut stream = Seeds::new(seed).stream(&format!("{purpose}/{step}"));
     tch::manual_seed((stream.next_u64() >> 1) as i64);
 }

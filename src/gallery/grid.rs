@@ -9,7 +9,7 @@ use std::path::Path;
 use tch::Tensor;
 
 /// Pixels between two images.
-pub const GAP: usize = 2;
+pub(crate) const GAP: usize = 2;
 
 /// Images with shorter sides are enlarged by a whole factor until they are at least as large.
 const LEAST_SIDE: usize = 48;
@@ -45,7 +45,7 @@ const PLANES: [[u8; 3]; 8] = [
 ///
 /// # Panics
 /// When there are no images, or no columns.
-pub fn grid(images: &Tensor, columns: usize, gap: usize) -> Picture {
+pub(crate) fn grid(images: &Tensor, columns: usize, gap: usize) -> Picture {
     let size = images.size();
     let [n, channels, rows, width] = [0, 1, 2, 3].map(|dim| size[dim] as usize);
     assert!(n > 0 && columns > 0, "{n} images in {columns} columns");
@@ -83,7 +83,7 @@ fn colour(channels: impl DoubleEndedIterator<Item = f32> + ExactSizeIterator + C
 }
 
 /// `pictures` one below the other, `gap` pixels apart.
-pub fn stack(pictures: &[Picture], gap: usize) -> Picture {
+pub(crate) fn stack(pictures: &[Picture], gap: usize) -> Picture {
     let width = pictures.iter().map(|picture| picture.width).max().unwrap_or(0);
     let height = pictures.iter().map(|picture| picture.height + gap).sum::<usize>().saturating_sub(gap);
     let mut stacked = Picture::filled(width, height, BETWEEN);
@@ -102,7 +102,7 @@ pub fn stack(pictures: &[Picture], gap: usize) -> Picture {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_png(path: &Path, picture: &Picture) -> Result<()> {
+pub(crate) fn write_png(path: &Path, picture: &Picture) -> Result<()> {
     write(path, picture, None)
 }
 
@@ -110,7 +110,7 @@ pub fn write_png(path: &Path, picture: &Picture) -> Result<()> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_captioned(path: &Path, picture: &Picture, caption: &str) -> Result<()> {
+pub(crate) fn write_captioned(path: &Path, picture: &Picture, caption: &str) -> Result<()> {
     write(path, picture, Some(caption))
 }
 
@@ -123,7 +123,7 @@ fn write(path: &Path, picture: &Picture, caption: Option<&str>) -> Result<()> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn encode(picture: &Picture, to: impl Write) -> Result<()> {
+pub(crate) fn encode(picture: &Picture, to: impl Write) -> Result<()> {
     encode_captioned(picture, None, to)
 }
 

@@ -4,15 +4,15 @@
 
 mod dataset;
 mod fetch;
-pub mod frames;
-pub mod idx;
-pub mod image_space;
-pub mod movies;
+pub(crate) mod frames;
+pub(crate) mod idx;
+pub(crate) mod image_space;
+pub(crate) mod movies;
 mod open;
-pub mod published;
+pub(crate) mod published;
 mod source;
 mod stacked;
 
-pub use dataset::{Dataset, Split};
-pub use open::open;
-pub use source::Source;
+pub(crate) use dataset::{Dataset, Split};
+pub(crate) use open::open;
+pub(crate) use source::Source;

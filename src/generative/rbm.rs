@@ -49,7 +49,7 @@ pub(super) enum Binarisation {
 
 settings! {
     /// Settings of `rbm`.
-    pub struct RbmConfig {
+    pub(crate) struct RbmConfig {
         /// Hidden units.
         latent_dim: i64 = 500, in WIDTHS;
         /// `bernoulli`, or `gaussian` with unit variance: each pixel less its mean over the training images, over its

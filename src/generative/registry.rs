@@ -11,7 +11,7 @@ use super::vae::VaeConfig;
 use carom_envs::settings::Values;
 
 /// All models.
-pub const MODELS: &[ModelEntry] = &[
+pub(crate) const MODELS: &[ModelEntry] = &[
     ModelEntry::of::<AeConfig>("ae", "dense autoencoder: 784-32-784 on MNIST"),
     ModelEntry::of::<CnnAeConfig>("cnn-ae", "convolutional autoencoder with a 4×4×8 code"),
     ModelEntry::of::<PcaConfig>("pca", "principal components: the best linear code"),
@@ -26,7 +26,7 @@ pub const MODELS: &[ModelEntry] = &[
 ///
 /// # Errors
 /// When there is none; the error suggests the nearest.
-pub fn find(name: &str) -> Result<&'static ModelEntry, ModelError> {
+pub(crate) fn find(name: &str) -> Result<&'static ModelEntry, ModelError> {
     MODELS.iter().find(|entry| entry.name == name).ok_or_else(|| ModelError::UnknownName {
         name: name.to_owned(),
         known: MODELS.iter().map(|entry| entry.name).collect(),
@@ -37,7 +37,7 @@ pub fn find(name: &str) -> Result<&'static ModelEntry, ModelError> {
 ///
 /// # Errors
 /// When there is no such model, or a setting does not exist, has a wrong value or has no effect.
-pub fn resolve(name: &str, overrides: &Values) -> Result<ModelSpec, ModelError> {
+pub(crate) fn resolve(name: &str, overrides: &Values) -> Result<ModelSpec, ModelError> {
     find(name)?.resolve(overrides)
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Why there is no plot.
 #[derive(Debug, thiserror::Error)]
-pub enum PlotError {
+pub(crate) enum PlotError {
     /// A path that is not a run and holds none.
     #[error("`{path}` is not a run: {reason}")]
     NotARun {

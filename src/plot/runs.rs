@@ -154,7 +154,7 @@ fn whole_lines(text: &str) -> &str {
 ///
 /// # Errors
 /// When a path does not exist or holds no run.
-pub fn find_runs(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PlotError> {
+pub(crate) fn find_runs(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PlotError> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     for path in paths {

@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// Points with a class each.
 #[derive(Debug)]
-pub struct Scatter {
+pub(crate) struct Scatter {
     /// What stands above.
     pub title: String,
     /// `(x, y)`
@@ -51,7 +51,7 @@ const AIR: f64 = 0.03;
 ///
 /// # Panics
 /// When there are classes, but not one for each point.
-pub fn write_file(scatter: &Scatter, out: &Path) -> Result<(), PlotError> {
+pub(crate) fn write_file(scatter: &Scatter, out: &Path) -> Result<(), PlotError> {
     let classes = &scatter.classes;
     assert!(classes.is_empty() || classes.len() == scatter.points.len(), "a class for each point");
     let text = svg(WIDTH, HEIGHT, |canvas| scatter.draw(canvas))?;

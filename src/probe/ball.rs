@@ -24,7 +24,7 @@ const BATCH: i64 = 20;
 const RATE: f64 = 0.01;
 
 /// Finds the ball.
-pub enum Finder {
+pub(super) enum Finder {
     /// Where this plane is largest.
     Plane(i64, f32),
     /// Where the detector answers most.
@@ -32,11 +32,11 @@ pub enum Finder {
 }
 
 /// Answers to an image less the mean of its kind, pixel by pixel.
-pub struct Detector(Network);
+pub(super) struct Detector(Network);
 
 impl Finder {
     /// For images of `world`, of which `images` with a ball at `balls` are examples.
-    pub fn new(world: &World, images: &Tensor, balls: &[[f32; 2]]) -> Self {
+    pub(super) fn new(world: &World, images: &Tensor, balls: &[[f32; 2]]) -> Self {
         match world.ball_plane() {
             Some(plane) => Finder::Plane(plane, world.tolerance()),
             None => Finder::Detector(Box::new(Detector::fit(images, balls)), world.tolerance()),
@@ -44,7 +44,7 @@ impl Finder {
     }
 
     /// Share of the images whose ball is found no further than the tolerance from `balls`, in rows and in columns.
-    pub fn recall(&self, images: &Tensor, balls: &[[f32; 2]]) -> f64 {
+    pub(super) fn recall(&self, images: &Tensor, balls: &[[f32; 2]]) -> f64 {
         let (found, tolerance) = match self {
             Finder::Plane(plane, tolerance) => (largest(&images.select(1, *plane)), tolerance),
             Finder::Detector(detector, tolerance) => (detector.find(images), tolerance),

@@ -8,7 +8,7 @@ use std::path::Path;
 use tch::Tensor;
 
 /// Frames shown.
-pub const COLUMNS: usize = 10;
+pub(super) const COLUMNS: usize = 10;
 
 /// Colour of the frame around the ball.
 const MARK: [u8; 3] = [255, 70, 60];
@@ -22,7 +22,7 @@ const LETTERS: usize = 13;
 ///
 /// # Errors
 /// When `path` ends in neither `.png` nor `.svg`, or cannot be written.
-pub fn write(path: &Path, rows: &[(String, Tensor)], balls: &[[f32; 2]]) -> Result<()> {
+pub(super) fn write(path: &Path, rows: &[(String, Tensor)], balls: &[[f32; 2]]) -> Result<()> {
     let pictures: Vec<Picture> = rows.iter().map(|(_, images)| row(images, balls)).collect();
     let picture = stack(&pictures, 0);
     match kind(path)? {
@@ -36,7 +36,7 @@ pub fn write(path: &Path, rows: &[(String, Tensor)], balls: &[[f32; 2]]) -> Resu
 }
 
 /// What a picture is written as.
-pub enum Kind {
+pub(crate) enum Kind {
     Png,
     Svg,
 }
@@ -45,7 +45,7 @@ pub enum Kind {
 ///
 /// # Errors
 /// When it is none of the two.
-pub fn kind(path: &Path) -> Result<Kind> {
+pub(crate) fn kind(path: &Path) -> Result<Kind> {
     match path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase).as_deref() {
         Some("png") => Ok(Kind::Png),
         Some("svg") => Ok(Kind::Svg),

@@ -13,7 +13,7 @@ const BALL_MIDDLE: [f32; 2] = [2.0, 1.0];
 const SHOWN_ROWS: std::ops::RangeInclusive<f32> = 30.0..=193.0;
 
 /// What is known of an environment.
-pub struct World {
+pub(super) struct World {
     env: String,
     space: ObsSpace,
     /// Positions of the factors wanted.
@@ -29,7 +29,7 @@ impl World {
     ///
     /// # Errors
     /// When it has no ball.
-    pub fn of(env: &EnvSpec) -> Result<Self> {
+    pub(super) fn of(env: &EnvSpec) -> Result<Self> {
         let (made, env) = (env.make(), env.id());
         let names = made.factor_names();
         let at = |name: &str| names.iter().position(|known| *known == name);
@@ -43,19 +43,19 @@ impl World {
     }
 
     /// Frames as images `[n, channels, rows, columns]` in 0..=1.
-    pub fn images(&self, frames: &[u8]) -> Tensor {
+    pub(super) fn images(&self, frames: &[u8]) -> Tensor {
         let space = self.space.image().expect("frames are images");
         images(space, 1, &Tensor::from_slice(frames)).contiguous()
     }
 
     /// The plane that shows the ball; none where it is one of the gray things.
-    pub fn ball_plane(&self) -> Option<i64> {
+    pub(super) fn ball_plane(&self) -> Option<i64> {
         matches!(self.space, ObsSpace::Planes { .. }).then_some(1)
     }
 
     /// Row and column of the ball's middle, in pixels of the image (the first pixel's middle is at ½); nothing where none is in
     /// play or shown.
-    pub fn ball(&self, factors: &[f32]) -> Option<[f32; 2]> {
+    pub(super) fn ball(&self, factors: &[f32]) -> Option<[f32; 2]> {
         let [y, x] = [factors[self.ball_y], factors[self.ball_x]];
         match self.space {
             ObsSpace::Pixels { shape } => SHOWN_ROWS.contains(&y).then(|| {
@@ -67,33 +67,33 @@ impl World {
     }
 
     /// How far off the ball may be found, in rows and in columns: a cell, or 2 pixels.
-    pub fn tolerance(&self) -> f32 {
+    pub(super) fn tolerance(&self) -> f32 {
         if self.ball_plane().is_some() { 1.0 } else { 2.0 }
     }
 
     /// Class of the ball's column, `i64 [n]`, and the number of classes.
-    pub fn ball_x(&self, factors: &Tensor) -> (Tensor, i64) {
+    pub(super) fn ball_x(&self, factors: &Tensor) -> (Tensor, i64) {
         self.binned(factors, self.ball_x, 1)
     }
 
     /// Class of the ball's row.
-    pub fn ball_y(&self, factors: &Tensor) -> (Tensor, i64) {
+    pub(super) fn ball_y(&self, factors: &Tensor) -> (Tensor, i64) {
         self.binned(factors, self.ball_y, 0)
     }
 
     /// Class of the paddle's column.
-    pub fn paddle_x(&self, factors: &Tensor) -> (Tensor, i64) {
+    pub(super) fn paddle_x(&self, factors: &Tensor) -> (Tensor, i64) {
         self.binned(factors, self.paddle_x, 1)
     }
 
     /// Class of the ball's direction: right or left, down or up.
-    pub fn direction(&self, factors: &Tensor) -> (Tensor, i64) {
+    pub(super) fn direction(&self, factors: &Tensor) -> (Tensor, i64) {
         let is_positive = |factor: usize| factors.select(1, factor as i64).gt(0.0).to_kind(Kind::Int64);
         (is_positive(self.velocity[0]) * 2 + is_positive(self.velocity[1]), 4)
     }
 
     /// The number of bricks left, `[n]`.
-    pub fn bricks(&self, factors: &Tensor) -> Tensor {
+    pub(super) fn bricks(&self, factors: &Tensor) -> Tensor {
         factors.select(1, self.bricks as i64)
     }
 
@@ -113,7 +113,7 @@ impl World {
     }
 
     /// What the classes are, in words.
-    pub fn classes(&self) -> String {
+    pub(super) fn classes(&self) -> String {
         let [rows, columns] = [0, 1].map(|along| self.bins(along).n);
         match self.space {
             ObsSpace::Planes { .. } => format!("{columns} columns and {rows} rows of {}, four diagonals", self.env),

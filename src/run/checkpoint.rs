@@ -25,7 +25,7 @@ const KEPT: usize = 2;
 
 /// All of a run but the arrays. `S` is where the run stands, apart from what is learned.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct State<S> {
+pub(crate) struct State<S> {
     /// Where the run stands.
     pub loop_state: S,
     /// State values of what is learned: an agent or a model.
@@ -35,7 +35,7 @@ pub struct State<S> {
 }
 
 /// A checkpoint read back, its checksums verified.
-pub struct Checkpoint<S> {
+pub(crate) struct Checkpoint<S> {
     /// The step it was saved at.
     pub step: u64,
     /// All but the arrays.
@@ -49,7 +49,7 @@ impl<S> Checkpoint<S> {
     ///
     /// # Errors
     /// When it is of another agent or model, or of other settings.
-    pub fn load(&self, load: impl FnOnce(&Loaded) -> Result<()>) -> Result<()> {
+    pub(crate) fn load(&self, load: impl FnOnce(&Loaded) -> Result<()>) -> Result<()> {
         let at = || format!("in {}", self.path.display());
         let arrays = SafeTensors::deserialize(&self.tensors).with_context(at)?;
         load(&Loaded::new(&arrays, &self.state.learned)).with_context(at)
@@ -71,7 +71,7 @@ pub(super) fn write(run: &Path, step: u64, state: &State<impl Serialize>, snapsh
 ///
 /// # Errors
 /// When there is no checkpoint, or none is valid.
-pub fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
+pub(crate) fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
     let mut first_error = None;
     for step in steps(run)? {
         let path = run.join(FOLDER).join(step.to_string());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// A table of `step,name,value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricsFile {
+pub(crate) enum MetricsFile {
     /// What training reports.
     Metrics,
     /// Scores of the greedy policy.
@@ -41,7 +41,7 @@ impl MetricsFile {
 }
 
 /// The open files.
-pub struct Metrics {
+pub(crate) struct Metrics {
     tables: [File; MetricsFile::ALL.len()],
     episodes: File,
     flushed: Instant,
@@ -85,7 +85,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn row(&mut self, table: MetricsFile, step: u64, name: &str, value: f64) -> Result<()> {
+    pub(crate) fn row(&mut self, table: MetricsFile, step: u64, name: &str, value: f64) -> Result<()> {
         Ok(self.tables[table as usize].rows.serialize((step, name, value))?)
     }
 
@@ -93,7 +93,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn episodes(&mut self, step: u64, episodes: &[Episode]) -> Result<()> {
+    pub(crate) fn episodes(&mut self, step: u64, episodes: &[Episode]) -> Result<()> {
         for &Episode { env_idx, episode_return, length } in episodes {
             self.episodes.rows.serialize((step, env_idx, episode_return, length))?;
         }
@@ -104,7 +104,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn flush_if_due(&mut self) -> Result<()> {
+    pub(crate) fn flush_if_due(&mut self) -> Result<()> {
         if self.flushed.elapsed() >= FLUSH_AFTER { self.flush() } else { Ok(()) }
     }
 
@@ -112,7 +112,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn flush(&mut self) -> Result<()> {
+    pub(crate) fn flush(&mut self) -> Result<()> {
         for file in self.files() {
             file.rows.flush()?;
         }

@@ -19,7 +19,7 @@ const LONGEST: u64 = 100_000;
 
 /// What is to be evaluated.
 #[derive(Clone, Debug)]
-pub struct Evaluation {
+pub(crate) struct Evaluation {
     /// The environment.
     pub env: EnvSpec,
     /// Episodes to play.
@@ -32,7 +32,7 @@ pub struct Evaluation {
 
 /// The scores of an evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Scores {
+pub(crate) struct Scores {
     /// Episodes played.
     pub episodes: u64,
     /// Mean of their returns.
@@ -52,13 +52,13 @@ pub struct Scores {
 
 impl Evaluation {
     /// The evaluation that a run's configuration asks for.
-    pub fn of_run(config: &TrainConfig) -> Self {
+    pub(crate) fn of_run(config: &TrainConfig) -> Self {
         let (episodes, seed) = (config.run.eval_episodes, config.run.seed);
         Self { env: config.env.clone(), episodes, epsilon: 0.0, seed }.of_whole_games()
     }
 
     /// The same by whole games and true rewards, and with a limit where there was none.
-    pub fn of_whole_games(mut self) -> Self {
+    pub(crate) fn of_whole_games(mut self) -> Self {
         self.env = self.env.evaluation();
         if self.env.time_limit().is_none() {
             self.env = self.env.with_time_limit(LONGEST);
@@ -71,7 +71,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// When the environment or a setting does not exist.
-    pub fn run(&self, player: &mut Player, transform: &ObsTransform) -> Result<Scores> {
+    pub(crate) fn run(&self, player: &mut Player, transform: &ObsTransform) -> Result<Scores> {
         self.run_telling(player, transform, |_| {})
     }
 
@@ -79,7 +79,12 @@ impl Evaluation {
     ///
     /// # Errors
     /// As [`Evaluation::run`].
-    pub fn run_telling(&self, player: &mut Player, transform: &ObsTransform, progress: impl Fn(u64)) -> Result<Scores> {
+    pub(crate) fn run_telling(
+        &self,
+        player: &mut Player,
+        transform: &ObsTransform,
+        progress: impl Fn(u64),
+    ) -> Result<Scores> {
         let seeds = Seeds::new(self.seed);
         let n_envs = self.episodes.min(N_ENVS);
         let rngs = (0..n_envs).map(|env_idx| seeds.stream(&format!("eval/{env_idx}"))).collect();
@@ -118,7 +123,7 @@ impl Evaluation {
     }
 
     /// Expected return of the policy by the transition table of `envs`; none where there is no table, or no fixed policy.
-    pub fn exact(&self, player: &mut Player, envs: &VecEnv) -> Option<f64> {
+    pub(crate) fn exact(&self, player: &mut Player, envs: &VecEnv) -> Option<f64> {
         let (model, &ObsSpace::Discrete { n }) = (envs.env(0).model()?, envs.obs_space()) else { return None };
         let agent = player.agent()?;
         let policy = greedy_policy(agent, n);

@@ -14,10 +14,10 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 /// Episodes that `train/return` and `train/length` are means over.
-pub const RECENT: usize = 100;
+pub(crate) const RECENT: usize = 100;
 
 /// Environments, agent, and where training stands.
-pub struct Session {
+pub(crate) struct Session {
     /// What is being run.
     pub config: TrainConfig,
     /// What the environments are seen through.
@@ -32,7 +32,7 @@ pub struct Session {
 
 /// Where training stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Environment steps made, summed over the environments; planners: sweeps.
     pub step: u64,
     /// Seconds spent, over all processes that worked on the run.
@@ -48,7 +48,7 @@ pub struct Progress {
 
 /// Which codes an agent has acted in.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Codes {
+pub(crate) struct Codes {
     /// A bit for each that can be.
     words: Vec<u64>,
     /// How many there can be.
@@ -62,7 +62,7 @@ impl Session {
     ///
     /// # Errors
     /// When the agent cannot play the environment, a setting is out of range, or the device is not there.
-    pub fn new(config: TrainConfig, transform: ObsTransform) -> Result<Self> {
+    pub(crate) fn new(config: TrainConfig, transform: ObsTransform) -> Result<Self> {
         let device = device::open(config.run.device)?;
         tch::set_num_threads(config.run.threads as i32);
         let seeds = Seeds::new(config.run.seed);
@@ -78,7 +78,7 @@ impl Session {
     ///
     /// # Errors
     /// When it cannot be written; the one before stays valid.
-    pub fn save(&mut self, run: &mut Run) -> Result<()> {
+    pub(crate) fn save(&mut self, run: &mut Run) -> Result<()> {
         let step = self.progress.step;
         if run.is_saved(step) {
             return Ok(());
@@ -92,7 +92,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::new`], [`checkpoint::newest`] and [`Session::load`].
-    pub fn open(config: TrainConfig, dir: &Path) -> Result<(Self, Checkpoint<TrainState>)> {
+    pub(crate) fn open(config: TrainConfig, dir: &Path) -> Result<(Self, Checkpoint<TrainState>)> {
         let checkpoint = checkpoint::newest(dir)?;
         let transform = ObsTransform::open(&config, dir)?;
         let mut session = Self::new(config, transform)?;
@@ -104,7 +104,7 @@ impl Session {
     ///
     /// # Errors
     /// When it is of another agent, another environment or of other settings.
-    pub fn load(&mut self, from: &Checkpoint<TrainState>) -> Result<()> {
+    pub(crate) fn load(&mut self, from: &Checkpoint<TrainState>) -> Result<()> {
         if let Some(agent) = self.player.agent() {
             from.load(|learned| Ok(agent.load(learned)?))?;
         }
@@ -118,7 +118,7 @@ impl Session {
 
 /// What a checkpoint holds beside the agent.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct TrainState {
+pub(crate) struct TrainState {
     /// Where training stands.
     pub progress: Progress,
     /// The environments with their random streams and running episodes.
@@ -132,7 +132,7 @@ impl Codes {
     }
 
     /// Takes note of the codes in `obs`, discrete observations.
-    pub fn visit(&mut self, obs: &[u8]) {
+    pub(crate) fn visit(&mut self, obs: &[u8]) {
         for bytes in obs.as_chunks().0 {
             let code = u32::from_le_bytes(*bytes);
             let (word, bit) = (&mut self.words[code as usize / 64], 1 << (code % 64));
@@ -144,7 +144,7 @@ impl Codes {
 
 impl Progress {
     /// Takes note of one step in each of `n_envs` environments and of the episodes it ended.
-    pub fn advance(&mut self, n_envs: usize, episodes: &[Episode]) {
+    pub(crate) fn advance(&mut self, n_envs: usize, episodes: &[Episode]) {
         self.step += n_envs as u64;
         for episode in episodes {
             if self.recent.len() == RECENT {
@@ -155,17 +155,17 @@ impl Progress {
     }
 
     /// Whether a run of `steps` steps has nothing left to do.
-    pub fn is_finished(&self, steps: u64) -> bool {
+    pub(crate) fn is_finished(&self, steps: u64) -> bool {
         self.step >= steps || self.converged
     }
 
     /// Episodes that the means are over.
-    pub fn n_recent(&self) -> usize {
+    pub(crate) fn n_recent(&self) -> usize {
         self.recent.len()
     }
 
     /// Mean return and length of the last [`RECENT`] episodes; none before the first has ended.
-    pub fn recent_means(&self) -> Option<(f64, f64)> {
+    pub(crate) fn recent_means(&self) -> Option<(f64, f64)> {
         let n = self.recent.len() as f64;
         let sum = |value: fn(&(f64, u64)) -> f64| self.recent.iter().map(value).sum::<f64>();
         (n > 0.0).then(|| (sum(|episode| episode.0) / n, sum(|episode| episode.1 as f64) / n))
