@@ -1,5 +1,5 @@
-//! Fits of generative models: the moving parts of one ([`session`]), its loop ([`run_loop`]), where the classifier
-//! comes from that judges samples ([`judges`]), and how a fit begins or is opened ([`open`](mod@open)).
+//! Fits of generative models: their state ([`session`]), their loop ([`run_loop`]), the classifiers that judge samples
+//! ([`judges`]), and opening them from run directories ([`open`](mod@open)).
 
 pub(crate) mod judges;
 pub(crate) mod open;

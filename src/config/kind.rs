@@ -1,4 +1,4 @@
-//! The configuration that a run directory holds: of a training or of a fit.
+//! Reads the configuration of a run directory, of a training run or of a fit.
 
 use super::fit::{FIT, FitConfig};
 use super::layers::Layer;
@@ -45,7 +45,7 @@ pub(crate) fn config(dir: &Path) -> Result<Config> {
 /// Reads the configuration of the training run in `dir`.
 ///
 /// # Errors
-/// When `dir` is not a valid run, or is that of a fitted model, which cannot do what is `wanted`.
+/// When `dir` is not a valid run, or is the run of a fit. `wanted` says in the error what a fitted model cannot do.
 pub(crate) fn training_config(dir: &Path, wanted: &str) -> Result<TrainConfig> {
     match config(dir)? {
         Config::Training(config) => Ok(config),
@@ -58,7 +58,7 @@ pub(crate) fn training_config(dir: &Path, wanted: &str) -> Result<TrainConfig> {
 /// Reads the configuration of the fit in `dir`.
 ///
 /// # Errors
-/// When `dir` is not a valid run, or is that of an agent, which cannot do what is `wanted`.
+/// When `dir` is not a valid run, or is a training run. `wanted` says in the error what an agent cannot do.
 pub(crate) fn fit_config(dir: &Path, wanted: &str) -> Result<FitConfig> {
     match config(dir)? {
         Config::Fit(config) => Ok(config),

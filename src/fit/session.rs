@@ -1,4 +1,4 @@
-//! The moving parts of a fit: data, model, judge, and progress.
+//! State of a fit: data, model, judge and progress.
 
 use crate::config::fit::FitConfig;
 use crate::device;
@@ -21,11 +21,10 @@ use std::cell::OnceCell;
 use std::path::Path;
 use tch::Tensor;
 
-/// Opens the judge of images like those of the data. [`judges::open`](super::judges::open) is one; a fit without a
-/// judge needs none.
+/// A function that opens the judge of images like those of the data, e.g. [`judges::open`](super::judges::open).
 pub(crate) type OpenJudge = fn(&JudgeChoice, &Data) -> Result<Judge>;
 
-/// Data, model, and how far the fit has come.
+/// Data, model and progress of a fit.
 pub(crate) struct FitSession {
     /// All settings.
     pub config: FitConfig,
@@ -33,9 +32,9 @@ pub(crate) struct FitSession {
     pub data: Data,
     /// The model.
     pub model: Box<dyn Model>,
-    /// How far the fit has come.
+    /// Progress of the fit.
     pub progress: FitProgress,
-    /// Environment steps that the data cost.
+    /// Environment steps spent on the data.
     pub n_env_steps: u64,
     /// The last measures of the fit loop.
     pub measured: Measures,
@@ -44,12 +43,12 @@ pub(crate) struct FitSession {
     open_judge: OpenJudge,
 }
 
-/// How far a fit has come.
+/// Progress of a fit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct FitProgress {
     /// Updates made.
     pub step: u64,
-    /// The measures of this step are still to be made.
+    /// Whether the measurement of this step is pending.
     #[serde(default)]
     pub(super) to_measure: bool,
     /// Seconds spent, over all processes that worked on the fit.
@@ -60,12 +59,12 @@ impl FitSession {
     /// Begins a fit.
     ///
     /// # Errors
-    /// When the data cannot be had, the model cannot be fitted to them, or the device is not there.
+    /// When the data cannot be read, the model cannot be fitted to them, or the device is missing.
     pub(crate) fn new(config: FitConfig, open_judge: OpenJudge) -> Result<Self> {
         let device = device::open(config.run.device)?;
         let (dataset, n_env_steps) = dataset(&config)?;
-        let (n_frames, data_dir) = (config.frame_stack() as i64, config.run.data_dir.clone());
-        let data = Data { n_frames, data_dir, ..Data::new(&dataset, device) };
+        let (n_frames, folder) = (config.frame_stack() as i64, config.run.data_dir.clone());
+        let data = Data { n_frames, folder, ..Data::new(&dataset, device) };
         Ok(Self { n_env_steps, ..Self::on(config, data, open_judge)? })
     }
 
@@ -126,7 +125,7 @@ impl FitSession {
         Ok(())
     }
 
-    /// Opens the judge that the settings name, if they name a run, so that a wrong name stops the fit before it begins.
+    /// Opens the judge if the settings name its run, so that a wrong name is reported before the fit starts.
     ///
     /// # Errors
     /// When the run is not that of a classifier of such images.
@@ -149,7 +148,7 @@ impl FitSession {
     pub(crate) fn evaluate(&self, effort: Effort) -> Measures {
         tch::no_grad(|| {
             let judge = self.model.judge().map(|choice| self.judge(&choice));
-            // After the judge was opened: fitting one draws random numbers too.
+            // Seeds after the judge is opened, since fitting a judge draws random numbers.
             self.seed_torch("eval", self.progress.step);
             let mut measures = Measures::default();
             let mut samples = None;
@@ -184,10 +183,10 @@ impl FitSession {
         run.save(self.progress.step, &self.progress, &self.model.save())
     }
 
-    /// Restores a checkpoint.
+    /// Restores the state that a checkpoint holds.
     ///
     /// # Errors
-    /// When it is of another model or of other settings.
+    /// When it belongs to another model or other settings.
     pub(crate) fn load(&mut self, from: &Checkpoint<FitProgress>) -> Result<()> {
         from.load(|learned| Ok(self.model.load(learned)?))?;
         self.progress = from.state.loop_state.clone();
@@ -204,7 +203,7 @@ impl FitSession {
         self.seed_torch("draw", self.progress.step);
         tch::no_grad(|| gallery::draw(&*self.model, &self.data, &dir))?;
         match plot::losses(run_dir, &dir.join("loss.svg")) {
-            // A model that is fitted at once has no loss.
+            // A model that is fitted in closed form has no loss.
             Ok(()) | Err(PlotError::UnknownMetric { .. } | PlotError::NoData { .. }) => {}
             Err(error) => tracing::info!("no plots/loss.svg: {error}"),
         }
@@ -224,7 +223,7 @@ impl FitSession {
     }
 }
 
-/// Returns the data, and the environment steps that they cost.
+/// Returns the data and the environment steps spent on them.
 fn dataset(config: &FitConfig) -> Result<(Dataset, u64)> {
     match (&config.source, config.run.n_frames) {
         (Source::Env(spec), Some(n_frames)) => {

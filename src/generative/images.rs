@@ -19,8 +19,8 @@ pub(crate) struct Data {
     pub n_frames: i64,
     /// Number of classes; 0 without labels.
     pub n_classes: i64,
-    /// Folder of a person's own copy, if the data were read from there.
-    pub data_dir: Option<PathBuf>,
+    /// Folder that the data were read from, if it is not the cache.
+    pub folder: Option<PathBuf>,
     /// Images to fit to.
     pub train: Images,
     /// Images to measure the fit on.
@@ -49,7 +49,7 @@ impl Data {
         };
         let (train, test) = (images(&dataset.train), images(&dataset.test));
         let (name, n_classes) = (dataset.name.clone(), dataset.n_classes as i64);
-        Self { name, shape, n_frames: 1, n_classes, data_dir: None, train, test }
+        Self { name, shape, n_frames: 1, n_classes, folder: None, train, test }
     }
 
     /// Returns the device of the images.
@@ -60,8 +60,8 @@ impl Data {
     /// Returns the data again, sharing all pixels.
     pub(crate) fn share(&self) -> Self {
         let Self { shape, n_frames, n_classes, .. } = *self;
-        let (name, data_dir) = (self.name.clone(), self.data_dir.clone());
-        Self { name, shape, n_frames, n_classes, data_dir, train: self.train.share(), test: self.test.share() }
+        let (name, folder) = (self.name.clone(), self.folder.clone());
+        Self { name, shape, n_frames, n_classes, folder, train: self.train.share(), test: self.test.share() }
     }
 
     /// Numbers in one image.

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn error(name: &str, settings: Value) -> String {
+    fn error(name: &str, settings: &Value) -> String {
         resolve(name, settings.as_object().expect("a table")).expect_err("a fault").to_string()
     }
 
@@ -60,14 +60,15 @@ mod tests {
 
     #[test]
     fn faults_name_the_model_or_the_key() {
-        assert!(error("ea", json!({})).starts_with("there is no model `ea`; did you mean `ae`?"));
-        assert!(error("ae", json!({"latent_dm": 3})).contains("model `ae` has no setting `latent_dm`; did you mean"));
-        assert_eq!(error("vae", json!({"sigma": -1})), "model.sigma is -1.0: expected a number above 0");
+        assert!(error("ea", &json!({})).starts_with("there is no model `ea`; did you mean `ae`?"));
+        assert!(error("ae", &json!({"latent_dm": 3})).contains("model `ae` has no setting `latent_dm`; did you mean"));
+        assert_eq!(error("vae", &json!({"sigma": -1})), "model.sigma is -1.0: expected a number above 0");
         assert!(
-            error("ae", json!({"latent_dim": 0})).starts_with("model.latent_dim is 0: expected a whole number in 1..=")
+            error("ae", &json!({"latent_dim": 0}))
+                .starts_with("model.latent_dim is 0: expected a whole number in 1..=")
         );
-        assert_eq!(error("gan", json!({"width": 7})), "model.width is 7: expected an even number");
-        assert_eq!(error("gan", json!({"ema": 1})), "model.ema is 1.0: expected a number from 0 to below 1");
+        assert_eq!(error("gan", &json!({"width": 7})), "model.width is 7: expected an even number");
+        assert_eq!(error("gan", &json!({"ema": 1})), "model.ema is 1.0: expected a number from 0 to below 1");
     }
 
     #[test]
@@ -80,7 +81,7 @@ mod tests {
             ("vae", json!({"k": 5, "beta": 0.5}), "beta"),
             ("rbm", json!({"visible": "gaussian", "binarisation": "sample"}), "binarisation"),
         ] {
-            let error = error(model, settings);
+            let error = error(model, &settings);
             assert!(error.starts_with(&format!("model.{key} is ")) && error.contains("no effect"), "{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! The CSV files of a run: appended row by row, cut back on resume.
+//! CSV files of a run. Rows are appended; resuming removes those after the checkpoint.
 
 use anyhow::{Result, ensure};
 use carom_envs::Episode;
@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A table of `step,name,value`.
+/// A file of rows `step,name,value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MetricsFile {
-    /// What training reports.
+    /// Statistics of training.
     Metrics,
     /// Scores of the greedy policy.
     Eval,
-    /// Wall-clock numbers, kept apart because they alone differ between two runs of one seed.
+    /// Wall-clock times, in a file of their own since only they differ between two runs with one seed.
     Timing,
 }
 
@@ -25,7 +25,7 @@ const HEADER: [&str; 3] = ["step", "name", "value"];
 const EPISODES_HEADER: [&str; 4] = ["step", "env_idx", "return", "length"];
 const EPISODES: &str = "episodes.csv";
 
-/// How long a row may wait in memory.
+/// Bounds the time that a row is buffered.
 const FLUSH_AFTER: Duration = Duration::from_secs(2);
 
 impl MetricsFile {
@@ -52,7 +52,7 @@ struct File {
     rows: csv::Writer<fs::File>,
 }
 
-/// Makes the files with their headers.
+/// Creates the files with their headers.
 pub(super) fn create(dir: &Path) -> Result<()> {
     for table in MetricsFile::ALL {
         fs::write(dir.join(table.file()), HEADER.join(",") + "\n")?;
@@ -60,7 +60,7 @@ pub(super) fn create(dir: &Path) -> Result<()> {
     Ok(fs::write(dir.join(EPISODES), EPISODES_HEADER.join(",") + "\n")?)
 }
 
-/// Cuts each file back to its length at a checkpoint.
+/// Truncates each file to its length at a checkpoint.
 pub(super) fn cut(dir: &Path, lengths: &Lengths) -> Result<()> {
     for (name, &length) in lengths {
         let path = dir.join(name);
@@ -81,7 +81,7 @@ impl Metrics {
         Ok(Self { tables, episodes: File::open(dir, EPISODES)?, flushed: Instant::now() })
     }
 
-    /// Adds a row to `table`. The shortest decimal that reads back as the same number stands for it.
+    /// Adds a row to `table`. The value is written as the shortest decimal that reads back as the same number.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -100,7 +100,7 @@ impl Metrics {
         Ok(())
     }
 
-    /// Hands the rows to the system when they have waited long enough.
+    /// Flushes buffered rows if the last flush was some seconds ago.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -108,7 +108,7 @@ impl Metrics {
         if self.flushed.elapsed() >= FLUSH_AFTER { self.flush() } else { Ok(()) }
     }
 
-    /// Hands all rows to the system.
+    /// Flushes all buffered rows.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -120,7 +120,7 @@ impl Metrics {
         Ok(())
     }
 
-    /// Brings all rows to the disk, and tells how long the files are.
+    /// Fsyncs all rows, and returns the lengths of the files.
     pub(super) fn sync(&mut self) -> Result<Lengths> {
         self.flush()?;
         let mut lengths = Lengths::new();

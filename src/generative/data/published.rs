@@ -172,7 +172,7 @@ pub(super) fn find(folder: &Path, prefixes: &[&str]) -> Result<PathBuf> {
     let entries = fs_err::read_dir(folder)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let is_it = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let mut names: Vec<String> = entries.filter(is_it).collect();
-    names.sort_by_key(|name| (name.ends_with(".gz"), name.clone()));
+    names.sort_by_key(|name| (Path::new(name).extension().is_some_and(|suffix| suffix == "gz"), name.clone()));
     match names.into_iter().next() {
         Some(name) => Ok(folder.join(name)),
         None => bail!("there is no {}* in {}", prefixes.join("* or "), folder.display()),

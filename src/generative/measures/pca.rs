@@ -35,7 +35,7 @@ impl Pca {
             // Frames of one episode lie together: every so-many-th stands for all.
             let stride = (images.len() as i64 + MOST_DECOMPOSED - 1) / MOST_DECOMPOSED;
             let indices = Tensor::arange_start_step(0, images.len() as i64, stride, (Kind::Int64, mean.device()));
-            of_few((images.gather(&indices).flatten(1, -1) - &mean).to_kind(Kind::Double), kept)
+            of_few(&(images.gather(&indices).flatten(1, -1) - &mean).to_kind(Kind::Double), kept)
         } else {
             let scatter = flat().map(|x| {
                 let centred = x - &mean;
@@ -72,7 +72,7 @@ impl Pca {
 
 /// The first `kept` principal components, `[n_pixels, kept]`, of fewer images than pixels, `x` less their mean. The
 /// eigenvectors of x xᵀ are those of xᵀ x seen from the images.
-fn of_few(x: Tensor, kept: i64) -> Tensor {
+fn of_few(x: &Tensor, kept: i64) -> Tensor {
     let (rows, n_pixels) = (x.size()[0], x.size()[1]);
     let (values, vectors) = x.matmul(&x.tr()).linalg_eigh("L");
     let found = kept.min((rows - 1).max(0));
