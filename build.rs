@@ -34,10 +34,10 @@ fn embed_presets() {
     let mut files: Vec<_> =
         files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
     files.sort();
-    let mut list = "/// All presets, by name.\npub const PRESETS: &[Preset] = &[\n".to_string();
+    let mut list = "/// All presets, by name.\npub(crate) const PRESETS: &[Preset] = &[\n".to_string();
     for path in files {
         let name = path.file_stem().expect("a file").to_string_lossy();
-        list += &format!("    Preset {{ name: {name:?}, text: include_str!({path:?}) }},\n");
+        list += &format!("    Preset {{ name: {name:?}, text: include_str!({:?}) }},\n", path.display().to_string());
     }
     let out = env::var("OUT_DIR").expect("cargo names the output folder");
     fs::write(Path::new(&out).join("presets.rs"), list + "];\n").expect("the output folder is writable");

@@ -1,4 +1,4 @@
-//! What encoders are worth to an agent: returns of the runs through each, over seeds, as one table.
+//! Compares encoders by the returns of an agent trained with each, over seeds, in one table.
 
 use crate::config::training::TrainConfig;
 use crate::encoder::ObsTransform;
@@ -9,45 +9,45 @@ use anyhow::Result;
 use std::iter::once;
 use std::path::{Path, PathBuf};
 
-/// What encoders are compared by: the mean return of the last 100 training episodes.
-pub const METRIC: &str = "train/return";
+/// The metric that is compared: the mean return of the last 100 training episodes.
+pub(crate) const METRIC: &str = "train/return";
 
-/// The table looks at runs after this part of their steps.
+/// Scores are taken after a quarter, a half and all of a run's steps.
 const PARTS: [u64; 3] = [4, 2, 1];
 
-/// What stands where there is no number.
+/// Cell without a number.
 const NONE: &str = "–";
 
-/// The runs through one encoder, which differ in their seeds alone.
-pub struct Entrant {
-    /// The encoder as it was named.
+/// Runs with one encoder that differ in their seeds only.
+pub(crate) struct EncoderRuns {
+    /// Name of the encoder, as typed.
     pub encoder: String,
-    /// Each run's settings and directory.
+    /// Settings and directory of each run.
     pub runs: Vec<(TrainConfig, PathBuf)>,
 }
 
 /// The comparison as numbers.
 #[derive(Debug)]
-pub struct Comparison {
-    /// What was run: agent, environment, protocol, steps, seeds.
+pub(crate) struct Comparison {
+    /// Agent, environment, protocol, steps and seeds.
     title: String,
-    /// Steps that the scores are of.
+    /// Environment steps after which scores are taken.
     marks: Vec<u64>,
     rows: Vec<Row>,
 }
 
-/// What is known of one encoder. Times are medians over its runs.
+/// Results of one encoder. Times are medians over its runs.
 #[derive(Debug)]
 struct Row {
     encoder: String,
     n_runs: usize,
-    /// One for each mark; none where a run had not ended an episode yet.
+    /// One score for each mark; `None` if a run had not ended an episode by then.
     scores: Vec<Option<Score>>,
-    /// The last score over the oracle's, where that is above 0.
+    /// The last score divided by the oracle's, if that is above 0.
     share_of_oracle: Option<f64>,
     wall_s: Option<f64>,
     steps_per_s: Option<f64>,
-    /// Environment steps that the frames the encoder was fitted to cost.
+    /// Environment steps spent on the frames that the encoder was fitted to.
     n_env_steps: u64,
     code_size: Option<usize>,
 }
@@ -55,35 +55,35 @@ struct Row {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Score {
     iqm: f64,
-    /// 95 % interval; none of a single run.
+    /// 95 % interval; `None` for a single run.
     interval: Option<(f64, f64)>,
 }
 
 impl Comparison {
-    /// The table of finished runs.
+    /// Reads the results of finished runs.
     ///
     /// # Errors
     /// When a file of a run cannot be read.
     ///
     /// # Panics
-    /// When there is no entrant, or one without runs.
-    pub fn read(entrants: &[Entrant]) -> Result<Self> {
-        let config = &entrants[0].runs[0].0;
+    /// When `encoders` is empty, or an encoder has no runs.
+    pub(crate) fn read(encoders: &[EncoderRuns]) -> Result<Self> {
+        let config = &encoders[0].runs[0].0;
         let marks: Vec<u64> = PARTS.iter().map(|part| config.run.steps / part).collect();
-        let mut rows = entrants.iter().map(|entrant| Row::read(entrant, &marks)).collect::<Result<Vec<_>>>()?;
+        let mut rows = encoders.iter().map(|encoder| Row::read(encoder, &marks)).collect::<Result<Vec<_>>>()?;
         let oracle = rows.iter().find(|row| row.encoder == "oracle").and_then(Row::last_iqm).filter(|&iqm| iqm > 0.0);
         for row in &mut rows {
             row.share_of_oracle = row.last_iqm().zip(oracle).map(|(iqm, oracle)| iqm / oracle);
         }
-        let seeds: Vec<_> = entrants[0].runs.iter().map(|(config, _)| config.run.seed.to_string()).collect();
+        let seeds: Vec<_> = encoders[0].runs.iter().map(|(config, _)| config.run.seed.to_string()).collect();
         let (agent, env, protocol, steps) =
             (config.agent.name(), config.env.id(), config.env.protocol(), count(config.run.steps));
         let title = format!("`{agent}` on `{env}` ({protocol}), {steps} steps, seeds {}", seeds.join(", "));
         Ok(Self { title, marks, rows })
     }
 
-    /// One row an encoder: what there is no number for is left empty.
-    pub fn to_csv(&self) -> String {
+    /// Returns the table as CSV, one row for each encoder. Missing numbers are empty.
+    pub(crate) fn to_csv(&self) -> String {
         let scores = self.marks.iter().flat_map(|mark| ["iqm", "low", "high"].map(|what| format!("{what}_{mark}")));
         let rest = ["share_of_oracle", "wall_s", "steps_per_s", "encoder_env_steps", "code_size"].map(String::from);
         let head: Vec<_> = ["encoder", "seeds"].map(String::from).into_iter().chain(scores).chain(rest).collect();
@@ -94,8 +94,8 @@ impl Comparison {
         String::from_utf8(writer.into_inner().expect("a vector takes all")).expect("rows are text")
     }
 
-    /// The table to read, with what its columns are.
-    pub fn to_markdown(&self) -> String {
+    /// Returns the table as Markdown, with a legend of its columns.
+    pub(crate) fn to_markdown(&self) -> String {
         let marks = self.marks.iter().map(|&mark| format!("{} steps", count(mark)));
         let rest = ["of oracle", "seconds", "steps/s", "frames' steps", "code"].map(String::from);
         let head: Vec<_> = once("encoder".to_string()).chain(marks).chain(rest).collect();
@@ -122,23 +122,23 @@ impl Comparison {
 }
 
 const LEGEND: &str = "\
-Returns are the interquartile mean over seeds of the mean return of the last 100 training episodes at that step, with its
-95 % bootstrap interval (percentiles of 2,000 resamples of the seeds; fewer than four seeds are not trimmed, one has no
-interval). `of oracle` is the last of them over the oracle's, nothing subtracted. Seconds and steps/s are of agent training
-alone, medians over seeds: fitting the encoder is not in them, nor are the environment steps that its frames cost once
-(`frames' steps`) in the steps. `code` is the size of a frame's code.
+Returns are interquartile means over seeds of the mean return of the last 100 training episodes at that step, with 95 %
+bootstrap intervals (percentiles of 2,000 resamples of the seeds; fewer than four seeds are not trimmed, one has no
+interval). `of oracle` is the last return divided by the oracle's. Seconds and steps/s are medians over seeds for the
+training of the agent. They include neither the fit of the encoder nor the environment steps spent on its frames, which
+are `frames' steps`. `code` is the size of a frame's code.
 ";
 
 impl Row {
-    fn read(entrant: &Entrant, marks: &[u64]) -> Result<Self> {
-        let curves = entrant.runs.iter().map(|(_, dir)| Ok(plot::points(dir, METRIC)?)).collect::<Result<Vec<_>>>()?;
-        let times = entrant.runs.iter().filter_map(|(_, dir)| last_time(dir).transpose());
+    fn read(encoder: &EncoderRuns, marks: &[u64]) -> Result<Self> {
+        let curves = encoder.runs.iter().map(|(_, dir)| Ok(plot::points(dir, METRIC)?)).collect::<Result<Vec<_>>>()?;
+        let times = encoder.runs.iter().filter_map(|(_, dir)| last_time(dir).transpose());
         let times = times.collect::<Result<Vec<_>>>()?;
-        let (config, dir) = &entrant.runs[0];
+        let (config, dir) = &encoder.runs[0];
         let transform = ObsTransform::open(config, dir)?;
         Ok(Self {
-            encoder: entrant.encoder.clone(),
-            n_runs: entrant.runs.len(),
+            encoder: encoder.encoder.clone(),
+            n_runs: encoder.runs.len(),
             scores: marks.iter().map(|&mark| Score::at(mark, &curves)).collect(),
             share_of_oracle: None,
             wall_s: median(&times.iter().map(|&(_, wall_s)| wall_s).collect::<Vec<_>>()),
@@ -183,7 +183,7 @@ impl Row {
 }
 
 impl Score {
-    /// Of the runs with these curves, each where it stood after `step` steps; none unless all of them have a value by then.
+    /// Returns the score of runs with these curves after `step` steps, or `None` if a run has no value by then.
     fn at(step: u64, curves: &[Vec<(f64, f64)>]) -> Option<Self> {
         let value = |curve: &Vec<(f64, f64)>| curve.iter().rfind(|point| point.0 <= step as f64).map(|point| point.1);
         let values = curves.iter().map(value).collect::<Option<Vec<_>>>()?;
@@ -198,7 +198,7 @@ impl Score {
     }
 }
 
-/// The last step in the run's `timing.csv` and the seconds up to it; none where the run was too short for a row.
+/// Returns the last step in the run's `timing.csv` and the seconds up to it, or `None` if it has no row.
 fn last_time(dir: &Path) -> Result<Option<(f64, f64)>> {
     Ok(plot::points(dir, "wall_s")?.last().copied().filter(|&(_, wall_s)| wall_s > 0.0))
 }
@@ -237,8 +237,8 @@ mod tests {
         let score = Score { iqm: 2.0, interval: Some((1.0, 3.25)) };
         let rows = vec![row("raw", None, None, None), row("ae", Some(score), Some(0.5), Some(64))];
         let table = Comparison { title: "`dqn` on `taxi`".to_string(), marks: vec![600], rows };
-        let csv = "encoder,seeds,iqm_600,low_600,high_600,share_of_oracle,wall_s,steps_per_s,encoder_env_steps,code_size\n\
-                   raw,2,,,,,1.5,400,0,\nae,2,2,1,3.25,0.5,1.5,400,20000,64\n";
+        let csv = "encoder,seeds,iqm_600,low_600,high_600,share_of_oracle,wall_s,steps_per_s,encoder_env_steps,\
+                   code_size\nraw,2,,,,,1.5,400,0,\nae,2,2,1,3.25,0.5,1.5,400,20000,64\n";
         assert_eq!(table.to_csv(), csv);
         let markdown = table.to_markdown();
         let expected = "\

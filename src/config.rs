@@ -1,8 +1,8 @@
 //! Settings of runs: layers resolved into whole configurations, of trainings and of fits.
 
-pub mod encoders;
-pub mod fit;
-pub mod kind;
-pub mod layers;
-pub mod presets;
-pub mod training;
+pub(crate) mod encoders;
+pub(crate) mod fit;
+pub(crate) mod kind;
+pub(crate) mod layers;
+pub(crate) mod presets;
+pub(crate) mod training;

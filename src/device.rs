@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Where tensors live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Device {
+pub(crate) enum Device {
     /// Main memory.
     #[default]
     Cpu,
@@ -19,7 +19,7 @@ pub enum Device {
 ///
 /// # Errors
 /// When this machine has no CUDA device, or this libtorch no part for it.
-pub fn open(device: Device) -> Result<tch::Device> {
+pub(crate) fn open(device: Device) -> Result<tch::Device> {
     if device == Device::Cuda {
         load_cuda().context("device cuda: libtorch_cuda.so cannot be loaded; use --device cpu")?;
         ensure!(tch::Cuda::is_available(), "device cuda: libtorch finds no CUDA device; use --device cpu");

@@ -1,10 +1,11 @@
-//! Encoders: what an agent sees its environment through.
+//! Encoders: transforms of an environment's observations into an agent's.
 //!
-//! `raw` is the observation itself, `oracle` the true state; every other is a generative model fitted to frames of the
-//! environment ([`fitted`]), whose code the agent is given. A table needs numbers of states: for it a code is made binary.
-//! An encoder that learns on with the agent is a part of its network, and the agent is given frames.
+//! `raw` is the observation itself, and `oracle` is the true state. All others are generative models fitted to frames
+//! of the environment ([`fitted`]); the agent observes their codes. A table needs numbered states, so codes are made
+//! binary for it. An encoder that is trained with the agent is a part of the agent's network, and the agent observes
+//! frames.
 
-pub mod fitted;
+pub(crate) mod fitted;
 mod recipes;
 mod trunk;
 
@@ -20,23 +21,24 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use trunk::EncoderTrunk;
 
-/// What a run's environments are seen through, ready to be put before them.
+/// Transform of a run's observations.
 #[derive(Clone)]
-pub enum ObsTransform {
-    /// Nothing: their own observations.
+pub(crate) enum ObsTransform {
+    /// The environment's own observations.
     Raw,
-    /// Their factors, each less an offset and over a width.
+    /// Factors of the true state, each less an offset and divided by a width.
     Oracle(Vec<(f32, f32)>),
-    /// A fitted model's codes.
+    /// Codes of a fitted model.
     Codes(SharedFitted, CodeForm),
-    /// Nothing yet: the agent's network begins with the fitted model's encoder.
+    /// Raw frames; the encoder is the first part of the agent's network and is trained with it.
     Trunk(SharedFitted, SharedTrunk),
 }
 
-/// A fitted model that an encoder and its views share. Torch's tensors can be sent to another thread but not be shared by two, so
-/// a lock is around it; it is taken once for all environments of a step.
+/// A fitted model that the transform and its views share.
+///
+/// Torch's tensors are `Send` but not `Sync`, so a mutex is needed. It is locked once for all environments of a step.
 #[derive(Clone)]
-pub struct SharedFitted(Arc<Mutex<FittedEncoder>>);
+pub(crate) struct SharedFitted(Arc<Mutex<FittedEncoder>>);
 
 impl SharedFitted {
     fn new(fitted: FittedEncoder) -> Self {
@@ -44,14 +46,14 @@ impl SharedFitted {
     }
 
     fn lock(&self) -> MutexGuard<'_, FittedEncoder> {
-        // Nothing is written through the lock, so a panic elsewhere leaves nothing half done.
+        // A panic cannot leave the model half written, since nothing is written through the lock.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What is made of a code.
+/// Form in which an agent observes a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodeForm {
+pub(crate) enum CodeForm {
     /// Features for a network.
     Features,
     /// The number of a state for a table.
@@ -59,12 +61,11 @@ pub enum CodeForm {
 }
 
 impl ObsTransform {
-    /// What a new run of `config` sees through. An encoder that is not fitted yet is fitted now, unless it was before: see
-    /// [`fitted::prepare`].
+    /// Makes the transform of a new run of `config`. An encoder that is not in the cache is fitted first.
     ///
     /// # Errors
     /// When the encoder cannot be fitted to the environment, or does not suit the agent.
-    pub fn prepare(config: &TrainConfig) -> Result<Self> {
+    pub(crate) fn prepare(config: &TrainConfig) -> Result<Self> {
         match &config.encoder {
             EncoderSpec::Raw => Ok(ObsTransform::Raw),
             EncoderSpec::Oracle => {
@@ -78,11 +79,11 @@ impl ObsTransform {
         }
     }
 
-    /// What the run in `dir` sees through.
+    /// Opens the transform that the run in `dir` stores.
     ///
     /// # Errors
-    /// When its encoder cannot be read.
-    pub fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
+    /// When the encoder cannot be read.
+    pub(crate) fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
         match &config.encoder {
             EncoderSpec::Raw => Ok(ObsTransform::Raw),
             EncoderSpec::Oracle => Ok(ObsTransform::Oracle(fitted::read_scales(dir, &config.env)?)),
@@ -99,11 +100,11 @@ impl ObsTransform {
         Ok(ObsTransform::Trunk(SharedFitted::new(fitted), Arc::new(Mutex::new(trunk))))
     }
 
-    /// Leaves in the run in `dir` what [`ObsTransform::open`] needs.
+    /// Saves the transform in the run directory `dir`.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn save(&self, dir: &Path) -> Result<()> {
+    pub(crate) fn save(&self, dir: &Path) -> Result<()> {
         match self {
             ObsTransform::Raw => Ok(()),
             ObsTransform::Oracle(scales) => fitted::write_scales(dir, scales),
@@ -112,11 +113,11 @@ impl ObsTransform {
         .with_context(|| format!("cannot keep the encoder in {}", dir.display()))
     }
 
-    /// Environments seen through it, one for each of `rngs`.
+    /// Makes an environment for each of `rngs`, with transformed observations.
     ///
     /// # Errors
-    /// When there are no `rngs`.
-    pub fn envs(&self, spec: &EnvSpec, rngs: Vec<Pcg32>) -> Result<VecEnv> {
+    /// When `rngs` is empty.
+    pub(crate) fn envs(&self, spec: &EnvSpec, rngs: Vec<Pcg32>) -> Result<VecEnv> {
         let envs = self.seen(spec)?.make_vec_of(rngs, |env| self.wrap(env))?;
         Ok(match self.view() {
             Some(view) => envs.with_view(view),
@@ -124,8 +125,8 @@ impl ObsTransform {
         })
     }
 
-    /// The environment as the oracle shows it, or with as many frames at once as the model takes.
-    pub fn wrap(&self, env: Box<dyn Env>) -> Box<dyn Env> {
+    /// Wraps an environment so that it observes the true state, or as many frames at once as the model takes.
+    pub(crate) fn wrap(&self, env: Box<dyn Env>) -> Box<dyn Env> {
         match self {
             ObsTransform::Oracle(scales) => Box::new(FactorsEnv::new(env, scales.clone())),
             ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) if fitted.lock().n_frames() > 1 => {
@@ -135,33 +136,33 @@ impl ObsTransform {
         }
     }
 
-    /// What turns frames into codes, where there are codes.
-    pub fn view(&self) -> Option<Box<dyn View>> {
+    /// Returns the view that turns frames into codes, or `None` if the agent observes no codes.
+    pub(crate) fn view(&self) -> Option<Box<dyn View>> {
         match self {
-            ObsTransform::Codes(fitted, kind) => Some(Box::new(CodeView { fitted: fitted.clone(), kind: *kind })),
+            ObsTransform::Codes(fitted, form) => Some(Box::new(CodeView { fitted: fitted.clone(), form: *form })),
             ObsTransform::Raw | ObsTransform::Oracle(_) | ObsTransform::Trunk(..) => None,
         }
     }
 
-    /// What the agent's network sees each frame through and trains with its own layers.
-    pub fn trunk(&self) -> Option<SharedTrunk> {
+    /// Returns the encoder that is the first part of the agent's network, if it is trained with it.
+    pub(crate) fn trunk(&self) -> Option<SharedTrunk> {
         match self {
             ObsTransform::Trunk(_, trunk) => Some(trunk.clone()),
             ObsTransform::Raw | ObsTransform::Oracle(_) | ObsTransform::Codes(..) => None,
         }
     }
 
-    /// Number of states that a table is keyed by, where those are codes.
-    pub fn n_codes(&self) -> Option<usize> {
+    /// Returns the number of states of a table that is indexed by codes, or `None` for other agents.
+    pub(crate) fn n_codes(&self) -> Option<usize> {
         match self {
             ObsTransform::Codes(fitted, CodeForm::States) => Some(fitted.lock().n_states()),
             _ => None,
         }
     }
 
-    /// The environment, with single frames where stacks make no sense: the true state holds velocities, and a table is keyed by
-    /// one code.
-    pub fn seen(&self, spec: &EnvSpec) -> Result<EnvSpec, EnvError> {
+    /// Returns the environment, with single frames if the agent cannot use stacks: the true state includes velocities,
+    /// and a table is indexed by one code.
+    pub(crate) fn seen(&self, spec: &EnvSpec) -> Result<EnvSpec, EnvError> {
         match self {
             ObsTransform::Oracle(_) | ObsTransform::Codes(_, CodeForm::States) if spec.frame_stack() > 1 => {
                 spec.with("frame_stack", 1)
@@ -170,8 +171,8 @@ impl ObsTransform {
         }
     }
 
-    /// Numbers in the code of a frame; none where frames are seen as they are.
-    pub fn n_features(&self) -> Option<usize> {
+    /// Returns the size of a frame's code, or `None` for raw frames.
+    pub(crate) fn n_features(&self) -> Option<usize> {
         match self {
             ObsTransform::Raw => None,
             ObsTransform::Oracle(scales) => Some(scales.len()),
@@ -179,16 +180,16 @@ impl ObsTransform {
         }
     }
 
-    /// What the encoder's frames cost, in environment steps beside those of the run.
-    pub fn n_env_steps(&self) -> u64 {
+    /// Returns the environment steps spent on the frames that the encoder was fitted to.
+    pub(crate) fn n_env_steps(&self) -> u64 {
         match self {
             ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) => fitted.lock().n_env_steps(),
             ObsTransform::Raw | ObsTransform::Oracle(_) => 0,
         }
     }
 
-    /// What the agent of `config` sees through, in words; nothing where that is nothing.
-    pub fn describe(&self, config: &TrainConfig) -> Option<String> {
+    /// Describes the encoder for a person, or returns `None` for raw frames.
+    pub(crate) fn describe(&self, config: &TrainConfig) -> Option<String> {
         let name = &config.encoder;
         let mode = config.run.encoder_mode.filter(|mode| *mode != EncoderMode::Frozen);
         let mode = mode.map(|mode| format!(" ({mode})")).unwrap_or_default();
@@ -208,15 +209,15 @@ impl CodeForm {
     }
 }
 
-/// Codes in place of frames.
+/// View of frames as codes.
 struct CodeView {
     fitted: SharedFitted,
-    kind: CodeForm,
+    form: CodeForm,
 }
 
 impl View for CodeView {
     fn obs_space(&self) -> ObsSpace {
-        match self.kind {
+        match self.form {
             CodeForm::Features => ObsSpace::Vector { len: self.fitted.lock().n_features() },
             CodeForm::States => ObsSpace::Discrete { n: self.fitted.lock().n_states() },
         }
@@ -224,7 +225,7 @@ impl View for CodeView {
 
     fn look(&mut self, frames: &[u8], seen: &mut [u8]) {
         let seen = seen.as_chunks_mut().0;
-        match self.kind {
+        match self.form {
             CodeForm::Features => {
                 let mut features = vec![0.0; seen.len()];
                 self.fitted.lock().encode(frames, &mut features);

@@ -1,4 +1,4 @@
-//! Files and folders that appear whole or not at all, and digests in hexadecimal.
+//! Atomic writes of files and folders, and digests in hexadecimal.
 
 use fs_err as fs;
 use sha2::{Digest, Sha256};
@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Writes the file `path` whole or not at all, and makes its folder if it is missing. `write` fills a file beside it,
-/// which is fsynced and then renamed, so that no reader meets half a file.
+/// Writes the file `path` atomically, and creates its folder if it is missing. `write` fills a file beside it, which is
+/// fsynced and then renamed, so no reader sees half a file.
 ///
 /// # Errors
 /// When `write` fails or a file cannot be written. The file beside it is removed then, and `path` is left as it was.
@@ -33,8 +33,8 @@ pub(crate) fn write_whole<E: From<io::Error>>(
     written
 }
 
-/// Makes the folder `dir` whole or not at all. `fill` is given an empty folder beside it, which is fsynced with all
-/// that it holds and then takes its place. A folder that was there before is removed last.
+/// Creates or replaces the folder `dir` atomically. `fill` writes to an empty folder beside it, which is fsynced with
+/// all its contents and then renamed. The old folder is removed last.
 ///
 /// # Errors
 /// When `fill` fails or a file cannot be written. The folder beside it is removed then, and `dir` is left as it was.
@@ -57,7 +57,7 @@ pub(crate) fn replace_folder<E: From<io::Error>>(
     replaced
 }
 
-/// Puts the folder `made` in the place of `dir`.
+/// Renames the folder `made` to `dir`, and removes the old one.
 fn swap(dir: &Path, made: &Path) -> io::Result<()> {
     if !dir.exists() {
         fs::rename(made, dir)?;
@@ -70,12 +70,12 @@ fn swap(dir: &Path, made: &Path) -> io::Result<()> {
     fs::remove_dir_all(old)
 }
 
-/// Whether `name` is that of a file or folder that was to take another's place, left by a process that was killed.
+/// Returns whether `name` is a temporary file or folder that a killed process left.
 pub(crate) fn is_left_over(name: &str) -> bool {
     name.starts_with('.') && (name.contains(".new-") || name.contains(".old-"))
 }
 
-/// A hidden path beside `path`, of this process alone, so that renaming it does not cross file systems.
+/// Returns a hidden path beside `path`, so that renaming does not cross file systems. No other process uses it.
 fn beside(path: &Path, what: &str) -> io::Result<PathBuf> {
     let Some(name) = path.file_name() else {
         return Err(io::Error::new(ErrorKind::InvalidInput, format!("{} does not name a file", path.display())));
@@ -87,7 +87,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Fsyncs a folder with all that it holds.
+/// Fsyncs a folder and all its contents.
 fn sync_tree(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -99,7 +99,7 @@ fn sync_tree(dir: &Path) -> io::Result<()> {
     sync(dir)
 }
 
-/// Fsyncs a file, or the names in a folder.
+/// Fsyncs a file, or the entries of a folder.
 fn sync(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }

@@ -1,7 +1,7 @@
-//! Fits of generative models: the moving parts of one ([`session`]), its loop ([`run_loop`]), where the classifier
-//! comes from that judges samples ([`judges`]), and how a fit begins or is opened ([`open`](mod@open)).
+//! Fits of generative models: their state ([`session`]), their loop ([`run_loop`]), the classifiers that judge samples
+//! ([`judges`]), and opening them from run directories ([`open`](mod@open)).
 
-pub mod judges;
-pub mod open;
-pub mod run_loop;
-pub mod session;
+pub(crate) mod judges;
+pub(crate) mod open;
+pub(crate) mod run_loop;
+pub(crate) mod session;

@@ -1,9 +1,9 @@
 //! Pictures of any model: reconstructions, samples, its code in the plane or along its dimensions.
 //!
-//! Pictures are made through [`Model::encode`], [`Model::decode`] and [`Model::sample`]; a model without one of them
-//! lacks those pictures. Images that only one kind of model has come from [`Model::exhibits`].
+//! Pictures use [`Model::encode`], [`Model::decode`] and [`Model::sample`]; a model without one of them lacks those
+//! pictures. [`Model::exhibits`] gives images that only one kind of model has.
 
-pub mod grid;
+pub(crate) mod grid;
 mod latent;
 
 use crate::generative::images::{Data, Images};
@@ -16,18 +16,17 @@ use tch::Tensor;
 
 /// Images in a row of reconstructions and samples.
 const COLUMNS: usize = 16;
-/// Pairs of rows of reconstructions that a fit leaves.
+/// Pairs of rows in the picture of reconstructions.
 const DOUBLE_ROWS: usize = 4;
-/// Samples that a fit leaves.
+/// Samples in the picture of samples.
 const N_SAMPLES: usize = 256;
 
-/// Writes to folder `dir` all pictures that `model` can have: `reconstructions.png`, `samples.png`, of a code of two
-/// numbers `latent.svg` and `manifold.png`, of another width `traversals.png` and `interpolations.png`, and its
-/// exhibits, each as a file of its name.
+/// Writes all pictures of `model` to folder `dir`: `reconstructions.png`, `samples.png`, and its exhibits. A code of
+/// two numbers gives `latent.svg` and `manifold.png`, others `traversals.png` and `interpolations.png`.
 ///
 /// # Errors
 /// When one cannot be written.
-pub fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
+pub(crate) fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     if let Some(picture) = reconstructions(model, &data.test, COLUMNS * DOUBLE_ROWS) {
         grid::write_png(&dir.join("reconstructions.png"), &picture)?;
     }
@@ -44,7 +43,7 @@ pub fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
 
 /// Draws double rows: `n` test images (or as many as there are), taken evenly, over their reconstructions. Returns
 /// `None` if the model cannot turn a code into an image.
-pub fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Picture> {
+pub(crate) fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Picture> {
     let inputs = test.spaced(n).all();
     let outputs = model.decode(&model.encode(&inputs))?;
     let double_rows = inputs.split(COLUMNS as i64, 0).into_iter().zip(outputs.split(COLUMNS as i64, 0));
@@ -55,8 +54,8 @@ pub fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Pic
 }
 
 /// Draws `n` samples of the model. Returns `None` if it has no distribution to draw from.
-pub fn samples(model: &dyn Model, n: usize) -> Option<Picture> {
-    // As many columns as rows, where that is not too narrow.
+pub(crate) fn samples(model: &dyn Model, n: usize) -> Option<Picture> {
+    // A square, unless it would be too narrow.
     let columns = ((n as f64).sqrt().ceil() as usize).clamp(n.min(COLUMNS / 2), COLUMNS.max(n / 32));
     Some(grid(&model.sample(n)?, columns, GAP))
 }

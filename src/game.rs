@@ -1,5 +1,5 @@
-//! One environment played step by step before somebody's eyes: as [`carom_envs::VecEnv`] does it, but the end of an episode
-//! stays to be seen until the next is begun.
+//! One environment that is played step by step and drawn. Unlike in [`carom_envs::VecEnv`], the last state of an
+//! episode stays visible until the next episode is started.
 
 use crate::encoder::ObsTransform;
 use anyhow::{Result, anyhow};
@@ -7,31 +7,31 @@ use carom_envs::{Env, EnvSpec, ObsSpace, Picture, View};
 use rand_pcg::Pcg32;
 use serde_json::Value;
 
-/// A game that can draw itself.
+/// An environment that is played and drawn.
 pub(crate) struct LiveGame {
-    /// Its environment's id.
+    /// Id of the environment.
     pub id: String,
-    /// Episodes begun.
+    /// Episodes started.
     pub episode: u64,
-    /// Steps of this one.
+    /// Steps of this episode.
     pub step: u64,
-    /// Sum of its rewards.
+    /// Sum of this episode's rewards.
     pub episode_return: f64,
-    /// The latest action and its reward; none before the first.
+    /// The last action and its reward; `None` before the first.
     pub last: Option<(usize, f32)>,
-    /// How it ended.
+    /// How this episode ended; `None` while it goes on.
     pub end: Option<End>,
     env: Box<dyn Env>,
-    /// What the environment itself observes: it tells what kind of game this is.
+    /// Observations of the environment itself, which tell what kind of game it is.
     env_obs: ObsSpace,
-    /// What an agent sees in place of frames.
+    /// View of frames as codes, if the agent observes codes.
     view: Option<Box<dyn View>>,
-    /// One frame, where there is a view.
+    /// One frame, if there is a view.
     frame: Vec<u8>,
     rng: Pcg32,
     frame_skip: u64,
     max_steps: Option<u64>,
-    /// The observations that an agent acts on, the oldest first.
+    /// Stack of observations that an agent acts on, the oldest first.
     stack: Vec<u8>,
     obs_bytes: usize,
 }
@@ -46,19 +46,20 @@ pub(crate) enum End {
 }
 
 impl LiveGame {
-    /// Begins the first episode. What eases training alone is off.
+    /// Starts the first episode, in the environment's version for evaluation.
     ///
     /// # Errors
     /// When the environment cannot draw itself.
-    pub fn new(spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
+    pub(crate) fn new(spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
         Self::seen_through(&ObsTransform::Raw, spec, rng)
     }
 
-    /// As [`LiveGame::new`], for an agent that sees it through `transform`.
+    /// Starts the first episode for an agent whose observations are made by `transform`, in the environment's version
+    /// for evaluation.
     ///
     /// # Errors
-    /// As there.
-    pub fn seen_through(transform: &ObsTransform, spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
+    /// When the environment cannot draw itself, or `transform` does not suit it.
+    pub(crate) fn seen_through(transform: &ObsTransform, spec: &EnvSpec, rng: Pcg32) -> Result<Self> {
         let (spec, id) = (transform.seen(spec)?.evaluation(), spec.id());
         let env = spec.make();
         let env_obs = env.obs_space();
@@ -87,8 +88,8 @@ impl LiveGame {
         Ok(game)
     }
 
-    /// Begins the next episode.
-    pub fn begin(&mut self) {
+    /// Starts the next episode.
+    pub(crate) fn begin(&mut self) {
         self.env.reset(&mut self.rng);
         self.observe();
         let newest = self.stack.len() - self.obs_bytes;
@@ -99,7 +100,7 @@ impl LiveGame {
     }
 
     /// Plays `action`.
-    pub fn play(&mut self, action: usize) {
+    pub(crate) fn play(&mut self, action: usize) {
         let step = self.env.step(action, &mut self.rng);
         self.stack.rotate_left(self.obs_bytes);
         self.observe();
@@ -113,7 +114,7 @@ impl LiveGame {
         };
     }
 
-    /// Writes what is seen now to the newest place of the stack.
+    /// Writes the present observation to the newest place of the stack.
     fn observe(&mut self) {
         let newest = self.stack.len() - self.obs_bytes;
         let seen = &mut self.stack[newest..];
@@ -126,38 +127,38 @@ impl LiveGame {
         }
     }
 
-    /// What an agent sees: one observation of the stack.
-    pub fn obs_space(&self) -> ObsSpace {
+    /// Returns the space of one observation in the stack.
+    pub(crate) fn obs_space(&self) -> ObsSpace {
         self.view.as_ref().map_or_else(|| self.env.obs_space(), |view| view.obs_space())
     }
 
-    /// The environment.
-    pub fn env(&self) -> &dyn Env {
+    /// Returns the environment.
+    pub(crate) fn env(&self) -> &dyn Env {
         &*self.env
     }
 
-    /// The stack of observations to act on, the oldest first.
-    pub fn stack(&self) -> &[u8] {
+    /// Returns the stack of observations to act on, the oldest first.
+    pub(crate) fn stack(&self) -> &[u8] {
         &self.stack
     }
 
-    /// Observations in the stack.
-    pub fn frame_stack(&self) -> usize {
+    /// Returns the number of observations in the stack.
+    pub(crate) fn frame_stack(&self) -> usize {
         self.stack.len() / self.obs_bytes
     }
 
-    /// The present picture.
-    pub fn picture(&self) -> Picture {
+    /// Draws the present state.
+    pub(crate) fn picture(&self) -> Picture {
         self.env.picture().expect("an environment that has a picture always has one")
     }
 
-    /// Names of the actions.
-    pub fn action_names(&self) -> &[&'static str] {
+    /// Returns the names of the actions.
+    pub(crate) fn action_names(&self) -> &[&'static str] {
         self.env.action_names()
     }
 
-    /// Lives left, in a game that has lives.
-    pub fn lives(&self) -> Option<u64> {
+    /// Returns the lives left, or `None` if the game has no lives.
+    pub(crate) fn lives(&self) -> Option<u64> {
         let names = self.env.factor_names();
         let at = names.iter().position(|&name| name == "lives")?;
         let mut factors = vec![0.0; names.len()];
@@ -165,13 +166,14 @@ impl LiveGame {
         Some(factors[at] as u64)
     }
 
-    /// Whether nothing happens until the player acts.
-    pub fn is_turn_based(&self) -> bool {
+    /// Returns whether nothing happens until the player acts.
+    pub(crate) fn is_turn_based(&self) -> bool {
         matches!(self.env_obs, ObsSpace::Discrete { .. })
     }
 
-    /// Steps a second at which the game is good to watch: 60 frames of an Atari, CartPole's own 50, a few squares of a grid.
-    pub fn speed(&self) -> f64 {
+    /// Returns the steps per second at which the game is good to watch: 60 frames of an Atari, CartPole's own 50, a few
+    /// cells of a grid.
+    pub(crate) fn speed(&self) -> f64 {
         match self.env_obs {
             ObsSpace::Pixels { .. } => 60.0 / self.frame_skip as f64,
             ObsSpace::Vector { .. } => 50.0,
@@ -180,8 +182,8 @@ impl LiveGame {
         }
     }
 
-    /// How many times as wide as high a pixel of `picture` is: an Atari's fill a screen of 4:3.
-    pub fn pixel_aspect(picture: &Picture) -> f64 {
+    /// Returns a pixel's width divided by its height. Pixels of an Atari fill a screen of 4:3.
+    pub(crate) fn pixel_aspect(picture: &Picture) -> f64 {
         if (picture.width, picture.height) == (160, 210) { 1.75 } else { 1.0 }
     }
 }
@@ -192,7 +194,7 @@ mod tests {
     use carom_envs::{Seeds, registry as envs};
     use serde_json::json;
 
-    fn game(id: &str, settings: Value) -> LiveGame {
+    fn game(id: &str, settings: &Value) -> LiveGame {
         let spec = envs::resolve(id, &settings.as_object().cloned().unwrap_or_default()).expect("valid");
         LiveGame::new(&spec, Seeds::new(3).stream("eval/0")).unwrap_or_else(|e| panic!("{e:#}"))
     }
@@ -200,9 +202,9 @@ mod tests {
     #[test]
     fn episodes_are_those_of_the_vectoriser_and_their_end_stays() {
         let id = "breakout";
-        let spec = envs::resolve(id, &Default::default()).expect("valid").with_time_limit(12).evaluation();
+        let spec = envs::resolve(id, &carom_envs::Values::new()).expect("valid").with_time_limit(12).evaluation();
         let mut envs = spec.make_vec(vec![Seeds::new(3).stream("eval/0")]).expect("valid");
-        let mut game = game(id, Value::Object(spec.settings().clone()));
+        let mut game = game(id, &Value::Object(spec.settings().clone()));
         let mut scratch = Vec::new();
         for step in 0..40 {
             assert_eq!(game.stack(), envs.stacks(&mut scratch), "step {step}");
@@ -221,10 +223,10 @@ mod tests {
 
     #[test]
     fn speeds_suit_the_game() {
-        assert_eq!(game("breakout", json!({})).speed(), 15.0);
-        assert_eq!(game("breakout", json!({"frame_skip": 1})).speed(), 60.0);
-        assert_eq!(game("cartpole", json!({})).speed(), 50.0);
-        assert!(game("taxi", json!({})).is_turn_based() && !game("cartpole", json!({})).is_turn_based());
-        assert_eq!(game("cartpole", json!({})).lives(), None);
+        assert_eq!(game("breakout", &json!({})).speed(), 15.0);
+        assert_eq!(game("breakout", &json!({"frame_skip": 1})).speed(), 60.0);
+        assert_eq!(game("cartpole", &json!({})).speed(), 50.0);
+        assert!(game("taxi", &json!({})).is_turn_based() && !game("cartpole", &json!({})).is_turn_based());
+        assert_eq!(game("cartpole", &json!({})).lives(), None);
     }
 }

@@ -4,19 +4,19 @@
 //! images. One loop ([`fit`]) fits them all, in the run directory that agents have.
 
 mod autoencoder;
-pub mod classifier;
-pub mod data;
-pub mod difference;
-pub mod gan;
-pub mod images;
-pub mod measures;
-pub mod model;
-pub mod net;
+pub(crate) mod classifier;
+pub(crate) mod data;
+pub(crate) mod difference;
+pub(crate) mod gan;
+pub(crate) mod images;
+pub(crate) mod measures;
+pub(crate) mod model;
+pub(crate) mod net;
 mod pca;
 mod random;
 mod rbm;
-pub mod registry;
-pub mod settings;
-pub mod spec;
-pub mod vae;
-pub mod weights;
+pub(crate) mod registry;
+pub(crate) mod settings;
+pub(crate) mod spec;
+pub(crate) mod vae;
+pub(crate) mod weights;

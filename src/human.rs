@@ -7,7 +7,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// When `text` is no number, or does not amount to a whole one.
-pub fn parse_count(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     let digits = text.replace('_', "");
     if let Ok(count) = digits.parse::<u64>() {
         return Ok(count);
@@ -27,7 +27,7 @@ pub fn parse_count(text: &str) -> Result<u64, String> {
 }
 
 /// Writes a count in at most four significant digits: `950`, `12.5k`, `1M`.
-pub fn count(n: u64) -> String {
+pub(crate) fn count(n: u64) -> String {
     let (value, unit) = match n {
         0..1_000 => return n.to_string(),
         1_000..999_950 => (n as f64 / 1e3, "k"),
@@ -40,12 +40,12 @@ pub fn count(n: u64) -> String {
 }
 
 /// `1 step`, `2 steps`.
-pub fn plural(n: u64, what: &str) -> String {
+pub(crate) fn plural(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Writes a duration by its two largest units: `45s`, `3m20s`, `2h05m`.
-pub fn duration(time: Duration) -> String {
+pub(crate) fn duration(time: Duration) -> String {
     let s = time.as_secs();
     match s {
         0 => format!("{:.1}s", time.as_secs_f64()),
@@ -56,14 +56,14 @@ pub fn duration(time: Duration) -> String {
 }
 
 /// `path` as a shell reads it back: in quotes where it holds anything that a shell would take for its own.
-pub fn shell(path: &Path) -> String {
+pub(crate) fn shell(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@,%~".contains(c);
     if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// The largest of 1, 2, 5, 10, 20, 50, … that is not above `n`; 1 for 0.
-pub fn round_down(n: u64) -> u64 {
+pub(crate) fn round_down(n: u64) -> u64 {
     let power = 10_u64.pow(n.max(1).ilog10());
     [5, 2, 1].into_iter().map(|digit| digit * power).find(|&round| round <= n).unwrap_or(1)
 }

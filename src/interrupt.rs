@@ -8,12 +8,12 @@ use std::time::Duration;
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
 /// Exit code of a program ended by Ctrl-C.
-pub const EXIT_CODE: u8 = 130;
+pub(crate) const EXIT_CODE: u8 = 130;
 
 /// Why there is no result: it was asked to stop on the way there. What it says is how to go on.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Interrupted(pub String);
+pub(crate) struct Interrupted(pub String);
 
 /// How long the loop of a program that has the terminal may take to leave.
 const GRACE: Duration = Duration::from_secs(1);

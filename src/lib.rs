@@ -1,11 +1,13 @@
-//! The program's parts: what a run is ([`config`]), how it goes ([`train`], [`evaluate`]), what it leaves behind ([`run`]) and
-//! how that looks ([`plot`]), what models are fitted to ([`generative`]), and the commands over them ([`cli`]).
+//! The program `carom`: trains agents, fits generative models, and shows what they learned.
 //!
-//! Environments and agents live in `carom-envs` and `carom-agents`, which know nothing of files or terminals.
+//! Two items are for other programs. [`cli::main`] is the whole command line; a program with its own environments or
+//! agents registers them and calls it. [`Policy`] acts with the agent of a finished run.
+//!
+//! Environments and agents are libraries of their own, `carom-envs` and `carom-agents`, without files or terminals.
 
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
-/// Writes a line to stderr. Nobody may be reading any more, say since a terminal was closed: what goes on is not to end by that.
+/// Writes a line to stderr. Errors are ignored: a run goes on when its terminal is closed.
 macro_rules! say {
     ($($argument:tt)*) => {{
         use std::io::Write as _;
@@ -14,22 +16,24 @@ macro_rules! say {
 }
 
 pub mod cli;
-pub mod compare;
-pub mod config;
-pub mod device;
-pub mod encoder;
+mod compare;
+mod config;
+mod device;
+mod encoder;
 mod files;
-pub mod fit;
-pub mod gallery;
+mod fit;
+mod gallery;
 mod game;
-pub mod generative;
-pub mod human;
-pub mod interrupt;
+mod generative;
+mod human;
+mod interrupt;
 mod movie;
 mod parallel;
-pub mod plot;
-pub mod probe;
-pub mod run;
-pub mod statistics;
+mod plot;
+mod probe;
+mod run;
+mod statistics;
 mod terminal;
-pub mod train;
+mod train;
+
+pub use train::policy::Policy;

@@ -34,11 +34,11 @@ impl Movie {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn create(path: &Path, picture: &Picture) -> Result<Self> {
+    pub(crate) fn create(path: &Path, picture: &Picture) -> Result<Self> {
         let size = (picture.width, picture.height);
         let factor = LEAST_WIDTH.div_ceil(size.0);
-        let side = |length: usize| u16::try_from(length * factor).context("the picture is too large for a GIF");
-        let (width, height) = (side(size.0)?, side(size.1)?);
+        let enlarged = |length: usize| u16::try_from(length * factor).context("the picture is too large for a GIF");
+        let (width, height) = (enlarged(size.0)?, enlarged(size.1)?);
         let file = BufWriter::new(fs::File::create(path)?);
         let mut encoder = Encoder::new(file, width, height, &[])?;
         encoder.set_repeat(Repeat::Infinite)?;
@@ -50,7 +50,7 @@ impl Movie {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn show(&mut self, picture: &Picture, seconds: f64) -> Result<()> {
+    pub(crate) fn show(&mut self, picture: &Picture, seconds: f64) -> Result<()> {
         assert_eq!((picture.width, picture.height), self.size, "pictures of a movie have one size");
         let now = self.now();
         self.seconds += seconds;
@@ -71,13 +71,13 @@ impl Movie {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn finish(mut self) -> Result<u64> {
+    pub(crate) fn finish(mut self) -> Result<u64> {
         if let Some((pending, since)) = self.pending.take() {
             self.write(&pending, (self.now() - since).max(LEAST_DELAY))?;
         }
         let path = self.path;
         let file = self.encoder.into_inner().with_context(|| format!("cannot write {}", path.display()))?;
-        file.into_inner().map_err(|error| error.into_error())?;
+        file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
         Ok(self.n_frames)
     }
 

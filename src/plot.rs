@@ -1,8 +1,9 @@
-//! Learning curves as SVG: a metric against environment steps or, of fits, epochs; one line per configuration and a band over
-//! its seeds.
+//! Learning curves as SVG: a metric over environment steps, or over epochs for fits. Each configuration has a line,
+//! with a band over its seeds.
 //!
-//! Runs whose `config.toml` differ only in the seed are one configuration. They may have been logged at different steps:
-//! their values are brought onto one grid by interpolation. Beside curves, players that do not learn are dashed levels.
+//! Runs whose `config.toml` differs only in the seed belong to one configuration. They may be logged at different
+//! steps, so their values are interpolated on a common grid. Agents that do not learn are drawn as dashed levels beside
+//! the curves.
 
 mod axis;
 mod chart;
@@ -10,11 +11,11 @@ mod error;
 mod groups;
 mod reference;
 mod runs;
-pub mod scatter;
+pub(crate) mod scatter;
 mod series;
 
-pub use error::PlotError;
-pub use runs::find_runs;
+pub(crate) use error::PlotError;
+pub(crate) use runs::find_runs;
 
 use chart::{Chart, Curve};
 use error::write_file;
@@ -23,11 +24,11 @@ use reference::Reference;
 use runs::Run;
 use std::path::{Path, PathBuf};
 
-/// Draws `metric` of the runs to the SVG file `out`, and returns those runs that have no values of it yet.
+/// Draws `metric` of the runs to the SVG file `out`, and returns the runs that have no values of it yet.
 ///
 /// # Errors
 /// When a folder is not a run, its files cannot be read, no run has the metric, or `out` cannot be written.
-pub fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Result<Vec<PathBuf>, PlotError> {
+pub(crate) fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Result<Vec<PathBuf>, PlotError> {
     let runs = run_dirs.iter().map(|dir| Run::read(dir.as_ref(), metric)).collect::<Result<Vec<_>, _>>()?;
     let (mut drawn, left_out): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| !run.points.is_empty());
     if drawn.is_empty() {
@@ -40,11 +41,11 @@ pub fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Resul
     Ok(left_out.into_iter().map(|run| run.dir).collect())
 }
 
-/// Draws `metric` to the SVG file `out`, a line for each of `groups`: its name, and the runs that are repeats of it.
+/// Draws `metric` to the SVG file `out`, with a line for each of `groups`: a name and its runs.
 ///
 /// # Errors
-/// As [`returns`].
-pub fn comparison(groups: &[(&str, &[PathBuf])], metric: &str, out: &Path) -> Result<(), PlotError> {
+/// When a folder is not a run, its files cannot be read, no run has the metric, or `out` cannot be written.
+pub(crate) fn comparison(groups: &[(&str, &[PathBuf])], metric: &str, out: &Path) -> Result<(), PlotError> {
     let mut drawn = Vec::new();
     for (name, dirs) in groups {
         let runs = dirs.iter().map(|dir| Run::read(dir, metric)).collect::<Result<Vec<_>, _>>()?;
@@ -59,20 +60,20 @@ pub fn comparison(groups: &[(&str, &[PathBuf])], metric: &str, out: &Path) -> Re
     write_file(out, &figure(&drawn, &[], metric, "environment steps")?.svg()?)
 }
 
-/// The values of `metric` in the run in `dir`, each with the step it was logged at, by their steps.
+/// Reads the values of `metric` in the run in `dir`: pairs of step and value, in order of their steps.
 ///
 /// # Errors
 /// When the folder is not a run, or its files cannot be read.
-pub fn points(dir: &Path, metric: &str) -> Result<Vec<(f64, f64)>, PlotError> {
+pub(crate) fn points(dir: &Path, metric: &str) -> Result<Vec<(f64, f64)>, PlotError> {
     Ok(Run::read(dir, metric)?.points)
 }
 
-/// Draws the loss of the fit in `run_dir` to the SVG file `out`: `fit/bce` and `test/bce` as two lines where there are both, else
+/// Draws the loss of the fit in `run_dir` to the SVG file `out`: `fit/bce` and `test/bce` if both exist, else
 /// `fit/loss`.
 ///
 /// # Errors
-/// As [`returns`].
-pub fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
+/// When a folder is not a run, its files cannot be read, no run has the metric, or `out` cannot be written.
+pub(crate) fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
     let metrics = Run::read(run_dir, "")?.metrics;
     let [train, test] = ["fit/bce", "test/bce"];
     if [train, test].iter().any(|name| !metrics.contains(*name)) {
@@ -90,7 +91,7 @@ pub fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
     write_file(out, &Chart { title, notes, x_name, y_name, curves: curves.into(), references: vec![] }.svg()?)
 }
 
-/// What steps are counted in: epochs, where all of `runs` know how many steps those have.
+/// Converts steps to epochs if all of `runs` know the steps of an epoch. Returns the unit's name.
 fn count_steps(runs: &mut [Run], metric: &str) -> &'static str {
     if runs.iter().all(|run| run.steps_per_epoch.is_some()) {
         runs.iter_mut().for_each(Run::count_epochs);
@@ -103,8 +104,8 @@ fn count_steps(runs: &mut [Run], metric: &str) -> &'static str {
     }
 }
 
-/// File name of a metric's plot: `train/return` is `return.svg`, `eval/return` is `eval-return.svg`.
-pub fn file_name(metric: &str) -> String {
+/// Returns the file name of a metric's plot: `return.svg` for `train/return`, `eval-return.svg` for `eval/return`.
+pub(crate) fn file_name(metric: &str) -> String {
     format!("{}.svg", metric.strip_prefix("train/").unwrap_or(metric).replace('/', "-"))
 }
 
@@ -116,7 +117,7 @@ fn nothing_to_draw(runs: &[Run], metric: &str) -> PlotError {
     let mut all: Vec<&str> = runs.iter().flat_map(|run| run.metrics.iter().map(String::as_str)).collect();
     all.sort_unstable();
     all.dedup();
-    // A misspelt tail (`retrun`) should find `train/return`, and a left-out prefix too.
+    // `retrun` and `return` should both suggest `train/return`.
     let tail = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
     let distance = |name: &&&str| {
         let whole = strsim::damerau_levenshtein(name, metric);
@@ -157,7 +158,7 @@ fn figure(groups: &[Group], levels: &[Group], metric: &str, x_name: &'static str
     })
 }
 
-/// `dqn on minatar/breakout` or `ae on mnist`, as far as the groups have that in common.
+/// Returns a title such as `dqn on minatar/breakout` or `ae on mnist`, with the parts that all groups share.
 fn title(groups: &[Group], metric: &str) -> String {
     match (groups::shared(groups, Run::actor), groups::shared(groups, Run::task)) {
         (Some(actor), Some(task)) => format!("{actor} on {task}"),
@@ -167,7 +168,7 @@ fn title(groups: &[Group], metric: &str) -> String {
     }
 }
 
-/// The protocol, or how they differ: levels reached under different ones cannot be compared.
+/// Returns a note about the protocols. Returns under different protocols cannot be compared.
 fn protocol_note<'a>(groups: impl Iterator<Item = &'a Group>) -> Option<String> {
     let mut protocols: Vec<_> = groups.flat_map(|group| &group.runs).map(Run::protocol).collect();
     protocols.sort_unstable();
@@ -178,7 +179,7 @@ fn protocol_note<'a>(groups: impl Iterator<Item = &'a Group>) -> Option<String> 
     }
 }
 
-/// What line and band are.
+/// Returns a note about the meaning of lines and bands.
 fn repeats_note(groups: &[Group], count: Option<usize>) -> Option<String> {
     let repeats = if groups.iter().all(|group| group.repeats() == "seeds") { "seeds" } else { "runs" };
     match (count, groups) {
@@ -190,7 +191,7 @@ fn repeats_note(groups: &[Group], count: Option<usize>) -> Option<String> {
     }
 }
 
-/// What must be said of a line that is averaged, or of one that is a single point.
+/// Returns a note if lines are averaged, or if a line is a single point.
 fn curve_note(curves: &[Curve], x_name: &str) -> Option<String> {
     match curves {
         [Curve { line, .. }] if line.len() == 1 => {
@@ -204,7 +205,7 @@ fn curve_note(curves: &[Curve], x_name: &str) -> Option<String> {
     }
 }
 
-/// The name of a metric's axis, with its unit or what it is a mean of.
+/// Returns the label of a metric's axis, with its unit.
 fn value_name(metric: &str) -> String {
     let name = match metric {
         "train/return" => "return, mean of the last 100 episodes",

@@ -1,8 +1,8 @@
-//! What encoders keep of an environment's true state: linear probes of their codes, whether the ball is still there in what they
-//! decode, and what they cost.
+//! Measures what encoders preserve of an environment's true state: linear probes of their codes, recall of the ball in
+//! decoded frames, and cost.
 //!
-//! All is measured on frames of their own ([`frames::collect`]), split by episode: probes and the ball's detector learn from the
-//! one part and are judged on the other. Only frames with a ball in play count.
+//! All is measured on newly collected frames ([`frames::collect`]), split by episode. Probes and the ball's detector
+//! are fitted to the training part and measured on the test part. Only frames with a ball in play are used.
 
 mod ball;
 mod picture;
@@ -16,26 +16,26 @@ use crate::generative::measures::probe::{linear_predictions, macro_f1, ridge_r2}
 use anyhow::{Result, ensure};
 use ball::Finder;
 use carom_agents::Encoder;
-pub use picture::kind as picture_kind;
+pub(crate) use picture::format as picture_format;
 use serde::Serialize;
 use std::path::Path;
 use std::time::Instant;
 use tch::{Kind, Tensor};
 use world::World;
 
-/// Frames encoded at a time where no time is taken.
+/// Frames encoded at a time, except for timing.
 const CHUNK: usize = 250;
-/// Frames encoded at a time where time is taken: a batch of a learner.
+/// Frames of a timed batch; a learner's usual batch.
 const TIMED_BATCH: usize = 32;
-/// Batches of which the median time is told.
-const TIMED: usize = 21;
-/// Frames of a stack whose codes direction is read from, where an environment's agents see stacks.
-pub const DIRECTION_STACK: u64 = 2;
+/// Number of timed batches, whose median is reported.
+const N_TIMED_BATCHES: usize = 21;
+/// Stacked frames whose codes the probe of the direction gets, if agents of the environment observe stacks.
+pub(crate) const DIRECTION_STACK: u64 = 2;
 
-/// What was found of one encoder; what it does not have is left out.
+/// Measures of one encoder. Missing ones are omitted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Found {
-    /// Its name or path.
+pub(crate) struct EncoderMeasures {
+    /// Name or path of the encoder.
     pub encoder: String,
     /// Numbers in a code.
     pub code: usize,
@@ -49,28 +49,28 @@ pub struct Found {
     pub paddle_x_f1: f64,
     /// R² of the number of bricks left.
     pub bricks_r2: f64,
-    /// Share of test frames in whose reconstruction the ball is found where it is: see `src/probe/ball.rs`.
+    /// Share of test frames in whose reconstruction the ball is found in its place; see `src/probe/ball.rs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ball_recall: Option<f64>,
-    /// Mean squared error of the reconstruction over test frames and pixels, these in 0..=1.
+    /// Mean squared error of the reconstruction over test frames and pixels in 0..=1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mse: Option<f64>,
-    /// Seconds that fitting took.
+    /// Seconds of the fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fit_s: Option<f64>,
-    /// Microseconds that encoding takes a frame, in batches of 32.
+    /// Microseconds to encode a frame, in batches of 32.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub encode_us: Option<f64>,
 }
 
 /// Frames to probe encoders with.
-pub struct Probe {
+pub(crate) struct Probe {
     config: TrainConfig,
     world: World,
     finder: Finder,
     train: Part,
     test: Part,
-    /// Images that encoders which decode made of the test frames shown, by name; the frames themselves first.
+    /// Reconstructions of the test frames in the picture, by name of the encoder.
     shown: Vec<(String, Tensor)>,
 }
 
@@ -86,8 +86,8 @@ struct Part {
     balls: Vec<[f32; 2]>,
 }
 
-/// What an encoder makes of frames.
-enum Eye {
+/// A source of codes.
+enum CodeSource {
     /// The pixels themselves.
     Raw,
     /// The true state.
@@ -96,12 +96,12 @@ enum Eye {
 }
 
 impl Probe {
-    /// Plays `n_frames` frames of the environment of `config`, and learns from a part of them to find the ball. Encoders are
-    /// fitted as for a run of `config`.
+    /// Collects `n_frames` frames of the environment of `config`, and fits the ball's detector to a part of them.
+    /// Encoders are fitted as for a run of `config`.
     ///
     /// # Errors
     /// When the environment has no ball, paddle and bricks, or there are too few frames.
-    pub fn new(config: TrainConfig, n_frames: usize, seed: u64) -> Result<Self> {
+    pub(crate) fn new(config: TrainConfig, n_frames: usize, seed: u64) -> Result<Self> {
         let (spec, env) = (config.env.evaluation(), config.env.id());
         let world = World::of(&spec)?;
         let frames = frames::collect(&spec, n_frames, seed)?;
@@ -117,35 +117,36 @@ impl Probe {
         Ok(Self { config, world, finder, train, test, shown: vec![] })
     }
 
-    /// Numbers of frames with a ball in play, of training and test.
-    pub fn n_frames(&self) -> [usize; 2] {
+    /// Returns the numbers of training and test frames with a ball in play.
+    pub(crate) fn n_frames(&self) -> [usize; 2] {
         [&self.train, &self.test].map(|part| part.balls.len())
     }
 
-    /// What the probes' classes are, in words.
-    pub fn classes(&self) -> String {
+    /// Describes the probes' classes.
+    pub(crate) fn classes(&self) -> String {
         self.world.classes()
     }
 
-    /// Share of the test frames in which the detector finds the ball where it is: no decoded frame can be expected to do better.
-    pub fn ceiling(&self) -> f64 {
+    /// Returns the share of the test frames in which the detector finds the ball in its place. Reconstructions cannot
+    /// be expected to do better.
+    pub(crate) fn ceiling(&self) -> f64 {
         self.finder.recall(&self.test.images, &self.test.balls)
     }
 
-    /// Measures `encoder`, and fits it first if it has not been fitted yet.
+    /// Measures `encoder`, which is fitted first if it is not in the cache.
     ///
     /// # Errors
-    /// When it cannot be fitted, or does not fit the environment's frames.
-    pub fn measure(&mut self, encoder: EncoderSpec) -> Result<Found> {
-        let eye = match encoder {
-            EncoderSpec::Raw => Eye::Raw,
-            EncoderSpec::Oracle => Eye::Oracle,
+    /// When it cannot be fitted, or takes other frames than the environment's.
+    pub(crate) fn measure(&mut self, encoder: &EncoderSpec) -> Result<EncoderMeasures> {
+        let source = match encoder {
+            EncoderSpec::Raw => CodeSource::Raw,
+            EncoderSpec::Oracle => CodeSource::Oracle,
             EncoderSpec::Model(_) | EncoderSpec::Run(_) => {
                 let config = TrainConfig { encoder: encoder.clone(), ..self.config.clone() };
-                Eye::Model(Box::new(fitted::prepare(&config)?))
+                CodeSource::Model(Box::new(fitted::prepare(&config)?))
             }
         };
-        if let Eye::Model(fitted) = &eye {
+        if let CodeSource::Model(fitted) = &source {
             let (n, n_stacked) = (fitted.n_frames(), self.test.stack.len());
             ensure!(
                 n <= n_stacked,
@@ -153,7 +154,7 @@ impl Probe {
             );
         }
         let _no_grad = tch::no_grad_guard();
-        let [train, test] = [&self.train, &self.test].map(|part| part.codes(&eye));
+        let [train, test] = [&self.train, &self.test].map(|part| part.codes(&source));
         let (newest, n) = (train.len() - 1, train[0].size()[1]);
         let places = [World::ball_x, World::ball_y, World::paddle_x];
         let targets: Vec<_> = places.iter().map(|class| class(&self.world, &self.train.factors)).collect();
@@ -161,12 +162,12 @@ impl Probe {
         let predicted = linear_predictions(&train[newest], &targets, &test[newest]);
         let expected = places.map(|class| class(&self.world, &self.test.factors).0);
         let f1 = |predicted: &Tensor, expected: &Tensor| macro_f1(&integers(predicted), &integers(expected));
-        // A direction can be read from where the ball was and is.
+        // Two positions of the ball give its direction.
         let [train_stack, test_stack] = [&train, &test].map(|codes| Tensor::cat(codes, 1));
         let (turns, n_turns) = self.world.direction(&self.train.factors);
         let turned = linear_predictions(&train_stack, &[(&turns, n_turns)], &test_stack);
         let bricks = [&self.train, &self.test].map(|part| self.world.bricks(&part.factors));
-        let mut found = Found {
+        let mut found = EncoderMeasures {
             encoder: encoder.to_string(),
             code: n as usize,
             ball_x_f1: f1(&predicted[0], &expected[0]),
@@ -179,7 +180,7 @@ impl Probe {
             fit_s: None,
             encode_us: None,
         };
-        if let Eye::Model(fitted) = &eye {
+        if let CodeSource::Model(fitted) = &source {
             (found.fit_s, found.encode_us) = (Some(fitted.fit_s()), Some(self.test.encode_us(fitted)));
             if let Some(decoded) = self.test.decode(fitted) {
                 found.ball_recall = Some(self.finder.recall(&decoded, &self.test.balls));
@@ -191,18 +192,19 @@ impl Probe {
         Ok(found)
     }
 
-    /// Writes inputs over the reconstructions of what was measured, the true ball framed, as a PNG or, with names, an SVG.
+    /// Writes test frames and their reconstructions by the measured encoders, with the true ball framed, as a PNG or,
+    /// with names, as an SVG.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn draw(&self, path: &Path) -> Result<()> {
+    pub(crate) fn draw(&self, path: &Path) -> Result<()> {
         let balls: Vec<[f32; 2]> = self.shown_frames().map(|i| self.test.balls[i as usize]).collect();
         let mut rows = vec![("frames".to_string(), self.pick(&self.test.images))];
         rows.extend(self.shown.iter().map(|(name, images)| (name.clone(), images.shallow_clone())));
         picture::write(path, &rows, &balls)
     }
 
-    /// Test frames for the picture, evenly from first to last.
+    /// Returns indices of the test frames in the picture, evenly spaced.
     fn shown_frames(&self) -> impl Iterator<Item = i64> + use<> {
         let (all, n) = (self.test.balls.len(), picture::COLUMNS.min(self.test.balls.len()));
         (0..n).map(move |i| ((2 * i + 1) * all / (2 * n)) as i64)
@@ -228,18 +230,18 @@ impl Part {
         Self { stack, factors: Tensor::from_slice(&factors).view([-1, n_factors as i64]), images, balls }
     }
 
-    /// Codes `[n, d]` of each place in the stack, the newest last.
-    fn codes(&self, eye: &Eye) -> Vec<Tensor> {
+    /// Returns codes `[n, d]` for each place in the stack, the newest last.
+    fn codes(&self, source: &CodeSource) -> Vec<Tensor> {
         let n = self.balls.len();
-        match eye {
-            // The true state has the direction in it.
-            Eye::Oracle => vec![self.factors.shallow_clone()],
-            Eye::Raw => self
+        match source {
+            // The true state contains the direction.
+            CodeSource::Oracle => vec![self.factors.shallow_clone()],
+            CodeSource::Raw => self
                 .stack
                 .iter()
                 .map(|frames| Tensor::from_slice(frames).view([n as i64, -1]).to_kind(Kind::Float))
                 .collect(),
-            Eye::Model(fitted) => (fitted.n_frames() - 1..self.stack.len())
+            CodeSource::Model(fitted) => (fitted.n_frames() - 1..self.stack.len())
                 .map(|newest| {
                     let mut codes = vec![0.0; n * fitted.n_features()];
                     let chunks = self.chunks(fitted.n_frames(), newest);
@@ -252,8 +254,8 @@ impl Part {
         }
     }
 
-    /// What a model sees that takes `n_frames` at once, where `newest` is the newest one's place in the stack:
-    /// `[n, n_frames, frame bytes]` by [`CHUNK`].
+    /// Returns the inputs of a model that takes `n_frames` at once, `[n, n_frames, frame bytes]` in chunks of
+    /// [`CHUNK`]. `newest` is the place of the newest one in the stack.
     fn chunks(&self, n_frames: usize, newest: usize) -> impl Iterator<Item = Vec<u8>> {
         let (n, window) = (self.balls.len(), &self.stack[newest + 1 - n_frames..=newest]);
         let n_bytes = window[0].len() / n;
@@ -261,7 +263,7 @@ impl Part {
         (0..n).step_by(CHUNK).map(move |first| (first..n.min(first + CHUNK)).flat_map(seen).collect())
     }
 
-    /// What the model makes of the codes of the newest frames, where it can.
+    /// Returns the reconstructions of the newest frames, or `None` if the model cannot decode.
     fn decode(&self, fitted: &FittedEncoder) -> Option<Tensor> {
         let (model, channels) = (fitted.model(), self.images.size()[1]);
         let decode = |frames: Vec<u8>| {
@@ -272,13 +274,13 @@ impl Part {
         Some(Tensor::cat(&chunks?, 0))
     }
 
-    /// Microseconds a frame: the median of batches.
+    /// Returns the microseconds to encode a frame: the median over batches.
     fn encode_us(&self, fitted: &FittedEncoder) -> f64 {
         let frames = self.chunks(fitted.n_frames(), self.stack.len() - 1).next().expect("at least one frame");
         let n_bytes = frames.len() / self.balls.len().min(CHUNK);
         let batch: Vec<u8> = frames.iter().copied().cycle().take(TIMED_BATCH * n_bytes).collect();
         let mut features = vec![0.0; TIMED_BATCH * fitted.n_features()];
-        let mut times: Vec<f64> = (0..TIMED)
+        let mut times: Vec<f64> = (0..N_TIMED_BATCHES)
             .map(|_| {
                 let began = Instant::now();
                 fitted.encode(&batch, &mut features);
@@ -286,7 +288,7 @@ impl Part {
             })
             .collect();
         times.sort_by(f64::total_cmp);
-        times[TIMED / 2]
+        times[N_TIMED_BATCHES / 2]
     }
 }
 

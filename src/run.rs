@@ -1,4 +1,4 @@
-//! A run's directory: what it holds, how it comes to be, and who may write to it.
+//! Run directories: their files, creation, and locking.
 //!
 //! ```text
 //! runs/<name>/  config.toml (resolved)  meta.json (versions, CPU, command, git)  log.txt
@@ -7,39 +7,39 @@
 //!               plots/*.svg, of fitted models *.png too
 //! ```
 
-pub mod checkpoint;
+pub(crate) mod checkpoint;
 mod meta;
 mod metrics;
-pub mod progress;
+pub(crate) mod progress;
 
-pub use metrics::{Metrics, MetricsFile};
+pub(crate) use metrics::{Metrics, MetricsFile};
 
 use crate::files;
 use crate::human::shell;
 use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Snapshot;
-use checkpoint::{Checkpoint, State};
+use checkpoint::{Checkpoint, CheckpointState};
 use fs_err as fs;
 use serde::Serialize;
 use std::fs::TryLockError;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The file of a run's settings.
-pub const CONFIG: &str = "config.toml";
+/// Name of the file of a run's settings.
+pub(crate) const CONFIG: &str = "config.toml";
 const LOG: &str = "log.txt";
 
-/// How a training or a fit ended.
+/// How a training run or a fit ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// All steps were made, or a planner found nothing left to change.
     Finished,
-    /// It was asked to stop, and saved a checkpoint.
+    /// A stop was requested, and a checkpoint was saved.
     Interrupted,
 }
 
-/// A run's directory, open for writing; no other process can open it meanwhile.
-pub struct Run {
+/// A run's directory, open for writing and locked against other processes.
+pub(crate) struct Run {
     dir: PathBuf,
     /// The tables of numbers.
     pub metrics: Metrics,
@@ -48,27 +48,27 @@ pub struct Run {
 }
 
 impl Run {
-    /// Makes the directory of a new run of `config`, a TOML text: whole or not at all. `protocol` names how the environment is
-    /// played, for those who compare runs.
+    /// Creates the directory of a new run with `config`, a TOML text, atomically. `protocol` is the environment's
+    /// protocol, for comparisons of runs.
     ///
     /// # Errors
-    /// When `dir` exists (with `force`: when it holds something other than a run), or cannot be written.
-    pub fn create(dir: &Path, config: &str, protocol: Option<&str>, force: bool) -> Result<Self> {
+    /// When `dir` exists (with `force`: when it is not a run), or cannot be written.
+    pub(crate) fn create(dir: &Path, config: &str, protocol: Option<&str>, force: bool) -> Result<Self> {
         check_free(dir, force)?;
         files::replace_folder(dir, |made| {
             fill(made, config, protocol)?;
-            // Refuses to replace a run that another process is at work on.
+            // Fails if another process is writing to the run that would be replaced.
             lock_if_run(dir).map(drop)
         })
         .with_context(|| format!("cannot make the run directory {}", dir.display()))?;
         Self::attach(dir)
     }
 
-    /// Opens the directory of a run to go on from `saved`: what was written after it is cut off.
+    /// Opens the directory of a run to resume it from `saved`. Rows written after that checkpoint are removed.
     ///
     /// # Errors
-    /// When another process has the run, or a file is missing or shorter than it was.
-    pub fn reopen<S>(dir: &Path, saved: &Checkpoint<S>) -> Result<Self> {
+    /// When another process is writing to the run, or a file is missing or shorter than at the checkpoint.
+    pub(crate) fn reopen<S>(dir: &Path, saved: &Checkpoint<S>) -> Result<Self> {
         let log = lock(dir)?;
         metrics::cut(dir, &saved.state.file_lengths)?;
         Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: Some(saved.step) })
@@ -79,8 +79,8 @@ impl Run {
         Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: None })
     }
 
-    /// Where it is.
-    pub fn dir(&self) -> &Path {
+    /// Returns the directory.
+    pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }
 
@@ -88,38 +88,38 @@ impl Run {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn log(&mut self, line: &str) -> Result<()> {
+    pub(crate) fn log(&mut self, line: &str) -> Result<()> {
         Ok(writeln!(self.log, "{line}")?)
     }
 
-    /// Tells `log.txt` how the run `ended` at `step`, and hands that on.
+    /// Writes to `log.txt` how the run `ended` at `step`, and returns `ended`.
     ///
     /// # Errors
-    /// What it ended by, or that the log cannot be written.
-    pub fn log_end(&mut self, step: u64, ended: Result<Outcome>) -> Result<Outcome> {
+    /// When the run ended with an error, or the log cannot be written.
+    pub(crate) fn log_end(&mut self, step: u64, ended: Result<Outcome>) -> Result<Outcome> {
         let words = match &ended {
             Ok(Outcome::Finished) => "finished".to_owned(),
             Ok(Outcome::Interrupted) => "interrupted".to_owned(),
             Err(error) => format!("{error:#}"),
         };
         let logged = self.log(&format!("step {step}: {words}"));
-        // Of two errors the first: a full disk may be behind both.
+        // The first of two errors is returned: a full disk may cause both.
         let outcome = ended?;
         logged.map(|()| outcome)
     }
 
-    /// Whether a checkpoint of `step` would be a second one.
-    pub fn is_saved(&self, step: u64) -> bool {
+    /// Returns whether the last checkpoint is of `step`.
+    pub(crate) fn is_saved(&self, step: u64) -> bool {
         self.saved_at == Some(step)
     }
 
-    /// Saves a checkpoint of `step`: where the run stands, and what has been learned.
+    /// Saves a checkpoint of `step`: the progress of the run, and the state of the agent or model.
     ///
     /// # Errors
-    /// When it cannot be written; the one before stays valid.
-    pub fn save(&mut self, step: u64, loop_state: impl Serialize, learned: &Snapshot) -> Result<()> {
+    /// When it cannot be written. The previous checkpoint stays valid.
+    pub(crate) fn save(&mut self, step: u64, loop_state: impl Serialize, learned: &Snapshot) -> Result<()> {
         let file_lengths = self.metrics.sync()?;
-        let state = State { loop_state, learned: learned.state().clone(), file_lengths };
+        let state = CheckpointState { loop_state, learned: learned.state().clone(), file_lengths };
         checkpoint::write(&self.dir, step, &state, learned).with_context(|| match self.saved_at {
             Some(before) => format!("cannot save a checkpoint of step {step}; that of step {before} stays valid"),
             None => format!("cannot save a checkpoint of step {step}, the first"),
@@ -128,20 +128,20 @@ impl Run {
         self.log(&format!("step {step}: checkpoint"))
     }
 
-    /// Writes `config` in the place of the run's own.
+    /// Replaces the run's configuration by `config`.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn rewrite_config(&self, config: &str) -> Result<()> {
+    pub(crate) fn rewrite_config(&self, config: &str) -> Result<()> {
         files::write_whole(&self.dir.join(CONFIG), |file| Ok(file.write_all(config.as_bytes())?))
     }
 }
 
-/// Copies what is needed to use the run in `from`, its configuration and its newest checkpoint, to a new folder `to`.
+/// Copies the configuration and the newest checkpoint of the run in `from` to a new folder `to`.
 ///
 /// # Errors
 /// When there is no valid checkpoint, or a file cannot be copied.
-pub fn copy_newest(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_newest(from: &Path, to: &Path) -> Result<()> {
     let step = checkpoint::newest::<serde_json::Value>(from)?.step.to_string();
     let (from_step, to_step) = (from.join(checkpoint::FOLDER).join(&step), to.join(checkpoint::FOLDER).join(&step));
     fs::create_dir_all(&to_step)?;
@@ -153,13 +153,13 @@ pub fn copy_newest(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a directory that [`Run::create`] would refuse.
+/// Checks that a run can be created in `dir`.
 ///
 /// # Errors
-/// When it exists (with `force`: when it holds something other than a run).
-pub fn check_free(dir: &Path, force: bool) -> Result<()> {
+/// When `dir` exists (with `force`: when it is not a run).
+pub(crate) fn check_free(dir: &Path, force: bool) -> Result<()> {
     let Ok(found) = fs::symlink_metadata(dir) else { return Ok(()) };
-    // Not behind a link, which would itself be replaced.
+    // A link to an empty folder is not free, since the link itself would be replaced.
     if found.is_dir() && fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none()) {
         return Ok(());
     }
@@ -185,12 +185,12 @@ fn lock_if_run(dir: &Path) -> Result<Option<fs::File>> {
     dir.join(LOG).exists().then(|| lock(dir)).transpose()
 }
 
-/// Opens the log, and holds it against other processes while it is open.
+/// Opens the log and locks it until it is closed.
 fn lock(dir: &Path) -> Result<fs::File> {
     let log = fs::OpenOptions::new().append(true).open(dir.join(LOG))?;
     match log.file().try_lock() {
         Err(TryLockError::WouldBlock) => bail!("another process is at work on {}", dir.display()),
-        // A file system without locks is no reason not to train.
+        // Some file systems have no locks. Training is possible without one.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(log),
     }
 }

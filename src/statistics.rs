@@ -11,13 +11,13 @@ const N_RESAMPLES: usize = 2_000;
 const CONFIDENCE: f64 = 0.95;
 
 /// Mean of `values`; NaN of none.
-pub fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
 /// Mean of the middle half of `values`: without the ⌊n/4⌋ lowest and as many of the highest, so that of fewer than four it is
 /// the mean, and of five that of the middle three. NaN of none.
-pub fn iqm(values: &[f64]) -> f64 {
+pub(crate) fn iqm(values: &[f64]) -> f64 {
     let sorted = sorted(values);
     let cut = sorted.len() / 4;
     mean(&sorted[cut..sorted.len() - cut])
@@ -27,7 +27,7 @@ pub fn iqm(values: &[f64]) -> f64 {
 /// replacement. The paper draws within each task (stratified); `values` are one task's runs. None of fewer than two values.
 ///
 /// The draws come from a stream of their own, always the same.
-pub fn iqm_interval(values: &[f64]) -> Option<(f64, f64)> {
+pub(crate) fn iqm_interval(values: &[f64]) -> Option<(f64, f64)> {
     if values.len() < 2 {
         return None;
     }
@@ -43,7 +43,7 @@ pub fn iqm_interval(values: &[f64]) -> Option<(f64, f64)> {
 }
 
 /// The middle of `values`; none of none.
-pub fn median(values: &[f64]) -> Option<f64> {
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| quantile(&sorted(values), 0.5))
 }
 

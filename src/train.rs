@@ -1,8 +1,8 @@
 //! The training loop: act, step, observe, log, evaluate, checkpoint.
 
-pub mod evaluation;
-pub mod policy;
-pub mod session;
+pub(crate) mod evaluation;
+pub(crate) mod policy;
+pub(crate) mod session;
 
 use crate::human::count;
 use crate::interrupt;
@@ -13,11 +13,11 @@ use crate::train::session::Session;
 use anyhow::Result;
 use carom_agents::Player;
 
-/// Trains from where `session` stands to its last step. Rows and checkpoints fall on fixed steps, whatever the clock says.
+/// Trains `session` to its last step. Rows and checkpoints are written at fixed steps, independent of time.
 ///
 /// # Errors
-/// When a loss is no longer finite (no checkpoint is written then), or a file cannot be.
-pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
+/// When a loss is no longer finite (no checkpoint is written then), or a file cannot be written.
+pub(crate) fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     let mut watch = Stopwatch::new(session.config.run.steps, session.progress.step, session.progress.wall_s);
     let (mut actions, mut stacks) = (vec![0; session.config.run.n_envs], Vec::new());
     while !session.progress.is_finished(session.config.run.steps) {
@@ -31,7 +31,7 @@ pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
 
         let step = session.progress.step;
         let is_due = |every: u64| every > 0 && step / every > before / every;
-        // A planner makes few sweeps, and each is worth a row.
+        // A planner makes few sweeps, so each gets a row.
         if is_due(session.config.run.log_every) || matches!(session.player, Player::Planner(_)) {
             log(session, run, &mut watch)?;
         }
@@ -52,7 +52,7 @@ pub fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     Ok(Outcome::Finished)
 }
 
-/// One step of every environment, or one sweep.
+/// Makes one step in every environment, or one sweep of a planner.
 fn advance(session: &mut Session, actions: &mut [usize], stacks: &mut Vec<u8>) -> Result<()> {
     let Session { envs, player, progress, .. } = session;
     match player {
@@ -89,12 +89,12 @@ fn evaluate(session: &mut Session, run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// The rows of this step, and the bar.
+/// Writes the rows of this step and updates the progress display.
 fn log(session: &mut Session, run: &mut Run, watch: &mut Stopwatch) -> Result<()> {
     let step = session.progress.step;
     let means = session.progress.recent_means();
     let means = means.map(|(episode_return, length)| [("train/return", episode_return), ("train/length", length)]);
-    let stats = session.player.agent().map(|agent| agent.stats()).unwrap_or_default();
+    let stats = session.player.agent().map(carom_agents::Agent::stats).unwrap_or_default();
     let codes = session.progress.codes.as_ref().map(|codes| ("train/codes", codes.n_visited as f64));
     for &(name, value) in means.iter().flatten().chain(&stats).chain(&codes) {
         run.metrics.row(MetricsFile::Metrics, step, name, value)?;

@@ -55,7 +55,7 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
     for (row, encoder) in ["raw", "oracle", "pca"].into_iter().enumerate() {
         assert_eq!((rows[row]["encoder"].as_str(), rows[row]["seeds"].as_str()), (encoder, "2"));
         let last = |seed| last_return(&program, &format!("all/{encoder}-s{seed}"));
-        assert_eq!(number(row, "iqm_600"), (last(0) + last(1)) / 2.0, "{csv}");
+        assert_eq!(number(row, "iqm_600"), f64::midpoint(last(0), last(1)), "{csv}");
         assert_eq!((number(row, "low_600"), number(row, "high_600")), (last(0).min(last(1)), last(0).max(last(1))));
         assert!(number(row, "steps_per_s") > 0.0, "{csv}");
     }

@@ -22,7 +22,7 @@ fn data_tells_what_a_set_is() {
     assert!(movies.contains("movies: 6 to train on, 6 to test") && movies.contains("1 x 1 x 6"), "{movies}");
     write_set(&program);
     let own = program.succeed("data own");
-    assert!(own.contains("own: 2 to train on, 1 to test") && own.contains("1 x 1 x 2") && own.contains("4"), "{own}");
+    assert!(own.contains("own: 2 to train on, 1 to test") && own.contains("1 x 1 x 2") && own.contains('4'), "{own}");
     let frames = program.succeed("data env:minatar/breakout");
     assert!(frames.contains("4 x 10 x 10"), "{frames}");
 }

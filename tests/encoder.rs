@@ -9,7 +9,7 @@ const TRAIN: &str =
 const DQN: &str = "--agent dqn --set agent.learning_starts=100 --set agent.buffer_size=400 --set agent.hidden=[16]";
 
 /// A program with a small model of `name`.
-pub fn fitted(name: &str) -> Program {
+pub(crate) fn fitted(name: &str) -> Program {
     let program = Program::new();
     // Principal components are found at once, and have no epochs.
     let epochs = if name == "pca" { "" } else { "--epochs 1" };

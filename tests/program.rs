@@ -6,53 +6,53 @@ use std::process::Output;
 use tempfile::TempDir;
 
 /// The program, and an empty folder that it runs in.
-pub struct Program {
+pub(crate) struct Program {
     folder: TempDir,
 }
 
 impl Program {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: TempDir::new().expect("a temporary folder") }
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs_err::read_to_string(self.path(name)).unwrap_or_else(|e| panic!("{e}"))
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs_err::write(self.path(name), text).unwrap_or_else(|e| panic!("{e}"));
     }
 
     /// The names in the folder, hidden ones too.
-    pub fn names(&self, folder: &str) -> Vec<String> {
+    pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         names(&self.path(folder))
     }
 
     /// Runs `carom` with the words of `line`.
-    pub fn run(&self, line: &str) -> Output {
+    pub(crate) fn run(&self, line: &str) -> Output {
         self.run_with(line, &[])
     }
 
     /// The same with variables of its environment set.
-    pub fn run_with(&self, line: &str, variables: &[(&str, PathBuf)]) -> Output {
+    pub(crate) fn run_with(&self, line: &str, variables: &[(&str, PathBuf)]) -> Output {
         let mut command = Command::cargo_bin("carom").expect("the program is built");
         command.current_dir(self.folder.path()).envs(variables.iter().cloned());
         command.args(line.split_whitespace()).output().expect("it starts")
     }
 
     /// Runs it and expects success; gives its stdout.
-    pub fn succeed(&self, line: &str) -> String {
+    pub(crate) fn succeed(&self, line: &str) -> String {
         let output = self.run(line);
         assert!(output.status.success(), "carom {line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
     /// Runs it and expects exit code 1; gives its stderr.
-    pub fn fail(&self, line: &str) -> String {
+    pub(crate) fn fail(&self, line: &str) -> String {
         let output = self.run(line);
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
         assert_eq!(output.status.code(), Some(1), "carom {line}: {stderr}");
@@ -61,7 +61,7 @@ impl Program {
     }
 
     /// The rows of two runs and what their newest checkpoints hold are the same.
-    pub fn assert_same(&self, a: &str, b: &str) {
+    pub(crate) fn assert_same(&self, a: &str, b: &str) {
         for file in ["metrics.csv", "episodes.csv", "eval.csv"] {
             assert!(self.read(&format!("{a}/{file}")) == self.read(&format!("{b}/{file}")), "{file} differs");
         }

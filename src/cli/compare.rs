@@ -1,7 +1,7 @@
 //! `carom compare`: one agent through several encoders and seeds, and what each encoder was worth.
 
 use super::train::{announce, begin, complete, parse_seeds, preset};
-use crate::compare::{Comparison, Entrant, METRIC};
+use crate::compare::{Comparison, EncoderRuns, METRIC};
 use crate::config::encoders::EncoderMode;
 use crate::config::kind::training_config;
 use crate::config::layers::Layer;
@@ -22,8 +22,8 @@ use std::process::ExitCode;
 
 /// Compare encoders: one run for each encoder and seed, then one table and one figure of all
 ///
-/// Runs lie in DIR/<encoder>-s<seed>. The same command goes on where it was stopped: it makes what is missing, resumes what was
-/// cut off, and leaves alone what is finished. Settings are found as by `carom train`.
+/// Runs lie in DIR/<encoder>-s<seed>. The same command goes on where it was stopped: it makes what is missing, resumes
+/// what was cut off, and leaves alone what is finished. Settings are found as by `carom train`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -127,12 +127,12 @@ fn bring_to_end(config: &TrainConfig, dir: &Path) -> Result<Outcome> {
 }
 
 /// Writes table and figure, and prints the table.
-fn report(dir: &Path, entrants: &[Entrant]) -> Result<()> {
+fn report(dir: &Path, entrants: &[EncoderRuns]) -> Result<()> {
     let table = Comparison::read(entrants)?;
     let markdown = table.to_markdown();
     fs::write(dir.join("table.csv"), table.to_csv())?;
     fs::write(dir.join("table.md"), &markdown)?;
-    let dirs = |entrant: &Entrant| entrant.runs.iter().map(|(_, dir)| dir.clone()).collect::<Vec<_>>();
+    let dirs = |entrant: &EncoderRuns| entrant.runs.iter().map(|(_, dir)| dir.clone()).collect::<Vec<_>>();
     let groups: Vec<_> = entrants.iter().map(|entrant| (entrant.encoder.as_str(), dirs(entrant))).collect();
     let groups: Vec<_> = groups.iter().map(|(name, dirs)| (*name, dirs.as_slice())).collect();
     // Runs in which no episode ended have a table all the same.
@@ -145,7 +145,7 @@ fn report(dir: &Path, entrants: &[Entrant]) -> Result<()> {
 
 impl Arguments {
     /// The folder of the comparison, and the runs in it.
-    fn entrants(&self) -> Result<(PathBuf, Vec<Entrant>)> {
+    fn entrants(&self) -> Result<(PathBuf, Vec<EncoderRuns>)> {
         let preset = preset(self.preset.as_deref(), self.env.as_deref().zip(self.agent.as_deref()))?;
         let configs = self.encoders.iter().map(|encoder| self.config(preset.clone(), encoder));
         let configs = configs.collect::<Result<Vec<_>>>()?;
@@ -162,7 +162,7 @@ impl Arguments {
                 let run_dir = dir.join(format!("{name}-s{seed}"));
                 (config.with_seed(seed), run_dir)
             });
-            Ok(Entrant { encoder: encoder.clone(), runs: runs.collect() })
+            Ok(EncoderRuns { encoder: encoder.clone(), runs: runs.collect() })
         });
         let entrants = entrants.collect::<Result<Vec<_>>>()?;
         Ok((dir, entrants))

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 /// Fetch a data set if need be, check it, and print what it is and where it lies
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// mnist, fashion-mnist, stacked-mnist, movies, env:ID, or a folder of IDX files
     #[arg(value_name = "NAME")]
     source: String,
@@ -23,7 +23,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When the data set cannot be fetched, or a file of it is not what it should be.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     let Args { source, data_dir } = args;
     let source = match source.strip_prefix("env:") {
         Some(id) => Source::Env(registry::resolve(id, &Values::new())?),

@@ -14,7 +14,7 @@ use std::{env, thread};
 
 /// Print what was found (libtorch, CPU, CUDA, data sets, disk) and what is wrong
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Print a JSON object
     #[arg(long)]
     json: bool,
@@ -35,7 +35,7 @@ const GO_ELSEWHERE: &str = "go to another folder, or give --out DIR";
 ///
 /// # Errors
 /// When something is wrong that stops training.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     let findings = [
         Finding::ok("carom", env!("CARGO_PKG_VERSION")),
         libtorch(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Draw a metric against environment steps or epochs, grouped by configuration, with a band over seeds
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(super) struct Args {
     /// Run directories, or folders that hold some
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
@@ -24,7 +24,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When a path is no run, no run has the metric, or the plot cannot be written.
-pub fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: Args) -> Result<()> {
     if let Some(out) = &args.output {
         let is_svg = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
         ensure!(is_svg, "-o {}: plots are SVG files; give a name that ends in .svg", out.display());

@@ -6,7 +6,7 @@ use crate::config::layers::{Layer, Part};
 use crate::config::training::TrainConfig;
 use crate::generative::data::frames::default_n_frames;
 use crate::human::parse_count;
-use crate::probe::{self, Found, Probe};
+use crate::probe::{self, EncoderMeasures, Probe};
 use anyhow::Result;
 use clap::Args;
 use serde_json::json;
@@ -15,12 +15,12 @@ use std::path::PathBuf;
 
 /// Tell what encoders keep of the true state: ball, paddle and bricks, by linear probes of their codes
 ///
-/// Frames are half of random play and half of the scripted player's, split by episode. The controls `random` and `oracle` are
-/// always beside what is asked for. An encoder given by name is fitted first, unless it was before.
+/// Frames are half of random play and half of the scripted player's, split by episode. The controls `random` and
+/// `oracle` are always beside what is asked for. An encoder given by name is fitted first, unless it was before.
 ///
-/// ball x, ball y, direction, paddle: macro F1 of a linear classifier of the code. bricks: R² of a linear regression of their
-/// number. recall: share of frames whose ball is where it belongs when the code is decoded, within a cell of planes or 2 of the
-/// 84x84 pixels. mse: of a decoded pixel. us/frame: microseconds to encode a frame in batches of 32.
+/// ball x, ball y, direction, paddle: macro F1 of a linear classifier of the code. bricks: R² of a linear regression of
+/// their number. recall: share of frames whose ball is where it belongs when the code is decoded, within a cell of
+/// planes or 2 of the 84x84 pixels. mse: of a decoded pixel. us/frame: microseconds to encode a frame in batches of 32.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  carom probe pca ae cnn-ae vae rbm --env minatar/breakout\n  carom probe ae runs/my-ae --env breakout --frames 3000 -o balls.svg"
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let encoders: Vec<&str> = arguments.encoders.iter().map(String::as_str).chain(controls.copied()).collect();
     // All that can be wrong with the arguments is found before anything long begins.
     let encoders = encoders.into_iter().map(EncoderSpec::resolve).collect::<Result<Vec<_>>>()?;
-    arguments.output.as_deref().map(probe::picture_kind).transpose()?;
+    arguments.output.as_deref().map(probe::picture_format).transpose()?;
     let n_frames = match arguments.frames {
         Some(n_frames) => n_frames as usize,
         None => default_n_frames(&config.env)? / 2,
@@ -67,7 +67,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let mut found = vec![];
     for encoder in encoders {
         say!("probing {encoder}");
-        found.push(probe.measure(encoder)?);
+        found.push(probe.measure(&encoder)?);
     }
     if let Some(path) = &arguments.output {
         probe.draw(path)?;
@@ -86,8 +86,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     Ok(writeln!(out, "{summary}; classes: {classes}")?)
 }
 
-/// The run that encoders are fitted as for. Of a stack of frames, unless the settings say otherwise, as many are looked at as
-/// direction is read from.
+/// The run that encoders are fitted as for. Of a stack of frames, unless the settings say otherwise, as many are looked
+/// at as direction is read from.
 fn config(arguments: &Arguments) -> Result<TrainConfig> {
     let given = env_settings(&arguments.set)?;
     let named = Layer::default().with("env", Some(&arguments.env)).with("agent", Some("random"));
@@ -100,7 +100,7 @@ fn config(arguments: &Arguments) -> Result<TrainConfig> {
 }
 
 /// One aligned line an encoder; the frames themselves last.
-fn table(found: &[Found], ceiling: f64) -> String {
+fn table(found: &[EncoderMeasures], ceiling: f64) -> String {
     let header =
         ["encoder", "code", "ball x", "ball y", "direction", "paddle", "bricks", "recall", "mse", "fit s", "us/frame"];
     let mut rows = vec![header.map(str::to_string)];

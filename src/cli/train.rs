@@ -11,7 +11,7 @@ use crate::human::{count, duration, parse_count, shell};
 use crate::run::Outcome;
 use crate::run::Run;
 use crate::train::evaluation::Evaluation;
-use crate::train::session::{Codes, RECENT, Session};
+use crate::train::session::{Codes, N_RECENT, Session};
 use crate::train::train;
 use crate::{interrupt, plot, run};
 use anyhow::{Context, Result, ensure};
@@ -24,8 +24,8 @@ use std::time::Duration;
 
 /// Train an agent on an environment; leaves a run directory with its numbers and checkpoints
 ///
-/// Settings come from, the later over the earlier: defaults, a preset, the file of --config, flags. Where --env and --agent
-/// are given and neither --preset nor --config is, the preset named after the pair is used if there is one.
+/// Settings come from, the later over the earlier: defaults, a preset, the file of --config, flags. Where --env and
+/// --agent are given and neither --preset nor --config is, the preset named after the pair is used if there is one.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -40,9 +40,10 @@ pub(super) struct Arguments {
     encoder: Option<String>,
     /// How a fitted encoder takes part in training [default: frozen]
     ///
-    /// finetune and joint are for dqn and pqn, whose optimiser then moves the encoder too, at agent.lr. No gradient flows
-    /// through targets: the target network has a copy of the encoder. In joint, the decoder follows the reconstruction alone, the
-    /// encoder both losses; recon_weight (1) weighs the pixels' mean cross-entropy beside the TD loss.
+    /// finetune and joint are for dqn and pqn, whose optimiser then moves the encoder too, at agent.lr. No gradient
+    /// flows through targets: the target network has a copy of the encoder. In joint, the decoder follows the
+    /// reconstruction alone, the encoder both losses; recon_weight (1) weighs the pixels' mean cross-entropy beside the
+    /// TD loss.
     #[arg(long, value_name = "MODE")]
     encoder_mode: Option<EncoderMode>,
     /// Environment steps of the run, summed over its environments: 50000, 10k, 1.5M, 2e6
@@ -66,7 +67,8 @@ pub(super) struct Arguments {
     /// Configuration file to lay over it; a run's own config.toml is one
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A setting, may be repeated: env.KEY, agent.KEY, recon_weight, log_every, eval_every, eval_episodes, checkpoint_every, threads
+    /// A setting, may be repeated: env.KEY, agent.KEY, recon_weight, log_every, eval_every, eval_episodes,
+    /// checkpoint_every, threads
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// The run's own directory; with --seeds, -s<seed> is added [default: runs/<env>-<agent>-s<seed>]
@@ -102,8 +104,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the run of `config` in `dir`; `force` replaces one that is there. All that can be wrong with the settings is found
-/// before anything is written.
+/// Makes the run of `config` in `dir`; `force` replaces one that is there. All that can be wrong with the settings is
+/// found before anything is written.
 pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Session, Run)> {
     let transform = ObsTransform::prepare(&config)?;
     let session = Session::new(config, transform)?;
@@ -165,7 +167,7 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
         let n = progress.n_recent();
         let which = match n {
             1 => "the only episode".to_owned(),
-            RECENT => format!("the last {n} episodes"),
+            N_RECENT => format!("the last {n} episodes"),
             _ => format!("all {n} episodes"),
         };
         text += &format!("mean return {episode_return:.2} over {which} (mean length {length:.1}; {protocol})\n");
@@ -218,7 +220,8 @@ impl Arguments {
     }
 }
 
-/// Where the run of `seed` goes: `out`, with the seed in its name where there are several; else a name of its own under `runs`.
+/// Where the run of `seed` goes: `out`, with the seed in its name where there are several; else a name of its own under
+/// `runs`.
 pub(super) fn run_directory(out: Option<&Path>, several: bool, preset: Option<&str>, slug: &str, seed: u64) -> PathBuf {
     match (out, several) {
         (Some(dir), false) => dir.to_path_buf(),

@@ -1,4 +1,4 @@
-//! Encoders by name, and the rules of which encoder and agent go together in which mode.
+//! Encoders by name, and which encoders, agents and modes can be combined.
 
 use crate::generative::registry as models;
 use anyhow::{Result, bail, ensure};
@@ -7,25 +7,22 @@ use carom_envs::settings::suggest;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// One encoder that `--encoder` takes by name.
-pub struct EncoderEntry {
+/// An encoder that `--encoder` takes by name.
+pub(crate) struct EncoderEntry {
     /// Name as typed on the command line.
     pub name: &'static str,
     /// One line for `carom list encoders`.
     pub summary: &'static str,
 }
 
-/// All encoders that have a name; the path of a fitted model's run is one too.
-pub const ENCODERS: &[EncoderEntry] = &[
-    EncoderEntry { name: "raw", summary: "no encoder: the agent sees the observation itself and learns end to end" },
+/// All encoders that have a name. The path of a fitted model's run is also an encoder.
+pub(crate) const ENCODERS: &[EncoderEntry] = &[
+    EncoderEntry { name: "raw", summary: "no encoder: the agent sees the observations and learns end to end" },
     EncoderEntry {
         name: "oracle",
-        summary: "the true state (ball, paddle, bricks, ...) as a vector: a yardstick, though a network may read a picture better",
+        summary: "the true state (ball, paddle, bricks, ...) as a vector: a reference, though not always the best input",
     },
-    EncoderEntry {
-        name: "random",
-        summary: "a convolutional network that nothing was learned in: what any encoder should beat",
-    },
+    EncoderEntry { name: "random", summary: "a convolutional network with random weights: a baseline for the others" },
     EncoderEntry { name: "pca", summary: "principal components of frames" },
     EncoderEntry { name: "ae", summary: "code of a dense autoencoder" },
     EncoderEntry { name: "cnn-ae", summary: "code of a convolutional autoencoder" },
@@ -37,23 +34,24 @@ pub const ENCODERS: &[EncoderEntry] = &[
 /// How a fitted encoder takes part in training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum EncoderMode {
-    /// Its weights stay; each frame is encoded once, and its code is what replay stores
+pub(crate) enum EncoderMode {
+    /// Its weights are fixed; each frame is encoded once, and replay stores its code
     ///
     /// The default of fitted encoders.
     Frozen,
-    /// Its weights start from the fit and follow the agent's TD loss alone
+    /// Its weights start from the fit and are trained by the agent's TD loss
     ///
-    /// Replay stores frames. The gradient goes through the online network; the targets carry none, and the target network has a
-    /// copy of the encoder as of the rest. Offset and width that bring a code to a comparable size stay those of the fit.
+    /// Replay stores frames. The gradient goes through the online network only. The target network has its own copy of
+    /// the encoder. The code is standardised by the means and deviations of the fit.
     Finetune,
-    /// As finetune, plus recon_weight times the reconstruction loss of the newest frame (of all that the encoder takes at once)
+    /// Its weights are trained by the TD loss plus recon_weight times the reconstruction loss of the newest frame (of
+    /// all frames that the encoder takes at once)
     ///
-    /// Both losses reach the encoder; the decoder follows the reconstruction's alone. That is the mean over pixels of the
-    /// cross-entropy (of the squared error where pixels have Gaussian noise), under the weights of the fit if model.rarity or
-    /// model.motion gave any, plus model.difference times the loss of frames' differences if it was fitted with that, and without
-    /// noise on the code: a vae's mean is decoded, with no KL divergence; an rbm's hidden probabilities are decoded by weights that
-    /// begin as the encoder's transpose.
+    /// Both losses train the encoder; only the reconstruction loss trains the decoder. It is the mean over pixels of
+    /// the cross-entropy, or of the squared error if pixels have Gaussian noise. Pixels have the weights of the fit
+    /// (model.rarity, model.motion), and the loss of frame differences is added if the model was fitted with it
+    /// (model.difference). The code has no noise: a vae decodes its mean, without the KL divergence, and an rbm decodes
+    /// its hidden probabilities by weights that start as the encoder's transpose.
     Joint,
 }
 
@@ -67,16 +65,18 @@ impl fmt::Display for EncoderMode {
     }
 }
 
-/// Weight of the reconstruction loss in [`EncoderMode::Joint`] where nothing else is said: as in SAC-AE (Yarats et al. 2021), which
-/// gives it none beside the critic's loss, but makes its steps with an optimiser of its own. On `minatar/breakout` 0, 0.1, 1 and 10
-/// gave an `ae`'s DQN returns of 6.15, 6.20, 6.52 and 6.09 after 100,000 steps, means of three seeds up to 2 apart; all but 0 keep
-/// the reconstruction (`docs/encoders.md`).
-pub const RECON_WEIGHT: f64 = 1.0;
+/// Default weight of the reconstruction loss in [`EncoderMode::Joint`].
+///
+/// SAC-AE (Yarats et al. 2021) also adds the reconstruction loss unweighted, but optimises it separately. On
+/// `minatar/breakout` weights of 0, 0.1, 1 and 10 gave a DQN on an `ae` returns of 6.15, 6.20, 6.52 and 6.09 after
+/// 100,000 steps (means of three seeds, which differ by up to 2). All but 0 preserve the reconstruction
+/// (`docs/encoders.md`).
+pub(crate) const RECON_WEIGHT: f64 = 1.0;
 
 /// An encoder, looked up by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EncoderSpec {
-    /// No encoder: the agent sees the observation.
+pub(crate) enum EncoderSpec {
+    /// The agent sees the observations.
     Raw,
     /// The true state.
     Oracle,
@@ -87,11 +87,11 @@ pub enum EncoderSpec {
 }
 
 impl EncoderSpec {
-    /// Looks up the encoder called `name`, which may be the path of a fitted model's run.
+    /// Looks up the encoder `name`, which may be the path of a fitted model's run.
     ///
     /// # Errors
     /// When there is no such encoder.
-    pub fn resolve(name: &str) -> Result<Self> {
+    pub(crate) fn resolve(name: &str) -> Result<Self> {
         match name {
             "raw" => return Ok(EncoderSpec::Raw),
             "oracle" => return Ok(EncoderSpec::Oracle),
@@ -120,17 +120,17 @@ impl fmt::Display for EncoderSpec {
     }
 }
 
-/// Refuses a mode that the encoder or the agent does not have.
+/// Checks that the encoder can be used in `mode` with the agent.
 ///
 /// # Errors
-/// Names the encoder, the mode and what stands against it.
+/// When it cannot; the error says why.
 pub(super) fn check(encoder: &EncoderSpec, mode: Option<EncoderMode>, agent: &AgentSpec) -> Result<()> {
     let Some(mode) = mode else { return Ok(()) };
     let is_trained = mode != EncoderMode::Frozen;
     match encoder {
-        EncoderSpec::Raw => bail!(
-            "encoder `raw` has no mode `{mode}`: it is no more than the agent's own network; leave --encoder-mode out"
-        ),
+        EncoderSpec::Raw => {
+            bail!("encoder `raw` has no mode `{mode}`: it is the agent's own network; leave --encoder-mode out")
+        }
         EncoderSpec::Oracle if is_trained => {
             bail!("encoder `oracle` has no mode `{mode}`: the true state has no weights to train")
         }
@@ -139,13 +139,13 @@ pub(super) fn check(encoder: &EncoderSpec, mode: Option<EncoderMode>, agent: &Ag
     }
 }
 
-/// Refuses an agent and a model that cannot be trained together.
+/// Checks that the agent and the encoder can be trained together.
 fn check_trained(encoder: &EncoderSpec, mode: EncoderMode, agent: &AgentSpec) -> Result<()> {
     let (name, entry) = (agent.name(), agent.entry());
     ensure!(
         !entry.keeps_table,
-        "encoder mode `{mode}` trains the encoder by the agent's gradient, and {name} keeps a table, which has none: use dqn or \
-         pqn, or the mode frozen"
+        "encoder mode `{mode}` trains the encoder by the agent's gradient, and {name} has a table, which has none: use \
+         dqn or pqn, or the mode frozen"
     );
     ensure!(
         entry.has_network,
@@ -157,23 +157,23 @@ fn check_trained(encoder: &EncoderSpec, mode: EncoderMode, agent: &AgentSpec) ->
     }
 }
 
-/// Refuses a mode that the encoder `model` does not have.
+/// Checks that the encoder `model` can be used in `mode`.
 ///
 /// # Errors
-/// Says why not.
-pub fn refuse(model: &str, mode: EncoderMode) -> Result<()> {
+/// When it cannot; the error says why.
+pub(crate) fn refuse(model: &str, mode: EncoderMode) -> Result<()> {
     match objection(model, mode) {
         Some(objection) => bail!("encoder `{model}` has no mode `{mode}`: {objection}"),
         None => Ok(()),
     }
 }
 
-/// Returns why model `name` cannot be trained on in `mode`, or `None` if it can.
+/// Returns why model `name` cannot be trained further in `mode`, or `None` if it can.
 fn objection(name: &str, mode: EncoderMode) -> Option<&'static str> {
     match (name, mode) {
         (_, EncoderMode::Frozen) => None,
         ("pca", _) => Some(
-            "principal components are found in closed form, and are none any more once a gradient has moved them; ae with \
+            "principal components are found in closed form, and a gradient would move them away from that; ae with \
              model.activation=linear is the linear code that is trained",
         ),
         ("classifier", _) => Some("its features are there to judge images"),

@@ -1,4 +1,4 @@
-//! A fit: every setting, resolved once from defaults, preset, configuration file and flags.
+//! Configuration of a fit, resolved once from defaults, preset, configuration file and flags.
 
 use super::layers::{Form, Layer, Part, merge};
 use super::training::MAX_THREADS;
@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 carom_envs::settings! {
-    /// Settings of a fit, apart from those of its model and of the environment that frames are taken of.
-    pub struct FitSettings {
+    /// Settings of a fit, without those of its model and of the environment that frames are taken of.
+    pub(crate) struct FitSettings {
         /// Model name.
         model: Option<String> = None;
         /// Data to fit to: a data set, `env:ID`, or a folder.
@@ -50,20 +50,20 @@ carom_envs::settings! {
 
 impl Settings for FitSettings {}
 
-/// A whole fit, resolved and valid. Its directory keeps it as `config.toml`.
+/// Resolved, valid configuration of a fit. The run's directory stores it as `config.toml`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct FitConfig {
+pub(crate) struct FitConfig {
     /// The fit's own settings.
     pub run: FitSettings,
     /// The model.
     pub model: ModelSpec,
     /// Data to fit to.
     pub source: Source,
-    /// Passes, batches and learning rate, as the settings say, or else as the model does.
+    /// Passes, batches and learning rate: from the settings, else from the model's recipe.
     pub descent: Descent,
 }
 
-/// The settings that a fit has.
+/// Kinds of settings of a fit.
 pub(crate) const FIT: Form = Form {
     kind: "fit",
     own: Schema { overlay: overlay_own, ..Schema::of::<FitSettings>() },
@@ -71,10 +71,10 @@ pub(crate) const FIT: Form = Form {
 };
 
 impl FitConfig {
-    /// Lays `layers` over the defaults, the later over the earlier, checks every value and looks up every name.
+    /// Merges `layers` over the defaults (later ones win), checks every value and looks up every name.
     ///
     /// # Errors
-    /// Names the layer and the key at fault, the value found and what was expected.
+    /// When a value or a name is not valid. The error names the layer, the key, the value and what was expected.
     pub(crate) fn resolve(layers: &[Layer]) -> Result<Self> {
         let merged = merge(layers, &FIT)?;
         let mut run: FitSettings = settings::resolve(&merged.own)?;
@@ -88,29 +88,29 @@ impl FitConfig {
         Ok(Self { run, model, source, descent })
     }
 
-    /// The same fit with another seed.
-    pub fn with_seed(&self, seed: u64) -> Self {
+    /// Returns this configuration with another seed.
+    pub(crate) fn with_seed(&self, seed: u64) -> Self {
         Self { run: FitSettings { seed, ..self.run.clone() }, ..self.clone() }
     }
 
-    /// The same fit with another number of passes, if its model is fitted by passes.
-    pub fn with_epochs(mut self, epochs: u64) -> Self {
+    /// Returns this configuration with `epochs` passes, if its model is fitted in passes.
+    pub(crate) fn with_epochs(mut self, epochs: u64) -> Self {
         if let Some(before) = &mut self.run.epochs {
             (*before, self.descent.epochs) = (epochs, epochs);
         }
         self
     }
 
-    /// Frames in an image: more than 1 where stacks of an environment's frames are fitted.
-    pub fn frame_stack(&self) -> usize {
+    /// Returns the number of frames in an image: above 1 if stacks of an environment's frames are fitted.
+    pub(crate) fn frame_stack(&self) -> usize {
         match &self.source {
             Source::Env(spec) => spec.frame_stack(),
             _ => 1,
         }
     }
 
-    /// The settings as TOML, which is itself a configuration file.
-    pub fn to_toml(&self) -> String {
+    /// Returns the text of a configuration file with these settings.
+    pub(crate) fn to_toml(&self) -> String {
         let of_model = (Part::Model, self.model.settings());
         let own = settings::heard(&self.run);
         match &self.source {
@@ -119,15 +119,16 @@ impl FitConfig {
         }
     }
 
-    /// `<data>-<model>` with `-` for what cannot be in a name: presets and run directories are named so.
-    pub fn slug(&self) -> String {
+    /// Returns `<data>-<model>`, the name of presets and run directories. Characters that cannot be in a name become
+    /// `-`.
+    pub(crate) fn slug(&self) -> String {
         let data = self.source.to_string();
         let data = data.trim_start_matches("env:").trim_matches(['/', '.']);
         format!("{}-{}", data.replace(['/', ':', ' '], "-"), self.model.name())
     }
 }
 
-/// Looks up the data called `name`. Frames of an environment are single ones, unless its settings in `given` ask for a stack:
+/// Looks up the data `name`. Frames of an environment are single unless its settings in `given` ask for a stack, since
 /// an agent stacks their codes.
 fn source(name: &str, given: &Values) -> Result<Source> {
     let Some(id) = name.strip_prefix("env:") else {
@@ -146,7 +147,7 @@ fn source(name: &str, given: &Values) -> Result<Source> {
     Ok(Source::Env(if is_stacked { spec.with("frame_stack", 1)? } else { spec }))
 }
 
-/// The number of frames to take of an environment; none of other data.
+/// Returns the number of frames to take of an environment, or `None` for other data.
 fn n_frames(source: &Source, given: Option<usize>) -> Result<Option<usize>> {
     match source {
         Source::Env(spec) => Ok(Some(given.map_or_else(|| default_n_frames(spec), Ok)?)),
@@ -157,10 +158,10 @@ fn n_frames(source: &Source, given: Option<usize>) -> Result<Option<usize>> {
     }
 }
 
-/// Settings that a model's recipe gives where nobody else does.
+/// Settings whose defaults come from the model's recipe.
 const FROM_RECIPE: [&str; 4] = ["epochs", "batch_size", "lr", "lr_schedule"];
 
-/// Fills in how the model is fitted, as the settings say, or else as its recipe does.
+/// Returns how the model is fitted, and stores in `run` the settings that its recipe gives.
 fn complete(run: &mut FitSettings, model: &ModelSpec) -> Result<Descent> {
     let Recipe::Descent(usual) = model.recipe() else {
         for (key, is_given) in
@@ -181,7 +182,8 @@ fn complete(run: &mut FitSettings, model: &ModelSpec) -> Result<Descent> {
     })
 }
 
-/// Lays a fit's own settings over those below. Where `above` names another model, the recipe of the old one is dropped.
+/// Merges a fit's own settings over those of the layer below. If `above` names another model, settings that the recipe
+/// of the old one gave are dropped.
 fn overlay_own(below: &Values, above: &Values) -> Values {
     let mut below = below.clone();
     let name = |values: &Values| values.get("model").and_then(Value::as_str).map(str::to_owned);

@@ -1,4 +1,4 @@
-//! The configuration that a run directory holds: of a training or of a fit.
+//! Reads the configuration of a run directory, of a training run or of a fit.
 
 use super::fit::{FIT, FitConfig};
 use super::layers::Layer;
@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// The configuration of a run.
 #[derive(Debug)]
-pub enum Config {
+pub(crate) enum Config {
     /// An agent is trained in an environment.
     Training(TrainConfig),
     /// A generative model is fitted to data.
@@ -21,7 +21,7 @@ pub enum Config {
 ///
 /// # Errors
 /// When `dir` is not a run, or its configuration is not valid.
-pub fn config(dir: &Path) -> Result<Config> {
+pub(crate) fn config(dir: &Path) -> Result<Config> {
     ensure!(dir.exists(), "there is no run {}", dir.display());
     let path = dir.join(CONFIG);
     ensure!(path.exists(), "{} is not a run: it has no {CONFIG}", dir.display());
@@ -45,8 +45,8 @@ pub fn config(dir: &Path) -> Result<Config> {
 /// Reads the configuration of the training run in `dir`.
 ///
 /// # Errors
-/// When `dir` is not a valid run, or is that of a fitted model, which cannot do what is `wanted`.
-pub fn training_config(dir: &Path, wanted: &str) -> Result<TrainConfig> {
+/// When `dir` is not a valid run, or is the run of a fit. `wanted` says in the error what a fitted model cannot do.
+pub(crate) fn training_config(dir: &Path, wanted: &str) -> Result<TrainConfig> {
     match config(dir)? {
         Config::Training(config) => Ok(config),
         Config::Fit(config) => {
@@ -58,8 +58,8 @@ pub fn training_config(dir: &Path, wanted: &str) -> Result<TrainConfig> {
 /// Reads the configuration of the fit in `dir`.
 ///
 /// # Errors
-/// When `dir` is not a valid run, or is that of an agent, which cannot do what is `wanted`.
-pub fn fit_config(dir: &Path, wanted: &str) -> Result<FitConfig> {
+/// When `dir` is not a valid run, or is a training run. `wanted` says in the error what an agent cannot do.
+pub(crate) fn fit_config(dir: &Path, wanted: &str) -> Result<FitConfig> {
     match config(dir)? {
         Config::Fit(config) => Ok(config),
         Config::Training(config) => {

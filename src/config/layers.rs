@@ -1,4 +1,4 @@
-//! Layers of settings: each is what one source gives, a preset, a file or the command line. Later layers win.
+//! Layers of settings. Each layer has one source: a preset, a file or the command line. Later layers win.
 
 use crate::generative::registry as models;
 use crate::human::parse_count;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// The settings that one kind of run has: its own, and those of its parts.
+/// The settings of one kind of run: its own, and those of its parts.
 #[derive(Debug)]
 pub(crate) struct Form {
     /// Value of `kind` in a configuration file.
@@ -25,7 +25,7 @@ pub(crate) struct Form {
 /// A part of a run that is chosen by name and has settings of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Part {
-    /// The environment that an agent is trained on, or that frames are taken of.
+    /// The environment that an agent is trained in, or that frames are taken of.
     Env,
     /// The agent.
     Agent,
@@ -34,7 +34,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    /// Prefix of its keys in `--set`. Its table in a file is `<prefix>_settings`.
+    /// Returns the prefix of its keys in `--set`. Its table in a file is `<prefix>_settings`.
     fn prefix(self) -> &'static str {
         match self {
             Part::Env => "env",
@@ -47,7 +47,7 @@ impl Part {
         format!("{}_settings", self.prefix())
     }
 
-    /// The name that a run's own settings give it.
+    /// Returns the name that a run's own settings give this part.
     fn name(self, own: &Values) -> Option<&str> {
         let text = |key: &str| own.get(key).and_then(Value::as_str);
         match self {
@@ -57,7 +57,7 @@ impl Part {
         }
     }
 
-    /// The settings of the part called `name`.
+    /// Returns the schema of the part `name`.
     fn schema(self, name: &str) -> Result<Schema> {
         Ok(match self {
             Part::Env => envs::find(name)?.schema,
@@ -66,7 +66,7 @@ impl Part {
         })
     }
 
-    /// Reports the first mistake in `settings` of the part called `name`, or that there is no such part.
+    /// Checks `settings` of the part `name`.
     fn check(self, name: &str, settings: &Values) -> Result<()> {
         match self {
             Part::Env => drop(envs::resolve(name, settings)?),
@@ -76,7 +76,7 @@ impl Part {
         Ok(())
     }
 
-    /// Whether some part of this kind has a setting `key`.
+    /// Returns whether any part of this kind has a setting `key`.
     fn has_key(self, key: &str) -> bool {
         let has_key = |schema: Schema| (schema.list)().iter().any(|setting| setting.key == key);
         match self {
@@ -87,10 +87,10 @@ impl Part {
     }
 }
 
-/// The settings that one source gives. Those left out come from the layers below.
+/// Settings of one source. Missing ones come from the layers below.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Layer {
-    /// File or preset, for messages; `None` for the command line.
+    /// Name of the file or preset; `None` for the command line.
     source: Option<String>,
     /// The run's own settings.
     pub own: Values,
@@ -132,15 +132,12 @@ impl Layer {
             return Ok(());
         }
         let value = json(key, value)?;
-        match form.parts.iter().copied().find(|part| part.table() == key) {
-            Some(part) => {
-                let Value::Object(settings) = value else { bail!("{key} is {value}: expected a table") };
-                self.part_mut(part).extend(settings);
-            }
-            None => {
-                form.check_key(key)?;
-                self.own.insert(key.to_owned(), value);
-            }
+        if let Some(part) = form.parts.iter().copied().find(|part| part.table() == key) {
+            let Value::Object(settings) = value else { bail!("{key} is {value}: expected a table") };
+            self.part_mut(part).extend(settings);
+        } else {
+            form.check_key(key)?;
+            self.own.insert(key.to_owned(), value);
         }
         Ok(())
     }
@@ -166,21 +163,17 @@ impl Layer {
             self.own.insert(key.to_owned(), value);
             return Ok(());
         };
-        match form.parts.iter().copied().find(|part| part.prefix() == prefix) {
-            Some(part) => {
-                self.part_mut(part).insert(key.to_owned(), value);
-                Ok(())
-            }
-            None => {
-                let prefixes = form.parts.iter().map(|part| part.prefix());
-                let all: Vec<String> = prefixes.clone().map(|prefix| format!("`{prefix}.`")).collect();
-                let near = nearest(prefix, prefixes).map(|near| format!("; did you mean `{near}.`?"));
-                bail!("`{prefix}.` is not {}{}", all.join(" or "), near.unwrap_or_default())
-            }
-        }
+        let Some(part) = form.parts.iter().copied().find(|part| part.prefix() == prefix) else {
+            let prefixes = form.parts.iter().copied().map(Part::prefix);
+            let all: Vec<String> = prefixes.clone().map(|prefix| format!("`{prefix}.`")).collect();
+            let near = nearest(prefix, prefixes).map(|near| format!("; did you mean `{near}.`?"));
+            bail!("`{prefix}.` is not {}{}", all.join(" or "), near.unwrap_or_default())
+        };
+        self.part_mut(part).insert(key.to_owned(), value);
+        Ok(())
     }
 
-    /// Gives `key` a value, if there is one.
+    /// Sets `key` to `value`, if there is one.
     pub(crate) fn with(mut self, key: &str, value: Option<impl Serialize>) -> Self {
         if let Some(value) = value {
             self.own.insert(key.to_owned(), serde_json::to_value(value).expect("a plain value"));
@@ -188,7 +181,7 @@ impl Layer {
         self
     }
 
-    /// Gives `key` of `part` a value, if there is one.
+    /// Sets `key` of `part` to `value`, if there is one.
     pub(crate) fn with_part(mut self, part: Part, key: &str, value: Option<impl Serialize>) -> Self {
         if let Some(value) = value {
             let value = serde_json::to_value(value).expect("a plain value");
@@ -197,7 +190,7 @@ impl Layer {
         self
     }
 
-    /// The settings of `part`.
+    /// Returns the settings of `part`.
     pub(crate) fn part(&self, part: Part) -> Values {
         self.parts.get(&part).cloned().unwrap_or_default()
     }
@@ -206,8 +199,8 @@ impl Layer {
         self.parts.entry(part).or_default()
     }
 
-    /// Lays this layer over `below`. Settings belong to the part that they were written for: where this layer names another,
-    /// those below are dropped.
+    /// Merges this layer over `below`. If this layer names another part, the settings of the part below are dropped,
+    /// since they were written for it.
     fn over(&self, below: &Self, form: &Form) -> Self {
         let own = (form.own.overlay)(&below.own, &self.own);
         let mut parts = BTreeMap::new();
@@ -224,7 +217,7 @@ impl Layer {
         Self { source: None, own, parts }
     }
 
-    /// Reports the first mistake in the settings of the run, and of the parts that have a name.
+    /// Checks the settings of the run and of the parts that have a name.
     fn check(&self, form: &Form) -> Result<()> {
         (form.own.resolve)(&self.own)?;
         let named = form.parts.iter().filter_map(|part| Some((part, part.name(&self.own)?)));
@@ -232,10 +225,11 @@ impl Layer {
     }
 }
 
-/// Lays `layers` over each other, the weakest first.
+/// Merges `layers`, the weakest first.
 ///
 /// # Errors
-/// On the first mistake that no later layer mends: whether a value is in range may depend on others.
+/// When the merged settings are not valid. The error names the first layer at fault. A later layer can make an earlier
+/// one valid, since a range may depend on other settings.
 pub(crate) fn merge(layers: &[Layer], form: &Form) -> Result<Layer> {
     let (mut merged, mut first_error) = (Layer::default(), None);
     for layer in layers {
@@ -251,12 +245,12 @@ pub(crate) fn merge(layers: &[Layer], form: &Form) -> Result<Layer> {
 }
 
 impl Form {
-    /// The command that begins a run of this kind.
+    /// Returns the command that starts a run of this kind.
     pub(crate) fn command(&self) -> &'static str {
         if self.kind == "fit" { "fit" } else { "train" }
     }
 
-    /// Refuses a key that the run's own settings do not have.
+    /// Checks that the run's own settings have `key`.
     fn check_key(&self, key: &str) -> Result<()> {
         let known: Vec<&str> = (self.own.list)().iter().map(|setting| setting.key).collect();
         if known.contains(&key) {
@@ -271,7 +265,7 @@ impl Form {
         bail!("there is no key `{key}`; {}", suggest(key, known))
     }
 
-    /// Settings as a configuration file of this kind.
+    /// Returns the text of a configuration file of this kind.
     pub(crate) fn to_toml(&self, own: &Values, parts: &[(Part, &Values)]) -> String {
         let mut table = Values::from_iter([("kind".to_owned(), self.kind.into())]);
         table.extend(own.clone());
@@ -282,7 +276,7 @@ impl Form {
     }
 }
 
-/// A TOML value as JSON.
+/// Converts a TOML value to JSON.
 fn json(key: &str, value: toml::Value) -> Result<Value> {
     match &value {
         toml::Value::Float(number) if !number.is_finite() => bail!("{key} is {number}: expected a finite number"),
@@ -299,14 +293,14 @@ fn json(key: &str, value: toml::Value) -> Result<Value> {
     })
 }
 
-/// A value as typed: a count in any of the forms people write, else a TOML value, else the text itself.
+/// Reads a typed value: a count (`10k`, `1e6`), else a TOML value, else the text itself.
 fn parse_value(text: &str) -> Value {
     if let Ok(count) = parse_count(text) {
         return count.into();
     }
     let document = toml::from_str::<Values>(&format!("value = {text}")).ok();
     let value = document.and_then(|mut document| document.remove("value"));
-    // TOML has nan and inf, settings have not.
+    // TOML's nan and inf become null in JSON; no setting has them.
     value.filter(|value| !value.is_null()).unwrap_or_else(|| text.into())
 }
 

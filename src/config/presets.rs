@@ -1,4 +1,4 @@
-//! The presets of `presets/`, built into the program so that it works from anywhere.
+//! The presets of `presets/`, which are compiled into the program.
 
 use super::fit::FIT;
 use super::layers::{Form, Layer};
@@ -10,7 +10,7 @@ include!(concat!(env!("OUT_DIR"), "/presets.rs"));
 
 /// A named configuration that reproduces a number in the README.
 #[derive(Clone, Copy, Debug)]
-pub struct Preset {
+pub(crate) struct Preset {
     /// `<env>-<agent>[-variant]`, with `/` as `-`.
     pub name: &'static str,
     /// The file's text.
@@ -18,30 +18,30 @@ pub struct Preset {
 }
 
 impl Preset {
-    /// Its first comment line.
-    pub fn summary(&self) -> &'static str {
+    /// Returns the first comment line.
+    pub(crate) fn summary(&self) -> &'static str {
         self.text.lines().next().and_then(|line| line.strip_prefix('#')).unwrap_or_default().trim()
     }
 
-    /// The settings that it gives, for the kind of run that it is of.
+    /// Returns the settings as a layer for a kind of run.
     ///
     /// # Errors
-    /// When it is of another kind, or holds an unknown key.
+    /// When the preset is for another kind of run, or has an unknown key.
     pub(crate) fn layer(&self, form: &Form) -> Result<Layer> {
         Layer::from_toml(self.text, &format!("preset {}", self.name), form)
     }
 
-    /// Whether it is of the kind of run that has `form`.
+    /// Returns whether the preset is for this kind of run.
     pub(crate) fn is_of(&self, form: &Form) -> bool {
         let table: Option<toml::Table> = toml::from_str(self.text).ok();
         table.is_some_and(|table| table.get("kind").and_then(toml::Value::as_str) == Some(form.kind))
     }
 }
 
-/// Finds the preset called `name`, of the kind of run that has `form`.
+/// Finds the preset `name` for a kind of run.
 ///
 /// # Errors
-/// When there is none of this name, or it is of another kind.
+/// When there is no such preset, or it is for another kind of run.
 pub(crate) fn find(name: &str, form: &Form) -> Result<Preset> {
     let Some(preset) = get(name) else {
         let known = PRESETS.iter().filter(|preset| preset.is_of(form)).map(|preset| preset.name);
@@ -57,7 +57,7 @@ pub(crate) fn find(name: &str, form: &Form) -> Result<Preset> {
     }
 }
 
-/// Finds the preset of an environment and an agent, or of data and a model.
+/// Returns the preset for an environment and an agent, or for data and a model, if there is one.
 pub(crate) fn of(task: &str, learner: &str) -> Option<Preset> {
     get(&format!("{}-{learner}", task.replace('/', "-")))
 }

@@ -1,4 +1,4 @@
-//! A training run: every setting, resolved once from defaults, preset, configuration file and flags.
+//! Configuration of a training run, resolved once from defaults, preset, configuration file and flags.
 
 use super::encoders::{self, EncoderMode, EncoderSpec};
 use super::layers::{Form, Layer, Part, merge};
@@ -11,21 +11,21 @@ use carom_envs::EnvSpec;
 use carom_envs::registry as envs;
 use carom_envs::settings::{self, AtLeast, Fault, IfGiven, Schema, Settings};
 
-/// Most environments side by side: more fit no memory.
+/// Bounds the number of parallel environments. More do not fit into memory.
 const MAX_ENVS: usize = 100_000;
 
-/// Most threads that torch may be given.
+/// Bounds the number of torch's threads.
 pub(super) const MAX_THREADS: usize = 1024;
 
-/// Rows of a metric along a run, about.
-const ROWS: u64 = 500;
+/// Default number of rows of a metric in a run, approximately.
+const DEFAULT_ROWS: u64 = 500;
 
-/// Checkpoints along a run, about.
-const CHECKPOINTS: u64 = 10;
+/// Default number of checkpoints of a run, approximately.
+const DEFAULT_CHECKPOINTS: u64 = 10;
 
 carom_envs::settings! {
-    /// Settings of a training run, apart from those of its environment and its agent.
-    pub struct TrainSettings {
+    /// Settings of a training run, without those of its environment and its agent.
+    pub(crate) struct TrainSettings {
         /// Environment id.
         env: Option<String> = None;
         /// Agent name.
@@ -62,7 +62,7 @@ impl Settings for TrainSettings {
 
     fn derive(&mut self, is_given: &dyn Fn(&str) -> bool) {
         let share_of_run = |n| round_down(self.steps / n).max(self.n_envs as u64);
-        let (log_every, checkpoint_every) = (share_of_run(ROWS), share_of_run(CHECKPOINTS));
+        let (log_every, checkpoint_every) = (share_of_run(DEFAULT_ROWS), share_of_run(DEFAULT_CHECKPOINTS));
         if !is_given("log_every") {
             self.log_every = log_every;
         }
@@ -85,28 +85,28 @@ impl Settings for TrainSettings {
     }
 }
 
-/// A whole training run, resolved and valid. Its directory keeps it as `config.toml`.
+/// Resolved, valid configuration of a training run. The run's directory stores it as `config.toml`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TrainConfig {
+pub(crate) struct TrainConfig {
     /// The run's own settings.
     pub run: TrainSettings,
     /// The environment.
     pub env: EnvSpec,
     /// The agent.
     pub agent: AgentSpec,
-    /// What the agent sees the environment through.
+    /// The encoder of the agent's observations.
     pub encoder: EncoderSpec,
 }
 
-/// The settings that a training run has.
+/// Kinds of settings of a training run.
 pub(crate) const TRAINING: Form =
     Form { kind: "training", own: Schema::of::<TrainSettings>(), parts: &[Part::Env, Part::Agent] };
 
 impl TrainConfig {
-    /// Lays `layers` over the defaults, the later over the earlier, checks every value and looks up every name.
+    /// Merges `layers` over the defaults (later ones win), checks every value and looks up every name.
     ///
     /// # Errors
-    /// Names the layer and the key at fault, the value found and what was expected.
+    /// When a value or a name is not valid. The error names the layer, the key, the value and what was expected.
     pub(crate) fn resolve(layers: &[Layer]) -> Result<Self> {
         let merged = merge(layers, &TRAINING)?;
         let run: TrainSettings = settings::resolve(&merged.own)?;
@@ -121,19 +121,19 @@ impl TrainConfig {
         Ok(Self { run, env, agent, encoder })
     }
 
-    /// The settings as TOML, which is itself a configuration file.
-    pub fn to_toml(&self) -> String {
+    /// Returns the text of a configuration file with these settings.
+    pub(crate) fn to_toml(&self) -> String {
         let parts = [(Part::Env, self.env.settings()), (Part::Agent, self.agent.settings())];
         TRAINING.to_toml(&settings::heard(&self.run), &parts)
     }
 
-    /// The same run with another seed.
-    pub fn with_seed(&self, seed: u64) -> Self {
+    /// Returns this configuration with another seed.
+    pub(crate) fn with_seed(&self, seed: u64) -> Self {
         Self { run: TrainSettings { seed, ..self.run.clone() }, ..self.clone() }
     }
 
-    /// `<env>-<agent>` with `/` as `-`: presets and run directories are named so.
-    pub fn slug(&self) -> String {
+    /// Returns `<env>-<agent>`, the name of presets and run directories. `/` becomes `-`.
+    pub(crate) fn slug(&self) -> String {
         format!("{}-{}", self.env.id().replace('/', "-"), self.agent.name())
     }
 }

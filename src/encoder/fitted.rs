@@ -1,4 +1,4 @@
-//! Generative models as encoders: fitted once, kept in a cache, and copied into every run that sees through them.
+//! Generative models as encoders. Each is fitted once, stored in the cache, and copied into the runs that use it.
 
 use super::recipes;
 use crate::config::encoders::EncoderSpec;
@@ -29,24 +29,24 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
-/// Where a run keeps its encoder.
+/// Folder of the encoder in a run's directory.
 const FOLDER: &str = "encoder";
 const FACTS: &str = "encoder.json";
 
-/// Bits of a state's number: a table of 65,536 states.
+/// Bounds the bits of a state's number: a table has at most 65,536 states.
 const STATE_BITS: usize = 16;
 
-/// Frames that means and widths of features are taken over, at most.
-const SCALE_FRAMES: usize = 5_000;
+/// Bounds the frames that features are standardised over.
+const MAX_SCALE_FRAMES: usize = 5_000;
 
-/// Narrower features than this part of the widest say nothing: they stay near 0.
-const LEAST_WIDTH: f64 = 1e-3;
+/// Features whose deviation is below this share of the largest carry no information, and are scaled to 0.
+const MIN_RELATIVE_WIDTH: f64 = 1e-3;
 
-/// The width of features that say nothing.
+/// Divisor of features without information.
 const IDLE_WIDTH: f32 = 1e30;
 
-/// A fitted model, and what brings its code to a comparable size.
-pub struct FittedEncoder {
+/// A fitted model, and the means and deviations that standardise its code.
+pub(crate) struct FittedEncoder {
     model: Box<dyn Model>,
     model_name: &'static str,
     /// Shape of a single frame.
@@ -54,22 +54,22 @@ pub struct FittedEncoder {
     /// Frames that the model takes at once.
     n_frames: usize,
     device: tch::Device,
-    /// Where the model's run lies.
+    /// Directory of the model's run.
     source: PathBuf,
     fit_s: f64,
     facts: Facts,
     mean: Tensor,
     width: Tensor,
-    /// `[n_features, STATE_BITS]`: random directions, where there are more features than bits.
+    /// `[n_features, STATE_BITS]`: random directions, if there are more features than bits.
     directions: Option<Tensor>,
 }
 
-/// What is known of an encoder beside its weights.
+/// Scales and cost of an encoder, stored beside its weights.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Facts {
     /// Offset and width of each feature.
     scales: Vec<(f32, f32)>,
-    /// Environment steps that the frames it was fitted to cost.
+    /// Environment steps spent on the frames that it was fitted to.
     n_env_steps: u64,
 }
 
@@ -84,12 +84,12 @@ impl Facts {
     }
 }
 
-/// The encoder that `config` asks for: the fitted model at a path, or the model of a name, fitted to frames of the environment.
-/// Such a fit is kept in the cache under a hash of all its settings, and found there the next time.
+/// Returns the encoder of `config`: the fitted model at a path, or a model by name, which is fitted to frames of the
+/// environment. The fit is stored in the cache under a hash of all its settings and reused.
 ///
 /// # Errors
-/// When the model cannot be fitted, was interrupted, or is of other frames than the environment's.
-pub fn prepare(config: &TrainConfig) -> Result<FittedEncoder> {
+/// When the fit fails or is interrupted, or the model was fitted to frames of another shape.
+pub(crate) fn prepare(config: &TrainConfig) -> Result<FittedEncoder> {
     let (source, fresh) = match &config.encoder {
         EncoderSpec::Model(model) => find_or_fit(&fit_config(config, model)?)?,
         EncoderSpec::Run(dir) => (dir.clone(), None),
@@ -107,21 +107,21 @@ pub fn prepare(config: &TrainConfig) -> Result<FittedEncoder> {
         None => open(&source, fit_config)?.0,
     };
     let codes =
-        tch::no_grad(|| session.model.encode(&session.data.train.spaced(SCALE_FRAMES).all())).to_kind(Kind::Double);
+        tch::no_grad(|| session.model.encode(&session.data.train.spaced(MAX_SCALE_FRAMES).all())).to_kind(Kind::Double);
     let (mean, std) = (codes.mean_dim(0, false, Kind::Double), codes.std_dim(0, false, false));
-    let least = (std.max().double_value(&[]) * LEAST_WIDTH).max(f64::MIN_POSITIVE);
+    let least = (std.max().double_value(&[]) * MIN_RELATIVE_WIDTH).max(f64::MIN_POSITIVE);
     let rows = |tensor: &Tensor| Vec::<f64>::try_from(tensor).expect("a vector of doubles");
     let widths = rows(&std).into_iter().map(|std| if std < least { IDLE_WIDTH } else { std as f32 });
     let scales = rows(&mean).into_iter().map(|mean| mean as f32).zip(widths).collect();
     let facts = Facts { scales, n_env_steps: session.n_env_steps };
-    // A run that somebody keeps may yet be resumed; a fit in the cache is at its end.
+    // Fits in the cache are finished. A run that a person keeps may be resumed, which would change the scales.
     if matches!(config.encoder, EncoderSpec::Model(_)) {
         facts.write(&source)?;
     }
     FittedEncoder::new(session, source, facts, &config.env)
 }
 
-/// The fit of `model` to frames of the run's environment under the run's settings.
+/// Returns the configuration that fits `model` to frames of the run's environment.
 fn fit_config(config: &TrainConfig, model: &str) -> Result<FitConfig> {
     let env = config.env.evaluation();
     let named = Layer::default()
@@ -134,7 +134,8 @@ fn fit_config(config: &TrainConfig, model: &str) -> Result<FitConfig> {
     FitConfig::resolve(&[named, recipes::of(model, &env.make().obs_space())?])
 }
 
-/// The run of `config` in the cache, fitted to its end; and the session that it was fitted in, if that was now.
+/// Returns the cached run of `config`, which is fitted first if it is missing, and the session of that fit if it was
+/// now.
 fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
     let text = config.to_toml();
     let hash = Sha256::digest(format!("carom {}\n{text}", env!("CARGO_PKG_VERSION")));
@@ -148,7 +149,7 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
     let (mut session, mut run) = if is_begun {
         let (session, saved) = open(&dir, config.clone())?;
         if session.is_finished() {
-            // It may have been stopped on the way to them.
+            // The fit may have been stopped before its pictures were written.
             session.draw(&dir)?;
             return Ok((dir, Some(session)));
         }
@@ -175,20 +176,20 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
 }
 
 impl FittedEncoder {
-    /// The encoder that the run in `dir` keeps.
+    /// Opens the encoder that the run in `dir` stores.
     ///
     /// # Errors
-    /// When it is not there or damaged.
-    pub fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
+    /// When it is missing or damaged.
+    pub(crate) fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
         let source = dir.join(FOLDER);
         let Config::Fit(fit_config) = kind::config(&source)? else { bail!("{} is no fitted model", source.display()) };
         Self::known(source, fit_config, config)
     }
 
-    /// The fit in `source`, with what was found out about it before.
+    /// Opens the fit in `source`, whose scales are stored there.
     fn known(source: PathBuf, fit_config: FitConfig, config: &TrainConfig) -> Result<Self> {
         let facts = Facts::read(&source)?;
-        // The weights alone are wanted: a few frames tell the model what images are like.
+        // Only the weights are needed; a few frames suffice for the shape of the images.
         let (session, _) = open_for_use(&source, fit_config)?;
         Self::new(session, source, facts, &config.env)
     }
@@ -217,20 +218,20 @@ impl FittedEncoder {
         Ok(Self { model, model_name, space, n_frames, device, source, fit_s, facts, mean, width, directions })
     }
 
-    /// Copies it into the run in `dir`.
+    /// Copies the encoder into the run in `dir`.
     pub(super) fn save(&self, dir: &Path) -> Result<()> {
         let to = dir.join(FOLDER);
         run::copy_newest(&self.source, &to)?;
         self.facts.write(&to)
     }
 
-    /// The model.
-    pub fn model(&self) -> &dyn Model {
+    /// Returns the model.
+    pub(crate) fn model(&self) -> &dyn Model {
         &*self.model
     }
 
-    /// Its name in the registry.
-    pub fn model_name(&self) -> &'static str {
+    /// Returns the model's name in the registry.
+    pub(crate) fn model_name(&self) -> &'static str {
         self.model_name
     }
 
@@ -240,32 +241,32 @@ impl FittedEncoder {
     }
 
     /// Frames that the model takes at once.
-    pub fn n_frames(&self) -> usize {
+    pub(crate) fn n_frames(&self) -> usize {
         self.n_frames
     }
 
-    /// What is subtracted from each feature, and what it is divided by then, `[n_features]` each.
+    /// Returns the means and deviations that standardise the code, `[n_features]` each.
     pub(super) fn scales(&self) -> [Tensor; 2] {
         [self.mean.shallow_clone(), self.width.shallow_clone()]
     }
 
-    /// Number of states that codes are told apart as.
-    pub fn n_states(&self) -> usize {
+    /// Returns the number of states that codes are mapped to.
+    pub(crate) fn n_states(&self) -> usize {
         1 << self.n_features().min(STATE_BITS)
     }
 
-    /// Environment steps that the frames it was fitted to cost.
-    pub fn n_env_steps(&self) -> u64 {
+    /// Environment steps spent on the frames that it was fitted to.
+    pub(crate) fn n_env_steps(&self) -> u64 {
         self.facts.n_env_steps
     }
 
-    /// Seconds that fitting it took.
-    pub fn fit_s(&self) -> f64 {
+    /// Returns the seconds that the fit took.
+    pub(crate) fn fit_s(&self) -> f64 {
         self.fit_s
     }
 
-    /// Frames, `[n, n_frames, frame bytes]`, as the model takes them: `[n, channels, rows, columns]` in 0..=1.
-    pub fn images(&self, frames: &[u8]) -> Tensor {
+    /// Converts frames, `[n, n_frames, frame bytes]`, to the model's images, `[n, channels, rows, columns]` in 0..=1.
+    pub(crate) fn images(&self, frames: &[u8]) -> Tensor {
         images(self.space, self.n_frames, &Tensor::from_slice(frames).to_device(self.device))
     }
 
@@ -273,9 +274,9 @@ impl FittedEncoder {
         tch::no_grad(|| (self.model.encode(&self.images(frames)) - &self.mean) / &self.width)
     }
 
-    /// Each frame's state: a bit a feature, whether it is above its mean; of a code wider than that, a bit for the sign of its
-    /// projection on each of 16 random directions (Charikar 2002).
-    pub fn states(&self, frames: &[u8]) -> Vec<u32> {
+    /// Returns the state of each frame. Each feature gives a bit: whether it is above its mean. If there are more than
+    /// 16 features, 16 random directions give a bit each: the sign of the code's projection (Charikar 2002).
+    pub(crate) fn states(&self, frames: &[u8]) -> Vec<u32> {
         let codes = self.codes(frames);
         let signs = match &self.directions {
             Some(directions) => codes.matmul(directions).gt(0.0),
@@ -290,7 +291,7 @@ impl FittedEncoder {
     }
 }
 
-/// Codes of frames: each feature with mean 0 and variance 1 over the frames that the model was fitted to.
+/// Codes are standardised: each feature has mean 0 and variance 1 over the frames that the model was fitted to.
 impl Encoder for FittedEncoder {
     fn n_features(&self) -> usize {
         self.facts.scales.len()
@@ -301,11 +302,12 @@ impl Encoder for FittedEncoder {
     }
 }
 
-/// Offset and width of each factor of the run's environment, over frames of play: there, none is shown as more than 10 away
-/// from 0. A brick that fell in one frame of two thousand would be 45 deviations off, and drown what else the network sees.
+/// Returns offset and width of each factor of the run's environment: its mean and deviation over frames of play, but a
+/// width large enough that no scaled factor is beyond ±10. Otherwise a brick that was hit in one frame of two thousand
+/// would be 45 deviations off and dominate the network's input.
 pub(super) fn factor_scales(config: &TrainConfig) -> Result<Vec<(f32, f32)>> {
     const N_FRAMES: usize = 2_000;
-    const LARGEST: f64 = 10.0;
+    const MAX_SCALED: f64 = 10.0;
     let frames = frames::collect(&config.env.evaluation(), N_FRAMES, 0)?;
     let (n, n_factors) = (frames.len() as f64, frames.factor_names.len());
     let moments = |i: usize| {
@@ -313,8 +315,8 @@ pub(super) fn factor_scales(config: &TrainConfig) -> Result<Vec<(f32, f32)>> {
         let mean = values().sum::<f64>() / n;
         let std = (values().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
         let farthest = values().map(|value| (value - mean).abs()).fold(0.0, f64::max);
-        let width = std.max(farthest / LARGEST);
-        // A factor that never varied is shown as it is.
+        let width = std.max(farthest / MAX_SCALED);
+        // A constant factor is not scaled.
         (mean as f32, if width > 0.0 { width as f32 } else { 1.0 })
     };
     Ok((0..n_factors).map(moments).collect())
@@ -327,7 +329,7 @@ pub(super) fn write_scales(dir: &Path, scales: &[(f32, f32)]) -> Result<()> {
     Facts { scales: scales.to_vec(), n_env_steps: 0 }.write(&to)
 }
 
-/// Reads what [`write_scales`] wrote for a run of environment `env`.
+/// Reads the oracle's scales of a run of environment `env`.
 pub(super) fn read_scales(dir: &Path, env: &EnvSpec) -> Result<Vec<(f32, f32)>> {
     let facts = Facts::read(&dir.join(FOLDER))?;
     let (n, expected) = (facts.scales.len(), env.make().factor_names().len());

@@ -1,4 +1,4 @@
-//! FittedEncoder encoders that learn on with the agent.
+//! Fitted encoders that are trained with the agent.
 
 use super::fitted::FittedEncoder;
 use crate::config::encoders::{EncoderMode, refuse};
@@ -11,27 +11,27 @@ use carom_agents::optim::to_vec;
 use carom_envs::ImageSpace;
 use tch::{Kind, Tensor};
 
-/// A fitted model's encoder, and in joint mode its decoder, as functions of the agent's parameters: the encoder's, then the
-/// decoder's.
+/// A fitted model's encoder, and in joint mode its decoder, as functions of the agent's parameters. The encoder's
+/// parameters come first, then the decoder's.
 ///
-/// Offset and width that bring a code to a comparable size stay those of the fit.
+/// The code is standardised by the means and deviations of the fit.
 #[derive(Debug)]
-pub struct EncoderTrunk {
+pub(super) struct EncoderTrunk {
     halves: Halves,
     space: ImageSpace,
     /// Frames that the encoder takes at once.
     n_frames: usize,
     scales: [Tensor; 2],
-    /// Weight of the reconstruction loss; nothing without one.
+    /// Weight of the reconstruction loss, in joint mode.
     recon_weight: Option<f64>,
 }
 
 impl EncoderTrunk {
-    /// The encoder of `fitted`; with `recon_weight`, trained by reconstruction too.
+    /// Copies the encoder of `fitted`, and in joint mode its decoder.
     ///
     /// # Errors
-    /// When the model has no encoder that gradients reach, or no decoder where one is needed.
-    pub fn new(fitted: &FittedEncoder, mode: EncoderMode, recon_weight: f64) -> Result<Self> {
+    /// When the model's encoder is not a network, or joint mode needs a decoder that it lacks.
+    pub(super) fn new(fitted: &FittedEncoder, mode: EncoderMode, recon_weight: f64) -> Result<Self> {
         let name = fitted.model_name();
         refuse(name, mode)?;
         let Some(mut halves) = fitted.model().halves() else { bail!("encoder `{name}` cannot be trained on") };
@@ -49,15 +49,15 @@ impl EncoderTrunk {
         Ok(Self { halves, space, n_frames, scales, recon_weight })
     }
 
-    /// Parameters of encoder and decoder in `params`.
+    /// Splits `params` into the parameters of encoder and decoder.
     fn parts(&self, params: &Tensor) -> [Tensor; 2] {
         let n = self.halves.encoder.n_params() as i64;
         params.split_with_sizes([n, params.size()[0] - n], 0).try_into().expect("two parts")
     }
 
-    /// Codes as the model itself has them, `[B, n_features]`.
+    /// Returns the model's codes before they are standardised, `[B, n_features]`.
     fn code(&self, of_encoder: &Tensor, images: &Tensor) -> Tensor {
-        // Beside a code there may be more, such as its variance.
+        // The code comes first; a vae's log variance follows.
         self.halves.encoder.forward_with(of_encoder, images).narrow(1, 0, self.n_features() as i64)
     }
 }
@@ -78,15 +78,14 @@ impl Trunk for EncoderTrunk {
         (self.code(&of_encoder, &images(self.space, self.n_frames, frames)) - mean) / width
     }
 
-    /// Mean over pixels of the reconstruction's cross-entropy, or of its squared error where pixels have Gaussian noise; with the
-    /// weights of what is rare or moves, and the loss of frames' differences, where the model was fitted with them: a decoder that
-    /// was fitted to tell what moves is not let go of it.
+    /// Returns the mean over pixels of the reconstruction's cross-entropy, or of its squared error if pixels have
+    /// Gaussian noise. Weights of pixels and the loss of frame differences are those of the fit.
     fn loss(&self, params: &Tensor, frames: &Tensor) -> Option<(Tensor, f64)> {
         let (weight, decoder) = (self.recon_weight?, self.halves.decoder.as_ref()?);
         let [of_encoder, of_decoder] = self.parts(params);
         let images = images(self.space, self.n_frames, frames);
         let output = decoder.forward_with(&of_decoder, &self.code(&of_encoder, &images));
-        // A decoder that doubles sides may make an odd one too large.
+        // A decoder that doubles rows and columns makes odd ones too large; the rest is cut off.
         let size = images.size();
         let output = output.narrow(2, 0, size[2]).narrow(3, 0, size[3]);
         let loss = if self.halves.has_logits { bce(&output, &images) } else { (&output - &images).square() };

@@ -18,12 +18,12 @@ use carom_envs::{Seeds, settings};
 use std::path::{Path, PathBuf};
 use tch::Device;
 
-/// Opens the judge of images like those of `data`. [`JudgeChoice::Auto`] takes the classifier in the cache, which
-/// depends on the data set alone; fitting it takes a minute or two.
+/// Opens the judge of images like those of `data`. [`JudgeChoice::Auto`] is the cached classifier of the data set,
+/// which is fitted on first use; that takes a minute or two.
 ///
 /// # Errors
 /// When the run is not that of a classifier of such images, or the classifier cannot be fitted.
-pub fn open(choice: &JudgeChoice, data: &Data) -> Result<Judge> {
+pub(crate) fn open(choice: &JudgeChoice, data: &Data) -> Result<Judge> {
     let name = single(&data.name);
     let n_classes = if data.name == name { data.n_classes } else { 10 };
     let dir = match choice {
@@ -34,7 +34,7 @@ pub fn open(choice: &JudgeChoice, data: &Data) -> Result<Judge> {
     Ok(Judge::new(open_classifier(&dir, [1, rows, columns], n_classes, data.device())?))
 }
 
-/// Opens no judge: for the fit of a judge.
+/// Fails. The fit of a judge itself has no judge.
 fn open_none(_: &JudgeChoice, _: &Data) -> Result<Judge> {
     bail!("a classifier's fit has no judge")
 }
@@ -56,7 +56,7 @@ fn single(name: &str) -> &str {
     if name == "stacked-mnist" { "mnist" } else { name }
 }
 
-/// Returns the cached run of the classifier of data set `name`. It is fitted first if there is none of the present
+/// Returns the cached run of the classifier of data set `name`. It is fitted first if there is none with these
 /// settings.
 fn cached(name: &str, data: &Data) -> Result<PathBuf> {
     let published = name.parse().ok().filter(|source: &Source| source.published().is_some());
@@ -73,10 +73,10 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
     let is_there = matches!(kind::config(&dir), Ok(Config::Fit(found)) if found == config);
     if !is_there {
         let threads = tch::get_num_threads();
-        // From the same folder as the data, if that was given: there may be no network.
+        // Reads the folder that the data were read from, if one was given, since there may be no network.
         let own = match data.name == name {
             true => data.share(),
-            false => Data::new(&data::open(&source, data.data_dir.as_deref(), config.run.seed)?, data.device()),
+            false => Data::new(&data::open(&source, data.folder.as_deref(), config.run.seed)?, data.device()),
         };
         let made = tch::with_grad(|| make(&dir, config, own));
         tch::set_num_threads(threads);
@@ -85,7 +85,7 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Fits the classifier whose run is `dir`, which appears when the fit is whole.
+/// Fits the classifier in the run directory `dir`, which is created when the fit is finished.
 fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
     let name = config.source.to_string();
     tracing::info!("fitting the classifier that judges samples of {name}, once (a minute or two): {}", dir.display());

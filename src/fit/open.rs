@@ -1,4 +1,4 @@
-//! Fits as commands begin them and open them from their run directories, with the judges of this program.
+//! Starts fits, and opens them from their run directories.
 
 use super::judges;
 use super::session::{FitProgress, FitSession};
@@ -7,33 +7,33 @@ use crate::run::checkpoint::{self, Checkpoint};
 use anyhow::{Context, Result};
 use std::path::Path;
 
-/// Begins a fit.
+/// Starts a fit.
 ///
 /// # Errors
-/// When the data cannot be had, the model cannot be fitted to them, or the device is not there.
-pub fn begin(config: FitConfig) -> Result<FitSession> {
+/// When the data cannot be read, the model cannot be fitted to them, or the device is missing.
+pub(crate) fn begin(config: FitConfig) -> Result<FitSession> {
     FitSession::new(config, judges::open)
 }
 
-/// Opens the run of a fit: its session, with the newest checkpoint restored.
+/// Opens the run of a fit and restores its newest checkpoint.
 ///
 /// # Errors
-/// When there is no valid checkpoint, or the data cannot be had.
-pub fn open(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
+/// When there is no valid checkpoint, or the data cannot be read.
+pub(crate) fn open(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
     let checkpoint = checkpoint::newest(dir)?;
     let mut session = begin(config)?;
     session.load(&checkpoint).with_context(|| format!("in {}", dir.display()))?;
     Ok((session, checkpoint))
 }
 
-/// Opens the run of a model that is used, but neither fitted on nor measured. Of an environment only so many frames are
-/// taken as show the shape of an image.
+/// Opens the run of a model to use it, not to fit or measure it further. Only a few frames of an environment are
+/// collected, for the shape of the images.
 ///
 /// # Errors
-/// When there is no valid checkpoint, or the data cannot be had.
-pub fn open_for_use(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
-    const MOST_FRAMES: usize = 40;
+/// When there is no valid checkpoint, or the data cannot be read.
+pub(crate) fn open_for_use(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
+    const N_SHAPE_FRAMES: usize = 40;
     let mut config = config;
-    config.run.n_frames = config.run.n_frames.map(|n_frames| n_frames.min(MOST_FRAMES));
+    config.run.n_frames = config.run.n_frames.map(|n_frames| n_frames.min(N_SHAPE_FRAMES));
     open(dir, config)
 }

@@ -7,7 +7,7 @@ use crate::run::progress::Stopwatch;
 use crate::run::{MetricsFile, Outcome, Run};
 use anyhow::Result;
 
-/// Rows of `metrics.csv` along a fit, about.
+/// Approximate number of rows of a metric in a fit.
 const N_ROWS: u64 = 500;
 
 /// Fits from the session's step to the last one.
@@ -15,7 +15,7 @@ const N_ROWS: u64 = 500;
 /// # Errors
 /// When the judge that the settings name cannot be opened, a loss is no longer finite (no checkpoint is written then),
 /// or a file cannot be written.
-pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
+pub(crate) fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
     session.check_judge()?;
     let (total, per_epoch) = (session.total_steps(), session.steps_per_epoch());
     let log_every = (total / N_ROWS).max(1);
@@ -59,8 +59,8 @@ pub fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
     Ok(Outcome::Interrupted)
 }
 
-/// Writes a point of the learning curve. After a request to stop it is left for later, since the judge may have been
-/// stopped while it was fitted.
+/// Writes a point of the learning curve. If a stop was requested, it is postponed to the resumed run, since the fit of
+/// the judge may have been stopped too.
 fn measure(session: &mut FitSession, run: &mut Run) -> Result<()> {
     let measured = session.evaluate(Effort::Curve);
     if interrupt::requested() {
@@ -74,7 +74,7 @@ fn measure(session: &mut FitSession, run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// Writes the rows of this step, and moves the bar.
+/// Writes the rows of this step and updates the progress display.
 fn log(session: &mut FitSession, run: &mut Run, watch: &mut Stopwatch) -> Result<()> {
     let step = session.progress.step;
     let stats = session.model.stats();

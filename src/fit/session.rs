@@ -1,4 +1,4 @@
-//! The moving parts of a fit: data, model, judge, and progress.
+//! State of a fit: data, model, judge and progress.
 
 use crate::config::fit::FitConfig;
 use crate::device;
@@ -21,21 +21,20 @@ use std::cell::OnceCell;
 use std::path::Path;
 use tch::Tensor;
 
-/// Opens the judge of images like those of the data. [`judges::open`](super::judges::open) is one; a fit without a
-/// judge needs none.
-pub type OpenJudge = fn(&JudgeChoice, &Data) -> Result<Judge>;
+/// A function that opens the judge of images like those of the data, e.g. [`judges::open`](super::judges::open).
+pub(crate) type OpenJudge = fn(&JudgeChoice, &Data) -> Result<Judge>;
 
-/// Data, model, and how far the fit has come.
-pub struct FitSession {
+/// Data, model and progress of a fit.
+pub(crate) struct FitSession {
     /// All settings.
     pub config: FitConfig,
     /// The data that the model is fitted to.
     pub data: Data,
     /// The model.
     pub model: Box<dyn Model>,
-    /// How far the fit has come.
+    /// Progress of the fit.
     pub progress: FitProgress,
-    /// Environment steps that the data cost.
+    /// Environment steps spent on the data.
     pub n_env_steps: u64,
     /// The last measures of the fit loop.
     pub measured: Measures,
@@ -44,12 +43,12 @@ pub struct FitSession {
     open_judge: OpenJudge,
 }
 
-/// How far a fit has come.
+/// Progress of a fit.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct FitProgress {
+pub(crate) struct FitProgress {
     /// Updates made.
     pub step: u64,
-    /// The measures of this step are still to be made.
+    /// Whether the measurement of this step is pending.
     #[serde(default)]
     pub(super) to_measure: bool,
     /// Seconds spent, over all processes that worked on the fit.
@@ -60,12 +59,12 @@ impl FitSession {
     /// Begins a fit.
     ///
     /// # Errors
-    /// When the data cannot be had, the model cannot be fitted to them, or the device is not there.
-    pub fn new(config: FitConfig, open_judge: OpenJudge) -> Result<Self> {
+    /// When the data cannot be read, the model cannot be fitted to them, or the device is missing.
+    pub(crate) fn new(config: FitConfig, open_judge: OpenJudge) -> Result<Self> {
         let device = device::open(config.run.device)?;
         let (dataset, n_env_steps) = dataset(&config)?;
-        let (n_frames, data_dir) = (config.frame_stack() as i64, config.run.data_dir.clone());
-        let data = Data { n_frames, data_dir, ..Data::new(&dataset, device) };
+        let (n_frames, folder) = (config.frame_stack() as i64, config.run.data_dir.clone());
+        let data = Data { n_frames, folder, ..Data::new(&dataset, device) };
         Ok(Self { n_env_steps, ..Self::on(config, data, open_judge)? })
     }
 
@@ -73,7 +72,7 @@ impl FitSession {
     ///
     /// # Errors
     /// When the model cannot be fitted to them.
-    pub fn on(config: FitConfig, data: Data, open_judge: OpenJudge) -> Result<Self> {
+    pub(crate) fn on(config: FitConfig, data: Data, open_judge: OpenJudge) -> Result<Self> {
         tch::set_num_threads(config.run.threads as i32);
         ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.source);
         let total_steps = total_steps(&config, &data);
@@ -94,17 +93,17 @@ impl FitSession {
     }
 
     /// Returns the number of updates of the whole fit.
-    pub fn total_steps(&self) -> u64 {
+    pub(crate) fn total_steps(&self) -> u64 {
         total_steps(&self.config, &self.data)
     }
 
     /// Returns whether all updates and the last measures were made.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.progress.step >= self.total_steps() && !self.progress.to_measure
     }
 
     /// Returns the number of updates of one pass over the training split.
-    pub fn steps_per_epoch(&self) -> u64 {
+    pub(crate) fn steps_per_epoch(&self) -> u64 {
         steps_per_epoch(&self.config, &self.data)
     }
 
@@ -126,11 +125,11 @@ impl FitSession {
         Ok(())
     }
 
-    /// Opens the judge that the settings name, if they name a run, so that a wrong name stops the fit before it begins.
+    /// Opens the judge if the settings name its run, so that a wrong name is reported before the fit starts.
     ///
     /// # Errors
     /// When the run is not that of a classifier of such images.
-    pub fn check_judge(&self) -> Result<()> {
+    pub(crate) fn check_judge(&self) -> Result<()> {
         match self.model.judge() {
             Some(choice @ JudgeChoice::Run(_)) => match self.judge(&choice) {
                 Ok(_) => Ok(()),
@@ -146,10 +145,10 @@ impl FitSession {
 
     /// Measures the model on the test split, and asks the judge about its samples. [`Effort::Full`] adds probes of its
     /// code. The random numbers depend on the seed and the step alone.
-    pub fn evaluate(&self, effort: Effort) -> Measures {
+    pub(crate) fn evaluate(&self, effort: Effort) -> Measures {
         tch::no_grad(|| {
             let judge = self.model.judge().map(|choice| self.judge(&choice));
-            // After the judge was opened: fitting one draws random numbers too.
+            // Seeds after the judge is opened, since fitting a judge draws random numbers.
             self.seed_torch("eval", self.progress.step);
             let mut measures = Measures::default();
             let mut samples = None;
@@ -177,18 +176,18 @@ impl FitSession {
     ///
     /// # Errors
     /// When it cannot be written; the one before stays valid.
-    pub fn save(&self, run: &mut Run) -> Result<()> {
+    pub(crate) fn save(&self, run: &mut Run) -> Result<()> {
         if run.is_saved(self.progress.step) {
             return Ok(());
         }
         run.save(self.progress.step, &self.progress, &self.model.save())
     }
 
-    /// Restores a checkpoint.
+    /// Restores the state that a checkpoint holds.
     ///
     /// # Errors
-    /// When it is of another model or of other settings.
-    pub fn load(&mut self, from: &Checkpoint<FitProgress>) -> Result<()> {
+    /// When it belongs to another model or other settings.
+    pub(crate) fn load(&mut self, from: &Checkpoint<FitProgress>) -> Result<()> {
         from.load(|learned| Ok(self.model.load(learned)?))?;
         self.progress = from.state.loop_state.clone();
         Ok(())
@@ -198,13 +197,13 @@ impl FitSession {
     ///
     /// # Errors
     /// When one cannot be written.
-    pub fn draw(&self, run_dir: &Path) -> Result<()> {
+    pub(crate) fn draw(&self, run_dir: &Path) -> Result<()> {
         let dir = run_dir.join("plots");
         fs_err::create_dir_all(&dir)?;
         self.seed_torch("draw", self.progress.step);
         tch::no_grad(|| gallery::draw(&*self.model, &self.data, &dir))?;
         match plot::losses(run_dir, &dir.join("loss.svg")) {
-            // A model that is fitted at once has no loss.
+            // A model that is fitted in closed form has no loss.
             Ok(()) | Err(PlotError::UnknownMetric { .. } | PlotError::NoData { .. }) => {}
             Err(error) => tracing::info!("no plots/loss.svg: {error}"),
         }
@@ -212,7 +211,7 @@ impl FitSession {
     }
 
     /// Seeds torch's generator for the random numbers of `step` for `purpose`.
-    pub fn seed_torch(&self, purpose: &str, step: u64) {
+    pub(crate) fn seed_torch(&self, purpose: &str, step: u64) {
         seed_torch(self.config.run.seed, purpose, step);
     }
 
@@ -224,7 +223,7 @@ impl FitSession {
     }
 }
 
-/// Returns the data, and the environment steps that they cost.
+/// Returns the data and the environment steps spent on them.
 fn dataset(config: &FitConfig) -> Result<(Dataset, u64)> {
     match (&config.source, config.run.n_frames) {
         (Source::Env(spec), Some(n_frames)) => {
@@ -236,7 +235,7 @@ fn dataset(config: &FitConfig) -> Result<(Dataset, u64)> {
 }
 
 /// Seeds torch's generator from master seed `seed` for the random numbers of `step` for `purpose`.
-pub fn seed_torch(seed: u64, purpose: &str, step: u64) {
+pub(crate) fn seed_torch(seed: u64, purpose: &str, step: u64) {
     let mut stream = Seeds::new(seed).stream(&format!("{purpose}/{step}"));
     tch::manual_seed((stream.next_u64() >> 1) as i64);
 }

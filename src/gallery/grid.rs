@@ -9,18 +9,18 @@ use std::path::Path;
 use tch::Tensor;
 
 /// Pixels between two images.
-pub const GAP: usize = 2;
+pub(crate) const GAP: usize = 2;
 
-/// Images with shorter sides are enlarged by a whole factor until they are at least as large.
-const LEAST_SIDE: usize = 48;
+/// Minimum side of an image in pixels. Smaller images are enlarged by a whole factor.
+const MIN_SIDE: usize = 48;
 
-/// Colour between images, and of the rest of a last row that is not full.
+/// Colour between images and of empty cells in the last row.
 const BETWEEN: [u8; 3] = [64, 64, 64];
 
-/// Images with a longer side are pictures, and so many channels of theirs as are neither 1 nor 3 a stack of frames.
-const LARGEST_PLANES: usize = 32;
+/// Maximum side of images of planes. In larger images, channels other than 1 or 3 are a stack of frames.
+const MAX_PLANES_SIDE: usize = 32;
 
-/// Colour below all planes.
+/// Background of planes.
 const GROUND: [u8; 3] = [24, 26, 34];
 
 /// Colours of planes: those of MinAtar Breakout's paddle, ball, trail and bricks as `carom watch` shows them, then
@@ -36,25 +36,25 @@ const PLANES: [[u8; 3]; 8] = [
     [224, 196, 84],
 ];
 
-/// `images`, `[n, channels, rows, columns]` in 0..=1, row by row in `columns` columns (fewer if there are fewer
-/// images), `gap` pixels apart and small ones enlarged.
+/// Arranges `images`, `[n, channels, rows, columns]` in 0..=1, row by row in `columns` columns (fewer if there are
+/// fewer images), `gap` pixels apart. Small images are enlarged.
 ///
-/// One channel is gray, three are red, green and blue. Any other number are planes, if the images are small: each of a
-/// colour of its own with its value as opacity, the first on top. Large images are stacks of frames then, the newest
-/// three shown as red, green and blue: things at rest are gray, and things that move are coloured.
+/// One channel is gray; three are red, green and blue. Other channels of small images are planes: each has its own
+/// colour, with its value as opacity, and the first is on top. Other channels of large images are stacked frames: the
+/// newest three are shown as red, green and blue, so static things are gray and moving things are coloured.
 ///
 /// # Panics
 /// When there are no images, or no columns.
-pub fn grid(images: &Tensor, columns: usize, gap: usize) -> Picture {
+pub(crate) fn grid(images: &Tensor, columns: usize, gap: usize) -> Picture {
     let size = images.size();
     let [n, channels, rows, width] = [0, 1, 2, 3].map(|dim| size[dim] as usize);
     assert!(n > 0 && columns > 0, "{n} images in {columns} columns");
     let columns = columns.min(n);
-    let factor = LEAST_SIDE.div_ceil(rows.max(width)).max(1);
+    let factor = MIN_SIDE.div_ceil(rows.max(width)).max(1);
     let (cell_width, cell_height) = (width * factor + gap, rows * factor + gap);
     let (across, down) = (columns * cell_width + gap, n.div_ceil(columns) * cell_height + gap);
     let mut picture = Picture::filled(across, down, BETWEEN);
-    let are_planes = channels != 1 && channels != 3 && rows.max(width) <= LARGEST_PLANES;
+    let are_planes = channels != 1 && channels != 3 && rows.max(width) <= MAX_PLANES_SIDE;
     for (idx, image) in to_vec(&images.contiguous()).chunks_exact(channels * rows * width).enumerate() {
         let (left, top) = (gap + idx % columns * cell_width, gap + idx / columns * cell_height);
         for pixel in 0..rows * width {
@@ -82,8 +82,8 @@ fn colour(channels: impl DoubleEndedIterator<Item = f32> + ExactSizeIterator + C
     })
 }
 
-/// `pictures` one below the other, `gap` pixels apart.
-pub fn stack(pictures: &[Picture], gap: usize) -> Picture {
+/// Stacks `pictures` vertically, `gap` pixels apart.
+pub(crate) fn stack(pictures: &[Picture], gap: usize) -> Picture {
     let width = pictures.iter().map(|picture| picture.width).max().unwrap_or(0);
     let height = pictures.iter().map(|picture| picture.height + gap).sum::<usize>().saturating_sub(gap);
     let mut stacked = Picture::filled(width, height, BETWEEN);
@@ -102,7 +102,7 @@ pub fn stack(pictures: &[Picture], gap: usize) -> Picture {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_png(path: &Path, picture: &Picture) -> Result<()> {
+pub(crate) fn write_png(path: &Path, picture: &Picture) -> Result<()> {
     write(path, picture, None)
 }
 
@@ -110,7 +110,7 @@ pub fn write_png(path: &Path, picture: &Picture) -> Result<()> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn write_captioned(path: &Path, picture: &Picture, caption: &str) -> Result<()> {
+pub(crate) fn write_captioned(path: &Path, picture: &Picture, caption: &str) -> Result<()> {
     write(path, picture, Some(caption))
 }
 
@@ -123,7 +123,7 @@ fn write(path: &Path, picture: &Picture, caption: Option<&str>) -> Result<()> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn encode(picture: &Picture, to: impl Write) -> Result<()> {
+pub(crate) fn encode(picture: &Picture, to: impl Write) -> Result<()> {
     encode_captioned(picture, None, to)
 }
 
@@ -157,12 +157,12 @@ mod tests {
     fn images_stand_row_by_row_a_gap_apart() {
         let images = Tensor::from_slice(&[0.0_f32, 0.5, 1.0]).view([3, 1, 1, 1]);
         let picture = grid(&images, 2, 3);
-        let cell = LEAST_SIDE + 3;
+        let cell = MIN_SIDE + 3;
         assert_eq!((picture.width, picture.height), (2 * cell + 3, 2 * cell + 3));
         assert_eq!(pixel(&picture, 2, 2), BETWEEN);
         assert_eq!(pixel(&picture, 3, 3), [0; 3]);
         assert_eq!(pixel(&picture, 3 + cell, 3), [128; 3]);
-        assert_eq!(pixel(&picture, 3 + LEAST_SIDE - 1, 3 + cell), [255; 3]);
+        assert_eq!(pixel(&picture, 3 + MIN_SIDE - 1, 3 + cell), [255; 3]);
         assert_eq!(pixel(&picture, 3 + cell, 3 + cell), BETWEEN);
     }
 

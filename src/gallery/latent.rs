@@ -1,4 +1,4 @@
-//! Pictures of the code: the plane of a code of two numbers, sweeps and ways through one of more.
+//! Pictures of the code: the plane of a code of two numbers, traversals and interpolations of larger codes.
 
 use super::grid::{GAP, grid, write_png};
 use crate::generative::images::Data;
@@ -9,15 +9,15 @@ use carom_agents::optim::to_vec;
 use std::path::Path;
 use tch::{Kind, Tensor};
 
-/// Most points of the scatter.
-const MOST_POINTS: usize = 5000;
+/// Bounds the points of the scatter plot.
+const MAX_POINTS: usize = 5000;
 /// Rows and columns of the manifold.
 const MANIFOLD_SIDE: i64 = 20;
-/// Most images that quantiles and activity of the code's dimensions are taken from.
-const MOST_ENCODED: usize = 2000;
-/// Most dimensions that are swept.
-const MOST_SWEPT: i64 = 10;
-/// Images along a sweep or between two test images.
+/// Bounds the images for quantiles and variances of the code's dimensions.
+const MAX_ENCODED: usize = 2000;
+/// Bounds the dimensions that are traversed.
+const MAX_TRAVERSED: i64 = 10;
+/// Images of a traversal or an interpolation.
 const IMAGES_ALONG: i64 = 11;
 /// Pairs of test images.
 const N_PAIRS: usize = 10;
@@ -27,11 +27,11 @@ const N_PAIRS: usize = 10;
 /// # Errors
 /// When one cannot be written.
 pub(super) fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
-    let codes = model.encode(&data.test.spaced(MOST_ENCODED).all()).flatten(1, -1);
+    let codes = model.encode(&data.test.spaced(MAX_ENCODED).all()).flatten(1, -1);
     if codes.size()[1] == 2 {
         scatter(model, data, dir)?;
     }
-    // Whether the model decodes is known by trying.
+    // `decode` returns `None` if the model cannot decode.
     if model.decode(&codes.narrow(0, 0, 1)).is_none() {
         return Ok(());
     }
@@ -48,9 +48,9 @@ fn write_grid(model: &dyn Model, codes: &Tensor, columns: i64, gap: usize, path:
     write_png(path, &grid(&images, columns as usize, gap))
 }
 
-/// Test codes in the plane, coloured by label if there are labels.
+/// Draws test codes in the plane, coloured by label if there are labels.
 fn scatter(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
-    let shown = data.test.spaced(MOST_POINTS);
+    let shown = data.test.spaced(MAX_POINTS);
     let n = shown.len();
     let chunks = shown.chunks(1000).map(|x| model.encode(&x).flatten(1, -1));
     let values = to_vec(&Tensor::cat(&chunks.collect::<Vec<_>>(), 0));
@@ -61,8 +61,8 @@ fn scatter(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     Ok(scatter::write_file(&Scatter { title, points, classes }, &dir.join("latent.svg"))?)
 }
 
-/// `n` levels of each column of `codes`, `[n, columns]`: quantiles from `lowest` to `1 - lowest`, of the standard
-/// normal distribution if that is the model's prior, else of the column.
+/// Returns `n` levels for each column of `codes`, `[n, columns]`: quantiles from `lowest` to `1 - lowest` of the
+/// standard normal distribution if that is the model's prior, else of the column.
 fn quantiles(model: &dyn Model, codes: &Tensor, n: i64, lowest: f64) -> Tensor {
     let shares = Tensor::linspace(lowest, 1.0 - lowest, n, (Kind::Float, codes.device()));
     match model.has_normal_prior() {
@@ -71,8 +71,8 @@ fn quantiles(model: &dyn Model, codes: &Tensor, n: i64, lowest: f64) -> Tensor {
     }
 }
 
-/// Codes on a grid over the plane, `[side², 2]`: the first number rises from left to right, the second from bottom to
-/// top.
+/// Returns codes on a grid over the plane, `[side², 2]`. The first number rises from left to right, the second from
+/// bottom to top.
 fn plane(model: &dyn Model, codes: &Tensor) -> Tensor {
     let side = MANIFOLD_SIDE;
     let levels = quantiles(model, codes, side, 0.5 / side as f64);
@@ -81,11 +81,11 @@ fn plane(model: &dyn Model, codes: &Tensor) -> Tensor {
     Tensor::stack(&[first, second], 1)
 }
 
-/// For each of the dimensions that vary most, the code of one test image with this dimension swept: `[n_swept *
-/// IMAGES_ALONG, d]`.
+/// Returns traversals of the dimensions that vary most, `[n_swept * IMAGES_ALONG, d]`: the code of one test image in
+/// which one dimension varies.
 fn sweeps(model: &dyn Model, codes: &Tensor) -> Tensor {
     let activity = codes.var_dim(0, false, false);
-    let (_, dims) = activity.topk(MOST_SWEPT.min(activity.size()[0]), 0, true, true);
+    let (_, dims) = activity.topk(MAX_TRAVERSED.min(activity.size()[0]), 0, true, true);
     let levels = quantiles(model, &codes.index_select(1, &dims), IMAGES_ALONG, 0.02);
     let rows = dims.iter::<i64>().expect("a vector of integers").enumerate().map(|(row, dim)| {
         let swept = codes.narrow(0, 0, 1).repeat([IMAGES_ALONG, 1]);
@@ -114,7 +114,7 @@ fn interpolations(model: &dyn Model, data: &Data, path: &Path) -> Result<()> {
     write_png(path, &grid(&Tensor::cat(&rows, 0), IMAGES_ALONG as usize + 2, GAP))
 }
 
-/// At most [`N_PAIRS`] pairs of the numbers below `n`, none of one class as far as others are left.
+/// Returns at most [`N_PAIRS`] pairs of indices below `n`. Both are of different classes while such pairs are left.
 fn pairs(n: usize, labels: Option<&[i64]>) -> Vec<(usize, usize)> {
     let label = |at: usize| labels.map(|labels| labels[at]);
     let mut left: Vec<usize> = (0..n).collect();

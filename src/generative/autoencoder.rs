@@ -26,7 +26,7 @@ use tch::{Kind, Tensor};
 
 settings! {
     /// Settings of `ae`.
-    pub struct AeConfig {
+    pub(crate) struct AeConfig {
         /// Width of the code.
         latent_dim: i64 = 32, in WIDTHS;
         /// Widths of the layers between image and code; the decoder has them in reverse.
@@ -62,7 +62,7 @@ impl ModelSettings for AeConfig {
 
 settings! {
     /// Settings of `cnn-ae`.
-    pub struct CnnAeConfig {
+    pub(crate) struct CnnAeConfig {
         /// Channels of the code and of the layers beside it. The lecture that this follows prints 4 filters and calls
         /// the code (4, 4, 8): it means 8.
         filters: i64 = 8, in WIDTHS;

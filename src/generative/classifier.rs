@@ -23,7 +23,7 @@ use tch::{Device, Kind, Tensor};
 
 settings! {
     /// Settings of `classifier`.
-    pub struct ClassifierConfig {
+    pub(crate) struct ClassifierConfig {
         /// Width of the layer before the logits: the features.
         latent_dim: i64 = 64, in WIDTHS;
         /// Share of the target probability that is spread over all classes (Szegedy et al. 2016).
@@ -52,7 +52,7 @@ impl ModelSettings for ClassifierConfig {
 const FILTERS: [i64; 3] = [16, 32, 64];
 
 /// A network that classifies images.
-pub struct Classifier {
+pub(crate) struct Classifier {
     config: ClassifierConfig,
     n_classes: i64,
     /// Images to features.
@@ -67,7 +67,7 @@ impl Classifier {
     ///
     /// # Errors
     /// When the data have fewer than two classes.
-    pub fn new(config: &ClassifierConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+    pub(crate) fn new(config: &ClassifierConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         Self::of(config, task.data.shape, task.data.n_classes, task.device, rng)
     }
 
@@ -75,7 +75,7 @@ impl Classifier {
     ///
     /// # Errors
     /// When there are fewer than two classes.
-    pub fn of(
+    pub(crate) fn of(
         config: &ClassifierConfig,
         [channels, rows, columns]: [i64; 3],
         n_classes: i64,
@@ -108,20 +108,20 @@ impl Classifier {
     }
 
     /// Features `[B, latent_dim]` and the most probable classes `i64 [B]` of images `[B, channels, rows, columns]`.
-    pub fn judge(&self, x: &Tensor) -> (Tensor, Tensor) {
+    pub(crate) fn judge(&self, x: &Tensor) -> (Tensor, Tensor) {
         let features = self.body.forward(x);
         let classes = self.head.forward(&features).argmax(1, false);
         (features, classes)
     }
 
     /// Number of classes.
-    pub fn n_classes(&self) -> i64 {
+    pub(crate) fn n_classes(&self) -> i64 {
         self.n_classes
     }
 
     /// Returns the SHA-256 of all weights. It is printed beside figures, since those of different classifiers are not
     /// comparable.
-    pub fn sha256(&self) -> String {
+    pub(crate) fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
         for network in [&self.body, &self.head] {
             for value in to_vec(network.params()) {

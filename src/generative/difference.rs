@@ -13,7 +13,7 @@ use tch::{Kind, Tensor};
 /// gradient away. It does not care where both frames are off alike, so that too large a weight loses the pixels
 /// themselves: see `docs/encoders.md`.
 #[derive(Clone, Copy, Debug)]
-pub struct FrameDifference {
+pub(crate) struct FrameDifference {
     weight: f64,
     /// Channels of a frame.
     frame_channels: i64,
@@ -24,20 +24,20 @@ impl FrameDifference {
     ///
     /// # Errors
     /// When images are of one frame, which differs from nothing.
-    pub fn of(weight: f64, data: &Data) -> Result<Option<Self>> {
+    pub(crate) fn of(weight: f64, data: &Data) -> Result<Option<Self>> {
         data.check_moves("model.difference", weight)?;
         Ok((weight > 0.0).then(|| Self { weight, frame_channels: data.frame_channels() }))
     }
 
     /// Returns the loss of `logits` against `images`, both `[B, channels, rows, columns]`, to be differentiated by
     /// autograd.
-    pub fn loss(&self, logits: &Tensor, images: &Tensor) -> Tensor {
+    pub(crate) fn loss(&self, logits: &Tensor, images: &Tensor) -> Tensor {
         self.errors(&self.pair(logits).sigmoid(), images).square().mean(Kind::Float) * self.weight
     }
 
     /// Returns the loss, and adds its gradient in the logits to `d_logits`: ± 2 weight error p (1 − p) / number of
     /// errors, + for the newest frame and − for the one before.
-    pub fn loss_with_gradient(&self, logits: &Tensor, images: &Tensor, d_logits: &mut Tensor) -> f64 {
+    pub(crate) fn loss_with_gradient(&self, logits: &Tensor, images: &Tensor, d_logits: &mut Tensor) -> f64 {
         let _no_grad = tch::no_grad_guard();
         let p = self.pair(logits).sigmoid();
         let error = self.errors(&p, images);

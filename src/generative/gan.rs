@@ -13,7 +13,7 @@ mod spectral;
 #[cfg(test)]
 mod tests;
 
-pub use loss::Loss;
+pub(crate) use loss::Loss;
 
 use super::images::Data;
 use super::model::{Batch, Effort, Exhibit, FitError, Halves, JudgeChoice, Means, Measures, Model};
@@ -34,7 +34,7 @@ use tch::{Device, Kind, Tensor};
 
 settings! {
     /// Settings of `gan`.
-    pub struct GanConfig {
+    pub(crate) struct GanConfig {
         /// Width of the generator's noise.
         latent_dim: i64 = 64, in WIDTHS;
         /// Layers of both networks.
@@ -93,7 +93,7 @@ impl ModelSettings for GanConfig {
 /// Layers of generator and discriminator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Architecture {
+pub(crate) enum Architecture {
     /// Two hidden layers each.
     Dense,
     /// Two 4×4 convolutions of stride 2 each.
@@ -112,7 +112,7 @@ const LEAST_LOGIT: f64 = -40.0;
 const N_DIVERSITY_IMAGES: usize = 500;
 
 /// Generator, discriminator, and the state of the game between them.
-pub struct Gan {
+pub(crate) struct Gan {
     config: GanConfig,
     device: Device,
     generator: Network,
@@ -129,7 +129,7 @@ impl Gan {
     ///
     /// # Errors
     /// When a setting is out of its range, or the images are too small, or odd, for convolutions.
-    pub fn new(config: &GanConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+    pub(crate) fn new(config: &GanConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         validate(config)?;
         let (shape, device) = (task.data.shape, task.device);
         let [generator, body, head] = layers(config, shape)?;

@@ -9,7 +9,7 @@ use tch::{Device, Kind, Tensor};
 
 /// A data set ready to be fitted.
 #[derive(Debug)]
-pub struct Data {
+pub(crate) struct Data {
     /// Name of the data set.
     pub name: String,
     /// `[channels, rows, columns]`
@@ -19,8 +19,8 @@ pub struct Data {
     pub n_frames: i64,
     /// Number of classes; 0 without labels.
     pub n_classes: i64,
-    /// Folder of a person's own copy, if the data were read from there.
-    pub data_dir: Option<PathBuf>,
+    /// Folder that the data were read from, if it is not the cache.
+    pub folder: Option<PathBuf>,
     /// Images to fit to.
     pub train: Images,
     /// Images to measure the fit on.
@@ -29,7 +29,7 @@ pub struct Data {
 
 /// Images of one split, as bytes until they are asked for.
 #[derive(Debug)]
-pub struct Images {
+pub(crate) struct Images {
     /// `u8 [n, channels, rows, columns]`
     pixels: Tensor,
     /// `i64 [n]`
@@ -39,7 +39,7 @@ pub struct Images {
 
 impl Data {
     /// Brings `dataset` to `device`.
-    pub fn new(dataset: &Dataset, device: Device) -> Self {
+    pub(crate) fn new(dataset: &Dataset, device: Device) -> Self {
         let shape = dataset.shape.map(|size| size as i64);
         let images = |split: &Split| {
             let pixels = Tensor::from_slice(&split.pixels).view([-1, shape[0], shape[1], shape[2]]).to_device(device);
@@ -49,28 +49,28 @@ impl Data {
         };
         let (train, test) = (images(&dataset.train), images(&dataset.test));
         let (name, n_classes) = (dataset.name.clone(), dataset.n_classes as i64);
-        Self { name, shape, n_frames: 1, n_classes, data_dir: None, train, test }
+        Self { name, shape, n_frames: 1, n_classes, folder: None, train, test }
     }
 
     /// Returns the device of the images.
-    pub fn device(&self) -> Device {
+    pub(crate) fn device(&self) -> Device {
         self.train.pixels.device()
     }
 
     /// Returns the data again, sharing all pixels.
-    pub fn share(&self) -> Self {
+    pub(crate) fn share(&self) -> Self {
         let Self { shape, n_frames, n_classes, .. } = *self;
-        let (name, data_dir) = (self.name.clone(), self.data_dir.clone());
-        Self { name, shape, n_frames, n_classes, data_dir, train: self.train.share(), test: self.test.share() }
+        let (name, folder) = (self.name.clone(), self.folder.clone());
+        Self { name, shape, n_frames, n_classes, folder, train: self.train.share(), test: self.test.share() }
     }
 
     /// Numbers in one image.
-    pub fn n_pixels(&self) -> i64 {
+    pub(crate) fn n_pixels(&self) -> i64 {
         self.shape.iter().product()
     }
 
     /// Channels of one frame of an image.
-    pub fn frame_channels(&self) -> i64 {
+    pub(crate) fn frame_channels(&self) -> i64 {
         self.shape[0] / self.n_frames
     }
 
@@ -78,7 +78,7 @@ impl Data {
     ///
     /// # Errors
     /// When it is not 0 and images are of one frame, in which nothing moves.
-    pub fn check_moves(&self, key: &str, value: f64) -> Result<()> {
+    pub(crate) fn check_moves(&self, key: &str, value: f64) -> Result<()> {
         ensure!(
             value == 0.0 || self.n_frames > 1,
             "{key} is {value}, and an image of {} is a single frame, in which nothing moves: fit an environment's \
@@ -91,17 +91,17 @@ impl Data {
 
 impl Images {
     /// Number of images.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.pixels.size()[0] as usize
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// Whether every pixel is 0 or 1.
-    pub fn is_binary(&self) -> bool {
+    pub(crate) fn is_binary(&self) -> bool {
         self.max == 1.0
     }
 
@@ -111,7 +111,7 @@ impl Images {
     }
 
     /// Images `indices` (`i64 [B]`) as floats in 0..=1.
-    pub fn gather(&self, indices: &Tensor) -> Tensor {
+    pub(crate) fn gather(&self, indices: &Tensor) -> Tensor {
         if self.pixels.device() != Device::Cpu {
             return self.scaled(&self.pixels.index_select(0, &indices.to_device(self.pixels.device())));
         }
@@ -138,13 +138,13 @@ impl Images {
     }
 
     /// Returns the labels of images `indices` (`i64 [B]`), or `None` without labels.
-    pub fn gather_labels(&self, indices: &Tensor) -> Option<Tensor> {
+    pub(crate) fn gather_labels(&self, indices: &Tensor) -> Option<Tensor> {
         self.labels.as_ref().map(|labels| labels.index_select(0, &indices.to_device(labels.device())))
     }
 
     /// Returns `n` images (or all, if fewer), evenly from first to last: images that lie together may be of one
     /// episode, one player, or one class.
-    pub fn spaced(&self, n: usize) -> Self {
+    pub(crate) fn spaced(&self, n: usize) -> Self {
         let (len, n) = (self.len(), n.min(self.len()));
         if n == len {
             return self.share();
@@ -156,17 +156,17 @@ impl Images {
     }
 
     /// All images as floats in 0..=1.
-    pub fn all(&self) -> Tensor {
+    pub(crate) fn all(&self) -> Tensor {
         self.scaled(&self.pixels)
     }
 
     /// Returns all labels, `i64 [n]`, or `None` without labels.
-    pub fn labels(&self) -> Option<&Tensor> {
+    pub(crate) fn labels(&self) -> Option<&Tensor> {
         self.labels.as_ref()
     }
 
     /// All images in order, `size` at a time (the last fewer), as floats in 0..=1.
-    pub fn chunks(&self, size: usize) -> impl Iterator<Item = Tensor> {
+    pub(crate) fn chunks(&self, size: usize) -> impl Iterator<Item = Tensor> {
         (0..self.len()).step_by(size).map(move |start| {
             let n = size.min(self.len() - start);
             self.scaled(&self.pixels.narrow(0, start as i64, n as i64))

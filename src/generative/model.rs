@@ -11,7 +11,7 @@ use tch::Tensor;
 
 /// Images to learn from.
 #[derive(Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// `[B, channels, rows, columns]` in 0..=1.
     pub x: Tensor,
     /// `i64 [B]`, where the data have labels.
@@ -24,7 +24,7 @@ pub struct Batch {
 
 /// How much a measurement may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effort {
+pub(crate) enum Effort {
     /// A point of the learning curve: seconds.
     Curve,
     /// All measures: minutes.
@@ -33,7 +33,7 @@ pub enum Effort {
 
 /// Reason why a fit cannot go on.
 #[derive(Debug, thiserror::Error)]
-pub enum FitError {
+pub(crate) enum FitError {
     /// A loss became NaN or infinite.
     #[error("{what} is {value} at step {step}: the fit diverged; lower lr")]
     NonFinite {
@@ -48,7 +48,7 @@ pub enum FitError {
 
 /// Measured numbers by name, and facts that belong beside them.
 #[derive(Debug, Default)]
-pub struct Measures {
+pub(crate) struct Measures {
     /// Name as in `metrics.csv`, and value.
     pub values: Vec<(&'static str, f64)>,
     /// Facts without a number, such as the binarisation, by name.
@@ -57,28 +57,29 @@ pub struct Measures {
 
 impl Measures {
     /// Adds a number.
-    pub fn add(&mut self, name: &'static str, value: f64) {
+    pub(crate) fn add(&mut self, name: &'static str, value: f64) {
         self.values.push((name, value));
     }
 
     /// Adds a fact.
-    pub fn note(&mut self, name: &'static str, fact: impl Into<String>) {
+    pub(crate) fn note(&mut self, name: &'static str, fact: impl Into<String>) {
         self.facts.push((name, fact.into()));
     }
 
-    /// The number called `name`.
-    pub fn get(&self, name: &str) -> Option<f64> {
+    /// Returns the number called `name`.
+    #[cfg(test)]
+    pub(crate) fn get(&self, name: &str) -> Option<f64> {
         self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 
     /// Appends all values and facts of `others`.
-    pub fn append(&mut self, others: Self) {
+    pub(crate) fn append(&mut self, others: Self) {
         self.values.extend(others.values);
         self.facts.extend(others.facts);
     }
 
     /// All as one JSON object.
-    pub fn to_json(&self) -> Map<String, Value> {
+    pub(crate) fn to_json(&self) -> Map<String, Value> {
         let facts = self.facts.iter().map(|(name, fact)| ((*name).to_string(), fact.clone().into()));
         let values = self.values.iter().map(|(name, value)| ((*name).to_string(), (*value).into()));
         facts.chain(values).collect()
@@ -87,7 +88,7 @@ impl Measures {
 
 /// Copies of a model's encoder and decoder.
 #[derive(Debug)]
-pub struct Halves {
+pub(crate) struct Halves {
     /// Maps images `[B, channels, rows, columns]` to `[B, n]`; the first columns are the code.
     pub encoder: Network,
     /// Maps codes to images of at least the images' rows and columns. `None` if a code cannot be turned into an image.
@@ -102,7 +103,7 @@ pub struct Halves {
 
 /// Images that a model shows beside its reconstructions and samples.
 #[derive(Debug)]
-pub struct Exhibit {
+pub(crate) struct Exhibit {
     /// Short name in lower case, e.g. "receptive-fields".
     pub name: &'static str,
     /// `[n, channels, rows, columns]` in 0..=1.
@@ -115,7 +116,7 @@ pub struct Exhibit {
 
 /// Which classifier judges images that a model draws.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JudgeChoice {
+pub(crate) enum JudgeChoice {
     /// The one kept for this data set, fitted when it is first needed.
     Auto,
     /// The one fitted in this run directory.
@@ -126,7 +127,7 @@ pub enum JudgeChoice {
 ///
 /// Methods may draw random numbers from torch's generator. The caller seeds it before each call, so that they depend on
 /// the run's seed and the step alone.
-pub trait Model: Send {
+pub(crate) trait Model: Send {
     /// Makes one update.
     ///
     /// # Errors
@@ -190,7 +191,7 @@ pub trait Model: Send {
 
 /// Running means of named quantities.
 #[derive(Debug)]
-pub struct Means {
+pub(crate) struct Means {
     names: &'static [&'static str],
     /// Sum and number of values, by name.
     sums: Vec<(f64, u64)>,
@@ -198,7 +199,7 @@ pub struct Means {
 
 impl Means {
     /// Makes means without values of `names`, as in `metrics.csv`.
-    pub fn new(names: &'static [&'static str]) -> Self {
+    pub(crate) fn new(names: &'static [&'static str]) -> Self {
         Self { names, sums: vec![(0.0, 0); names.len()] }
     }
 
@@ -209,7 +210,7 @@ impl Means {
     ///
     /// # Panics
     /// When there is no such name.
-    pub fn add(&mut self, name: &'static str, value: f64, step: u64) -> Result<(), FitError> {
+    pub(crate) fn add(&mut self, name: &'static str, value: f64, step: u64) -> Result<(), FitError> {
         if !value.is_finite() {
             return Err(FitError::NonFinite { what: name, value, step });
         }
@@ -220,7 +221,7 @@ impl Means {
     }
 
     /// Returns the means since the last call.
-    pub fn take(&mut self) -> Vec<Stat> {
+    pub(crate) fn take(&mut self) -> Vec<Stat> {
         let means = self.names.iter().zip(&self.sums).filter(|(_, sum)| sum.1 > 0);
         let means = means.map(|(&name, &(sum, n))| (name, sum / n as f64)).collect();
         self.sums.fill((0.0, 0));
@@ -228,12 +229,12 @@ impl Means {
     }
 
     /// Returns the sums, for a checkpoint between two rows.
-    pub fn save(&self) -> &[(f64, u64)] {
+    pub(crate) fn save(&self) -> &[(f64, u64)] {
         &self.sums
     }
 
     /// Restores the sums that `save` returned.
-    pub fn load(&mut self, sums: Vec<(f64, u64)>) {
+    pub(crate) fn load(&mut self, sums: Vec<(f64, u64)>) {
         assert_eq!(sums.len(), self.names.len(), "one sum a name");
         self.sums = sums;
     }

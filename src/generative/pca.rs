@@ -16,7 +16,7 @@ use tch::Tensor;
 
 settings! {
     /// Settings of `pca`.
-    pub struct PcaConfig {
+    pub(crate) struct PcaConfig {
         /// Number of components.
         latent_dim: i64 = 32, in WIDTHS;
     }

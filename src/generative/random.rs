@@ -16,7 +16,7 @@ use tch::Tensor;
 
 settings! {
     /// Settings of `random`.
-    pub struct RandomConfig {
+    pub(crate) struct RandomConfig {
         /// Width of the code.
         latent_dim: i64 = 256, in WIDTHS;
     }

@@ -49,7 +49,7 @@ pub(super) enum Binarisation {
 
 settings! {
     /// Settings of `rbm`.
-    pub struct RbmConfig {
+    pub(crate) struct RbmConfig {
         /// Hidden units.
         latent_dim: i64 = 500, in WIDTHS;
         /// `bernoulli`, or `gaussian` with unit variance: each pixel less its mean over the training images, over its
@@ -257,16 +257,15 @@ impl Rbm {
     /// Draws `n` visible states of the model: from persistent chains, else from training images, either after
     /// [`BURN_IN`] Gibbs steps.
     fn own_samples(&self, data: &Data, n: i64, noise: &mut Noise) -> Tensor {
-        let mut h = match self.config.persistent {
-            true => self.repeat_chains(n),
-            false => {
-                let v = self.states(&data.train, n as usize, noise);
-                let v = v.index_select(0, &repeated(v.size()[0], n, v.device()));
-                let mut z = v.mm(&self.energy.weight);
-                let mut h = z.zeros_like();
-                units::draw(&mut z, 1.0, &self.energy.hidden_bias, &mut h, noise);
-                h
-            }
+        let mut h = if self.config.persistent {
+            self.repeat_chains(n)
+        } else {
+            let v = self.states(&data.train, n as usize, noise);
+            let v = v.index_select(0, &repeated(v.size()[0], n, v.device()));
+            let mut z = v.mm(&self.energy.weight);
+            let mut h = z.zeros_like();
+            units::draw(&mut z, 1.0, &self.energy.hidden_bias, &mut h, noise);
+            h
         };
         self.energy.walk(&mut h, BURN_IN, noise).1
     }

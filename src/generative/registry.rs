@@ -11,7 +11,7 @@ use super::vae::VaeConfig;
 use carom_envs::settings::Values;
 
 /// All models.
-pub const MODELS: &[ModelEntry] = &[
+pub(crate) const MODELS: &[ModelEntry] = &[
     ModelEntry::of::<AeConfig>("ae", "dense autoencoder: 784-32-784 on MNIST"),
     ModelEntry::of::<CnnAeConfig>("cnn-ae", "convolutional autoencoder with a 4×4×8 code"),
     ModelEntry::of::<PcaConfig>("pca", "principal components: the best linear code"),
@@ -26,7 +26,7 @@ pub const MODELS: &[ModelEntry] = &[
 ///
 /// # Errors
 /// When there is none; the error suggests the nearest.
-pub fn find(name: &str) -> Result<&'static ModelEntry, ModelError> {
+pub(crate) fn find(name: &str) -> Result<&'static ModelEntry, ModelError> {
     MODELS.iter().find(|entry| entry.name == name).ok_or_else(|| ModelError::UnknownName {
         name: name.to_owned(),
         known: MODELS.iter().map(|entry| entry.name).collect(),
@@ -37,7 +37,7 @@ pub fn find(name: &str) -> Result<&'static ModelEntry, ModelError> {
 ///
 /// # Errors
 /// When there is no such model, or a setting does not exist, has a wrong value or has no effect.
-pub fn resolve(name: &str, overrides: &Values) -> Result<ModelSpec, ModelError> {
+pub(crate) fn resolve(name: &str, overrides: &Values) -> Result<ModelSpec, ModelError> {
     find(name)?.resolve(overrides)
 }
 
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn error(name: &str, settings: Value) -> String {
+    fn error(name: &str, settings: &Value) -> String {
         resolve(name, settings.as_object().expect("a table")).expect_err("a fault").to_string()
     }
 
@@ -60,14 +60,15 @@ mod tests {
 
     #[test]
     fn faults_name_the_model_or_the_key() {
-        assert!(error("ea", json!({})).starts_with("there is no model `ea`; did you mean `ae`?"));
-        assert!(error("ae", json!({"latent_dm": 3})).contains("model `ae` has no setting `latent_dm`; did you mean"));
-        assert_eq!(error("vae", json!({"sigma": -1})), "model.sigma is -1.0: expected a number above 0");
+        assert!(error("ea", &json!({})).starts_with("there is no model `ea`; did you mean `ae`?"));
+        assert!(error("ae", &json!({"latent_dm": 3})).contains("model `ae` has no setting `latent_dm`; did you mean"));
+        assert_eq!(error("vae", &json!({"sigma": -1})), "model.sigma is -1.0: expected a number above 0");
         assert!(
-            error("ae", json!({"latent_dim": 0})).starts_with("model.latent_dim is 0: expected a whole number in 1..=")
+            error("ae", &json!({"latent_dim": 0}))
+                .starts_with("model.latent_dim is 0: expected a whole number in 1..=")
         );
-        assert_eq!(error("gan", json!({"width": 7})), "model.width is 7: expected an even number");
-        assert_eq!(error("gan", json!({"ema": 1})), "model.ema is 1.0: expected a number from 0 to below 1");
+        assert_eq!(error("gan", &json!({"width": 7})), "model.width is 7: expected an even number");
+        assert_eq!(error("gan", &json!({"ema": 1})), "model.ema is 1.0: expected a number from 0 to below 1");
     }
 
     #[test]
@@ -80,7 +81,7 @@ mod tests {
             ("vae", json!({"k": 5, "beta": 0.5}), "beta"),
             ("rbm", json!({"visible": "gaussian", "binarisation": "sample"}), "binarisation"),
         ] {
-            let error = error(model, settings);
+            let error = error(model, &settings);
             assert!(error.starts_with(&format!("model.{key} is ")) && error.contains("no effect"), "{error}");
         }
     }

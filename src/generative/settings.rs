@@ -10,14 +10,14 @@ use tch::Device;
 const WIDEST: i64 = carom_agents::settings::MAX_LAYER_WIDTH as i64;
 
 /// Numbers of units that a layer can have.
-pub const WIDTHS: RangeInclusive<i64> = 1..=WIDEST;
+pub(crate) const WIDTHS: RangeInclusive<i64> = 1..=WIDEST;
 
 /// Numbers of units of a layer that can be left out, by a width of 0.
-pub const WIDTHS_OR_NONE: RangeInclusive<i64> = 0..=WIDEST;
+pub(crate) const WIDTHS_OR_NONE: RangeInclusive<i64> = 0..=WIDEST;
 
 /// Numbers from 0 to below 1, such as decays and shares.
 #[derive(Clone, Copy, Debug)]
-pub struct BelowOne;
+pub(crate) struct BelowOne;
 
 impl Range<f64> for BelowOne {
     fn holds(&self, value: &f64) -> bool {
@@ -31,7 +31,7 @@ impl Range<f64> for BelowOne {
 
 /// The task that a model is made for.
 #[derive(Debug)]
-pub struct ModelTask<'a> {
+pub(crate) struct ModelTask<'a> {
     /// Data that the model is to be fitted to.
     pub data: &'a Data,
     /// Updates of the whole fit, for schedules that span it.
@@ -42,7 +42,7 @@ pub struct ModelTask<'a> {
 
 /// How a model is fitted unless a person says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Recipe {
+pub(crate) enum Recipe {
     /// By updates along a gradient.
     Descent(Descent),
     /// At once when it is made, or not at all. Learning rate, its schedule and epochs have no effect.
@@ -51,7 +51,7 @@ pub enum Recipe {
 
 /// A fit by updates along a gradient.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Descent {
+pub(crate) struct Descent {
     /// Passes over the training split.
     pub epochs: u64,
     /// Images of an update.
@@ -64,13 +64,13 @@ pub struct Descent {
 
 impl Descent {
     /// A single pass in large batches: for a model whose updates change nothing.
-    pub const SINGLE_PASS: Self = Self { epochs: 1, batch_size: 4096, lr: 1.0, lr_schedule: Schedule::Constant };
+    pub(crate) const SINGLE_PASS: Self = Self { epochs: 1, batch_size: 4096, lr: 1.0, lr_schedule: Schedule::Constant };
 }
 
 /// How the learning rate changes along a fit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Schedule {
+pub(crate) enum Schedule {
     /// It stays.
     #[default]
     Constant,
@@ -81,7 +81,7 @@ pub enum Schedule {
 impl Schedule {
     /// Returns the factor on the learning rate after the share `done`, 0 to 1, of the fit: 1, or (1 + cos(π `done`)) /
     /// 2.
-    pub fn factor(self, done: f64) -> f64 {
+    pub(crate) fn factor(self, done: f64) -> f64 {
         match self {
             Schedule::Constant => 1.0,
             Schedule::Cosine => f64::midpoint(1.0, (std::f64::consts::PI * done).cos()),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::fmt;
 
 /// The settings of a kind of model, and how such a model is made and fitted.
-pub trait ModelSettings: Settings {
+pub(crate) trait ModelSettings: Settings {
     /// How the model is fitted unless a person says otherwise.
     const RECIPE: Recipe;
 
@@ -22,7 +22,7 @@ pub trait ModelSettings: Settings {
 
 /// A model's name, description, settings, recipe and constructor: a row in a table of models.
 #[derive(Clone, Copy, Debug)]
-pub struct ModelEntry {
+pub(crate) struct ModelEntry {
     /// Name as typed on the command line.
     pub name: &'static str,
     /// Description of one line.
@@ -36,7 +36,7 @@ pub struct ModelEntry {
 
 impl ModelEntry {
     /// The entry of the model with settings `S`.
-    pub const fn of<S: ModelSettings>(name: &'static str, summary: &'static str) -> Self {
+    pub(crate) const fn of<S: ModelSettings>(name: &'static str, summary: &'static str) -> Self {
         Self {
             name,
             summary,
@@ -50,7 +50,7 @@ impl ModelEntry {
     ///
     /// # Errors
     /// When a setting does not exist, has a wrong value or has no effect.
-    pub fn resolve(&self, given: &Values) -> Result<ModelSpec, ModelError> {
+    pub(crate) fn resolve(&self, given: &Values) -> Result<ModelSpec, ModelError> {
         let settings = (self.schema.resolve)(given);
         let settings = settings.map_err(|fault| fault.of("model", format_args!("model `{}`", self.name)))?;
         Ok(ModelSpec { entry: *self, settings })
@@ -59,7 +59,7 @@ impl ModelEntry {
 
 /// Says why a model was not resolved.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum ModelError {
+pub(crate) enum ModelError {
     /// There is no model of this name.
     #[error("there is no model `{name}`; {}", suggest(name, known.iter().copied()))]
     UnknownName {
@@ -75,24 +75,24 @@ pub enum ModelError {
 
 /// A model resolved by name, with its whole settings, all of them valid.
 #[derive(Clone, Debug)]
-pub struct ModelSpec {
+pub(crate) struct ModelSpec {
     entry: ModelEntry,
     settings: Values,
 }
 
 impl ModelSpec {
     /// Name of the model.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.entry.name
     }
 
     /// All settings that have a value and an effect, by key.
-    pub fn settings(&self) -> &Values {
+    pub(crate) fn settings(&self) -> &Values {
         &self.settings
     }
 
     /// How the model is fitted unless a person says otherwise.
-    pub fn recipe(&self) -> Recipe {
+    pub(crate) fn recipe(&self) -> Recipe {
         self.entry.recipe
     }
 
@@ -100,7 +100,7 @@ impl ModelSpec {
     ///
     /// # Errors
     /// When the model cannot be fitted to the data.
-    pub fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
+    pub(crate) fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
         let made = (self.entry.make)(&self.settings, task, rng);
         made.with_context(|| format!("model `{}` on {}", self.entry.name, task.data.name))
     }

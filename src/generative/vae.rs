@@ -19,7 +19,7 @@ mod networks;
 #[cfg(test)]
 mod tests;
 
-pub use config::VaeConfig;
+pub(crate) use config::VaeConfig;
 
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
@@ -50,7 +50,7 @@ impl ModelSettings for VaeConfig {
 }
 
 /// A variational autoencoder.
-pub struct Vae {
+pub(crate) struct Vae {
     nets: Networks,
     means: Means,
 }
@@ -60,7 +60,7 @@ impl Vae {
     ///
     /// # Errors
     /// When a setting is out of its range.
-    pub fn new(config: VaeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
+    pub(crate) fn new(config: VaeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         let means = Means::new(&["fit/loss", "fit/recon", "fit/kl"]);
         Ok(Self { nets: Networks::new(config, task, rng)?, means })
     }

@@ -19,7 +19,7 @@ const LEAST_DEVIATION: f64 = 0.02;
 /// pixel's over the training images; before is the same pixel one frame earlier, and for the oldest frame of an image
 /// one later.
 #[derive(Debug)]
-pub struct PixelWeights {
+pub(crate) struct PixelWeights {
     rarity: f64,
     motion: f64,
     /// Channels of a frame.
@@ -34,7 +34,7 @@ impl PixelWeights {
     ///
     /// # Errors
     /// When images are of one frame, in which nothing moves.
-    pub fn of(rarity: f64, motion: f64, data: &Data) -> Result<Option<Self>> {
+    pub(crate) fn of(rarity: f64, motion: f64, data: &Data) -> Result<Option<Self>> {
         data.check_moves("model.motion", motion)?;
         if rarity == 0.0 && motion == 0.0 {
             return Ok(None);
@@ -53,7 +53,7 @@ impl PixelWeights {
     }
 
     /// Returns the weights of images `[B, channels, rows, columns]`, of the same shape.
-    pub fn weights(&self, x: &Tensor) -> Tensor {
+    pub(crate) fn weights(&self, x: &Tensor) -> Tensor {
         let weights = (x - &self.mean).abs() / &self.deviation * self.rarity + 1.0;
         if self.motion == 0.0 {
             return weights;
@@ -64,13 +64,13 @@ impl PixelWeights {
     }
 
     /// Returns the weights again, sharing mean and deviation.
-    pub fn share(&self) -> Self {
+    pub(crate) fn share(&self) -> Self {
         let [mean, deviation] = [&self.mean, &self.deviation].map(Tensor::shallow_clone);
         Self { mean, deviation, ..*self }
     }
 
     /// Saves mean and deviation.
-    pub fn save(&self) -> Snapshot<'_> {
+    pub(crate) fn save(&self) -> Snapshot<'_> {
         Snapshot::default().owned_array("mean", &to_vec(&self.mean)).owned_array("deviation", &to_vec(&self.deviation))
     }
 
@@ -78,7 +78,7 @@ impl PixelWeights {
     ///
     /// # Errors
     /// When it is of images of another size.
-    pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+    pub(crate) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         read_tensor(from, "mean", &mut self.mean)?;
         read_tensor(from, "deviation", &mut self.deviation)
     }

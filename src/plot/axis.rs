@@ -1,11 +1,11 @@
 //! Ranges, ticks and tick labels.
 
-/// Ticks at multiples of 1, 2, 2.5 or 5 times a power of ten within `lo..=hi`, about `most` of them at most.
+/// Returns at most about `most` ticks within `lo..=hi`, at multiples of 1, 2, 2.5 or 5 times a power of ten.
 pub(super) fn ticks(lo: f64, hi: f64, most: usize) -> Vec<f64> {
     multiples(nice_step(hi - lo, most), lo, hi)
 }
 
-/// Ticks of an axis of steps, which come in whole numbers, from 0 to `hi`.
+/// Returns ticks of an axis of steps from 0 to `hi`; they are whole numbers.
 pub(super) fn step_ticks(hi: f64, most: usize) -> Vec<f64> {
     multiples(nice_step(hi, most).floor().max(1.0), 0.0, hi)
 }
@@ -24,7 +24,7 @@ fn nice_step(span: f64, most: usize) -> f64 {
     multiple.unwrap_or(10.0) * power
 }
 
-/// A count in short: `0`, `500`, `250k`, `1M`, `1.5M`, `2G`, `1e15`.
+/// Formats a count: `0`, `500`, `250k`, `1M`, `1.5M`, `2G`, `1e15`.
 pub(super) fn count_label(count: f64) -> String {
     let (unit, suffix) = match count.abs() {
         size if size >= 1e13 => return with_minus(format!("{:e}", three_digits(count))),
@@ -37,7 +37,7 @@ pub(super) fn count_label(count: f64) -> String {
     with_minus(format!("{}{suffix}", digits.trim_end_matches('0').trim_end_matches('.')))
 }
 
-/// Labels of evenly spaced ticks, all with as many decimals as their distance needs.
+/// Formats evenly spaced ticks, all with as many decimals as their distance needs.
 pub(super) fn value_labels(ticks: &[f64]) -> Vec<String> {
     let step =
         if let [first, second, ..] = ticks { second - first } else { ticks.first().map_or(1.0, |tick| tick.abs()) };
@@ -52,7 +52,7 @@ pub(super) fn value_labels(ticks: &[f64]) -> Vec<String> {
     ticks.iter().map(label).collect()
 }
 
-/// A single value at three digits, for a note.
+/// Formats a value with three digits.
 pub(super) fn short_value(value: f64) -> String {
     let rounded = three_digits(value);
     match rounded.abs() {
@@ -66,12 +66,12 @@ fn is_whole(x: f64) -> bool {
     x.abs() >= 0.5 && (x - x.round()).abs() < 1e-6
 }
 
-/// `x` without the last bits that arithmetic left.
+/// Rounds `x` to three digits.
 fn three_digits(x: f64) -> f64 {
     format!("{x:.2e}").parse().unwrap_or(x)
 }
 
-/// A true minus sign, which is as wide as a digit. Also turns `-0` into `0`.
+/// Replaces a hyphen by a minus sign, which is as wide as a digit, and `-0` by `0`.
 fn with_minus(label: String) -> String {
     match label.strip_prefix('-') {
         Some(digits) if digits.chars().all(|c| c == '0' || c == '.') => digits.to_owned(),
@@ -80,21 +80,21 @@ fn with_minus(label: String) -> String {
     }
 }
 
-/// The part of the value axis that is shown.
+/// Visible range of the value axis.
 #[derive(Debug, PartialEq)]
 pub(super) struct ValueRange {
     pub lo: f64,
     pub hi: f64,
-    /// The lowest value, if it lies below `lo`.
+    /// The lowest value, if it is below `lo`.
     pub cut_below: Option<f64>,
-    /// The highest value, if it lies above `hi`.
+    /// The highest value, if it is above `hi`.
     pub cut_above: Option<f64>,
 }
 
-/// A range that shows `values` and `levels`, with a little air and with 0 where that is near.
+/// Returns a range of `values` and `levels`, with a margin, that starts at 0 if that is near.
 ///
-/// A few extreme values (the first episodes of cliff walking, a spike of a loss) would flatten all the others: where a
-/// twentieth of the values takes up more than three quarters of the height, that twentieth is cut off. Levels never are.
+/// A few extreme values (the first episodes of cliff walking, a spike of a loss) would flatten all the others. If a
+/// twentieth of the values takes more than three quarters of the height, it is cut off. Levels are never cut off.
 pub(super) fn value_range(mut values: Vec<f64>, levels: &[f64]) -> ValueRange {
     values.sort_by(f64::total_cmp);
     let at = |fraction: f64| values[((values.len() - 1) as f64 * fraction).round() as usize];
@@ -121,8 +121,8 @@ pub(super) fn value_range(mut values: Vec<f64>, levels: &[f64]) -> ValueRange {
     ValueRange { lo, hi, cut_below: cut(lowest), cut_above: cut(highest) }
 }
 
-/// The end of a step axis: the last step, or the tick after it if that is very near, since runs seldom log their last
-/// step exactly.
+/// Returns the end of a step axis: the last step, or the next tick if that is very near, since runs seldom log their
+/// last step exactly.
 pub(super) fn step_end(last: f64, most_ticks: usize) -> f64 {
     let last = last.max(1.0);
     let tick = nice_step(last, most_ticks);

@@ -1,7 +1,7 @@
-//! The drawing: title, notes, legend, axes, lines and bands.
+//! Drawing of a chart: title, notes, legend, axes, lines and bands.
 //!
-//! Text lies outside the frame, so that nothing covers a curve. The back end has no fonts: widths of text are estimated,
-//! on the large side.
+//! Text is outside the frame, so that it covers no curve. The back end has no fonts, so widths of text are estimated,
+//! generously.
 
 use super::axis::{self, ValueRange};
 use super::error::PlotError;
@@ -11,11 +11,11 @@ use plotters::element::DashedPathElement;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// A figure, ready to draw.
+/// Contents of a figure.
 #[derive(Debug)]
 pub(super) struct Chart {
     pub title: String,
-    /// What stands below the title.
+    /// Lines below the title.
     pub notes: Vec<String>,
     pub x_name: &'static str,
     pub y_name: String,
@@ -29,19 +29,20 @@ pub(super) struct Curve {
     pub label: String,
     /// `(step, value)`
     pub line: Vec<(f64, f64)>,
-    /// `(step, lowest, highest)`; empty where there is no spread to show.
+    /// `(step, lowest, highest)`; empty for a single run.
     pub band: Vec<(f64, f64, f64)>,
-    /// How many points of a single long run each point of the line is the mean of; else 0.
+    /// Number of logged points that each point of a long single run is the mean of; 0 for other lines.
     pub points_per_mean: usize,
 }
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 480.0;
 
-/// The back end rounds to whole units. A unit is an eighth of a pixel, so that curves do not climb in stairs.
+/// The back end rounds to whole units. Units of an eighth of a pixel keep curves smooth.
 pub(super) const UNITS_PER_PIXEL: f64 = 8.0;
 
-/// Okabe and Ito's colours, which the colour-blind can tell apart, but for their yellow: too pale on white.
+/// Okabe and Ito's colours, which colour-blind people can distinguish, without their yellow, which is too pale on
+/// white.
 const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -52,10 +53,10 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
 ];
 
-/// Length of dash and gap in pixels when the colours come round again.
+/// Dash and gap in pixels when colours are used again.
 const DASHES: [Option<(i32, i32)>; 3] = [None, Some((10, 6)), Some((3, 7))];
 
-/// Dash and gap of references, which are gray.
+/// Dash and gap in pixels of references, which are gray.
 const REFERENCE_DASHES: [(i32, i32); 3] = [(8, 5), (2, 4), (14, 5)];
 
 pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
@@ -68,22 +69,22 @@ pub(super) const TEXT_SIZE: f64 = 13.0;
 pub(super) const NOTE_SIZE: f64 = 12.0;
 pub(super) const LINE_HEIGHT: f64 = 18.0;
 pub(super) const MARGIN: f64 = 16.0;
-/// A legend entry's stroke, with the gap to its text.
+/// Width of a legend entry's stroke and the gap to its text.
 const SWATCH: f64 = 30.0;
 const ENTRY_GAP: f64 = 22.0;
 
-/// Intervals between ticks, at most.
+/// Bounds the intervals between ticks.
 const X_TICKS: usize = 6;
 const Y_TICKS: usize = 7;
 
-/// Lines of at most this many points show each as a dot.
-const DOTTED_UP_TO: usize = 40;
+/// Bounds the points of lines whose points are drawn as dots.
+const MAX_DOTS: usize = 40;
 
 pub(super) type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Drawn = Result<(), PlotError>;
 
 impl Chart {
-    /// The figure as the text of an SVG file, 800 pixels wide.
+    /// Returns the figure as the text of an SVG file, 800 pixels wide.
     pub(super) fn svg(&self) -> Result<String, PlotError> {
         let layout = Layout::of(self);
         svg(WIDTH, layout.height, |canvas| self.draw(canvas, &layout))
@@ -113,7 +114,7 @@ impl Chart {
             draw_line(canvas, ends.to_vec(), Stroke::Reference(i))?;
         }
         for (i, curve) in self.curves.iter().enumerate() {
-            if curve.line.len() <= DOTTED_UP_TO {
+            if curve.line.len() <= MAX_DOTS {
                 for &(step, value) in curve.line.iter().filter(|point| frame.shows(point.1)) {
                     canvas.draw(&Circle::new(frame.at(step, value), units(2.8), colour(i).filled())).map_err(failed)?;
                 }
@@ -148,13 +149,13 @@ impl Chart {
     }
 }
 
-/// Writes `text` at the left edge from bottom to top, its middle `middle` pixels down: the name of a value axis.
+/// Writes `text` at the left edge from bottom to top, centred `middle` pixels below the top.
 pub(super) fn write_upwards(canvas: &Canvas, text: &str, middle: f64) -> Drawn {
     let style = text_style(TEXT_SIZE, INK, (HPos::Center, VPos::Top)).transform(FontTransform::Rotate270);
     canvas.draw(&Text::new(text.to_owned(), (units(MARGIN - 4.0), units(middle)), style)).map_err(failed)
 }
 
-/// The text of an SVG file of `width` by `height` pixels that `draw` fills.
+/// Returns the text of an SVG file of `width` by `height` pixels that `draw` draws.
 pub(super) fn svg(width: f64, height: f64, draw: impl FnOnce(&Canvas) -> Drawn) -> Result<String, PlotError> {
     let mut text = String::new();
     let size = ((width * UNITS_PER_PIXEL) as u32, (height * UNITS_PER_PIXEL) as u32);
@@ -169,7 +170,7 @@ pub(super) fn svg(width: f64, height: f64, draw: impl FnOnce(&Canvas) -> Drawn) 
     Ok(text.replacen(&in_units, &in_pixels, 1))
 }
 
-/// Where everything goes, in pixels.
+/// Positions of the parts, in pixels.
 struct Layout {
     height: f64,
     notes: Vec<String>,
@@ -186,20 +187,20 @@ struct Entry {
     stroke: Stroke,
 }
 
-/// Which curve or reference a line is of.
+/// Index of the curve or reference that a line belongs to.
 #[derive(Clone, Copy)]
 enum Stroke {
     Curve(usize),
     Reference(usize),
 }
 
-/// The rectangle that the curves are drawn in, and what its edges stand for.
+/// The rectangle of the curves, and the values at its edges.
 struct Frame {
     left: f64,
     right: f64,
     top: f64,
     bottom: f64,
-    /// The last step; the first is 0.
+    /// Step at the right edge; the left edge is 0.
     x_hi: f64,
     y: ValueRange,
 }
@@ -221,7 +222,7 @@ impl Layout {
         let legend_top = MARGIN + TITLE_SIZE + 12.0 + notes.len() as f64 * LINE_HEIGHT;
         let (legend, legend_height) = legend(chart, left, right, legend_top);
         let top = legend_top + legend_height + 6.0;
-        // A long legend makes the figure taller, not the curves flatter.
+        // A long legend makes the figure taller instead of the curves flatter.
         let height = HEIGHT.max(top + 330.0);
         let last_step = chart.curves.iter().filter_map(|curve| curve.line.last()).map(|point| point.0);
         let x_hi = axis::step_end(last_step.fold(0.0, f64::max), X_TICKS);
@@ -244,7 +245,7 @@ impl Frame {
         (self.y.lo..=self.y.hi).contains(&value)
     }
 
-    /// The pieces of a line within the frame, in units of the back end.
+    /// Returns the pieces of a line within the frame, in units of the back end.
     fn visible(&self, line: &[(f64, f64)]) -> Vec<Vec<(i32, i32)>> {
         let mut pieces = vec![Vec::new()];
         for ends in line.windows(2) {
@@ -268,7 +269,7 @@ impl Frame {
         pieces
     }
 
-    /// In units of the back end.
+    /// Returns the position of a point in units of the back end.
     fn at(&self, step: f64, value: f64) -> (i32, i32) {
         (units(self.x_pixel(step)), units(self.y_pixel(value)))
     }
@@ -286,7 +287,8 @@ fn cut_note(y: &ValueRange) -> Option<String> {
     }
 }
 
-/// Entries in rows between `left` and `right`, and the height of them all. A lone curve needs none: the title names it.
+/// Arranges entries in rows between `left` and `right`, and returns their total height. A single curve has no legend,
+/// since the title names it.
 fn legend(chart: &Chart, left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
     let curves = chart.curves.iter().enumerate().map(|(i, curve)| (Stroke::Curve(i), &curve.label));
     let references = chart.references.iter().enumerate().map(|(i, reference)| (Stroke::Reference(i), &reference.label));
@@ -297,7 +299,7 @@ fn legend(chart: &Chart, left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
     let mut entries = Vec::new();
     let (mut x, mut y, mut row_lines) = (left, top, 1);
     for (stroke, label) in labels {
-        let lines = wrap(&[label.to_string()], " ", TEXT_SIZE, right - left - SWATCH);
+        let lines = wrap(std::slice::from_ref(label), " ", TEXT_SIZE, right - left - SWATCH);
         let width = SWATCH + lines.iter().map(|line| text_width(line, TEXT_SIZE)).fold(0.0, f64::max);
         if x > left && x + width > right {
             (x, y, row_lines) = (left, y + row_lines as f64 * LINE_HEIGHT, 1);
@@ -309,7 +311,7 @@ fn legend(chart: &Chart, left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
     (entries, y + row_lines as f64 * LINE_HEIGHT - top)
 }
 
-/// Joins `parts` to lines no wider than `width`, as far as a single word allows.
+/// Joins `parts` to lines of at most `width`, unless a single word is wider.
 fn wrap(parts: &[String], joint: &str, size: f64, width: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let pieces = |part: &String| match text_width(part, size) > width && part.contains(' ') {
@@ -328,7 +330,7 @@ fn wrap(parts: &[String], joint: &str, size: f64, width: f64) -> Vec<String> {
     lines
 }
 
-/// Width in pixels of `text` in a sans-serif font, estimated after DejaVu Sans, one of the widest.
+/// Returns an estimated width in pixels of `text` in a sans-serif font, based on DejaVu Sans, one of the widest.
 pub(super) fn text_width(text: &str, size: f64) -> f64 {
     let em = |c: char| match c {
         'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '\'' | '|' | '!' | 'I' | ' ' => 0.33,

@@ -1,49 +1,49 @@
-//! Why there is no plot, and the writing of one.
+//! Errors of plots, and writing plots.
 
 use crate::files::write_whole;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// Why there is no plot.
+/// Reason why a plot was not drawn.
 #[derive(Debug, thiserror::Error)]
-pub enum PlotError {
-    /// A path that is not a run and holds none.
+pub(crate) enum PlotError {
+    /// A path is not a run and contains none.
     #[error("`{path}` is not a run: {reason}")]
     NotARun {
         /// The path.
         path: PathBuf,
-        /// What is missing.
+        /// Reason, such as a missing file.
         reason: String,
     },
     /// No run has a value of this metric, though they have others.
     #[error("{place} no metric `{metric}`, or none yet; did you mean `{nearest}`? (there is {all})")]
     UnknownMetric {
-        /// Who lacks it.
+        /// Subject and verb: who lacks the metric.
         place: String,
         /// The metric asked for.
         metric: String,
         /// The nearest one that exists.
         nearest: String,
-        /// All there are, comma-separated.
+        /// All that exist, comma-separated.
         all: String,
     },
     /// Nothing has been logged.
     #[error("{place} no data points yet; train a little longer, values are logged at intervals")]
     NoData {
-        /// Who lacks them.
+        /// Subject and verb: who lacks points.
         place: String,
     },
-    /// A file of a run that is not as it should be.
+    /// A file of a run is not valid.
     #[error("`{path}`{}: {reason}", line.map(|line| format!(", line {line}")).unwrap_or_default())]
     BadFile {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1, where one is to blame.
+        /// Line at fault, counted from 1.
         line: Option<u64>,
-        /// What is wrong.
+        /// What was found and expected.
         reason: String,
     },
-    /// A file that cannot be read or written; the message names it.
+    /// A file cannot be read or written; the message names it.
     #[error(transparent)]
     Io(#[from] std::io::Error),
     /// The drawing library failed.
@@ -51,7 +51,7 @@ pub enum PlotError {
     Draw(String),
 }
 
-/// Writes the plot `text` to the file `out`, whole or not at all.
+/// Writes the plot `text` to the file `out` atomically.
 pub(super) fn write_file(out: &Path, text: &str) -> Result<(), PlotError> {
     write_whole(out, |file| Ok(file.write_all(text.as_bytes())?))
 }

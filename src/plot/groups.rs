@@ -1,34 +1,34 @@
-//! Runs of one configuration as a group, and short labels that tell groups apart.
+//! Groups of runs with one configuration, and short labels that distinguish groups.
 
 use super::axis;
 use super::runs::Run;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How often a run reports says nothing about how it learns.
-const NOT_COMPARED: &[&str] = &["log_every", "checkpoint_every", "eval_every", "eval_episodes", "data_dir"];
+/// Settings that do not affect learning.
+const IGNORED_SETTINGS: &[&str] = &["log_every", "checkpoint_every", "eval_every", "eval_episodes", "data_dir"];
 
 /// Runs that differ only in their seed.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// What sets it apart from the other groups, e.g. `dqn lr=0.001`.
+    /// Label that distinguishes the group, e.g. `dqn lr=0.001`.
     pub label: String,
     pub runs: Vec<Run>,
 }
 
 impl Group {
-    /// What its runs are repeats over: `seeds`, or `runs` where a seed occurs twice or is unknown.
+    /// Returns what distinguishes the group's runs: `seeds`, or `runs` if a seed occurs twice or is unknown.
     pub(super) fn repeats(&self) -> &'static str {
         let seeds: BTreeSet<_> = self.runs.iter().filter_map(|run| run.seed.as_ref()).collect();
         if seeds.len() == self.runs.len() { "seeds" } else { "runs" }
     }
 
-    /// The value of a setting that all its runs share.
+    /// Returns the value of a setting that all runs share.
     pub(super) fn setting(&self, key: &str) -> Option<&str> {
         self.runs[0].settings.get(key).map(String::as_str)
     }
 }
 
-/// The runs by configuration, in the order in which these first appear, labelled.
+/// Groups runs by configuration, in order of first appearance, and labels the groups.
 pub(super) fn group(runs: Vec<Run>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for run in runs {
@@ -44,7 +44,7 @@ pub(super) fn group(runs: Vec<Run>) -> Vec<Group> {
     groups
 }
 
-/// What `name` finds all groups to have in common, such as [`Run::actor`].
+/// Returns the result of `name`, such as [`Run::actor`], if it is equal for all groups.
 pub(super) fn shared(groups: &[Group], name: fn(&Run) -> Option<&str>) -> Option<&str> {
     let value = name(&groups.first()?.runs[0])?;
     groups.iter().all(|group| name(&group.runs[0]) == Some(value)).then_some(value)
@@ -52,11 +52,11 @@ pub(super) fn shared(groups: &[Group], name: fn(&Run) -> Option<&str>) -> Option
 
 fn compared(run: &Run) -> BTreeMap<&str, &str> {
     let settings = run.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    settings.filter(|(key, _)| !NOT_COMPARED.contains(key)).collect()
+    settings.filter(|(key, _)| !IGNORED_SETTINGS.contains(key)).collect()
 }
 
-/// The environment if several are shown, the agent, and the settings in which groups of this environment and agent
-/// differ: other agents have other settings, and to name those would tell nothing. Of fits, data and model.
+/// Returns a label: the environment if there are several, the agent, and the settings that differ between groups of
+/// this environment and agent. Fits have data and model instead.
 fn label(group: &Group, groups: &[Group]) -> String {
     let (actor, task) = (group.runs[0].actor(), group.runs[0].task());
     let is_kin = |other: &&Group| (other.runs[0].actor(), other.runs[0].task()) == (actor, task);
@@ -80,7 +80,7 @@ fn label(group: &Group, groups: &[Group]) -> String {
     words.join(" ")
 }
 
-/// The last part of a dotted key, or the key as `--set` takes it where two would read the same.
+/// Returns the last part of a dotted key, or the key of `--set` if that part is ambiguous.
 fn short_key(key: &str, among: &[&str]) -> String {
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     if among.iter().filter(|other| last(other) == last(key)).count() == 1 {
@@ -89,7 +89,7 @@ fn short_key(key: &str, among: &[&str]) -> String {
     key.replacen("_settings.", ".", 1)
 }
 
-/// Whole thousands as `250k`; anything else as it is.
+/// Shortens whole thousands, e.g. `250k`.
 fn short_value(value: &str) -> String {
     match value.parse::<i64>() {
         Ok(count) if count.abs() >= 1000 && count % 1000 == 0 => axis::count_label(count as f64),

@@ -1,4 +1,4 @@
-//! Runs of players that do not learn: a level to read curves against.
+//! Levels of agents that do not learn, for comparison with curves.
 
 use super::axis;
 use super::error::PlotError;
@@ -6,7 +6,7 @@ use super::groups::Group;
 use super::runs::Run;
 use crate::statistics::mean;
 
-/// Agents that play alike from the first step to the last.
+/// Agents that do not learn.
 const UNLEARNED: [&str; 2] = ["random", "scripted"];
 
 /// A horizontal line.
@@ -16,7 +16,7 @@ pub(super) struct Reference {
     pub value: f64,
 }
 
-/// The groups that are curves, and those that are levels. Without any curve to read them against, levels are curves too.
+/// Splits groups into curves and levels. If there are no curves, levels are drawn as curves.
 pub(super) fn split(groups: Vec<Group>) -> (Vec<Group>, Vec<Group>) {
     let is_level = |group: &Group| group.setting("agent").is_some_and(|agent| UNLEARNED.contains(&agent));
     let (levels, curves): (Vec<_>, Vec<_>) = groups.into_iter().partition(is_level);
@@ -24,11 +24,11 @@ pub(super) fn split(groups: Vec<Group>) -> (Vec<Group>, Vec<Group>) {
 }
 
 impl Reference {
-    /// The level of `metric` in the runs of `group`: the mean of their episodes where the metric is one of episodes (those that
-    /// end early would count too often in a mean of what was logged), else of what was logged.
+    /// Returns the mean of `metric` in the runs of `group`. Metrics of episodes are averaged over all episodes, since
+    /// the first ones are contained in many logged means. Others are averaged over logged values.
     ///
     /// # Errors
-    /// When a run's `episodes.csv` is not as it should be.
+    /// When a run's `episodes.csv` is not valid.
     pub(super) fn of(group: &Group, metric: &str) -> Result<Self, PlotError> {
         let mut values = group.runs.iter().map(|run| run.episodes(metric)).collect::<Result<Vec<_>, _>>()?.concat();
         if values.is_empty() {

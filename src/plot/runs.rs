@@ -1,20 +1,21 @@
-//! Runs on disk: finding them, and reading one metric of each.
+//! Finds runs on disk and reads one metric of each.
 
 use super::error::PlotError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// Files of a run that hold `step,name,value` rows.
+/// Files of a run with rows of `step,name,value`.
 const FILES: &[&str] = &["metrics.csv", "eval.csv", "timing.csv"];
 
-/// A fit tells by it where it stands, and with that how many updates an epoch has.
+/// Metric of a fit's progress in epochs. It gives the updates of an epoch.
 const EPOCH: &str = "fit/epoch";
 
-/// Metrics that are means of episodes, in the order of their columns in `episodes.csv`, after the step and the environment.
+/// Metrics that are means over episodes, in the order of their columns in `episodes.csv`, which follow step and
+/// environment.
 const EPISODE_METRICS: [&str; 2] = ["train/return", "train/length"];
 
-/// How far below a given folder runs are looked for: `runs/`, then `runs/<sweep>/<run>`.
-const DEPTH: usize = 2;
+/// Bounds the depth at which runs are found below a folder, as in `runs/<sweep>/<run>`.
+const MAX_DEPTH: usize = 2;
 
 /// One run's configuration and the points of one metric.
 #[derive(Debug)]
@@ -25,9 +26,9 @@ pub(super) struct Run {
     pub seed: Option<String>,
     /// `(step, value)`, in the order of their steps, finite.
     pub points: Vec<(f64, f64)>,
-    /// Names of all the metrics there are.
+    /// Names of all metrics of the run.
     pub metrics: BTreeSet<String>,
-    /// Updates of a pass over the data, where it is a fit that has told of one.
+    /// Updates of an epoch, if it is a fit that has logged its epochs.
     pub steps_per_epoch: Option<f64>,
 }
 
@@ -51,25 +52,25 @@ impl Run {
         Ok(run)
     }
 
-    /// The agent or model that is seen at work.
+    /// Returns the agent or the model.
     pub(super) fn actor(&self) -> Option<&str> {
         self.setting(["agent", "model"])
     }
 
-    /// The environment or data that it is at work on.
+    /// Returns the environment or the data.
     pub(super) fn task(&self) -> Option<&str> {
         self.setting(["env", "data"])
     }
 
-    /// Whether it is of a model and not of an agent.
+    /// Returns whether this is a fit.
     pub(super) fn is_fit(&self) -> bool {
         self.settings.contains_key("model")
     }
 
-    /// Counts steps in epochs.
+    /// Converts steps to epochs.
     ///
     /// # Panics
-    /// When it is not known how many steps an epoch has.
+    /// When the number of steps of an epoch is unknown.
     pub(super) fn count_epochs(&mut self) {
         let steps_per_epoch = self.steps_per_epoch.expect("a fit that has told of an epoch");
         self.points.iter_mut().for_each(|(step, _)| *step /= steps_per_epoch);
@@ -79,7 +80,7 @@ impl Run {
         either.iter().find_map(|key| self.settings.get(*key)).map(String::as_str)
     }
 
-    /// The protocol that its environment was played under, if that says more than the environment's id.
+    /// Returns the protocol of the environment, if it differs from the environment's id.
     pub(super) fn protocol(&self) -> Option<String> {
         let meta = fs_err::read_to_string(self.dir.join("meta.json")).ok()?;
         let meta: serde_json::Value = serde_json::from_str(&meta).ok()?;
@@ -87,8 +88,8 @@ impl Run {
         Some(protocol.to_owned()).filter(|protocol| self.settings.get("env") != Some(protocol))
     }
 
-    /// What `metric` is the mean of, one value an episode; none where it is not a metric of training episodes, or no episode has
-    /// ended.
+    /// Returns the values whose mean is `metric`, one for each episode. Empty if it is not a metric of training
+    /// episodes, or no episode has ended.
     pub(super) fn episodes(&self, metric: &str) -> Result<Vec<f64>, PlotError> {
         let path = self.dir.join("episodes.csv");
         let Some(column) = EPISODE_METRICS.iter().position(|&known| known == metric) else { return Ok(Vec::new()) };
@@ -145,16 +146,16 @@ impl Run {
     }
 }
 
-/// `text` without the half of a last line that a run which is still going may have written.
+/// Returns `text` without an incomplete last line, which a running process may have written.
 fn whole_lines(text: &str) -> &str {
     &text[..text.rfind('\n').map_or(0, |end| end + 1)]
 }
 
-/// The runs among and below `paths`, each once: a path is a run, or a folder that holds some.
+/// Finds the runs among and below `paths`, each once.
 ///
 /// # Errors
-/// When a path does not exist or holds no run.
-pub fn find_runs(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PlotError> {
+/// When a path does not exist or contains no run.
+pub(crate) fn find_runs(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PlotError> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
     for path in paths {
@@ -162,7 +163,7 @@ pub fn find_runs(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PlotError> {
         if is_run(path) {
             found.push(path.clone());
         } else if path.is_dir() {
-            find_below(path, DEPTH, &mut found)?;
+            find_below(path, MAX_DEPTH, &mut found)?;
         }
         if found.len() == before {
             check_is_run(path)?;
@@ -174,7 +175,7 @@ pub fn find_runs(paths: &[PathBuf]) -> Result<Vec<PathBuf>, PlotError> {
 
 fn find_below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), PlotError> {
     let entries = fs_err::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-    let mut folders: Vec<_> = entries.iter().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let mut folders: Vec<_> = entries.iter().map(fs_err::DirEntry::path).filter(|path| path.is_dir()).collect();
     folders.sort();
     for folder in folders {
         if is_run(&folder) {
@@ -203,7 +204,7 @@ fn check_is_run(path: &Path) -> Result<(), PlotError> {
     Err(PlotError::NotARun { path: path.to_owned(), reason: reason.to_owned() })
 }
 
-/// Adds `table`'s values under dotted keys.
+/// Adds the values of `table` under dotted keys.
 fn flatten(prefix: &str, table: &toml::Table, out: &mut BTreeMap<String, String>) {
     for (key, value) in table {
         match value {

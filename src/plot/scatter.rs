@@ -1,4 +1,4 @@
-//! Points of a plane, coloured by class, with a legend: what a code of two numbers tells apart.
+//! Scatter plots: points of a plane, coloured by class, with a legend.
 
 use super::axis;
 use super::chart::{
@@ -10,10 +10,10 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::path::Path;
 
-/// Points with a class each.
+/// Points with their classes.
 #[derive(Debug)]
-pub struct Scatter {
-    /// What stands above.
+pub(crate) struct Scatter {
+    /// Title of the plot.
     pub title: String,
     /// `(x, y)`
     pub points: Vec<(f64, f64)>,
@@ -21,7 +21,7 @@ pub struct Scatter {
     pub classes: Vec<usize>,
 }
 
-/// Ten colours of different hue and lightness; an eleventh class has the first again.
+/// Ten colours of different hue and lightness. They repeat for more classes.
 const COLOURS: [RGBColor; 10] = [
     RGBColor(31, 119, 180),
     RGBColor(255, 127, 14),
@@ -39,10 +39,10 @@ const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 680.0;
 const RADIUS: f64 = 1.8;
 const OPACITY: f64 = 0.65;
-/// Intervals between ticks, at most.
+/// Bounds the intervals between ticks.
 const TICKS: usize = 7;
-/// Share of a range that is added to each side of it.
-const AIR: f64 = 0.03;
+/// Margin on each side of a range, as a share of the range.
+const RANGE_MARGIN: f64 = 0.03;
 
 /// Draws `scatter` to the SVG file `out`.
 ///
@@ -51,7 +51,7 @@ const AIR: f64 = 0.03;
 ///
 /// # Panics
 /// When there are classes, but not one for each point.
-pub fn write_file(scatter: &Scatter, out: &Path) -> Result<(), PlotError> {
+pub(crate) fn write_file(scatter: &Scatter, out: &Path) -> Result<(), PlotError> {
     let classes = &scatter.classes;
     assert!(classes.is_empty() || classes.len() == scatter.points.len(), "a class for each point");
     let text = svg(WIDTH, HEIGHT, |canvas| scatter.draw(canvas))?;
@@ -73,7 +73,7 @@ impl Scatter {
         Ok(())
     }
 
-    /// A dot and the number of each class, in rows; where they end.
+    /// Draws a dot and the number of each class, in rows, and returns their lower edge.
     fn draw_legend(&self, canvas: &Canvas, top: f64) -> Result<f64, PlotError> {
         let Some(&last) = self.classes.iter().max() else { return Ok(top) };
         let (mut x, mut y) = (MARGIN, top);
@@ -97,7 +97,7 @@ fn colour(class: usize) -> RGBColor {
     COLOURS[class % COLOURS.len()]
 }
 
-/// Where the points are drawn in pixels, and what its edges stand for.
+/// The rectangle of the points in pixels, and the values at its edges.
 struct Frame {
     left: f64,
     right: f64,
@@ -142,12 +142,12 @@ impl Frame {
     }
 }
 
-/// From the lowest to the highest of the finite `values`, with a little air.
+/// Returns the range of the finite `values`, with a margin.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let finite = values.filter(|value| value.is_finite());
     let (lo, hi) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), value| (lo.min(value), hi.max(value)));
     match hi - lo {
-        span if span > 0.0 => (lo - AIR * span, hi + AIR * span),
+        span if span > 0.0 => (lo - RANGE_MARGIN * span, hi + RANGE_MARGIN * span),
         _ if lo.is_finite() => (lo - 1.0, lo + 1.0),
         _ => (-1.0, 1.0),
     }

@@ -1,16 +1,17 @@
-//! From the points of runs to a line and a band of few enough points.
+//! Combines the points of runs into a line and a band with few points.
 
 use super::chart::Curve;
 use super::runs::Run;
 use crate::statistics::mean;
 
-/// Points of a single run's line at most: the chart is not much wider in pixels.
+/// Bounds the points of a single run's line. The chart has about as many pixels.
 const MAX_POINTS: usize = 1000;
 
-/// Points of a line with a band at most. A band has three numbers for each, and seven of them should stay a small file.
+/// Bounds the points of a line with a band. A band needs three numbers for each point, and seven bands should make a
+/// small file.
 const MAX_BAND_POINTS: usize = 500;
 
-/// The mean of `runs` and the band from the lowest to the highest of them; the run itself if there is only one.
+/// Returns the mean of `runs` and the band from lowest to highest, or the points of a single run.
 pub(super) fn curve(runs: &[Run]) -> Curve {
     if let [run] = runs {
         return thinned(&run.points);
@@ -27,7 +28,7 @@ pub(super) fn curve(runs: &[Run]) -> Curve {
     curve
 }
 
-/// The steps at which runs are compared: all that were logged, or an even grid where these are too many.
+/// Returns the steps at which runs are averaged: all logged steps, or an even grid if these are too many.
 fn grid(runs: &[Run]) -> Vec<f64> {
     let mut steps: Vec<f64> = runs.iter().flat_map(|run| run.points.iter().map(|point| point.0)).collect();
     steps.sort_by(f64::total_cmp);
@@ -40,11 +41,11 @@ fn grid(runs: &[Run]) -> Vec<f64> {
     (0..MAX_BAND_POINTS).map(|i| first + i as f64 * cell).collect()
 }
 
-/// The values of `points` at the steps of `grid`: the mean of the points nearest to that step, or the straight line
-/// between its neighbours where there is none.
+/// Returns the values of `points` at the steps of `grid`: the mean of the points nearest to that step, or a linear
+/// interpolation if there are none.
 ///
-/// Beyond its ends a run keeps its value for as long as its points usually lie apart, since seeds log their first and
-/// last points at slightly different steps; further out it has none.
+/// Beyond its ends a run keeps its first or last value for the usual distance of its points, since seeds log these
+/// points at slightly different steps. Farther out it has no value.
 pub(super) fn resample(points: &[(f64, f64)], grid: &[f64]) -> Vec<Option<f64>> {
     let (first, last) = (points[0], points[points.len() - 1]);
     let reach = (last.0 - first.0) / (points.len().max(2) - 1) as f64;
@@ -69,8 +70,8 @@ pub(super) fn resample(points: &[(f64, f64)], grid: &[f64]) -> Vec<Option<f64>> 
     values
 }
 
-/// The points themselves, or for more than [`MAX_POINTS`] the mean of each stretch of them, with its lowest and highest
-/// as the band.
+/// Returns the points, or if there are more than [`MAX_POINTS`], means over intervals of them, with their lowest and
+/// highest value as the band.
 fn thinned(points: &[(f64, f64)]) -> Curve {
     if points.len() <= MAX_POINTS {
         return Curve { line: points.to_vec(), ..Curve::default() };

@@ -8,7 +8,7 @@ fn run(root: &Path, name: &str, seed: u64, agent_settings: &str, top: f64) -> Pa
     write_config(&dir, &format!("env = \"cartpole\"\nagent = \"dqn\"\nsteps = 1000000\nseed = {seed}\n{settings}"));
     let mut rows = "step,name,value\n".to_owned();
     for step in (0..=1_000_000).step_by(2_000 + seed as usize) {
-        writeln!(rows, "{step},train/return,{}", top * step as f64 / 1e6).expect("a string");
+        writeln!(rows, "{step},train/return,{}", top * f64::from(step) / 1e6).expect("a string");
         writeln!(rows, "{step},train/loss,NaN").expect("a string");
     }
     std::fs::write(dir.join("metrics.csv"), rows).expect("writable");
@@ -155,7 +155,7 @@ fn players_that_do_not_learn_are_levels_beside_a_curve() {
             &dir,
             &format!("env = \"cartpole\"\nagent = \"{agent}\"\nseed = 0\n[env_settings]\nmax_steps = 500\n"),
         );
-        // The first episode stands twice in what was logged, and once in the mean.
+        // The first episode is contained in two logged means, and counts once.
         std::fs::write(
             dir.join("metrics.csv"),
             format!("step,name,value\n5,train/return,{0}\n6,train/return,{0}\n", returns[0]),
@@ -201,8 +201,11 @@ fn lines_that_leave_the_frame_are_cut_at_its_edge() {
     let folder = folder();
     write_config(folder.path(), "env = \"cliff-walking\"\nagent = \"sarsa\"\nseed = 0\n");
     let value = |step: u32| if step < 3 { -2000 } else { -20 - i64::from(step % 5) };
-    let rows: String = (0..100).map(|step| format!("{step},train/return,{}\n", value(step))).collect();
-    std::fs::write(folder.path().join("metrics.csv"), format!("step,name,value\n{rows}")).expect("writable");
+    let mut rows = "step,name,value\n".to_owned();
+    for step in 0..100 {
+        writeln!(rows, "{step},train/return,{}", value(step)).expect("a string");
+    }
+    std::fs::write(folder.path().join("metrics.csv"), rows).expect("writable");
     let svg = draw(&[folder.path().to_owned()], "train/return");
     assert!(svg.contains("cut off: values down to \u{2212}2000"), "{svg}");
     assert!(!texts(&svg).contains(&"\u{2212}1000"), "{svg}");

@@ -1,10 +1,10 @@
-//! Where the ball is in an image, true or decoded.
+//! Finds the ball in true and decoded images.
 //!
-//! In planes it is where the ball's plane is largest, the first of several. In pixels a detector tells, by where its answer is
-//! largest: two small convolutions, 11×11 pixels wide in all, of the image less the mean of all images of its kind. They are
-//! fitted to true training frames, by softmax over all places and the cross-entropy against the ball's; they never see a decoded
-//! one. The mean of an encoder's own decoded test frames is what is taken from these: a wall that it draws a little wrong in every
-//! frame is no ball.
+//! In planes, the ball is at the maximum of the ball's plane (the first of several). In pixels, it is at the maximum of
+//! a detector's output: two convolutions with a receptive field of 11×11 pixels. They are fitted to true training
+//! frames only, by the cross-entropy of a softmax over all positions. The detector's input is an image less the mean of
+//! all images of its kind. For decoded frames that is the mean of the encoder's decoded test frames, so that a wall
+//! which is drawn slightly wrong in every frame is not taken for a ball.
 
 use super::world::World;
 use crate::generative::net::{Activation, Layer, Network, descend};
@@ -14,37 +14,37 @@ use tch::{Kind, Tensor};
 
 /// Filters of the first convolution, of 7×7 pixels; the second is of 5×5.
 const FILTERS: i64 = 8;
-/// Training frames that it is fitted to, at most; evenly spaced.
-const MOST: usize = 2000;
-/// Passes over them.
-const PASSES: usize = 8;
+/// Bounds the training frames of the fit, which are evenly spaced.
+const MAX_FRAMES: usize = 2000;
+/// Passes over the training frames.
+const N_PASSES: usize = 8;
 /// Frames of a descent step.
 const BATCH: i64 = 20;
-/// Learning rate at the start; half a cosine brings it to 0.
-const RATE: f64 = 0.01;
+/// First learning rate; it falls to 0 by half a cosine.
+const FIRST_LR: f64 = 0.01;
 
 /// Finds the ball.
-pub enum Finder {
-    /// Where this plane is largest.
+pub(super) enum Finder {
+    /// At the maximum of this plane, with this tolerance.
     Plane(i64, f32),
-    /// Where the detector answers most.
+    /// At the maximum of the detector's output, with this tolerance.
     Detector(Box<Detector>, f32),
 }
 
-/// Answers to an image less the mean of its kind, pixel by pixel.
-pub struct Detector(Network);
+/// Network that maps an image, less the mean of its kind, to a logit for each pixel.
+pub(super) struct Detector(Network);
 
 impl Finder {
-    /// For images of `world`, of which `images` with a ball at `balls` are examples.
-    pub fn new(world: &World, images: &Tensor, balls: &[[f32; 2]]) -> Self {
+    /// Makes a finder for images of `world`. A detector is fitted to `images` with a ball at `balls`.
+    pub(super) fn new(world: &World, images: &Tensor, balls: &[[f32; 2]]) -> Self {
         match world.ball_plane() {
             Some(plane) => Finder::Plane(plane, world.tolerance()),
             None => Finder::Detector(Box::new(Detector::fit(images, balls)), world.tolerance()),
         }
     }
 
-    /// Share of the images whose ball is found no further than the tolerance from `balls`, in rows and in columns.
-    pub fn recall(&self, images: &Tensor, balls: &[[f32; 2]]) -> f64 {
+    /// Returns the share of the images whose ball is found within the tolerance of `balls`, in rows and in columns.
+    pub(super) fn recall(&self, images: &Tensor, balls: &[[f32; 2]]) -> f64 {
         let (found, tolerance) = match self {
             Finder::Plane(plane, tolerance) => (largest(&images.select(1, *plane)), tolerance),
             Finder::Detector(detector, tolerance) => (detector.find(images), tolerance),
@@ -56,7 +56,7 @@ impl Finder {
 
 impl Detector {
     fn fit(images: &Tensor, balls: &[[f32; 2]]) -> Self {
-        let (size, stride) = (images.size(), balls.len().div_ceil(MOST));
+        let (size, stride) = (images.size(), balls.len().div_ceil(MAX_FRAMES));
         let images = images.slice(0, None, None, stride as i64) - images.mean_dim(0, true, Kind::Float);
         let places: Vec<i64> =
             balls.iter().step_by(stride).map(|&[row, column]| row as i64 * size[3] + column as i64).collect();
@@ -69,19 +69,19 @@ impl Detector {
         let mut rng = Seeds::new(0).stream("ball-detector");
         let mut network = Network::new(layers, OptimConfig::of(Rule::Adam), images.device(), &mut rng);
         let per_pass = (n / BATCH).max(1);
-        let n_steps = PASSES as i64 * per_pass;
+        let n_steps = N_PASSES as i64 * per_pass;
         for step in 0..n_steps {
-            // Every so manieth frame, since neighbours are of one moment.
+            // Frames of a batch are evenly spaced, since neighbours are alike.
             let batch = Tensor::arange(BATCH.min(n), (Kind::Int64, images.device())) * per_pass + step % per_pass;
             let answers = network.forward(&images.index_select(0, &batch)).flatten(1, -1);
             let loss = answers.cross_entropy_for_logits(&places.index_select(0, &batch));
             let cosine = (std::f64::consts::PI * step as f64 / n_steps as f64).cos();
-            descend(&loss, &mut [&mut network], RATE * f64::midpoint(1.0, cosine));
+            descend(&loss, &mut [&mut network], FIRST_LR * f64::midpoint(1.0, cosine));
         }
         Self(network)
     }
 
-    /// Row and column of the ball in each of these images, which are of one kind.
+    /// Returns row and column of the ball in each image. All images are of one kind.
     fn find(&self, images: &Tensor) -> Vec<[f32; 2]> {
         let mean = images.mean_dim(0, true, Kind::Float);
         let answers = |x: &Tensor| tch::no_grad(|| self.0.forward(&(x - &mean)).squeeze_dim(1));
@@ -89,7 +89,7 @@ impl Detector {
     }
 }
 
-/// Row and column of the middle of the largest element of each of `[n, rows, columns]`.
+/// Returns row and column of the middle of the largest element in each of `[n, rows, columns]`.
 fn largest(planes: &Tensor) -> Vec<[f32; 2]> {
     let columns = planes.size()[2];
     let at = Vec::<i64>::try_from(planes.flatten(1, -1).argmax(1, false)).expect("a vector of integers");

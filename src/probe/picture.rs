@@ -1,4 +1,4 @@
-//! The picture of a probe: frames over what encoders make of them, the true ball framed.
+//! Pictures of probes: frames and their reconstructions, with the true ball framed.
 
 use crate::gallery::grid::{self, GAP, grid, stack};
 use anyhow::{Context, Result, bail};
@@ -7,27 +7,28 @@ use fs_err as fs;
 use std::path::Path;
 use tch::Tensor;
 
-/// Frames shown.
-pub const COLUMNS: usize = 10;
+/// Frames in a row.
+pub(super) const COLUMNS: usize = 10;
 
 /// Colour of the frame around the ball.
 const MARK: [u8; 3] = [255, 70, 60];
-/// Pixels of a picture between the ball's middle and the frame around it, in large images; in small ones a cell is framed.
+/// Distance in pixels from the ball's middle to the frame around it in large images. In small images a cell is framed.
 const REACH: f32 = 5.0;
-/// Width of the column of names of an SVG, and the size of their letters.
+/// Width of the column of names in an SVG, in pixels.
 const NAMES: usize = 110;
-const LETTERS: usize = 13;
+/// Size of the names' letters in pixels.
+const NAME_SIZE: usize = 13;
 
 /// Writes rows of images, each `[n, channels, rows, columns]`, to a PNG, or under their names to an SVG.
 ///
 /// # Errors
 /// When `path` ends in neither `.png` nor `.svg`, or cannot be written.
-pub fn write(path: &Path, rows: &[(String, Tensor)], balls: &[[f32; 2]]) -> Result<()> {
+pub(super) fn write(path: &Path, rows: &[(String, Tensor)], balls: &[[f32; 2]]) -> Result<()> {
     let pictures: Vec<Picture> = rows.iter().map(|(_, images)| row(images, balls)).collect();
     let picture = stack(&pictures, 0);
-    match kind(path)? {
-        Kind::Png => grid::write_png(path, &picture),
-        Kind::Svg => {
+    match format(path)? {
+        PictureFormat::Png => grid::write_png(path, &picture),
+        PictureFormat::Svg => {
             let names = rows.iter().map(|(name, _)| name.as_str());
             fs::write(path, svg(&picture, pictures[0].height, names)?)
                 .with_context(|| format!("cannot write {}", path.display()))
@@ -35,25 +36,25 @@ pub fn write(path: &Path, rows: &[(String, Tensor)], balls: &[[f32; 2]]) -> Resu
     }
 }
 
-/// What a picture is written as.
-pub enum Kind {
+/// File format of a picture.
+pub(crate) enum PictureFormat {
     Png,
     Svg,
 }
 
-/// By the ending of its name.
+/// Returns the format for the ending of `path`.
 ///
 /// # Errors
-/// When it is none of the two.
-pub fn kind(path: &Path) -> Result<Kind> {
+/// When the ending is neither `.png` nor `.svg`.
+pub(crate) fn format(path: &Path) -> Result<PictureFormat> {
     match path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase).as_deref() {
-        Some("png") => Ok(Kind::Png),
-        Some("svg") => Ok(Kind::Svg),
+        Some("png") => Ok(PictureFormat::Png),
+        Some("svg") => Ok(PictureFormat::Svg),
         _ => bail!("-o {}: the picture is a PNG or an SVG; give a name that ends in .png or .svg", path.display()),
     }
 }
 
-/// One row, the balls framed.
+/// Draws a row of images with framed balls.
 fn row(images: &Tensor, balls: &[[f32; 2]]) -> Picture {
     let mut picture = grid(images, balls.len(), GAP);
     let (size, n) = (images.size(), balls.len());
@@ -62,15 +63,15 @@ fn row(images: &Tensor, balls: &[[f32; 2]]) -> Picture {
     let is_small = width > 1.0;
     let reach = if is_small { width / 2.0 } else { REACH };
     for (i, [y, x]) in balls.iter().enumerate() {
-        let left = GAP + i * ((picture.width - GAP) / n);
-        let (x, y) = (left as f32 + x * width, GAP as f32 + y * height);
-        let [from_x, from_y] = [x, y].map(|at| (at - reach).max(0.0) as usize);
+        let origin = (GAP + i * ((picture.width - GAP) / n)) as f32;
+        let middle = [origin + x * width, GAP as f32 + y * height];
+        let [left, top] = middle.map(|at| (at - reach).max(0.0) as usize);
         let side = (2.0 * reach) as usize;
         for (x, y, width, height) in [
-            (from_x, from_y, side + 1, 1),
-            (from_x, from_y + side, side + 1, 1),
-            (from_x, from_y, 1, side + 1),
-            (from_x + side, from_y, 1, side + 1),
+            (left, top, side + 1, 1),
+            (left, top + side, side + 1, 1),
+            (left, top, 1, side + 1),
+            (left + side, top, 1, side + 1),
         ] {
             picture.fill_rect(x, y, width, height, MARK);
         }
@@ -78,7 +79,7 @@ fn row(images: &Tensor, balls: &[[f32; 2]]) -> Picture {
     picture
 }
 
-/// The picture as an SVG, with the name of each row, `row_height` pixels high, at its left.
+/// Returns the picture as an SVG with the names of its rows, which are `row_height` pixels high, at the left.
 fn svg<'a>(picture: &Picture, row_height: usize, names: impl Iterator<Item = &'a str>) -> Result<String> {
     let mut png = vec![];
     grid::encode(picture, &mut png)?;
@@ -90,10 +91,11 @@ fn svg<'a>(picture: &Picture, row_height: usize, names: impl Iterator<Item = &'a
     );
     for (i, name) in names.enumerate() {
         let name = name.rsplit('/').next().unwrap_or(name).replace('&', "&amp;").replace('<', "&lt;");
-        let y = i * row_height + row_height / 2 + LETTERS / 3;
+        let x = NAMES - 8;
+        let y = i * row_height + row_height / 2 + NAME_SIZE / 3;
         text += &format!(
-            "<text x=\"{}\" y=\"{y}\" font-family=\"sans-serif\" font-size=\"{LETTERS}\" text-anchor=\"end\">{name}</text>\n",
-            NAMES - 8
+            "<text x=\"{x}\" y=\"{y}\" font-family=\"sans-serif\" font-size=\"{NAME_SIZE}\" \
+             text-anchor=\"end\">{name}</text>\n"
         );
     }
     text += &format!(
@@ -103,7 +105,7 @@ fn svg<'a>(picture: &Picture, row_height: usize, names: impl Iterator<Item = &'a
     Ok(text)
 }
 
-/// RFC 4648, section 4.
+/// Encodes `bytes` as Base64 (RFC 4648, section 4).
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);

@@ -1,22 +1,23 @@
-//! The true state of the environments that encoders are probed on: where the ball is, and the classes of places.
+//! The true state of environments on which encoders are probed: position of the ball, and classes of positions.
 
 use crate::generative::data::image_space::images;
 use anyhow::{Result, bail};
 use carom_envs::{EnvSpec, ObsSpace};
 use tch::{Kind, Tensor};
 
-/// Rows and columns of Atari's screen, which the factors of `breakout` are measured on.
+/// Rows and columns of Atari's screen, the unit of the factors of `breakout`.
 const SCREEN: [f32; 2] = [210.0, 160.0];
-/// From the ball's upper left corner, which the factors of `breakout` tell, to its middle: it is 4 rows by 2 columns.
+/// From the ball's upper left corner, its position in the factors of `breakout`, to its middle. It has 4 rows and 2
+/// columns.
 const BALL_MIDDLE: [f32; 2] = [2.0, 1.0];
-/// Rows of the screen that show the ball: below it is lost, but for some frames still in play.
+/// Rows of the screen in which the ball is visible. A lost ball is in play for some frames below them.
 const SHOWN_ROWS: std::ops::RangeInclusive<f32> = 30.0..=193.0;
 
-/// What is known of an environment.
-pub struct World {
+/// Factors and image format of an environment.
+pub(super) struct World {
     env: String,
     space: ObsSpace,
-    /// Positions of the factors wanted.
+    /// Indices of factors.
     ball_x: usize,
     ball_y: usize,
     velocity: [usize; 2],
@@ -25,11 +26,11 @@ pub struct World {
 }
 
 impl World {
-    /// That of environment `env`.
+    /// Returns the world of environment `env`.
     ///
     /// # Errors
-    /// When it has no ball.
-    pub fn of(env: &EnvSpec) -> Result<Self> {
+    /// When the environment has no ball, paddle and bricks.
+    pub(super) fn of(env: &EnvSpec) -> Result<Self> {
         let (made, env) = (env.make(), env.id());
         let names = made.factor_names();
         let at = |name: &str| names.iter().position(|known| *known == name);
@@ -42,20 +43,20 @@ impl World {
         Ok(Self { env: env.to_string(), space, ball_x, ball_y, velocity: [dx, dy], paddle_x, bricks })
     }
 
-    /// Frames as images `[n, channels, rows, columns]` in 0..=1.
-    pub fn images(&self, frames: &[u8]) -> Tensor {
+    /// Converts frames to images `[n, channels, rows, columns]` in 0..=1.
+    pub(super) fn images(&self, frames: &[u8]) -> Tensor {
         let space = self.space.image().expect("frames are images");
         images(space, 1, &Tensor::from_slice(frames)).contiguous()
     }
 
-    /// The plane that shows the ball; none where it is one of the gray things.
-    pub fn ball_plane(&self) -> Option<i64> {
+    /// Returns the plane of the ball, or `None` for gray images.
+    pub(super) fn ball_plane(&self) -> Option<i64> {
         matches!(self.space, ObsSpace::Planes { .. }).then_some(1)
     }
 
-    /// Row and column of the ball's middle, in pixels of the image (the first pixel's middle is at ½); nothing where none is in
-    /// play or shown.
-    pub fn ball(&self, factors: &[f32]) -> Option<[f32; 2]> {
+    /// Returns row and column of the ball's middle in pixels of the image (the first pixel's middle is at ½), or `None`
+    /// if no ball is in play or visible.
+    pub(super) fn ball(&self, factors: &[f32]) -> Option<[f32; 2]> {
         let [y, x] = [factors[self.ball_y], factors[self.ball_x]];
         match self.space {
             ObsSpace::Pixels { shape } => SHOWN_ROWS.contains(&y).then(|| {
@@ -66,38 +67,38 @@ impl World {
         }
     }
 
-    /// How far off the ball may be found, in rows and in columns: a cell, or 2 pixels.
-    pub fn tolerance(&self) -> f32 {
+    /// Returns the tolerance of the ball's position in rows and in columns: a cell, or 2 pixels.
+    pub(super) fn tolerance(&self) -> f32 {
         if self.ball_plane().is_some() { 1.0 } else { 2.0 }
     }
 
-    /// Class of the ball's column, `i64 [n]`, and the number of classes.
-    pub fn ball_x(&self, factors: &Tensor) -> (Tensor, i64) {
+    /// Returns the classes of the ball's column, `i64 [n]`, and the number of classes.
+    pub(super) fn ball_x(&self, factors: &Tensor) -> (Tensor, i64) {
         self.binned(factors, self.ball_x, 1)
     }
 
-    /// Class of the ball's row.
-    pub fn ball_y(&self, factors: &Tensor) -> (Tensor, i64) {
+    /// Returns the classes of the ball's row, and the number of classes.
+    pub(super) fn ball_y(&self, factors: &Tensor) -> (Tensor, i64) {
         self.binned(factors, self.ball_y, 0)
     }
 
-    /// Class of the paddle's column.
-    pub fn paddle_x(&self, factors: &Tensor) -> (Tensor, i64) {
+    /// Returns the classes of the paddle's column, and the number of classes.
+    pub(super) fn paddle_x(&self, factors: &Tensor) -> (Tensor, i64) {
         self.binned(factors, self.paddle_x, 1)
     }
 
-    /// Class of the ball's direction: right or left, down or up.
-    pub fn direction(&self, factors: &Tensor) -> (Tensor, i64) {
+    /// Returns the classes of the ball's direction (right or left, down or up), and the number of classes.
+    pub(super) fn direction(&self, factors: &Tensor) -> (Tensor, i64) {
         let is_positive = |factor: usize| factors.select(1, factor as i64).gt(0.0).to_kind(Kind::Int64);
         (is_positive(self.velocity[0]) * 2 + is_positive(self.velocity[1]), 4)
     }
 
-    /// The number of bricks left, `[n]`.
-    pub fn bricks(&self, factors: &Tensor) -> Tensor {
+    /// Returns the number of bricks left, `[n]`.
+    pub(super) fn bricks(&self, factors: &Tensor) -> Tensor {
         factors.select(1, self.bricks as i64)
     }
 
-    /// Bins of a place: along 0 (rows) or 1 (columns).
+    /// Bins a position along rows (0) or columns (1).
     fn binned(&self, factors: &Tensor, factor: usize, along: usize) -> (Tensor, i64) {
         let Bins { first, width, n } = self.bins(along);
         let bins = ((factors.select(1, factor as i64) - first) / width).floor();
@@ -112,13 +113,14 @@ impl World {
         }
     }
 
-    /// What the classes are, in words.
-    pub fn classes(&self) -> String {
+    /// Describes the classes.
+    pub(super) fn classes(&self) -> String {
         let [rows, columns] = [0, 1].map(|along| self.bins(along).n);
         match self.space {
             ObsSpace::Planes { .. } => format!("{columns} columns and {rows} rows of {}, four diagonals", self.env),
             _ => format!(
-                "{columns} columns and {rows} rows of 12x12 pixels of {}'s 210x160 screen, four diagonals from two frames",
+                "{columns} columns and {rows} rows of 12x12 pixels of {}'s 210x160 screen, four diagonals from two \
+                 frames",
                 self.env
             ),
         }

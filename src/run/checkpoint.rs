@@ -1,7 +1,7 @@
 //! Checkpoints: `checkpoints/<step>/` with `arrays.safetensors`, `state.json`, and `SHA256SUMS` over both.
 //!
-//! Written aside, brought to the disk and renamed, so that a folder with a number for its name is whole, whenever the
-//! process or the machine stops. The newest and the one before are kept; a replay memory makes them large.
+//! A checkpoint is written to a temporary folder, fsynced and renamed. So a folder named by a number is complete,
+//! whenever the process or the machine stops. Only the newest two are kept, since a replay memory makes them large.
 
 use crate::files;
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -15,41 +15,41 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Where the checkpoints lie in a run's directory.
+/// Folder of the checkpoints in a run's directory.
 pub(super) const FOLDER: &str = "checkpoints";
 
 const TENSORS: &str = "arrays.safetensors";
 const STATE: &str = "state.json";
 const SUMS: &str = "SHA256SUMS";
-const KEPT: usize = 2;
+const N_KEPT: usize = 2;
 
-/// All of a run but the arrays. `S` is where the run stands, apart from what is learned.
+/// All contents of a checkpoint but its arrays. `S` is the progress of the run.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct State<S> {
-    /// Where the run stands.
+pub(crate) struct CheckpointState<S> {
+    /// Progress of the run.
     pub loop_state: S,
-    /// State values of what is learned: an agent or a model.
+    /// State values of the agent or model.
     pub learned: Map<String, Value>,
-    /// Byte length of each CSV file at this step.
+    /// Length of each CSV file at this step, in bytes.
     pub file_lengths: BTreeMap<String, u64>,
 }
 
-/// A checkpoint read back, its checksums verified.
-pub struct Checkpoint<S> {
-    /// The step it was saved at.
+/// A checkpoint with verified checksums.
+pub(crate) struct Checkpoint<S> {
+    /// Step at which it was saved.
     pub step: u64,
-    /// All but the arrays.
-    pub state: State<S>,
+    /// All contents but the arrays.
+    pub state: CheckpointState<S>,
     path: PathBuf,
     tensors: Mmap,
 }
 
 impl<S> Checkpoint<S> {
-    /// Hands what was learned to `load`.
+    /// Calls `load` with the state of the agent or model.
     ///
     /// # Errors
-    /// When it is of another agent or model, or of other settings.
-    pub fn load(&self, load: impl FnOnce(&Loaded) -> Result<()>) -> Result<()> {
+    /// When `load` fails: the state belongs to another agent or model, or to other settings.
+    pub(crate) fn load(&self, load: impl FnOnce(&Loaded) -> Result<()>) -> Result<()> {
         let at = || format!("in {}", self.path.display());
         let arrays = SafeTensors::deserialize(&self.tensors).with_context(at)?;
         load(&Loaded::new(&arrays, &self.state.learned)).with_context(at)
@@ -57,21 +57,21 @@ impl<S> Checkpoint<S> {
 }
 
 /// Writes the checkpoint of `step`, and removes all but the newest two.
-pub(super) fn write(run: &Path, step: u64, state: &State<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
+pub(super) fn write(run: &Path, step: u64, state: &CheckpointState<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
     let folder = run.join(FOLDER);
     remove_leftovers(&folder)?;
     files::replace_folder(&folder.join(step.to_string()), |dir| fill(dir, state, snapshot))?;
-    for old in steps(run)?.into_iter().skip(KEPT) {
+    for old in steps(run)?.into_iter().skip(N_KEPT) {
         fs::remove_dir_all(folder.join(old.to_string()))?;
     }
     Ok(())
 }
 
-/// The newest valid checkpoint of the run in `run`. Damaged ones are passed over with a warning on stderr.
+/// Opens the newest valid checkpoint of the run in `run`. Damaged ones are skipped with a warning.
 ///
 /// # Errors
 /// When there is no checkpoint, or none is valid.
-pub fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
+pub(crate) fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
     let mut first_error = None;
     for step in steps(run)? {
         let path = run.join(FOLDER).join(step.to_string());
@@ -88,7 +88,7 @@ pub fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
     Err(first_error.unwrap_or_else(|| anyhow!("{} has no checkpoint: it was stopped before the first", run.display())))
 }
 
-/// Removes folders of checkpoints that a killed process began and that may be large.
+/// Removes temporary folders of a killed process, which may be large.
 fn remove_leftovers(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -99,7 +99,7 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Steps of the run's checkpoints, the newest first.
+/// Returns the steps of the run's checkpoints, the newest first.
 fn steps(run: &Path) -> Result<Vec<u64>> {
     let folder = run.join(FOLDER);
     if !folder.exists() {
@@ -111,7 +111,7 @@ fn steps(run: &Path) -> Result<Vec<u64>> {
     Ok(steps)
 }
 
-fn fill(dir: &Path, state: &State<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
+fn fill(dir: &Path, state: &CheckpointState<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
     let tensors = dir.join(TENSORS);
     safetensors::serialize_to_file(snapshot.tensors(), None, &tensors)
         .map_err(|error| anyhow!("cannot write {}: {error}", tensors.display()))?;
@@ -136,8 +136,8 @@ fn read<S: DeserializeOwned>(path: &Path, step: u64) -> Result<Checkpoint<S>> {
     let state = serde_json::from_slice(&fs::read(&state_path)?)
         .with_context(|| format!("{} is not of this version", state_path.display()))?;
     let file = fs::File::open(path.join(TENSORS))?;
-    // SAFETY: a checkpoint is never changed once its folder has its name; only removing it is allowed, which a mapping
-    // survives.
+    // SAFETY: nothing writes to a checkpoint after its folder is renamed. It may be removed, but a mapping keeps the
+    // file's contents.
     let tensors = unsafe { Mmap::map(file.file()) }.with_context(|| format!("cannot map {}", path.display()))?;
     Ok(Checkpoint { step, state, path: path.to_path_buf(), tensors })
 }

@@ -1,10 +1,10 @@
-//! What a run was made with and on: `meta.json`.
+//! `meta.json`: the program and the machine of a run.
 
 use serde_json::json;
 use std::process::Command;
 
-/// Returns versions, CPU, command line, git commit and the `protocol` that the environment is played under, as JSON. No clock:
-/// two runs of one command differ in nothing here.
+/// Returns versions, CPU, command line, git commit and the environment's `protocol` as JSON. There is no time in it, so
+/// two runs of one command have equal files.
 pub(super) fn describe(protocol: Option<&str>) -> String {
     let cpu_info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu_info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
@@ -22,7 +22,7 @@ pub(super) fn describe(protocol: Option<&str>) -> String {
     format!("{meta:#}\n")
 }
 
-/// What git answers about the working directory; nothing where there is no git or no repository.
+/// Returns git's answer about the working directory, or `None` without git or a repository.
 fn git(arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&output.stdout).trim().to_string())

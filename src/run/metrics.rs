@@ -1,4 +1,4 @@
-//! The CSV files of a run: appended row by row, cut back on resume.
+//! CSV files of a run. Rows are appended; resuming removes those after the checkpoint.
 
 use anyhow::{Result, ensure};
 use carom_envs::Episode;
@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// A table of `step,name,value`.
+/// A file of rows `step,name,value`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MetricsFile {
-    /// What training reports.
+pub(crate) enum MetricsFile {
+    /// Statistics of training.
     Metrics,
     /// Scores of the greedy policy.
     Eval,
-    /// Wall-clock numbers, kept apart because they alone differ between two runs of one seed.
+    /// Wall-clock times, in a file of their own since only they differ between two runs with one seed.
     Timing,
 }
 
@@ -25,7 +25,7 @@ const HEADER: [&str; 3] = ["step", "name", "value"];
 const EPISODES_HEADER: [&str; 4] = ["step", "env_idx", "return", "length"];
 const EPISODES: &str = "episodes.csv";
 
-/// How long a row may wait in memory.
+/// Bounds the time that a row is buffered.
 const FLUSH_AFTER: Duration = Duration::from_secs(2);
 
 impl MetricsFile {
@@ -41,7 +41,7 @@ impl MetricsFile {
 }
 
 /// The open files.
-pub struct Metrics {
+pub(crate) struct Metrics {
     tables: [File; MetricsFile::ALL.len()],
     episodes: File,
     flushed: Instant,
@@ -52,7 +52,7 @@ struct File {
     rows: csv::Writer<fs::File>,
 }
 
-/// Makes the files with their headers.
+/// Creates the files with their headers.
 pub(super) fn create(dir: &Path) -> Result<()> {
     for table in MetricsFile::ALL {
         fs::write(dir.join(table.file()), HEADER.join(",") + "\n")?;
@@ -60,7 +60,7 @@ pub(super) fn create(dir: &Path) -> Result<()> {
     Ok(fs::write(dir.join(EPISODES), EPISODES_HEADER.join(",") + "\n")?)
 }
 
-/// Cuts each file back to its length at a checkpoint.
+/// Truncates each file to its length at a checkpoint.
 pub(super) fn cut(dir: &Path, lengths: &Lengths) -> Result<()> {
     for (name, &length) in lengths {
         let path = dir.join(name);
@@ -81,11 +81,11 @@ impl Metrics {
         Ok(Self { tables, episodes: File::open(dir, EPISODES)?, flushed: Instant::now() })
     }
 
-    /// Adds a row to `table`. The shortest decimal that reads back as the same number stands for it.
+    /// Adds a row to `table`. The value is written as the shortest decimal that reads back as the same number.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn row(&mut self, table: MetricsFile, step: u64, name: &str, value: f64) -> Result<()> {
+    pub(crate) fn row(&mut self, table: MetricsFile, step: u64, name: &str, value: f64) -> Result<()> {
         Ok(self.tables[table as usize].rows.serialize((step, name, value))?)
     }
 
@@ -93,26 +93,26 @@ impl Metrics {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn episodes(&mut self, step: u64, episodes: &[Episode]) -> Result<()> {
+    pub(crate) fn episodes(&mut self, step: u64, episodes: &[Episode]) -> Result<()> {
         for &Episode { env_idx, episode_return, length } in episodes {
             self.episodes.rows.serialize((step, env_idx, episode_return, length))?;
         }
         Ok(())
     }
 
-    /// Hands the rows to the system when they have waited long enough.
+    /// Flushes buffered rows if the last flush was some seconds ago.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn flush_if_due(&mut self) -> Result<()> {
+    pub(crate) fn flush_if_due(&mut self) -> Result<()> {
         if self.flushed.elapsed() >= FLUSH_AFTER { self.flush() } else { Ok(()) }
     }
 
-    /// Hands all rows to the system.
+    /// Flushes all buffered rows.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn flush(&mut self) -> Result<()> {
+    pub(crate) fn flush(&mut self) -> Result<()> {
         for file in self.files() {
             file.rows.flush()?;
         }
@@ -120,7 +120,7 @@ impl Metrics {
         Ok(())
     }
 
-    /// Brings all rows to the disk, and tells how long the files are.
+    /// Fsyncs all rows, and returns the lengths of the files.
     pub(super) fn sync(&mut self) -> Result<Lengths> {
         self.flush()?;
         let mut lengths = Lengths::new();

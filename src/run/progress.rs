@@ -1,5 +1,4 @@
-//! The clock of a run, and what a person sees while it goes on: a bar on a terminal, a line now and then elsewhere; on
-//! stderr.
+//! Time and progress of a run, shown on stderr: a bar on a terminal, else a line every few seconds.
 
 use crate::human::{count, duration};
 use crate::run::{MetricsFile, Run};
@@ -9,31 +8,31 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
-/// Between two lines where there is no terminal.
+/// Time between two lines without a terminal.
 const LINE_AFTER: Duration = Duration::from_secs(10);
 
-/// A run's time: seconds over all its sittings, rows of `timing.csv`, and the bar.
+/// Clock of a run: total seconds over all processes, rows of `timing.csv`, and the progress display.
 pub(crate) struct Stopwatch {
-    bar: Bar,
-    /// When the process took the run up, and how many seconds had been spent before.
+    display: Display,
+    /// Start of this process, and seconds spent before.
     began: (Instant, f64),
-    /// When the last row was written, and at which step.
+    /// Time and step of the last row.
     last_row: (Instant, u64),
 }
 
 impl Stopwatch {
-    /// For a run of `total` steps, of which `step` were made in `wall_s` seconds.
+    /// Starts the clock of a run of `total` steps, `step` of which were made in `wall_s` seconds.
     pub(crate) fn new(total: u64, step: u64, wall_s: f64) -> Self {
         let now = Instant::now();
-        Self { bar: Bar::new(total, step), began: (now, wall_s), last_row: (now, step) }
+        Self { display: Display::new(total, step), began: (now, wall_s), last_row: (now, step) }
     }
 
-    /// Seconds spent so far.
+    /// Returns the seconds spent so far.
     pub(crate) fn wall_s(&self) -> f64 {
         self.began.1 + self.began.0.elapsed().as_secs_f64()
     }
 
-    /// Writes the rows of `step`, and shows it: the loss among `stats`, `place`, and `score` if there is one.
+    /// Writes the rows of `step`, and shows `place`, the loss among `stats`, and `score` if there is one.
     pub(crate) fn row(
         &mut self,
         run: &mut Run,
@@ -47,18 +46,18 @@ impl Stopwatch {
         run.metrics.row(MetricsFile::Timing, step, "wall_s", self.wall_s())?;
         run.metrics.row(MetricsFile::Timing, step, "steps_per_s", (step - row_step) as f64 / row_s)?;
         run.metrics.flush_if_due()?;
-        self.bar.note(stats);
-        self.bar.show(step, place, score);
+        self.display.note(stats);
+        self.display.show(step, place, score);
         Ok(())
     }
 }
 
-/// A bar of `total` of `things` on a terminal; elsewhere nothing is shown.
+/// Makes a progress bar of `total` `things`. It is visible on a terminal only.
 pub(crate) fn of(total: u64, things: &str) -> ProgressBar {
     styled(total, &format!("{{pos}} of {{len}} {things}  {{eta}} left"))
 }
 
-/// A bar to `total`, its share in percent, and then what `message` is a template of.
+/// Makes a progress bar with its percentage, followed by the template `message`.
 fn styled(total: u64, message: &str) -> ProgressBar {
     let template = format!("{{bar:24}} {{percent:>3}}%  {message}");
     let style = ProgressStyle::with_template(&template).expect("a valid template");
@@ -66,7 +65,7 @@ fn styled(total: u64, message: &str) -> ProgressBar {
 }
 
 /// The display of one run's progress.
-struct Bar {
+struct Display {
     bar: Option<ProgressBar>,
     total: u64,
     began: (Instant, u64),
@@ -75,14 +74,14 @@ struct Bar {
     loss: Option<f64>,
 }
 
-impl Bar {
+impl Display {
     fn new(total: u64, step: u64) -> Self {
         let bar = stderr().is_terminal().then(|| styled(total, "{msg}").with_position(step));
         let next_tenth = (step * 10 / total + 1).min(10);
         Self { bar, total, began: (Instant::now(), step), last_line: Instant::now(), next_tenth, loss: None }
     }
 
-    /// Takes the loss out of the statistics just logged.
+    /// Stores the loss among the logged statistics.
     fn note(&mut self, stats: &[Stat]) {
         let find = |name| stats.iter().find(|stat| stat.0 == name).map(|stat| stat.1);
         self.loss = find("train/loss")
@@ -92,7 +91,7 @@ impl Bar {
             .or(self.loss);
     }
 
-    /// Shows where a run stands: `place`, the loss, and `score` if there is one. Cheap enough to call at every log row.
+    /// Shows `place`, the loss, and `score` if there is one. It is cheap enough for every log row.
     fn show(&mut self, step: u64, place: String, score: Option<String>) {
         if let Some(bar) = &self.bar {
             bar.set_position(step.min(self.total));
@@ -117,7 +116,7 @@ impl Bar {
     }
 }
 
-impl Drop for Bar {
+impl Drop for Display {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

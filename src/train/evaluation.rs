@@ -1,4 +1,4 @@
-//! How good a policy is: scores of the greedy policy over whole episodes, apart from training.
+//! Scores of the greedy policy over whole episodes, in environments of their own.
 
 use crate::config::training::TrainConfig;
 use crate::encoder::ObsTransform;
@@ -14,25 +14,25 @@ use serde::Serialize;
 /// Environments that evaluation steps at once.
 const N_ENVS: u64 = 32;
 
-/// Longest episode where neither the environment nor the caller sets a limit: a greedy policy may never end one.
-const LONGEST: u64 = 100_000;
+/// Time limit if neither the environment nor the caller sets one, since a greedy policy may never end an episode.
+const MAX_EPISODE_STEPS: u64 = 100_000;
 
-/// What is to be evaluated.
+/// Settings of an evaluation.
 #[derive(Clone, Debug)]
-pub struct Evaluation {
+pub(crate) struct Evaluation {
     /// The environment.
     pub env: EnvSpec,
     /// Episodes to play.
     pub episodes: u64,
     /// Probability of a uniformly random action instead of the greedy one.
     pub epsilon: f64,
-    /// Master seed; the streams have names that training does not use.
+    /// Master seed. The names of its streams differ from those of training.
     pub seed: u64,
 }
 
 /// The scores of an evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Scores {
+pub(crate) struct Scores {
     /// Episodes played.
     pub episodes: u64,
     /// Mean of their returns.
@@ -43,43 +43,49 @@ pub struct Scores {
     pub return_iqm: f64,
     /// Mean of their lengths.
     pub length_mean: f64,
-    /// Share of the episodes that the time limit cut off.
+    /// Share of the episodes that the time limit truncated.
     pub truncated_share: f64,
-    /// Expected return by the transition table, where the environment has one.
+    /// Expected return by the transition table, if the environment has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub return_exact: Option<f64>,
 }
 
 impl Evaluation {
-    /// The evaluation that a run's configuration asks for.
-    pub fn of_run(config: &TrainConfig) -> Self {
+    /// Returns the evaluation of a run's configuration.
+    pub(crate) fn of_run(config: &TrainConfig) -> Self {
         let (episodes, seed) = (config.run.eval_episodes, config.run.seed);
         Self { env: config.env.clone(), episodes, epsilon: 0.0, seed }.of_whole_games()
     }
 
-    /// The same by whole games and true rewards, and with a limit where there was none.
-    pub fn of_whole_games(mut self) -> Self {
+    /// Changes the environment to its version for evaluation: whole games, true rewards, and a time limit.
+    pub(crate) fn of_whole_games(mut self) -> Self {
         self.env = self.env.evaluation();
         if self.env.time_limit().is_none() {
-            self.env = self.env.with_time_limit(LONGEST);
+            self.env = self.env.with_time_limit(MAX_EPISODE_STEPS);
         }
         self
     }
 
-    /// Plays the episodes, seen through `transform`. Each environment's share of them is fixed beforehand: counting whichever end first would count
-    /// short episodes too often.
+    /// Plays the episodes, with observations made by `transform`. The number of episodes of each environment is fixed,
+    /// since taking the episodes that end first would favour short ones.
     ///
     /// # Errors
     /// When the environment or a setting does not exist.
-    pub fn run(&self, player: &mut Player, transform: &ObsTransform) -> Result<Scores> {
+    pub(crate) fn run(&self, player: &mut Player, transform: &ObsTransform) -> Result<Scores> {
         self.run_telling(player, transform, |_| {})
     }
 
-    /// As [`Evaluation::run`], telling `progress` the number of episodes played so far whenever one has ended.
+    /// Plays the episodes as [`Evaluation::run`] does, and calls `progress` with the number of finished episodes after
+    /// each.
     ///
     /// # Errors
-    /// As [`Evaluation::run`].
-    pub fn run_telling(&self, player: &mut Player, transform: &ObsTransform, progress: impl Fn(u64)) -> Result<Scores> {
+    /// When the environment or a setting does not exist.
+    pub(crate) fn run_telling(
+        &self,
+        player: &mut Player,
+        transform: &ObsTransform,
+        progress: impl Fn(u64),
+    ) -> Result<Scores> {
         let seeds = Seeds::new(self.seed);
         let n_envs = self.episodes.min(N_ENVS);
         let rngs = (0..n_envs).map(|env_idx| seeds.stream(&format!("eval/{env_idx}"))).collect();
@@ -106,7 +112,7 @@ impl Evaluation {
         Ok(scores(returns, lengths, n_truncated, self.exact(player, &envs)))
     }
 
-    /// Puts a uniformly random action in the place of each with probability `epsilon`.
+    /// Replaces each action with probability `epsilon` by a uniformly random one.
     fn explore(&self, n_actions: usize, explore: &mut Pcg32, actions: &mut [usize]) {
         if self.epsilon > 0.0 {
             for action in actions {
@@ -117,12 +123,13 @@ impl Evaluation {
         }
     }
 
-    /// Expected return of the policy by the transition table of `envs`; none where there is no table, or no fixed policy.
-    pub fn exact(&self, player: &mut Player, envs: &VecEnv) -> Option<f64> {
+    /// Returns the expected return of the policy by the transition table of `envs`, or `None` if there is no table or
+    /// the policy is not deterministic.
+    pub(crate) fn exact(&self, player: &mut Player, envs: &VecEnv) -> Option<f64> {
         let (model, &ObsSpace::Discrete { n }) = (envs.env(0).model()?, envs.obs_space()) else { return None };
         let agent = player.agent()?;
         let policy = greedy_policy(agent, n);
-        // A policy that answers differently when asked again, as `random` does, is none that a table can judge.
+        // Two calls of a random policy differ; its expected return is not computed.
         let is_fixed = greedy_policy(agent, n) == policy;
         let max_steps = self.env.time_limit();
         if is_fixed { expected_return(model, &policy, self.epsilon, max_steps) } else { None }
@@ -130,7 +137,7 @@ impl Evaluation {
 }
 
 fn scores(mut returns: Vec<f64>, lengths: u64, n_truncated: u64, return_exact: Option<f64>) -> Scores {
-    // Sums do not depend on which environment ended first.
+    // Sorted, so that rounding does not depend on the order in which environments end.
     returns.sort_by(f64::total_cmp);
     let n = returns.len() as f64;
     let return_mean = mean(&returns);

@@ -1,4 +1,4 @@
-//! A trained policy, ready to act: an agent without what its training alone needs, such as its replay.
+//! A trained agent, ready to act: its networks or table, without replay and optimiser.
 
 use super::session::TrainState;
 use crate::config::kind::training_config;
@@ -8,43 +8,42 @@ use crate::encoder::ObsTransform;
 use crate::run::checkpoint;
 use anyhow::Result;
 use carom_agents::{Player, Task};
-use carom_envs::{ObsSpace, Seeds};
+use carom_envs::{ObsSpace, Seeds, VecEnv};
 use std::path::Path;
 
-/// The policy of a run's checkpoint.
+/// The greedy policy of a trained agent, read from a checkpoint of its run.
 ///
 /// ```no_run
-/// use carom::train::policy::Policy;
-/// use carom_envs::Seeds;
-///
-/// let mut policy = Policy::open("runs/taxi-q-learning-s0".as_ref())?;
-/// let mut envs = policy.transform.envs(&policy.config.env, Seeds::new(1).streams("play", 1))?;
-/// let (mut actions, mut stacks) = ([0], Vec::new());
+/// let mut policy = carom::Policy::open("runs/taxi-q-learning-s0".as_ref())?;
+/// let mut envs = policy.envs(1, 8)?;
+/// let mut actions = [0; 8];
 /// for _ in 0..100 {
-///     policy.player.greedy(&envs, &mut stacks, &mut actions);
+///     policy.act(&envs, &mut actions);
 ///     envs.step(&actions);
 /// }
 /// # anyhow::Ok(())
 /// ```
 pub struct Policy {
-    /// The run's configuration.
-    pub config: TrainConfig,
-    /// How the agent's observations are made.
-    pub transform: ObsTransform,
+    /// Configuration of the run.
+    pub(crate) config: TrainConfig,
+    /// Transform of the environment's observations into the agent's.
+    pub(crate) transform: ObsTransform,
     /// The agent.
-    pub player: Player,
+    pub(crate) player: Player,
     /// Step of the checkpoint.
-    pub step: u64,
+    pub(crate) step: u64,
     obs_space: ObsSpace,
     frame_stack: usize,
     n_actions: usize,
+    /// Buffer for the observations to act on.
+    stacks: Vec<u8>,
 }
 
 impl Policy {
     /// Opens the newest checkpoint of the training run in `dir`.
     ///
     /// # Errors
-    /// When `dir` is no training run, has no valid checkpoint, or the run's device is not there.
+    /// When `dir` is not a training run, has no valid checkpoint, or the run's device is not there.
     pub fn open(dir: &Path) -> Result<Self> {
         let config = training_config(dir, "play")?;
         let checkpoint = checkpoint::newest::<TrainState>(dir)?;
@@ -62,11 +61,28 @@ impl Policy {
         }
         let (obs_space, frame_stack, n_actions) = (task.obs_space.clone(), task.frame_stack, task.n_actions);
         drop(task);
-        Ok(Self { config, transform, player, step: checkpoint.step, obs_space, frame_stack, n_actions })
+        let (step, stacks) = (checkpoint.step, vec![]);
+        Ok(Self { config, transform, player, step, obs_space, frame_stack, n_actions, stacks })
     }
 
-    /// Whether it can act on stacks of `frame_stack` observations in `obs_space`, with `n_actions` actions.
-    pub fn suits(&self, obs_space: &ObsSpace, frame_stack: usize, n_actions: usize) -> bool {
+    /// Makes `n_envs` environments with the settings and the encoder of the run. Their random numbers come from `seed`.
+    ///
+    /// # Errors
+    /// When `n_envs` is 0.
+    pub fn envs(&self, seed: u64, n_envs: usize) -> Result<VecEnv> {
+        self.transform.envs(&self.config.env, Seeds::new(seed).streams("policy", n_envs))
+    }
+
+    /// Writes the greedy action for each environment of `envs` to `actions`.
+    ///
+    /// # Panics
+    /// When there is not one action for each environment.
+    pub fn act(&mut self, envs: &VecEnv, actions: &mut [usize]) {
+        self.player.greedy(envs, &mut self.stacks, actions);
+    }
+
+    /// Returns whether the policy acts on stacks of `frame_stack` observations in `obs_space` by `n_actions` actions.
+    pub(crate) fn suits(&self, obs_space: &ObsSpace, frame_stack: usize, n_actions: usize) -> bool {
         (&self.obs_space, self.frame_stack, self.n_actions) == (obs_space, frame_stack, n_actions)
     }
 }

@@ -1,4 +1,4 @@
-//! The moving parts of a run: environments, agent, and where training stands.
+//! State of a training run: environments, agent and progress.
 
 use crate::config::training::TrainConfig;
 use crate::device;
@@ -13,56 +13,56 @@ use serde_json::Value;
 use std::collections::VecDeque;
 use std::path::Path;
 
-/// Episodes that `train/return` and `train/length` are means over.
-pub const RECENT: usize = 100;
+/// Number of episodes that `train/return` and `train/length` are means over.
+pub(crate) const N_RECENT: usize = 100;
 
-/// Environments, agent, and where training stands.
-pub struct Session {
-    /// What is being run.
+/// Environments, agent and progress of a training run.
+pub(crate) struct Session {
+    /// All settings.
     pub config: TrainConfig,
-    /// What the environments are seen through.
+    /// Transform of the environments' observations into the agent's.
     pub transform: ObsTransform,
-    /// The environments that are trained on.
+    /// Environments for training.
     pub envs: VecEnv,
     /// The agent.
     pub player: Player,
-    /// Where training stands.
+    /// Training progress.
     pub progress: Progress,
 }
 
-/// Where training stands.
+/// Training progress.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Progress {
-    /// Environment steps made, summed over the environments; planners: sweeps.
+pub(crate) struct Progress {
+    /// Environment steps, summed over the environments; sweeps of planners.
     pub step: u64,
     /// Seconds spent, over all processes that worked on the run.
     pub wall_s: f64,
-    /// A planner has found that nothing changes any more.
+    /// Whether a planner has converged.
     pub converged: bool,
-    /// Codes that a table was keyed by.
+    /// Codes that a table was indexed by.
     #[serde(default)]
     pub codes: Option<Codes>,
-    /// Return and length of the last [`RECENT`] episodes.
+    /// Return and length of the last [`N_RECENT`] episodes.
     recent: VecDeque<(f64, u64)>,
 }
 
-/// Which codes an agent has acted in.
+/// The set of codes that an agent has visited.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Codes {
-    /// A bit for each that can be.
+pub(crate) struct Codes {
+    /// A bit for each possible code.
     words: Vec<u64>,
-    /// How many there can be.
+    /// Number of possible codes.
     pub n_possible: usize,
-    /// How many there were.
+    /// Number of visited codes.
     pub n_visited: usize,
 }
 
 impl Session {
-    /// A run at its beginning, through `transform`.
+    /// Starts a run, with observations made by `transform`.
     ///
     /// # Errors
-    /// When the agent cannot play the environment, a setting is out of range, or the device is not there.
-    pub fn new(config: TrainConfig, transform: ObsTransform) -> Result<Self> {
+    /// When the agent cannot play the environment, a setting is out of range, or the device is missing.
+    pub(crate) fn new(config: TrainConfig, transform: ObsTransform) -> Result<Self> {
         let device = device::open(config.run.device)?;
         tch::set_num_threads(config.run.threads as i32);
         let seeds = Seeds::new(config.run.seed);
@@ -74,11 +74,11 @@ impl Session {
         Ok(Self { config, transform, envs, player, progress: Progress { codes, ..Progress::default() } })
     }
 
-    /// Saves a checkpoint in `run`, unless this very step has one.
+    /// Saves a checkpoint in `run`, unless this step has one.
     ///
     /// # Errors
-    /// When it cannot be written; the one before stays valid.
-    pub fn save(&mut self, run: &mut Run) -> Result<()> {
+    /// When it cannot be written. The previous checkpoint stays valid.
+    pub(crate) fn save(&mut self, run: &mut Run) -> Result<()> {
         let step = self.progress.step;
         if run.is_saved(step) {
             return Ok(());
@@ -88,11 +88,11 @@ impl Session {
         run.save(step, loop_state, &learned)
     }
 
-    /// The run of `config` in `dir` where its newest checkpoint left it, and that checkpoint.
+    /// Opens the run of `config` in `dir` and restores its newest checkpoint. Returns the checkpoint too.
     ///
     /// # Errors
-    /// As [`Session::new`], [`checkpoint::newest`] and [`Session::load`].
-    pub fn open(config: TrainConfig, dir: &Path) -> Result<(Self, Checkpoint<TrainState>)> {
+    /// When there is no valid checkpoint, it belongs to other settings, or the run cannot be started.
+    pub(crate) fn open(config: TrainConfig, dir: &Path) -> Result<(Self, Checkpoint<TrainState>)> {
         let checkpoint = checkpoint::newest(dir)?;
         let transform = ObsTransform::open(&config, dir)?;
         let mut session = Self::new(config, transform)?;
@@ -103,8 +103,8 @@ impl Session {
     /// Restores the agent, the environments and the progress that a checkpoint holds.
     ///
     /// # Errors
-    /// When it is of another agent, another environment or of other settings.
-    pub fn load(&mut self, from: &Checkpoint<TrainState>) -> Result<()> {
+    /// When it belongs to another agent, environment or other settings.
+    pub(crate) fn load(&mut self, from: &Checkpoint<TrainState>) -> Result<()> {
         if let Some(agent) = self.player.agent() {
             from.load(|learned| Ok(agent.load(learned)?))?;
         }
@@ -116,23 +116,23 @@ impl Session {
     }
 }
 
-/// What a checkpoint holds beside the agent.
+/// Training progress and environment state, as saved in a checkpoint.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct TrainState {
-    /// Where training stands.
+pub(crate) struct TrainState {
+    /// Training progress.
     pub progress: Progress,
     /// The environments with their random streams and running episodes.
     envs: Value,
 }
 
 impl Codes {
-    /// None yet of `n_possible`.
+    /// Makes an empty set for `n_possible` codes.
     fn new(n_possible: usize) -> Self {
         Self { words: vec![0; n_possible.div_ceil(64)], n_possible, n_visited: 0 }
     }
 
-    /// Takes note of the codes in `obs`, discrete observations.
-    pub fn visit(&mut self, obs: &[u8]) {
+    /// Adds the codes in `obs`, which are discrete observations.
+    pub(crate) fn visit(&mut self, obs: &[u8]) {
         for bytes in obs.as_chunks().0 {
             let code = u32::from_le_bytes(*bytes);
             let (word, bit) = (&mut self.words[code as usize / 64], 1 << (code % 64));
@@ -143,29 +143,29 @@ impl Codes {
 }
 
 impl Progress {
-    /// Takes note of one step in each of `n_envs` environments and of the episodes it ended.
-    pub fn advance(&mut self, n_envs: usize, episodes: &[Episode]) {
+    /// Adds one step in each of `n_envs` environments and the episodes that it ended.
+    pub(crate) fn advance(&mut self, n_envs: usize, episodes: &[Episode]) {
         self.step += n_envs as u64;
         for episode in episodes {
-            if self.recent.len() == RECENT {
+            if self.recent.len() == N_RECENT {
                 self.recent.pop_front();
             }
             self.recent.push_back((episode.episode_return, episode.length));
         }
     }
 
-    /// Whether a run of `steps` steps has nothing left to do.
-    pub fn is_finished(&self, steps: u64) -> bool {
+    /// Returns whether a run of `steps` steps is finished.
+    pub(crate) fn is_finished(&self, steps: u64) -> bool {
         self.step >= steps || self.converged
     }
 
-    /// Episodes that the means are over.
-    pub fn n_recent(&self) -> usize {
+    /// Returns the number of episodes in the means.
+    pub(crate) fn n_recent(&self) -> usize {
         self.recent.len()
     }
 
-    /// Mean return and length of the last [`RECENT`] episodes; none before the first has ended.
-    pub fn recent_means(&self) -> Option<(f64, f64)> {
+    /// Returns mean return and length of the last [`N_RECENT`] episodes, or `None` before the first has ended.
+    pub(crate) fn recent_means(&self) -> Option<(f64, f64)> {
         let n = self.recent.len() as f64;
         let sum = |value: fn(&(f64, u64)) -> f64| self.recent.iter().map(value).sum::<f64>();
         (n > 0.0).then(|| (sum(|episode| episode.0) / n, sum(|episode| episode.1 as f64) / n))

@@ -1,4 +1,4 @@
-//! Halves against the models they are of, and what the two losses do to encoder and decoder.
+//! Encoders and decoders give the codes and images of their models, and each loss trains its own parameters.
 
 use super::*;
 use crate::generative::data::{Dataset, Split};
@@ -38,7 +38,7 @@ fn data() -> Data {
     Data::new(&Dataset { name: "cells".into(), shape: [2, 12, 9], max: 1, n_classes: 10, train, test }, Device::Cpu)
 }
 
-fn model(name: &str, settings: Value) -> Box<dyn Model> {
+fn model(name: &str, settings: &Value) -> Box<dyn Model> {
     tch::manual_seed(1);
     let settings = settings.as_object().expect("a table").clone();
     let settings = registry::resolve(name, &settings).unwrap_or_else(|e| panic!("{e:#}"));
@@ -77,7 +77,7 @@ fn halves_do_what_their_models_do() {
         ("random", json!({"latent_dim": 6})),
     ];
     for (name, settings) in cases {
-        let (model, what) = (model(name, settings.clone()), format!("{name} {settings}"));
+        let (model, what) = (model(name, &settings), format!("{name} {settings}"));
         let trunk = trunk(&*model, Some(1.0));
         let (x, bytes) = (data().test.spaced(60).all(), Tensor::from_slice(&frames()).view([60, -1]));
         let _no_grad = tch::no_grad_guard();
@@ -95,7 +95,7 @@ fn halves_do_what_their_models_do() {
         let has_logits = trunk.halves.has_logits;
         let expected = match has_logits {
             true => image.binary_cross_entropy::<Tensor>(&x, None, tch::Reduction::Mean),
-            // What decode cuts to 0..=1 is left as it is here, and no nearer.
+            // `decode` clamps to 0..=1; the trunk does not.
             false => (&image - &x).square().mean(Kind::Float),
         };
         match has_logits {
@@ -108,7 +108,7 @@ fn halves_do_what_their_models_do() {
 #[test]
 fn rare_pixels_count_as_they_did_in_the_fit() {
     let losses = [0.0, 0.5].map(|rarity| {
-        let trunk = trunk(&*model("ae", json!({"latent_dim": 5, "rarity": rarity})), Some(1.0));
+        let trunk = trunk(&*model("ae", &json!({"latent_dim": 5, "rarity": rarity})), Some(1.0));
         let params = Tensor::from_slice(&trunk.params());
         let frames = Tensor::from_slice(&frames()).view([60, -1]);
         let code = trunk.code(&trunk.parts(&params)[0], &data().test.spaced(60).all());
@@ -125,7 +125,7 @@ fn rare_pixels_count_as_they_did_in_the_fit() {
 
 #[test]
 fn the_difference_of_frames_counts_as_it_did_in_the_fit() {
-    let mut trunk = trunk(&*model("ae", json!({"latent_dim": 5})), Some(1.0));
+    let mut trunk = trunk(&*model("ae", &json!({"latent_dim": 5})), Some(1.0));
     let params = Tensor::from_slice(&trunk.params());
     let frames = Tensor::from_slice(&frames()).view([60, -1]);
     let plain = trunk.loss(&params, &frames).expect("a loss").0;
@@ -144,7 +144,7 @@ fn a_model_is_refused_exactly_where_it_lacks_a_half() {
     for entry in MODELS {
         let settings =
             if entry.name == "gan" { json!({"architecture": "dense", "classifier": "none"}) } else { json!({}) };
-        let halves = model(entry.name, settings).halves();
+        let halves = model(entry.name, &settings).halves();
         assert_eq!(refuse(entry.name, EncoderMode::Finetune).is_ok(), halves.is_some(), "{}", entry.name);
         let has_decoder = halves.is_some_and(|halves| halves.decoder.is_some());
         assert_eq!(refuse(entry.name, EncoderMode::Joint).is_ok(), has_decoder, "{}", entry.name);
@@ -152,7 +152,8 @@ fn a_model_is_refused_exactly_where_it_lacks_a_half() {
     }
 }
 
-/// A network of two frames behind `trunk`, its first parameters, and those after `n` updates; first and last statistics.
+/// A network of two frames behind `trunk`, its first parameters, and those after `n` updates; first and last
+/// statistics.
 fn train(trunk: EncoderTrunk, n: usize) -> ([Vec<f32>; 2], [Vec<Stat>; 2]) {
     let before = trunk.params();
     let spec = NetSpec { obs_space: SPACE, frame_stack: 2, hidden: vec![16], layer_norm: false, n_actions: 3 };
@@ -183,7 +184,7 @@ fn stat(stats: &[Stat], name: &str) -> Option<f64> {
 
 #[test]
 fn the_td_loss_reaches_the_encoder_and_the_reconstruction_both_halves() {
-    let model = model("ae", json!({"latent_dim": 8, "hidden": [24], "activation": "elu"}));
+    let model = model("ae", &json!({"latent_dim": 8, "hidden": [24], "activation": "elu"}));
     let n_encoder = model.halves().expect("halves").encoder.n_params();
     let moved = |[before, after]: &[Vec<f32>; 2], part: std::ops::Range<usize>| before[part.clone()] != after[part];
 
@@ -193,7 +194,7 @@ fn the_td_loss_reaches_the_encoder_and_the_reconstruction_both_halves() {
     assert!(stat(&last, "train/loss") < stat(&first, "train/loss").map(|loss| 0.5 * loss), "{first:?} {last:?}");
     assert_eq!(stat(&last, "train/recon"), None);
 
-    // With no weight on the reconstruction, all that is left is the TD loss, which must not reach the decoder.
+    // With a reconstruction weight of 0 only the TD loss is left, which must not train the decoder.
     let ([before, after], [first, last]) = train(trunk(&*model, Some(0.0)), 40);
     let n_params = before.len();
     let params = [before, after];
@@ -211,7 +212,7 @@ fn the_td_loss_reaches_the_encoder_and_the_reconstruction_both_halves() {
 
 #[test]
 fn a_stack_is_the_codes_of_its_frames_oldest_first() {
-    let model = model("ae", json!({"latent_dim": 4}));
+    let model = model("ae", &json!({"latent_dim": 4}));
     let trunk = Arc::new(Mutex::new(trunk(&*model, None)));
     let params = Tensor::from_slice(&trunk.params());
     let bytes = frames();

@@ -2,7 +2,7 @@
 
 /// Images (or rows of a table) to fit a model to, in memory as bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dataset {
+pub(crate) struct Dataset {
     /// Name, as `--data` takes it.
     pub name: String,
     /// `[channels, rows, columns]` of one image.
@@ -19,7 +19,7 @@ pub struct Dataset {
 
 /// One part of a data set.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split {
+pub(crate) struct Split {
     /// `[n, channels * rows * columns]`.
     pub pixels: Vec<u8>,
     /// `[n]`, empty without labels.
@@ -32,7 +32,7 @@ impl Split {
     ///
     /// # Panics
     /// When `pixels` are not whole images, or there are labels but not one for each image.
-    pub fn new(shape: [usize; 3], pixels: Vec<u8>, labels: Vec<u8>) -> Self {
+    pub(crate) fn new(shape: [usize; 3], pixels: Vec<u8>, labels: Vec<u8>) -> Self {
         let image_bytes: usize = shape.iter().product();
         assert!(image_bytes > 0 && pixels.len().is_multiple_of(image_bytes), "whole images of shape {shape:?}");
         let n = pixels.len() / image_bytes;
@@ -41,20 +41,15 @@ impl Split {
     }
 
     /// Number of images.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.n
-    }
-
-    /// Returns whether there are no images.
-    pub fn is_empty(&self) -> bool {
-        self.n == 0
     }
 
     /// Image `idx`, `[channels * rows * columns]`.
     ///
     /// # Panics
     /// When there are not as many.
-    pub fn image(&self, idx: usize) -> &[u8] {
+    pub(crate) fn image(&self, idx: usize) -> &[u8] {
         assert!(idx < self.n, "image {idx} of {}", self.n);
         let image_bytes = self.pixels.len() / self.n;
         &self.pixels[idx * image_bytes..][..image_bytes]

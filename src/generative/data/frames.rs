@@ -27,7 +27,7 @@ const FEWEST_FRAMES: usize = 2 * LARGEST_PART;
 
 /// Frames of an environment.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Frames {
+pub(crate) struct Frames {
     /// The environment.
     pub env_id: String,
     /// Shape of a single frame.
@@ -50,13 +50,8 @@ pub struct Frames {
 
 impl Frames {
     /// Number of frames, each with its stack.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.episode.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.episode.is_empty()
     }
 }
 
@@ -65,7 +60,7 @@ impl Frames {
 ///
 /// # Errors
 /// When the environment does not exist, or its observations are no images.
-pub fn default_n_frames(env: &EnvSpec) -> Result<usize> {
+pub(crate) fn default_n_frames(env: &EnvSpec) -> Result<usize> {
     let space = image_space(env.id(), &env.make().obs_space())?;
     Ok(if space.is_planes() { 20_000 } else { 10_000 })
 }
@@ -75,7 +70,7 @@ pub fn default_n_frames(env: &EnvSpec) -> Result<usize> {
 /// # Errors
 /// When the environment observes neither planes nor pixels, or there are too few frames to split into training and
 /// test.
-pub fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
+pub(crate) fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
     let env_id = spec.id();
     ensure!(
         n_frames >= FEWEST_FRAMES,
@@ -143,7 +138,7 @@ impl Frames {
 }
 
 /// The frames as images `[channels, rows, columns]`: of each stack the oldest frame's channels first. No labels.
-pub fn to_dataset(frames: &Frames) -> Dataset {
+pub(crate) fn to_dataset(frames: &Frames) -> Dataset {
     let ImageSpace { n_channels, rows, columns, max } = frames.space;
     let shape = image_shape(frames.space, frames.frame_stack);
     let split = |is_test| {

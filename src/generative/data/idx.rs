@@ -20,7 +20,7 @@ const MAX_DIMS: u8 = 4;
 
 /// Content of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Idx {
+pub(crate) struct Idx {
     /// The file, for messages.
     pub path: PathBuf,
     /// Sizes, the slowest index first: `[n]`, `[n, rows, columns]` or `[n, channels, rows, columns]`.
@@ -33,7 +33,7 @@ pub struct Idx {
 ///
 /// # Errors
 /// When it cannot be read, is no IDX of unsigned bytes, or holds fewer or more bytes than its header says.
-pub fn read(path: &Path) -> Result<Idx> {
+pub(crate) fn read(path: &Path) -> Result<Idx> {
     from_reader(fs::File::open(path)?, path)
 }
 
@@ -41,7 +41,7 @@ pub fn read(path: &Path) -> Result<Idx> {
 ///
 /// # Errors
 /// When the source cannot be read, is no IDX of unsigned bytes, or holds fewer or more bytes than its header says.
-pub fn from_reader(source: impl Read, path: &Path) -> Result<Idx> {
+pub(crate) fn from_reader(source: impl Read, path: &Path) -> Result<Idx> {
     let mut source = BufReader::new(source);
     let mut first = [0; 2];
     let n_first = fill(&mut source, &mut first).with_context(|| unreadable(path))?;
@@ -51,7 +51,7 @@ pub fn from_reader(source: impl Read, path: &Path) -> Result<Idx> {
 
 impl Idx {
     /// SHA-256 of the plain file, in hexadecimal.
-    pub fn sha256(&self) -> String {
+    pub(crate) fn sha256(&self) -> String {
         let mut hasher = Sha256::new();
         self.write(&mut hasher).expect("a hasher takes all");
         hex(&hasher.finalize())
@@ -61,7 +61,7 @@ impl Idx {
     ///
     /// # Errors
     /// When `out` cannot be written.
-    pub fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
+    pub(crate) fn write(&self, out: &mut impl Write) -> std::io::Result<()> {
         out.write_all(&MAGIC)?;
         out.write_all(&[self.dims.len() as u8])?;
         for &dim in &self.dims {

@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 ///
 /// # Errors
 /// When its observations are no images.
-pub fn image_space(env_id: &str, space: &ObsSpace) -> Result<ImageSpace> {
+pub(crate) fn image_space(env_id: &str, space: &ObsSpace) -> Result<ImageSpace> {
     match space.image() {
         Some(space) => Ok(space),
         None => bail!(
@@ -18,13 +18,13 @@ pub fn image_space(env_id: &str, space: &ObsSpace) -> Result<ImageSpace> {
 }
 
 /// Shape of an image of `n_frames` frames: `[channels, rows, columns]`.
-pub fn image_shape(space: ImageSpace, n_frames: usize) -> [usize; 3] {
+pub(crate) fn image_shape(space: ImageSpace, n_frames: usize) -> [usize; 3] {
     [n_frames * space.n_channels, space.rows, space.columns]
 }
 
 /// Returns images `[n, channels, rows, columns]` in 0..=1 of `n_frames` frames each, the oldest first. `frames` are their
 /// bytes in any shape.
-pub fn images(space: ImageSpace, n_frames: usize, frames: &Tensor) -> Tensor {
+pub(crate) fn images(space: ImageSpace, n_frames: usize, frames: &Tensor) -> Tensor {
     let ([rows, columns, channels], n_frames) = (space.shape().map(|size| size as i64), n_frames as i64);
     let frames = frames.reshape([-1, n_frames, rows, columns, channels]).permute([0, 1, 4, 2, 3]);
     let values = frames.reshape([-1, n_frames * channels, rows, columns]).to_kind(Kind::Float);

@@ -7,10 +7,10 @@
 use super::dataset::{Dataset, Split};
 
 /// The films, in the order of the columns.
-pub const TITLES: [&str; 6] = ["Harry Potter", "Avatar", "LOTR 3", "Gladiator", "Titanic", "Glitter"];
+pub(crate) const TITLES: [&str; 6] = ["Harry Potter", "Avatar", "LOTR 3", "Gladiator", "Titanic", "Glitter"];
 
 /// One row a person: 1 for a film they want to see.
-pub const ROWS: [[u8; 6]; 6] = [
+pub(crate) const ROWS: [[u8; 6]; 6] = [
     [1, 1, 1, 0, 0, 0],
     [1, 0, 1, 0, 0, 0],
     [1, 1, 1, 0, 0, 0],
@@ -20,10 +20,10 @@ pub const ROWS: [[u8; 6]; 6] = [
 ];
 
 /// The two tastes, and the films that belong to each, as indices of [`TITLES`]. LOTR 3 belongs to both.
-pub const GROUPS: [(&str, [usize; 3]); 2] = [("fantasy", [0, 1, 2]), ("Oscar winners", [2, 3, 4])];
+pub(crate) const GROUPS: [(&str, [usize; 3]); 2] = [("fantasy", [0, 1, 2]), ("Oscar winners", [2, 3, 4])];
 
 /// The six rows, to fit and to judge by alike: `[1, 1, 6]`, no labels.
-pub fn dataset() -> Dataset {
+pub(crate) fn dataset() -> Dataset {
     let shape = [1, 1, TITLES.len()];
     let split = || Split::new(shape, ROWS.concat(), Vec::new());
     Dataset { name: "movies".to_owned(), shape, max: 1, n_classes: 0, train: split(), test: split() }

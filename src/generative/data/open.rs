@@ -16,7 +16,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// When the set cannot be fetched, a file is damaged, or the source takes no `data_dir`.
-pub fn open(source: &Source, data_dir: Option<&Path>, seed: u64) -> Result<Dataset> {
+pub(crate) fn open(source: &Source, data_dir: Option<&Path>, seed: u64) -> Result<Dataset> {
     if let Some(folder) = data_dir.filter(|_| source.published().is_none()) {
         bail!("--data-dir {}: {source} is not read from a folder; leave --data-dir out", folder.display());
     }

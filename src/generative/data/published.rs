@@ -7,7 +7,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 
 /// A published image set.
-pub struct Published {
+pub(crate) struct Published {
     /// As `--data` takes it, and as its folder in the cache is called.
     pub name: &'static str,
     /// Training images and labels, test images and labels.
@@ -37,10 +37,10 @@ pub(super) enum Package {
 }
 
 /// All published sets.
-pub static ALL: [&Published; 2] = [&MNIST, &FASHION_MNIST];
+pub(crate) static ALL: [&Published; 2] = [&MNIST, &FASHION_MNIST];
 
 /// One file of a set.
-pub struct File {
+pub(crate) struct File {
     /// Its name, without `.gz`.
     pub name: &'static str,
     /// SHA-256 of the plain file.
@@ -48,7 +48,7 @@ pub struct File {
 }
 
 /// Handwritten digits (LeCun, Bottou, Bengio and Haffner 1998).
-pub static MNIST: Published = Published {
+pub(crate) static MNIST: Published = Published {
     name: "mnist",
     files: files([
         "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -62,7 +62,7 @@ pub static MNIST: Published = Published {
 };
 
 /// Articles of clothing, in MNIST's form (Xiao, Rasul and Vollgraf 2017).
-pub static FASHION_MNIST: Published = Published {
+pub(crate) static FASHION_MNIST: Published = Published {
     name: "fashion-mnist",
     files: files([
         "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
@@ -92,12 +92,12 @@ impl Published {
     ///
     /// # Errors
     /// When there is no home directory to have a cache in.
-    pub fn cache(&self) -> Result<PathBuf> {
+    pub(crate) fn cache(&self) -> Result<PathBuf> {
         Ok(cache()?.join(self.name))
     }
 
     /// Where all four files lie without being fetched, if anywhere; they are not read.
-    pub fn found(&self) -> Option<PathBuf> {
+    pub(crate) fn found(&self) -> Option<PathBuf> {
         let system = self.system.map(PathBuf::from);
         system.into_iter().chain(self.cache().ok()).find(|folder| self.is_in(folder))
     }
@@ -107,7 +107,7 @@ impl Published {
     ///
     /// # Errors
     /// When one is missing.
-    pub fn paths(&self, own: Option<&Path>) -> Result<Vec<PathBuf>> {
+    pub(crate) fn paths(&self, own: Option<&Path>) -> Result<Vec<PathBuf>> {
         let folder = own.map(Path::to_owned).or_else(|| self.found());
         let folder = folder.with_context(|| format!("{} is not here", self.name))?;
         self.files.iter().map(|file| file.find(&folder)).collect()
@@ -172,7 +172,7 @@ pub(super) fn find(folder: &Path, prefixes: &[&str]) -> Result<PathBuf> {
     let entries = fs_err::read_dir(folder)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let is_it = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
     let mut names: Vec<String> = entries.filter(is_it).collect();
-    names.sort_by_key(|name| (name.ends_with(".gz"), name.clone()));
+    names.sort_by_key(|name| (Path::new(name).extension().is_some_and(|suffix| suffix == "gz"), name.clone()));
     match names.into_iter().next() {
         Some(name) => Ok(folder.join(name)),
         None => bail!("there is no {}* in {}", prefixes.join("* or "), folder.display()),
@@ -183,7 +183,7 @@ pub(super) fn find(folder: &Path, prefixes: &[&str]) -> Result<PathBuf> {
 ///
 /// # Errors
 /// When there is no home directory.
-pub fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let folder = |name| env::var_os(name).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     if let Some(cache) = folder("CAROM_CACHE") {
         return Ok(cache);

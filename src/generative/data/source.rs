@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 /// Source of a data set. It reads from, and writes to, the text that a person types.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Source {
+pub(crate) enum Source {
     /// `mnist`: handwritten digits, 28×28.
     Mnist,
     /// `fashion-mnist`: articles of clothing, 28×28.
@@ -35,7 +35,7 @@ const NAMED: [(&str, Source); 4] = [
 
 impl Source {
     /// Returns the published files that it is made from, if there are any; a person can have a copy of them.
-    pub fn published(&self) -> Option<&'static Published> {
+    pub(crate) fn published(&self) -> Option<&'static Published> {
         match self {
             Source::Mnist | Source::StackedMnist => Some(&MNIST),
             Source::FashionMnist => Some(&FASHION_MNIST),

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 /// Loss of the two players.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Loss {
+pub(crate) enum Loss {
     /// Non-saturating (Goodfellow et al. 2014, section 3).
     Ns,
     /// Hinge (Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17).
@@ -22,7 +22,7 @@ pub enum Loss {
 impl Loss {
     /// Returns the loss of the discriminator on logits `real` r and `fake` f, without penalties; ζ is softplus:
     /// `ns` E ζ(−r) + E ζ(f), `hinge` E max(0, 1 − r) + E max(0, 1 + f), `wgan-gp` E f − E r, `rp` E ζ(f − r).
-    pub fn discriminator(self, real: &Tensor, fake: &Tensor) -> Tensor {
+    pub(crate) fn discriminator(self, real: &Tensor, fake: &Tensor) -> Tensor {
         match self {
             Loss::Ns => (-real).softplus().mean(Kind::Float) + fake.softplus().mean(Kind::Float),
             Loss::Hinge => (-real + 1.0).relu().mean(Kind::Float) + (fake + 1.0).relu().mean(Kind::Float),
@@ -32,7 +32,7 @@ impl Loss {
     }
 
     /// Returns the loss of the generator: `ns` E ζ(−f), `hinge` and `wgan-gp` −E f, `rp` E ζ(r − f).
-    pub fn generator(self, real: &Tensor, fake: &Tensor) -> Tensor {
+    pub(crate) fn generator(self, real: &Tensor, fake: &Tensor) -> Tensor {
         match self {
             Loss::Ns => (-fake).softplus().mean(Kind::Float),
             Loss::Hinge | Loss::WganGp => -fake.mean(Kind::Float),
@@ -41,7 +41,7 @@ impl Loss {
     }
 
     /// Returns whether the generator's loss depends on real images too.
-    pub fn pairs(self) -> bool {
+    pub(crate) fn pairs(self) -> bool {
         self == Loss::Rp
     }
 }

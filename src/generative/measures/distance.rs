@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 ///
 /// # Panics
 /// With fewer than two features in a set.
-pub fn frechet(a: &Tensor, b: &Tensor) -> f64 {
+pub(crate) fn frechet(a: &Tensor, b: &Tensor) -> f64 {
     let ((mean_a, cov_a), (mean_b, cov_b)) = (moments(a), moments(b));
     let between_means = (mean_a - mean_b).square().sum(Kind::Double);
     // tr (Σ_a Σ_b)^½ is the sum of the roots of the eigenvalues of Σ_a^½ Σ_b Σ_a^½, which is symmetric.
@@ -34,7 +34,7 @@ fn moments(features: &Tensor) -> (Tensor, Tensor) {
 
 /// A mean over blocks, and its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// The mean.
     pub mean: f64,
     /// Its standard error.
@@ -50,7 +50,7 @@ pub struct Estimate {
 ///
 /// # Panics
 /// When `block` is below 2, or a set has fewer features than that.
-pub fn kernel(a: &Tensor, b: &Tensor, block: i64) -> Estimate {
+pub(crate) fn kernel(a: &Tensor, b: &Tensor, block: i64) -> Estimate {
     let n_blocks = a.size()[0].min(b.size()[0]) / block.max(1);
     assert!(block > 1 && n_blocks > 0, "a block of two features or more, and as many features");
     let of_block = |idx| discrepancy(&a.narrow(0, idx * block, block), &b.narrow(0, idx * block, block));

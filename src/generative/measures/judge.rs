@@ -12,20 +12,20 @@ use tch::Tensor;
 const NEIGHBOURS: i64 = 3;
 
 /// A fitted classifier of single-channel images.
-pub struct Judge {
+pub(crate) struct Judge {
     classifier: Classifier,
     sha256: String,
 }
 
 impl Judge {
     /// Makes a judge of a fitted classifier.
-    pub fn new(classifier: Classifier) -> Self {
+    pub(crate) fn new(classifier: Classifier) -> Self {
         Self { sha256: classifier.sha256(), classifier }
     }
 
     /// Returns how many samples [`Judge::measure`] is to be given: 2,000 for a point of the learning curve, 10,000 in
     /// full, or 26,000 where modes are counted, as do Srivastava et al. 2017 and Lin et al. 2018.
-    pub fn n_samples(data: &Data, effort: Effort) -> usize {
+    pub(crate) fn n_samples(data: &Data, effort: Effort) -> usize {
         match effort {
             Effort::Curve => 2000,
             Effort::Full if data.shape[0] > 1 => 26_000,
@@ -35,7 +35,7 @@ impl Judge {
 
     /// Measures `samples`, `[n, channels, rows, columns]` in 0..=1, against as many test images, and those against as
     /// many training images. Images of several channels are classified channel by channel, and their modes counted.
-    pub fn measure(&self, samples: &Tensor, data: &Data) -> Measures {
+    pub(crate) fn measure(&self, samples: &Tensor, data: &Data) -> Measures {
         let mut measures = Measures::default();
         if data.shape[0] > 1 {
             self.count_modes(samples, &mut measures);

@@ -7,7 +7,7 @@ const ROWS_AT_ONCE: i64 = 1000;
 
 /// Both shares.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PrecisionRecall {
+pub(crate) struct PrecisionRecall {
     /// Share of the generated that lie among the real.
     pub precision: f64,
     /// Share of the real that lie among the generated.
@@ -20,7 +20,7 @@ pub struct PrecisionRecall {
 ///
 /// # Panics
 /// When a set has `k` features or fewer.
-pub fn precision_recall(real: &Tensor, generated: &Tensor, k: i64) -> PrecisionRecall {
+pub(crate) fn precision_recall(real: &Tensor, generated: &Tensor, k: i64) -> PrecisionRecall {
     PrecisionRecall { precision: covered(generated, real, k), recall: covered(real, generated, k) }
 }
 

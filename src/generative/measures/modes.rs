@@ -4,20 +4,20 @@ use tch::Tensor;
 
 /// Counts of classes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Modes {
+pub(crate) struct Modes {
     counts: Vec<i64>,
 }
 
 impl Modes {
     /// Counts one class a sample, `i64 [n]` below `n_classes`.
-    pub fn of(classes: &Tensor, n_classes: i64) -> Self {
+    pub(crate) fn of(classes: &Tensor, n_classes: i64) -> Self {
         let counts = classes.bincount::<Tensor>(None, n_classes);
         Self { counts: Vec::try_from(counts).expect("counts are integers") }
     }
 
     /// Counts combinations of `channels` classes a sample, `i64 [n, channels]`; they are the modes: 1000 for the three
     /// digits of stacked MNIST (Metz et al. 2017).
-    pub fn stacked(classes: &Tensor, n_classes: i64) -> Self {
+    pub(crate) fn stacked(classes: &Tensor, n_classes: i64) -> Self {
         let channels = classes.size()[1];
         let combined = (1..channels)
             .fold(classes.select(1, 0), |combined, channel| combined * n_classes + classes.select(1, channel));
@@ -25,24 +25,24 @@ impl Modes {
     }
 
     /// Number of modes.
-    pub fn n_modes(&self) -> usize {
+    pub(crate) fn n_modes(&self) -> usize {
         self.counts.len()
     }
 
     /// Number of modes that were generated.
-    pub fn n_found(&self) -> usize {
+    pub(crate) fn n_found(&self) -> usize {
         self.counts.iter().filter(|count| **count > 0).count()
     }
 
     /// Share of each mode.
-    pub fn shares(&self) -> Vec<f64> {
+    pub(crate) fn shares(&self) -> Vec<f64> {
         let all: i64 = self.counts.iter().sum();
         self.counts.iter().map(|&count| count as f64 / all as f64).collect()
     }
 
     /// Σ p ln(p n): Kullback-Leibler divergence, in nats, of the shares from equal ones. Its expectation under equal
     /// shares is about (modes − 1) / (2 samples), not 0.
-    pub fn kl_to_uniform(&self) -> f64 {
+    pub(crate) fn kl_to_uniform(&self) -> f64 {
         let n = self.n_modes() as f64;
         self.shares().into_iter().filter(|share| *share > 0.0).map(|share| share * (share * n).ln()).sum()
     }

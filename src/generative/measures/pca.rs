@@ -10,7 +10,7 @@ const MOST_DECOMPOSED: i64 = 2_000;
 
 /// The affine map to the directions of largest variance.
 #[derive(Debug)]
-pub struct Pca {
+pub(crate) struct Pca {
     /// `[n_pixels]`
     pub mean: Tensor,
     /// `[n_pixels, n_components]`, orthonormal columns, the largest variance first.
@@ -24,7 +24,7 @@ impl Pca {
     ///
     /// # Panics
     /// When there are no images.
-    pub fn fit(images: &Images, n_components: i64) -> Self {
+    pub(crate) fn fit(images: &Images, n_components: i64) -> Self {
         let n = images.len() as f64;
         let flat = || images.chunks(1000).map(|x| x.flatten(1, -1));
         let mean = flat().map(|x| x.sum_dim_intlist(0, false, Kind::Double)).reduce(|a, b| a + b);
@@ -35,7 +35,7 @@ impl Pca {
             // Frames of one episode lie together: every so-many-th stands for all.
             let stride = (images.len() as i64 + MOST_DECOMPOSED - 1) / MOST_DECOMPOSED;
             let indices = Tensor::arange_start_step(0, images.len() as i64, stride, (Kind::Int64, mean.device()));
-            of_few((images.gather(&indices).flatten(1, -1) - &mean).to_kind(Kind::Double), kept)
+            of_few(&(images.gather(&indices).flatten(1, -1) - &mean).to_kind(Kind::Double), kept)
         } else {
             let scatter = flat().map(|x| {
                 let centred = x - &mean;
@@ -49,17 +49,17 @@ impl Pca {
     }
 
     /// Returns the coordinates of `x`, `[B, ...]`, along the components: `[B, n_components]`.
-    pub fn encode(&self, x: &Tensor) -> Tensor {
+    pub(crate) fn encode(&self, x: &Tensor) -> Tensor {
         (x.flatten(1, -1) - &self.mean).matmul(&self.components)
     }
 
     /// The images at `code`, `[B, n_components]`, flat: `[B, n_pixels]`.
-    pub fn decode(&self, code: &Tensor) -> Tensor {
+    pub(crate) fn decode(&self, code: &Tensor) -> Tensor {
         code.matmul(&self.components.tr()) + &self.mean
     }
 
     /// Returns the squared error per pixel of `images` projected to the components.
-    pub fn mse(&self, images: &Images) -> f64 {
+    pub(crate) fn mse(&self, images: &Images) -> f64 {
         let (mut sum, mut n) = (0.0, 0);
         for x in images.chunks(1000) {
             let off = self.decode(&self.encode(&x)) - x.flatten(1, -1);
@@ -72,7 +72,7 @@ impl Pca {
 
 /// The first `kept` principal components, `[n_pixels, kept]`, of fewer images than pixels, `x` less their mean. The
 /// eigenvectors of x xᵀ are those of xᵀ x seen from the images.
-fn of_few(x: Tensor, kept: i64) -> Tensor {
+fn of_few(x: &Tensor, kept: i64) -> Tensor {
     let (rows, n_pixels) = (x.size()[0], x.size()[1]);
     let (values, vectors) = x.matmul(&x.tr()).linalg_eigh("L");
     let found = kept.min((rows - 1).max(0));
@@ -84,7 +84,7 @@ fn of_few(x: Tensor, kept: i64) -> Tensor {
 }
 
 /// Squared error per test pixel of the `n_components` principal components of the training split.
-pub fn test_mse(data: &Data, n_components: i64) -> f64 {
+pub(crate) fn test_mse(data: &Data, n_components: i64) -> f64 {
     Pca::fit(&data.train, n_components).mse(&data.test)
 }
 

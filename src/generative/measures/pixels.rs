@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 ///
 /// Gray levels have a binary cross-entropy of this much with themselves, so no reconstruction has less. 0 for black and
 /// white.
-pub fn entropy_floor(images: &Images) -> f64 {
+pub(crate) fn entropy_floor(images: &Images) -> f64 {
     let (mut sum, mut n) = (0.0, 0);
     for x in images.chunks(1000) {
         let y: Tensor = 1.0 - &x;
@@ -19,7 +19,7 @@ pub fn entropy_floor(images: &Images) -> f64 {
 
 /// Peak signal-to-noise ratio in decibels of images in 0..=1 whose mean squared error over all pixels is `mse`: 10
 /// log₁₀(1 / mse).
-pub fn psnr(mse: f64) -> f64 {
+pub(crate) fn psnr(mse: f64) -> f64 {
     -10.0 * mse.log10()
 }
 

@@ -28,7 +28,7 @@ const TEST_ROWS_AT_ONCE: i64 = 250;
 
 /// Codes and labels of one split.
 #[derive(Debug)]
-pub struct Codes {
+pub(crate) struct Codes {
     /// `[n, d]`
     pub codes: Tensor,
     /// `i64 [n]`
@@ -37,7 +37,7 @@ pub struct Codes {
 
 impl Codes {
     /// Encodes `most` of `images` (all, if fewer), evenly spaced, by `model`. Returns `None` without labels.
-    pub fn of(model: &dyn Model, images: &Images, most: usize) -> Option<Self> {
+    pub(crate) fn of(model: &dyn Model, images: &Images, most: usize) -> Option<Self> {
         let images = images.spaced(most);
         let labels = images.labels()?.shallow_clone();
         let chunks: Vec<Tensor> = images.chunks(CHUNK).map(|x| model.encode(&x)).collect();
@@ -46,7 +46,7 @@ impl Codes {
 }
 
 /// Adds `test/probe_linear` and `test/probe_5nn`, accuracies in 0..=1, where the data have labels.
-pub fn measure(model: &dyn Model, data: &Data, measures: &mut Measures) {
+pub(crate) fn measure(model: &dyn Model, data: &Data, measures: &mut Measures) {
     let train = Codes::of(model, &data.train, MAX_TRAIN);
     let Some((train, test)) = train.zip(Codes::of(model, &data.test, MAX_TEST)) else { return };
     measures.add("test/probe_linear", linear_accuracy(&train, &test, data.n_classes));
@@ -57,7 +57,7 @@ pub fn measure(model: &dyn Model, data: &Data, measures: &mut Measures) {
 }
 
 /// Accuracy on `test` of a multinomial logistic regression fitted to `train`: see [`linear_predictions`].
-pub fn linear_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
+pub(crate) fn linear_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
     let predicted = linear_predictions(&train.codes, &[(&train.labels, n_classes)], &test.codes);
     share_equal(&predicted[0], &test.labels)
 }
@@ -69,7 +69,7 @@ pub fn linear_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
 /// (2 n), by Adam on all codes at once from W = 0; that is scikit-learn's objective at its default C = 1. No
 /// randomness, and a target's labels do not depend on which others are beside it: they share no more than the products
 /// with the codes.
-pub fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], test: &Tensor) -> Vec<Tensor> {
+pub(crate) fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], test: &Tensor) -> Vec<Tensor> {
     let scale = Standard::of(train);
     // A column of ones for the bias.
     let with_ones = |codes: &Tensor| {
@@ -102,7 +102,7 @@ pub fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], test: &Ten
 ///
 /// Codes are standardised as for [`linear_predictions`]; the penalty is |w|², scikit-learn's default `alpha`. Where all
 /// `y` of the test split are the same there is nothing to explain: NaN.
-pub fn ridge_r2(train: [&Tensor; 2], test: [&Tensor; 2]) -> f64 {
+pub(crate) fn ridge_r2(train: [&Tensor; 2], test: [&Tensor; 2]) -> f64 {
     let scale = Standard::of(train[0]);
     let x = scale.apply(train[0]).to_kind(Kind::Double);
     let [y, expected] = [train[1], test[1]].map(|y| y.to_kind(Kind::Double));
@@ -123,7 +123,7 @@ pub fn ridge_r2(train: [&Tensor; 2], test: [&Tensor; 2]) -> f64 {
 
 /// Mean over the classes that are in `labels` or `predicted` of each one's F1, 2 tp / (2 tp + fp + fn): scikit-learn's
 /// `average="macro"`.
-pub fn macro_f1(predicted: &[i64], labels: &[i64]) -> f64 {
+pub(crate) fn macro_f1(predicted: &[i64], labels: &[i64]) -> f64 {
     let classes: BTreeSet<i64> = predicted.iter().chain(labels).copied().collect();
     let f1 = |class: i64| {
         let count = |values: &[i64]| values.iter().filter(|&&value| value == class).count();
@@ -154,7 +154,7 @@ impl Standard {
 
 /// Accuracy on `test` of the vote of the five codes of `train` nearest by Euclidean distance; among equal votes the
 /// lowest label wins, as in scikit-learn.
-pub fn knn_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
+pub(crate) fn knn_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
     let k = N_NEIGHBOURS.min(train.labels.size()[0]);
     let squares = train.codes.square().sum_dim_intlist(1, false, Kind::Float);
     let votes = test.codes.split(TEST_ROWS_AT_ONCE, 0).into_iter().map(|rows| {

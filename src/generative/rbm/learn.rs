@@ -137,19 +137,19 @@ impl Learner {
 
     /// μ and λ of the last update.
     #[cfg(test)]
-    pub fn offsets(&self) -> &[Tensor; 2] {
+    pub(super) fn offsets(&self) -> &[Tensor; 2] {
         &self.offsets
     }
 
     /// Whether the last update summed over 1s.
     #[cfg(test)]
-    pub fn sums_ones(&self) -> bool {
+    pub(super) fn sums_ones(&self) -> bool {
         self.phases.sums_ones()
     }
 
     /// Multiplies densely from now on, also states that are mostly 0.
     #[cfg(test)]
-    pub fn dense(mut self) -> Self {
+    pub(super) fn dense(mut self) -> Self {
         self.phases.few = 0.0;
         self
     }

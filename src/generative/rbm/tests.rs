@@ -176,7 +176,8 @@ fn an_update_follows_the_exact_gradient_of_the_log_likelihood() {
         let updates: Vec<(Energy, Learner)> = (0..50)
             .map(|seed| {
                 let mut energy = first();
-                let mut learner = Learner::new(rule.clone(), &energy, tensor(&[0.0; 4000]).view([2000, 2]), &mean);
+                let mut learner =
+                    Learner::new(rule.clone(), &energy, Tensor::zeros([2000, 2], (Kind::Float, Device::Cpu)), &mean);
                 learner.update(&mut energy, &seen, lr, &mut Noise::new(seed));
                 (energy, learner)
             })
@@ -236,9 +237,9 @@ fn contrastive_divergence_raises_the_exact_log_likelihood() {
 
 #[test]
 fn the_six_films_are_fitted_close_to_their_bound() {
-    let _torch = seeded(0);
     // The settings of preset movies-rbm.
     const UPDATES: u64 = 5000;
+    let _torch = seeded(0);
     let config = RbmConfig { latent_dim: 2, ..RbmConfig::default() };
     let data = data(&table::dataset());
     let task = ModelTask { data: &data, total_steps: UPDATES, device: Device::Cpu };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 settings! {
     /// Settings of `vae`.
-    pub struct VaeConfig {
+    pub(crate) struct VaeConfig {
         /// Width of the code. With 2, the digits can be laid out on a map.
         latent_dim: i64 = 2, in WIDTHS;
         /// `dense`, or `conv` for strided convolutions between image and hidden layers.
@@ -62,7 +62,7 @@ impl Settings for VaeConfig {
 
 impl VaeConfig {
     /// Returns the weight of the summed KL divergence in the loss.
-    pub fn kl_weight(&self) -> f64 {
+    pub(crate) fn kl_weight(&self) -> f64 {
         match self.kl {
             KlReduction::Sum => self.beta,
             KlReduction::Mean => self.beta / self.latent_dim as f64,
@@ -73,7 +73,7 @@ impl VaeConfig {
 /// Layers between image and hidden layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Architecture {
+pub(crate) enum Architecture {
     /// Nothing.
     Dense,
     /// Convolutions of stride 2.
@@ -83,7 +83,7 @@ pub enum Architecture {
 /// Distribution of a pixel given the decoder's output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Likelihood {
+pub(crate) enum Likelihood {
     /// 1 with probability σ(output). On gray levels it is the cross-entropy, not a probability.
     Bernoulli,
     /// N(output, `sigma`²)
@@ -93,7 +93,7 @@ pub enum Likelihood {
 /// How the KL divergences of the code's dimensions become one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum KlReduction {
+pub(crate) enum KlReduction {
     /// Their sum, which makes the ELBO a bound.
     Sum,
     /// Their mean, as in lectures that average where they should sum.
@@ -103,7 +103,7 @@ pub enum KlReduction {
 /// How gray pixels are made black or white.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Binarisation {
+pub(crate) enum Binarisation {
     /// They stay gray.
     None,
     /// Each batch draws black or white anew; the test split is drawn once, the same for all runs.
