@@ -42,7 +42,7 @@ fn encoders_are_probed_beside_the_controls() {
 fn mistakes_are_found_before_anything_is_played() {
     let program = Program::new();
     for (line, expected) in [
-        ("probe pcaa --env minatar/breakout", "the nearest is `pca`"),
+        ("probe pcaa --env minatar/breakout", "did you mean `pca`"),
         ("probe pca --env minatar/breakot", "`minatar/breakout`"),
         ("probe oracle random --env taxi", "planes or pixels"),
         ("probe pca --env minatar/breakout -o balls.jpg", ".png or .svg"),
