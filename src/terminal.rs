@@ -1,134 +1,137 @@
 //! The terminal as a screen for games: pictures in half blocks, lines of text below, keys as they come.
 
-mod canvas;
 mod colour;
 mod keys;
+mod pace;
+mod pixels;
 mod scale;
 
 pub(crate) use keys::{Held, Keys, Meaning};
+pub(crate) use pace::Pace;
 
 use crate::interrupt;
 use anyhow::{Result, ensure};
-use canvas::Canvas;
 use carom_envs::Picture;
-use colour::{Colour, Depth};
-use crossterm::cursor::{Hide, Show};
-use crossterm::event::{
+use colour::Depth;
+use pixels::Pixels;
+use ratatui::backend::CrosstermBackend;
+use ratatui::buffer::Buffer;
+use ratatui::crossterm::cursor::{Hide, Show};
+use ratatui::crossterm::event::{
     self, Event, KeyCode, KeyEventKind, KeyModifiers, KeyboardEnhancementFlags, PopKeyboardEnhancementFlags,
     PushKeyboardEnhancementFlags,
 };
-use crossterm::terminal::{
-    self, DisableLineWrap, EnableLineWrap, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode,
-    enable_raw_mode,
+use ratatui::crossterm::style::force_color_output;
+use ratatui::crossterm::terminal::{
+    BeginSynchronizedUpdate, DisableLineWrap, EnableLineWrap, EndSynchronizedUpdate, EnterAlternateScreen,
+    LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, supports_keyboard_enhancement,
 };
-use crossterm::{execute, queue};
-use std::io::{IsTerminal, Write, stdout};
+use ratatui::crossterm::{execute, queue};
+use ratatui::layout::{Constraint, Layout, Rect, Size};
+use ratatui::style::{Color, Style};
+use ratatui::text::{Line, Text};
+use ratatui::widgets::Widget;
+use std::io::{BufWriter, IsTerminal, Stdout, stdout};
+use std::mem::ManuallyDrop;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The smallest terminal in which a picture can be recognised.
-const LEAST: (usize, usize) = (20, 8);
+const MIN_SIZE: Size = Size::new(20, 8);
 
-/// Shades of gray that can be read on light and on dark.
-const DIM: Colour = Colour::Index(245);
+/// A gray that can be read on light and on dark.
+const DIM: Style = Style::new().fg(Color::Indexed(245));
 
-/// Whether there is something to restore, and keyboard flags among it.
+/// Whether the terminal is to be restored, and whether keyboard flags are part of it.
 static IS_OPEN: AtomicBool = AtomicBool::new(false);
 static HAS_FLAGS: AtomicBool = AtomicBool::new(false);
 
-/// The terminal while a game has it. Dropping it gives it back as it was; so does a panic.
+/// The terminal while a game has it. Dropping it restores the terminal; so does a panic.
 pub(crate) struct Terminal {
     depth: Depth,
-    size: (usize, usize),
-    shown: Option<Canvas>,
-    buffer: Vec<u8>,
+    size: Size,
+    /// Never dropped: its `drop` prints, and panics if the terminal was closed.
+    screen: ManuallyDrop<ratatui::Terminal<CrosstermBackend<BufWriter<Stdout>>>>,
 }
 
 /// A key that went down or up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Key {
-    /// Which.
-    pub code: KeyCode,
-    /// Up instead of down, where the terminal tells.
-    pub is_release: bool,
+    /// The key.
+    pub(crate) code: KeyCode,
+    /// Whether it went up; false in terminals that do not report releases.
+    pub(crate) is_release: bool,
 }
 
-/// What is below the picture.
+/// The two lines below the picture. Parts that do not fit are left out.
 pub(crate) struct Lines {
-    /// Facts, the most important first: those that do not fit are left out.
-    pub status: Vec<String>,
-    /// What can be pressed, likewise.
-    pub help: Vec<String>,
+    /// Facts, the most important first.
+    pub(crate) status: Vec<String>,
+    /// Keys that can be pressed, the most important first.
+    pub(crate) help: Vec<String>,
 }
 
 impl Terminal {
-    /// Takes over the terminal; [`interrupt::requested`] tells from then on when to give it back.
+    /// Takes over the terminal. From then on [`interrupt::requested`] tells when to give it back.
     ///
     /// # Errors
-    /// When stdout is none; `instead` says what can be done then.
-    pub fn open(instead: &str) -> Result<Self> {
+    /// When stdout is not a terminal; the message ends with `instead`, a way to do without.
+    pub(crate) fn open(instead: &str) -> Result<Self> {
         ensure!(stdout().is_terminal(), "stdout is not a terminal, and pictures are drawn there; {instead}");
         let term = std::env::var("TERM").unwrap_or_default();
         ensure!(term != "dumb", "the terminal cannot draw pictures (TERM is dumb); {instead}");
+        // `NO_COLOR` is about coloured text. Here the colours are the picture.
+        force_color_output(true);
+        let depth = Depth::of(std::env::var("COLORTERM").ok().as_deref());
+        let backend = CrosstermBackend::new(BufWriter::with_capacity(1 << 16, stdout()));
+        let screen = ManuallyDrop::new(ratatui::Terminal::new(backend)?);
+        let this = Self { depth, size: screen.size()?, screen };
         restore_on_panic();
         interrupt::listen_in_terminal(restore)?;
         enable_raw_mode()?;
         IS_OPEN.store(true, Ordering::Relaxed);
-        let colorterm = std::env::var("COLORTERM").ok();
-        let mut this = Self { depth: Depth::of(colorterm.as_deref()), size: (0, 0), shown: None, buffer: vec![] };
         execute!(stdout(), EnterAlternateScreen, Hide, DisableLineWrap)?;
-        if matches!(terminal::supports_keyboard_enhancement(), Ok(true)) {
+        if matches!(supports_keyboard_enhancement(), Ok(true)) {
             let flags = KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES
                 | KeyboardEnhancementFlags::REPORT_EVENT_TYPES
                 | KeyboardEnhancementFlags::REPORT_ALL_KEYS_AS_ESCAPE_CODES;
             HAS_FLAGS.store(true, Ordering::Relaxed);
             execute!(stdout(), PushKeyboardEnhancementFlags(flags))?;
         }
-        let (columns, rows) = terminal::size()?;
-        this.size = (columns.into(), rows.into());
         Ok(this)
     }
 
-    /// Whether it tells when a key is released.
-    pub fn tells_releases(&self) -> bool {
+    /// Returns whether the terminal reports when a key is released.
+    #[allow(clippy::unused_self, reason = "only an open terminal knows")]
+    pub(crate) fn tells_releases(&self) -> bool {
         cfg!(windows) || HAS_FLAGS.load(Ordering::Relaxed)
     }
 
-    /// Whether there is too little room for any picture.
-    pub fn is_too_small(&self) -> bool {
-        self.size.0 < LEAST.0 || self.size.1 < LEAST.1
+    /// Returns whether there is too little room for any picture.
+    pub(crate) fn is_too_small(&self) -> bool {
+        is_too_small(self.size)
     }
 
     /// Shows the picture and the lines below it. A pixel is shown `aspect` times as wide as high.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn show(&mut self, picture: &Picture, aspect: f64, lines: &Lines) -> Result<()> {
-        let canvas = match self.is_too_small() {
-            true => apology(self.size),
-            false => compose(self.size, self.depth, picture, aspect, lines),
-        };
-        self.buffer.clear();
-        queue!(self.buffer, terminal::BeginSynchronizedUpdate)?;
-        let empty = self.buffer.len();
-        canvas.write_over(self.shown.as_ref(), &mut self.buffer)?;
-        if self.buffer.len() > empty {
-            queue!(self.buffer, terminal::EndSynchronizedUpdate)?;
-            let mut out = stdout().lock();
-            out.write_all(&self.buffer)?;
-            out.flush()?;
-        }
-        self.shown = Some(canvas);
+    /// When the terminal cannot be written.
+    pub(crate) fn show(&mut self, picture: &Picture, aspect: f64, lines: &Lines) -> Result<()> {
+        queue!(self.screen.backend_mut(), BeginSynchronizedUpdate)?;
+        let depth = self.depth;
+        let frame = self.screen.draw(|frame| compose(frame.buffer_mut(), depth, picture, aspect, lines))?;
+        self.size = frame.area.as_size();
+        execute!(self.screen.backend_mut(), EndSynchronizedUpdate)?;
         Ok(())
     }
 
-    /// The next key, waiting for it no longer than `timeout`; Ctrl-C comes as Esc does. None as well after a change of size,
-    /// when it is time to show again.
+    /// Waits for a key, no longer than `timeout`, and returns it. Ctrl-C is returned as Esc. Returns `None` early after a
+    /// change of size, when it is time to show again.
     ///
     /// # Errors
-    /// When the terminal is gone.
-    pub fn key(&mut self, timeout: Duration) -> Result<Option<Key>> {
+    /// When the terminal was closed.
+    pub(crate) fn key(&mut self, timeout: Duration) -> Result<Option<Key>> {
         let until = Instant::now() + timeout;
         while event::poll(until.saturating_duration_since(Instant::now()))? {
             match event::read()? {
@@ -138,7 +141,9 @@ impl Terminal {
                     return Ok(Some(Key { code, is_release: key.kind == KeyEventKind::Release }));
                 }
                 Event::Resize(columns, rows) => {
-                    (self.size, self.shown) = ((columns.into(), rows.into()), None);
+                    self.size = Size::new(columns, rows);
+                    // Clears the screen even if the size is the old one again, which `draw` would not notice.
+                    self.screen.resize(Rect::from(self.size))?;
                     return Ok(None);
                 }
                 _ => {}
@@ -154,50 +159,52 @@ impl Drop for Terminal {
     }
 }
 
-/// Gives the terminal back; a second time does nothing. What fails cannot be helped any more.
+/// Restores the terminal; the second call does nothing. Errors are ignored: a terminal that was closed needs no restoring.
 fn restore() {
     if IS_OPEN.swap(false, Ordering::Relaxed) {
         if HAS_FLAGS.swap(false, Ordering::Relaxed) {
             let _ = execute!(stdout(), PopKeyboardEnhancementFlags);
         }
-        let _ = execute!(stdout(), terminal::EndSynchronizedUpdate, EnableLineWrap, Show, LeaveAlternateScreen);
+        let _ = execute!(stdout(), EndSynchronizedUpdate, EnableLineWrap, Show, LeaveAlternateScreen);
         let _ = disable_raw_mode();
     }
 }
 
-/// A panic's message is to be read on the ordinary screen.
+/// Restores the terminal before a panic's message is printed, which would be lost on the alternate screen.
 fn restore_on_panic() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        let told = std::panic::take_hook();
+        let print_panic = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             restore();
-            told(panic);
+            print_panic(panic);
         }));
     });
 }
 
-/// The picture in the middle of what the two lines at the bottom leave.
-fn compose(size: (usize, usize), depth: Depth, picture: &Picture, aspect: f64, lines: &Lines) -> Canvas {
-    let (columns, rows) = size;
-    let mut canvas = Canvas::new(columns, rows);
-    let rows_left = rows - 2;
-    let (width, height) = scale::fit((picture.width, picture.height), aspect, (columns, 2 * rows_left));
-    let scaled = scale::resize(picture, width, height);
-    canvas.picture((columns - width) / 2, (rows_left - height.div_ceil(2)) / 2, &scaled, depth);
-    canvas.text(rows - 2, &joined(&lines.status, columns), Colour::Default);
-    canvas.text(rows - 1, &joined(&lines.help, columns), DIM);
-    canvas
+fn is_too_small(size: Size) -> bool {
+    size.width < MIN_SIZE.width || size.height < MIN_SIZE.height
 }
 
-fn apology((columns, rows): (usize, usize)) -> Canvas {
-    let mut canvas = Canvas::new(columns, rows);
-    canvas.text(0, &format!("{columns}x{rows}: too small"), Colour::Default);
-    canvas.text(1, &format!("{}x{} is needed", LEAST.0, LEAST.1), Colour::Default);
-    canvas
+/// Draws the two lines at the bottom and the picture in the middle of the space above, or a request for more space.
+fn compose(buffer: &mut Buffer, depth: Depth, picture: &Picture, aspect: f64, lines: &Lines) {
+    let Size { width: columns, height: rows } = buffer.area.as_size();
+    if is_too_small(buffer.area.as_size()) {
+        let request = format!("{columns}x{rows}: too small\n{MIN_SIZE} is needed");
+        return Text::from(request).render(buffer.area, buffer);
+    }
+    let rows = [Constraint::Fill(1), Constraint::Length(1), Constraint::Length(1)];
+    let [space, status, help] = Layout::vertical(rows).areas(buffer.area);
+    let pixels = (space.width.into(), 2 * usize::from(space.height));
+    let (width, height) = scale::fit((picture.width, picture.height), aspect, pixels);
+    let picture = &scale::resize(picture, width, height);
+    let (left, top) = ((space.width - width as u16) / 2, (space.height - height.div_ceil(2) as u16) / 2);
+    Pixels { picture, depth }.render(Rect { x: left, y: top, ..space }, buffer);
+    Line::raw(joined(&lines.status, columns.into())).render(status, buffer);
+    Line::styled(joined(&lines.help, columns.into()), DIM).render(help, buffer);
 }
 
-/// The parts, two spaces apart, as many of the first as fit.
+/// Joins the first parts, as many as fit, two spaces apart.
 fn joined(parts: &[String], columns: usize) -> String {
     let mut line = String::new();
     for part in parts.iter().filter(|part| !part.is_empty()) {
@@ -209,72 +216,6 @@ fn joined(parts: &[String], columns: usize) -> String {
         line += part;
     }
     line
-}
-
-/// How many steps are due, at a speed that can be changed, whatever drawing takes.
-pub(crate) struct Pace {
-    /// Steps a second.
-    pub speed: f64,
-    last: Instant,
-    /// Steps that are due, with fractions.
-    due: f64,
-    drawn: Instant,
-}
-
-impl Pace {
-    /// Nothing is drawn more often than this.
-    const DRAW_EVERY: Duration = Duration::from_millis(16);
-    /// Longest time that is made up for; a longer one was a pause.
-    const MADE_UP: f64 = 0.1;
-    const SPEEDS: (f64, f64) = (0.25, 4_000.0);
-
-    /// `speed` steps a second from now on.
-    pub fn new(speed: f64) -> Self {
-        let now = Instant::now();
-        Self { speed, last: now, due: 0.0, drawn: now }
-    }
-
-    /// Steps to make now.
-    pub fn due(&mut self, now: Instant) -> u32 {
-        let passed = now.duration_since(self.last).as_secs_f64().min(Self::MADE_UP.max(1.0 / self.speed));
-        (self.last, self.due) = (now, self.due + passed * self.speed);
-        if now.duration_since(self.drawn) < Self::DRAW_EVERY || self.due < 1.0 {
-            return 0;
-        }
-        self.drawn = now;
-        let whole = self.due.floor();
-        self.due -= whole;
-        whole as u32
-    }
-
-    /// Until a step is due.
-    pub fn wait(&self, now: Instant) -> Duration {
-        let step = Duration::from_secs_f64((1.0 - self.due).max(0.0) / self.speed);
-        let step = step.saturating_sub(now.duration_since(self.last));
-        step.max(Self::DRAW_EVERY.saturating_sub(now.duration_since(self.drawn)))
-    }
-
-    /// Forgets what was due: time does not pass while a game is paused.
-    pub fn skip(&mut self, now: Instant) {
-        (self.last, self.due) = (now, 0.0);
-    }
-
-    /// `+` and `-` change the speed by half an octave; whether `code` was one of them.
-    pub fn takes(&mut self, code: KeyCode) -> bool {
-        let factor = match code {
-            KeyCode::Char('+' | '=') => 2.0_f64.powf(0.5),
-            KeyCode::Char('-' | '_') => 0.5_f64.powf(0.5),
-            _ => return false,
-        };
-        self.speed = (self.speed * factor).clamp(Self::SPEEDS.0, Self::SPEEDS.1);
-        true
-    }
-
-    /// What to press, and the present speed.
-    pub fn help(&self) -> String {
-        let digits = if self.speed < 9.95 { 1 } else { 0 };
-        format!("+/- speed ({:.digits$}/s)", self.speed)
-    }
 }
 
 #[cfg(test)]
@@ -297,30 +238,27 @@ mod tests {
     #[test]
     fn the_picture_stands_in_the_middle_above_the_lines() {
         let picture = Picture::filled(160, 160, [9, 9, 9]);
-        let canvas = compose((80, 24), Depth::True, &picture, 1.0, &lines(&["status"], &["help"]));
-        let mut expected = Canvas::new(80, 24);
-        expected.picture(20, 1, &Picture::filled(40, 40, [9, 9, 9]), Depth::True);
-        expected.text(22, "status", Colour::Default);
-        expected.text(23, "help", DIM);
-        assert_eq!(canvas, expected);
-        // The smallest terminal still has six rows for it.
-        compose(LEAST, Depth::Palette, &Picture::filled(300, 7, [1, 2, 3]), 2.0, &lines(&[], &[]));
-        apology((1, 1));
+        let area = Rect::new(0, 0, 80, 24);
+        let mut buffer = Buffer::empty(area);
+        compose(&mut buffer, Depth::True, &picture, 1.0, &lines(&["status"], &["help"]));
+        let mut expected = Buffer::empty(area);
+        expected.set_style(Rect::new(20, 1, 40, 20), Style::new().bg(Color::Rgb(9, 9, 9)));
+        expected.set_string(0, 22, "status", Style::new());
+        expected.set_string(0, 23, "help", DIM);
+        assert_eq!(buffer, expected);
     }
 
     #[test]
-    fn steps_are_due_as_time_passes() {
-        let mut pace = Pace::new(10.0);
-        let (start, ms) = (pace.last, Duration::from_millis);
-        assert_eq!(pace.due(start + ms(50)), 0);
-        assert_eq!(pace.wait(start + ms(60)), ms(40));
-        assert_eq!(pace.due(start + ms(110)), 1);
-        assert_eq!(pace.due(start + ms(205)), 1);
-        // A long time is not made up for.
-        assert_eq!(pace.due(start + ms(60_000)), 1);
-        pace.speed = 1_000.0;
-        assert_eq!(pace.due(start + ms(60_020)), 20);
-        assert!(pace.takes(KeyCode::Char('+')) && !pace.takes(KeyCode::Char('q')));
-        assert_eq!(pace.help(), "+/- speed (1414/s)");
+    fn small_terminals_show_a_small_picture_or_ask_for_room() {
+        let picture = Picture::filled(300, 7, [1, 2, 3]);
+        let composed = |width, height| {
+            let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+            compose(&mut buffer, Depth::Palette, &picture, 2.0, &lines(&[], &[]));
+            buffer
+        };
+        let is_pixel = |cell: &ratatui::buffer::Cell| cell.bg != Color::Reset;
+        assert!(composed(MIN_SIZE.width, MIN_SIZE.height).content.iter().any(is_pixel));
+        assert_eq!(composed(16, 3), Buffer::with_lines(["16x3: too small ", "20x8 is needed  ", ""]));
+        assert_eq!(composed(1, 1), Buffer::with_lines(["1"]));
     }
 }

@@ -9,7 +9,7 @@ use crate::terminal::{Held, Key, Keys, Lines, Meaning, Pace, Terminal};
 use anyhow::Result;
 use carom_envs::{EnvSpec, ObsSpace, Seeds, Values, registry as envs};
 use clap::Args;
-use crossterm::event::KeyCode;
+use ratatui::crossterm::event::KeyCode;
 use serde_json::json;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,6 +1,6 @@
-//! Colours as a terminal can show them.
+//! The colours that a terminal can show.
 
-use std::io::{self, Write};
+use ratatui::style::Color;
 
 /// How many colours the terminal has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,47 +11,20 @@ pub(crate) enum Depth {
     Palette,
 }
 
-/// What a cell is coloured with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Colour {
-    /// The terminal's own.
-    Default,
-    /// Red, green, blue.
-    Rgb([u8; 3]),
-    /// Of xterm's 256.
-    Index(u8),
-}
-
 impl Depth {
-    /// By the value of the variable `COLORTERM`, which terminals with 24 bits set. `NO_COLOR` is about coloured text: here the
-    /// colours are the picture.
-    pub fn of(colorterm: Option<&str>) -> Self {
+    /// Returns the depth that the variable `COLORTERM` announces; terminals with 24 bits set it.
+    pub(crate) fn of(colorterm: Option<&str>) -> Self {
         match colorterm {
             Some("truecolor" | "24bit") => Depth::True,
             _ => Depth::Palette,
         }
     }
 
-    /// The nearest colour that there is.
-    pub fn colour(self, rgb: [u8; 3]) -> Colour {
+    /// Returns the terminal's colour nearest to `rgb`.
+    pub(crate) fn colour(self, rgb: [u8; 3]) -> Color {
         match self {
-            Depth::True => Colour::Rgb(rgb),
-            Depth::Palette => Colour::Index(nearest_index(rgb)),
-        }
-    }
-}
-
-impl Colour {
-    /// Writes the escape sequence that makes it the foreground, else the background.
-    ///
-    /// # Errors
-    /// When it cannot be written.
-    pub fn write(self, is_fg: bool, out: &mut impl Write) -> io::Result<()> {
-        let code = if is_fg { 38 } else { 48 };
-        match self {
-            Colour::Default => write!(out, "\x1b[{}m", code + 1),
-            Colour::Rgb([r, g, b]) => write!(out, "\x1b[{code};2;{r};{g};{b}m"),
-            Colour::Index(index) => write!(out, "\x1b[{code};5;{index}m"),
+            Depth::True => Color::from(rgb),
+            Depth::Palette => Color::Indexed(nearest_index(rgb)),
         }
     }
 }
@@ -59,7 +32,7 @@ impl Colour {
 /// Values of a channel in xterm's 6x6x6 cube, which are its colours 16 to 231.
 const CUBE: [u8; 6] = [0, 95, 135, 175, 215, 255];
 
-/// The nearest in the cube or on the ramp of 24 grays, 8, 18, …, 238, that follows it.
+/// Returns the nearest index in the cube or on the ramp of 24 grays that follows it: 8, 18, …, 238.
 fn nearest_index(rgb: [u8; 3]) -> u8 {
     let distance =
         |other: [u8; 3]| -> i32 { rgb.iter().zip(other).map(|(&a, b)| (i32::from(a) - i32::from(b)).pow(2)).sum() };
@@ -90,7 +63,7 @@ mod tests {
             ([9, 8, 8], 232),
         ];
         for (rgb, index) in cases {
-            assert_eq!(Depth::Palette.colour(rgb), Colour::Index(index), "{rgb:?}");
+            assert_eq!(Depth::Palette.colour(rgb), Color::Indexed(index), "{rgb:?}");
         }
         assert_eq!(Depth::of(Some("truecolor")), Depth::True);
         assert_eq!((Depth::of(Some("")), Depth::of(None)), (Depth::Palette, Depth::Palette));

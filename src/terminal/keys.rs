@@ -1,6 +1,6 @@
 //! Which keys play which actions, by the actions' names.
 
-use crossterm::event::KeyCode;
+use ratatui::crossterm::event::KeyCode;
 use std::time::{Duration, Instant};
 
 /// What a game is steered by; an action such as `up-right-fire` is several at once.
