@@ -1,5 +1,6 @@
 //! Counts and durations as people write them: `1.5M`, `2e6`, `3m20s`.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,11 +56,11 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// `path` as a shell reads it back: in quotes where it holds anything that a shell would take for its own.
-pub(crate) fn shell(path: &Path) -> String {
+/// Returns `path` as a shell reads it: in quotes if it holds a character that a shell would interpret.
+pub fn shell(path: &Path) -> String {
     let text = path.display().to_string();
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:@,%~".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+    // Only a NUL byte cannot be quoted, and no path holds one.
+    shlex::try_quote(&text).map_or_else(|_| text.clone(), Cow::into_owned)
 }
 
 /// The largest of 1, 2, 5, 10, 20, 50, … that is not above `n`; 1 for 0.
@@ -104,6 +105,8 @@ mod tests {
     fn paths_are_quoted_where_a_shell_would_split_them() {
         assert_eq!(shell(Path::new("runs/taxi-q-learning-s0")), "runs/taxi-q-learning-s0");
         assert_eq!(shell(Path::new("my runs/a")), "'my runs/a'");
-        assert_eq!(shell(Path::new("it's")), r"'it'\''s'");
+        for path in ["it's", "a b/$HOME", "a=b", "*"] {
+            assert_eq!(shlex::split(&shell(Path::new(path))), Some(vec![path.to_owned()]));
+        }
     }
 }

@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde_json::json;
 use std::io::{IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::{env, thread};
 
 /// Print what was found (libtorch, CPU, CUDA, data sets, disk) and what is wrong
@@ -298,19 +297,10 @@ fn try_to_write(folder: &Path) -> std::io::Result<()> {
     written
 }
 
-/// Free bytes as POSIX's `df` tells them: the standard library cannot.
+/// Returns the bytes that this user can still write in `folder`.
 fn free_bytes(folder: &Path) -> Option<u64> {
-    let output = Command::new("df").arg("-Pk").arg(folder).output().ok().filter(|output| output.status.success())?;
-    parse_df(&String::from_utf8_lossy(&output.stdout))
-}
-
-/// The fourth column of the second line, in KiB. The first column may hold blanks, the mount point too: what comes before
-/// the percent sign has neither.
-fn parse_df(text: &str) -> Option<u64> {
-    let line = text.lines().nth(1)?;
-    let before_percent = line.split('%').next()?;
-    let kib: u64 = before_percent.split_whitespace().rev().nth(1)?.parse().ok()?;
-    Some(kib * 1024)
+    let space = rustix::fs::statvfs(folder).ok()?;
+    Some(space.f_bavail * space.f_frsize)
 }
 
 fn gigabytes(bytes: u64) -> String {
@@ -334,12 +324,9 @@ mod tests {
     }
 
     #[test]
-    fn free_space_is_read_from_df() {
-        let head = "Filesystem 1024-blocks Used Available Capacity Mounted on\n";
-        assert_eq!(parse_df(&format!("{head}/dev/vda 100 40 60 40% /\n")), Some(60 * 1024));
-        assert_eq!(parse_df(&format!("{head}my share 100 40 60 40% /mnt/my share\n")), Some(60 * 1024));
-        assert_eq!(parse_df(head), None);
+    fn the_free_space_of_a_disk_is_found() {
         assert!(free_bytes(Path::new("/")).is_some_and(|free| free > 0));
+        assert_eq!(free_bytes(Path::new("/nowhere/at/all")), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::game::{End, LiveGame};
 use crate::human::{parse_count, plural};
 use crate::interrupt;
 use crate::movie::Movie;
+use crate::statistics::mean;
 use crate::terminal::{Lines, Pace, Terminal};
 use crate::train::policy::Policy;
 use anyhow::{Context, Result, ensure};
@@ -97,9 +98,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
         None => {
             let returns = show(&mut game, &mut player, episodes.unwrap_or(u64::MAX), speed)?;
             if !returns.is_empty() {
-                let mean = returns.iter().sum::<f64>() / returns.len() as f64;
                 let n = plural(returns.len() as u64, "episode");
-                print(&format!("{n} watched, mean return {}\n", number(mean)))?;
+                print(&format!("{n} watched, mean return {}\n", number(mean(&returns))))?;
             }
             Ok(ExitCode::SUCCESS)
         }
