@@ -1,4 +1,4 @@
-//! The whole program with an environment of your own: `train`, `eval`, `plot`, `watch` and `list` find it by its id.
+//! The program with an environment of your own: `train`, `eval`, `plot`, `watch` and `list` find it by its id.
 //!
 //! `cargo run --release --example custom_env -- train --env corridor --agent q-learning --steps 5k`
 

@@ -1,7 +1,8 @@
-//! Resident memory of a replay of Atari's size: 100,000 transitions of 84x84 frames in stacks of four.
+//! Measures the resident memory of a replay of Atari's size: 100,000 transitions of 84x84 frames in stacks of four.
 //!
-//! `cargo run --release -p carom --example replay_memory` prints what the process holds before and after, bytes a transition, and ten
-//! times the difference: a million transitions should stay below 7.3 GB. Linux alone tells (/proc/self/status).
+//! `cargo run --release -p carom --example replay_memory` prints the resident memory before and after, the bytes per
+//! transition, and ten times the difference: a million transitions should take less than 7.3 GB. It reads
+//! /proc/self/status, which exists on Linux only.
 
 use anyhow::{Context, Result};
 use carom_agents::replay::{Batch, Replay, ReplayConfig};
@@ -31,7 +32,7 @@ fn main() -> Result<()> {
     for step in 0..N_TRANSITIONS {
         replay.push(0, &frame, step % 4, 1.0, step % EPISODE_LEN == EPISODE_LEN - 1);
     }
-    // The buffers of a batch are part of the price.
+    // The buffers of a batch count too.
     let mut batch = Batch::default();
     replay.sample(32, &mut rng, &mut batch);
     let after = resident_bytes()?;
@@ -44,7 +45,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Bytes of this process that lie in memory.
+/// Returns the resident memory of this process in bytes.
 fn resident_bytes() -> Result<u64> {
     let status = fs_err::read_to_string("/proc/self/status")?;
     let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));

@@ -1,4 +1,5 @@
-//! The commands, one file each: arguments, what it does, what it prints. Data goes to stdout, talk to stderr.
+//! The command line, one file for each command: its arguments, actions and output. Data goes to stdout, messages to
+//! stderr.
 
 mod compare;
 mod data;
@@ -23,7 +24,7 @@ use clap::{Parser, Subcommand};
 use std::io::{ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
-/// Reinforcement learning first: environments, Bellman agents, and generative models as learned state representations.
+/// Reinforcement learning: environments, Bellman agents, and generative models as learned state representations.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub struct Cli {
@@ -33,11 +34,11 @@ pub struct Cli {
 
 const EXAMPLES: &str = "Examples:
   carom train --preset minatar-breakout-dqn        learn Breakout in a few minutes
-  carom train --env taxi --agent q-learning        the preset of this pair is found by itself
-  carom eval runs/taxi-q-learning-s0               play the greedy policy and score it
-  carom watch runs/taxi-q-learning-s0              see it play, in the terminal or as a GIF
+  carom train --env taxi --agent q-learning        uses the preset for this pair
+  carom eval runs/taxi-q-learning-s0               score the greedy policy
+  carom watch runs/taxi-q-learning-s0              watch it play, in the terminal or as a GIF
   carom play --env breakout                        play yourself
-  carom list envs                                  what there is to play";
+  carom list envs                                  list the environments";
 
 #[derive(Subcommand)]
 enum Command {
@@ -58,13 +59,13 @@ enum Command {
     Doctor(doctor::Args),
 }
 
-/// The whole program: reads the command line, runs the command, and returns the exit code. A program that has registered
-/// environments or agents of its own calls this from its `main`.
+/// Parses the command line, runs the command, and returns the exit code. A program that registers environments or
+/// agents of its own calls this from its `main`.
 pub fn main() -> ExitCode {
     keep_memory();
     match run(Cli::parse()) {
         Ok(code) => code,
-        // The reader of our output, such as `head`, has seen enough.
+        // The reader of the output, such as `head`, has closed the pipe.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Interrupted>() => {
             say!("{error}");
@@ -77,7 +78,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs the command.
+/// Runs the command and returns its exit code.
 fn run(cli: Cli) -> Result<ExitCode> {
     talk::begin();
     match cli.command {
@@ -99,7 +100,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
-/// Writes `text` to stdout. That nobody reads it any more, as after `| head`, is no reason to end.
+/// Writes `text` to stdout. A closed pipe, as after `| head`, is not an error.
 fn print(text: &str) -> Result<()> {
     let mut out = stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -108,13 +109,13 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Lets glibc's allocator keep freed memory. Otherwise every tensor of more than 128 kB is mapped anew at each step, and
-/// the system clears its pages one by one: up to a third of the time of a step of autograd.
+/// Lets glibc's allocator keep freed memory. By default it maps each tensor of more than 128 kB anew, and the system
+/// then clears its pages one by one: up to a third of the time of a step of autograd.
 fn keep_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    // SAFETY: both parameters take any number; one that is not accepted is left as it was.
+    // SAFETY: mallopt takes any number; it ignores values that it does not accept.
     unsafe {
-        // The largest that is accepted.
+        // The largest value that is accepted.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
     }

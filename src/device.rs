@@ -1,10 +1,10 @@
-//! Where tensors live: the loading of what libtorch needs to reach it.
+//! The device that tensors are on, and loading libtorch's CUDA library.
 
 use anyhow::{Context, Result, ensure};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use serde::{Deserialize, Serialize};
 
-/// Where tensors live.
+/// The device that tensors are on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Device {
@@ -15,10 +15,10 @@ pub(crate) enum Device {
     Cuda,
 }
 
-/// Makes `device` ready, and gives libtorch's name for it.
+/// Makes `device` ready and returns it as libtorch's type.
 ///
 /// # Errors
-/// When this machine has no CUDA device, or this libtorch no part for it.
+/// When this machine has no CUDA device, or this libtorch has no CUDA library.
 pub(crate) fn open(device: Device) -> Result<tch::Device> {
     if device == Device::Cuda {
         load_cuda().context("device cuda: libtorch_cuda.so cannot be loaded; use --device cpu")?;
@@ -28,8 +28,8 @@ pub(crate) fn open(device: Device) -> Result<tch::Device> {
     Ok(tch::Device::Cpu)
 }
 
-/// Loads libtorch's part for CUDA. The program is linked against the part for the CPU alone, so that one binary serves machines
-/// with and without CUDA; the library registers itself with it.
+/// Loads libtorch's CUDA library, which then registers its kernels. The program is linked against the CPU library
+/// alone, so that one binary serves machines with and without CUDA.
 fn load_cuda() -> Result<()> {
     // SAFETY: the initialisers of libtorch_cuda.so only register kernels and hooks, and it is never unloaded.
     let library = unsafe { Library::open(Some("libtorch_cuda.so"), RTLD_NOW | RTLD_GLOBAL) }?;

@@ -1,13 +1,13 @@
-//! Counts and durations as people write them: `1.5M`, `2e6`, `3m20s`.
+//! Numbers, durations and paths as people write them: `1.5M`, `2e6`, `3m20s`.
 
 use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
-/// Reads a count: digits with optional underscores, a decimal point, an exponent, or a suffix `k`, `M` or `G`.
+/// Parses a count: digits with optional underscores, a decimal point, an exponent, or a suffix `k`, `M` or `G`.
 ///
 /// # Errors
-/// When `text` is no number, or does not amount to a whole one.
+/// When `text` is not a number, or its value is not a whole number.
 pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     let digits = text.replace('_', "");
     if let Ok(count) = digits.parse::<u64>() {
@@ -27,7 +27,7 @@ pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     if is_count { Ok(count as u64) } else { Err(error()) }
 }
 
-/// Writes a count in at most four significant digits: `950`, `12.5k`, `1M`.
+/// Formats a count in at most four significant digits: `950`, `12.5k`, `1M`.
 pub(crate) fn count(n: u64) -> String {
     let (value, unit) = match n {
         0..1_000 => return n.to_string(),
@@ -40,12 +40,12 @@ pub(crate) fn count(n: u64) -> String {
     format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// `1 step`, `2 steps`.
+/// Formats a count and its noun: `1 step`, `2 steps`.
 pub(crate) fn plural(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// Writes a duration by its two largest units: `45s`, `3m20s`, `2h05m`.
+/// Formats a duration in its two largest units: `45s`, `3m20s`, `2h05m`.
 pub(crate) fn duration(time: Duration) -> String {
     let s = time.as_secs();
     match s {
@@ -57,13 +57,13 @@ pub(crate) fn duration(time: Duration) -> String {
 }
 
 /// Returns `path` as a shell reads it: in quotes if it holds a character that a shell would interpret.
-pub fn shell(path: &Path) -> String {
+pub(crate) fn shell(path: &Path) -> String {
     let text = path.display().to_string();
     // Only a NUL byte cannot be quoted, and no path holds one.
     shlex::try_quote(&text).map_or_else(|_| text.clone(), Cow::into_owned)
 }
 
-/// The largest of 1, 2, 5, 10, 20, 50, … that is not above `n`; 1 for 0.
+/// Returns the largest of 1, 2, 5, 10, 20, 50, … that is at most `n`, and 1 for 0.
 pub(crate) fn round_down(n: u64) -> u64 {
     let power = 10_u64.pow(n.max(1).ilog10());
     [5, 2, 1].into_iter().map(|digit| digit * power).find(|&round| round <= n).unwrap_or(1)

@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks the loop to save and leave, the second leaves at once.
+//! Ctrl-C: the first asks the loop to save and end, the second ends the program at once.
 
 use anyhow::Result;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,29 +7,29 @@ use std::time::Duration;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// Exit code of a program ended by Ctrl-C.
+/// Exit code of a program that Ctrl-C ended.
 pub(crate) const EXIT_CODE: u8 = 130;
 
-/// Why there is no result: it was asked to stop on the way there. What it says is how to go on.
+/// Error of a computation that was interrupted. The message says how to continue it.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Interrupted(pub String);
+pub(crate) struct Interrupted(pub(crate) String);
 
-/// How long the loop of a program that has the terminal may take to leave.
+/// Longest time that the loop of a program that has the terminal may take to end.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Listens for Ctrl-C, and for the requests to end that a system sends when it shuts down.
+/// Listens for Ctrl-C, and for the signals by which a system that shuts down ends its programs.
 pub(crate) fn listen() -> Result<()> {
-    listen_saying("interrupted: saving a checkpoint; once more leaves without")
+    listen_saying("interrupted: saving a checkpoint; press again to leave without")
 }
 
-/// As [`listen`], with what the first Ctrl-C is answered with.
+/// Listens for Ctrl-C and prints `answer` at the first one.
 pub(crate) fn listen_saying(answer: &'static str) -> Result<()> {
     handle(move || say!("\n{answer}"))
 }
 
-/// As [`listen`], for a program that has the terminal and nothing to save: says nothing, and ends it before long whatever it
-/// does, since a read from a terminal that was closed may never return.
+/// Listens for Ctrl-C in a program that has the terminal and nothing to save. Prints nothing. If the loop has not ended
+/// after a second, calls `restore` and ends the program: a read from a terminal that was closed may never return.
 pub(crate) fn listen_in_terminal(restore: fn()) -> Result<()> {
     handle(move || {
         thread::sleep(GRACE);
@@ -38,7 +38,7 @@ pub(crate) fn listen_in_terminal(restore: fn()) -> Result<()> {
     })
 }
 
-/// Does `first` on a thread of its own at the first request, and leaves at the second.
+/// Calls `first` on a thread of its own at the first request, and ends the program at the second.
 fn handle(first: impl Fn() + Send + 'static) -> Result<()> {
     let is_detached = hangup_is_ignored();
     ctrlc::set_handler(move || {
@@ -53,7 +53,7 @@ fn handle(first: impl Fn() + Send + 'static) -> Result<()> {
     Ok(())
 }
 
-/// Whether the program was started so that it outlives its terminal, as by `nohup`.
+/// Returns whether the program was started so that it outlives its terminal, as by `nohup`.
 fn hangup_is_ignored() -> bool {
     #[cfg(unix)]
     // SAFETY: the action is plain data, all zeros are a valid one, and it is only read.
@@ -73,7 +73,7 @@ fn ignore_hangup() {
     }
 }
 
-/// Whether the program was asked to end.
+/// Returns whether the program was asked to end.
 pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed)
 }

@@ -1,4 +1,4 @@
-//! Animated GIFs of pictures, their colours exact where a picture has no more than 256.
+//! Animated GIFs of pictures. Colours are exact in frames of at most 256 colours.
 
 use anyhow::{Context, Result};
 use carom_envs::Picture;
@@ -9,11 +9,11 @@ use std::collections::HashMap;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-/// Smaller pictures are enlarged by a whole factor until they are as wide.
-const LEAST_WIDTH: usize = 240;
+/// Smallest width of a GIF in pixels. Smaller pictures are enlarged by a whole factor.
+const MIN_WIDTH: usize = 240;
 
-/// Viewers show frames of a shorter time, in hundredths of a second, far too long.
-const LEAST_DELAY: u64 = 2;
+/// Shortest time of a frame in hundredths of a second. Viewers replace a shorter one by a tenth of a second.
+const MIN_DELAY: u64 = 2;
 
 /// A GIF being written.
 pub(crate) struct Movie {
@@ -21,24 +21,24 @@ pub(crate) struct Movie {
     encoder: Encoder<BufWriter<fs::File>>,
     size: (usize, usize),
     factor: usize,
-    /// What the frames written so far show.
+    /// The picture after the frames written so far.
     written: Option<Picture>,
-    /// What comes next, and since when: its time is known once another follows.
+    /// The next frame and the time of its start. It is written when another follows, which ends it.
     pending: Option<(Picture, u64)>,
     seconds: f64,
     n_frames: u64,
 }
 
 impl Movie {
-    /// Begins a GIF of pictures of the size of `picture`.
+    /// Creates a GIF for pictures of the size of `picture`.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the file cannot be written, or the picture is too large for a GIF.
     pub(crate) fn create(path: &Path, picture: &Picture) -> Result<Self> {
         let size = (picture.width, picture.height);
-        let factor = LEAST_WIDTH.div_ceil(size.0);
-        let enlarged = |length: usize| u16::try_from(length * factor).context("the picture is too large for a GIF");
-        let (width, height) = (enlarged(size.0)?, enlarged(size.1)?);
+        let factor = MIN_WIDTH.div_ceil(size.0);
+        let side = |length: usize| u16::try_from(length * factor).context("the picture is too large for a GIF");
+        let (width, height) = (side(size.0)?, side(size.1)?);
         let file = BufWriter::new(fs::File::create(path)?);
         let mut encoder = Encoder::new(file, width, height, &[])?;
         encoder.set_repeat(Repeat::Infinite)?;
@@ -46,18 +46,18 @@ impl Movie {
         Ok(Self { path, encoder, size, factor, written: None, pending: None, seconds: 0.0, n_frames: 0 })
     }
 
-    /// Shows `picture` for `seconds`.
+    /// Appends `picture`, shown for `seconds`.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the file cannot be written.
     pub(crate) fn show(&mut self, picture: &Picture, seconds: f64) -> Result<()> {
         assert_eq!((picture.width, picture.height), self.size, "pictures of a movie have one size");
         let now = self.now();
         self.seconds += seconds;
         match self.pending.take() {
             Some((pending, since)) if pending == *picture => self.pending = Some((pending, since)),
-            // Too soon for another frame: it takes the place of the one before.
-            Some((_, since)) if now < since + LEAST_DELAY => self.pending = Some((picture.clone(), since)),
+            // Too soon for another frame: it replaces the one before.
+            Some((_, since)) if now < since + MIN_DELAY => self.pending = Some((picture.clone(), since)),
             Some((pending, since)) => {
                 self.write(&pending, now - since)?;
                 self.pending = Some((picture.clone(), now));
@@ -67,13 +67,13 @@ impl Movie {
         Ok(())
     }
 
-    /// Writes what is left, and gives the number of frames.
+    /// Writes the last frame and returns the number of frames.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When the file cannot be written.
     pub(crate) fn finish(mut self) -> Result<u64> {
         if let Some((pending, since)) = self.pending.take() {
-            self.write(&pending, (self.now() - since).max(LEAST_DELAY))?;
+            self.write(&pending, (self.now() - since).max(MIN_DELAY))?;
         }
         let path = self.path;
         let file = self.encoder.into_inner().with_context(|| format!("cannot write {}", path.display()))?;
@@ -81,7 +81,7 @@ impl Movie {
         Ok(self.n_frames)
     }
 
-    /// Hundredths of a second since the start.
+    /// Returns the time since the start in hundredths of a second.
     fn now(&self) -> u64 {
         (100.0 * self.seconds).round() as u64
     }
@@ -121,7 +121,7 @@ impl Region {
     }
 }
 
-/// The smallest region outside which both pictures are the same; none where they are the same everywhere.
+/// Returns the smallest region outside which both pictures are equal; `None` if they are equal everywhere.
 fn difference(a: &Picture, b: &Picture) -> Option<Region> {
     let pixel = |picture: &Picture, x: usize, y: usize| {
         let at = 3 * (y * picture.width + x);
@@ -135,7 +135,7 @@ fn difference(a: &Picture, b: &Picture) -> Option<Region> {
     Some(Region { left, top, width: right + 1 - left, height: bottom + 1 - top })
 }
 
-/// A frame with a palette of its own: exact, or of the 256 colours that suit the pixels best.
+/// Returns a frame with a palette of its own: its exact colours, or the 256 that approximate them best.
 fn indexed(rgb: &[u8], width: usize, height: usize) -> Frame<'static> {
     let (mut indices, mut palette) = (HashMap::new(), Vec::new());
     let mut buffer = Vec::with_capacity(width * height);
@@ -153,7 +153,7 @@ fn indexed(rgb: &[u8], width: usize, height: usize) -> Frame<'static> {
     Frame { buffer: Cow::Owned(buffer), palette: Some(palette), ..Frame::default() }
 }
 
-/// Each pixel as a square of `factor` by `factor`.
+/// Returns the pixels with each one repeated as a square of `factor` by `factor`.
 fn enlarge(indices: &[u8], width: usize, factor: usize) -> Vec<u8> {
     let rows = indices.chunks_exact(width);
     rows.flat_map(|row| {
@@ -167,7 +167,7 @@ fn enlarge(indices: &[u8], width: usize, factor: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// The frames as a viewer shows them, with their delays.
+    /// Returns the frames as a viewer shows them, with their delays.
     fn frames(path: &Path) -> Vec<(Picture, u16)> {
         let mut options = gif::DecodeOptions::new();
         options.set_color_output(gif::ColorOutput::RGBA);

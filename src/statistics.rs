@@ -1,5 +1,5 @@
-//! What is said of a few numbers: interquartile mean, its bootstrap interval, median (Agarwal et al. 2021, "Deep Reinforcement
-//! Learning at the Edge of the Statistical Precipice").
+//! Statistics of a few runs: mean, median, interquartile mean and its bootstrap interval (Agarwal et al. 2021, "Deep
+//! Reinforcement Learning at the Edge of the Statistical Precipice").
 
 use carom_envs::Seeds;
 use rand::Rng;
@@ -10,23 +10,24 @@ const N_RESAMPLES: usize = 2_000;
 /// Share of the resamples within an interval.
 const CONFIDENCE: f64 = 0.95;
 
-/// Mean of `values`; NaN of none.
+/// Returns the mean of `values`; NaN if there are none.
 pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Mean of the middle half of `values`: without the ⌊n/4⌋ lowest and as many of the highest, so that of fewer than four it is
-/// the mean, and of five that of the middle three. NaN of none.
+/// Returns the mean of the middle half of `values`, without the ⌊n/4⌋ lowest and the ⌊n/4⌋ highest: the mean of all
+/// of fewer than four values, the mean of the middle three of five. NaN if there are none.
 pub(crate) fn iqm(values: &[f64]) -> f64 {
     let sorted = sorted(values);
     let cut = sorted.len() / 4;
     mean(&sorted[cut..sorted.len() - cut])
 }
 
-/// Bounds of the 95 % interval of [`iqm`] by the percentile bootstrap: 2,000 times as many values as there are are drawn with
-/// replacement. The paper draws within each task (stratified); `values` are one task's runs. None of fewer than two values.
+/// Returns the bounds of the 95 % confidence interval of the interquartile mean, by the percentile bootstrap: 2,000
+/// resamples of `values`, each as large as `values` and drawn with replacement. The paper draws within each task
+/// (stratified); `values` are the runs of one task. `None` if there are fewer than two values.
 ///
-/// The draws come from a stream of their own, always the same.
+/// The random numbers are the same at each call.
 pub(crate) fn iqm_interval(values: &[f64]) -> Option<(f64, f64)> {
     if values.len() < 2 {
         return None;
@@ -42,12 +43,12 @@ pub(crate) fn iqm_interval(values: &[f64]) -> Option<(f64, f64)> {
     Some((quantile(&iqms, tail), quantile(&iqms, 1.0 - tail)))
 }
 
-/// The middle of `values`; none of none.
+/// Returns the median of `values`; `None` if there are none.
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| quantile(&sorted(values), 0.5))
 }
 
-/// The value below which the share `at` of `sorted` lies, on the straight line between its neighbours.
+/// Returns the value below which the share `at` of `sorted` lies, interpolated linearly between its neighbours.
 fn quantile(sorted: &[f64], at: f64) -> f64 {
     let place = at * (sorted.len() - 1) as f64;
     let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);

@@ -73,7 +73,7 @@ pub(crate) struct Lines {
 }
 
 impl Terminal {
-    /// Takes over the terminal. From then on [`interrupt::requested`] tells when to give it back.
+    /// Takes over the terminal and listens for Ctrl-C, which the caller's loop finds in [`interrupt::requested`].
     ///
     /// # Errors
     /// When stdout is not a terminal; the message ends with `instead`, a way to do without.
@@ -104,7 +104,7 @@ impl Terminal {
 
     /// Returns whether the terminal reports when a key is released.
     #[allow(clippy::unused_self, reason = "only an open terminal knows")]
-    pub(crate) fn tells_releases(&self) -> bool {
+    pub(crate) fn reports_releases(&self) -> bool {
         cfg!(windows) || HAS_FLAGS.load(Ordering::Relaxed)
     }
 
@@ -126,8 +126,8 @@ impl Terminal {
         Ok(())
     }
 
-    /// Waits for a key, no longer than `timeout`, and returns it. Ctrl-C is returned as Esc. Returns `None` early after a
-    /// change of size, when it is time to show again.
+    /// Waits for a key, no longer than `timeout`, and returns it. Ctrl-C is returned as Esc. After a change of size it
+    /// returns `None` early, so that the caller shows the picture again.
     ///
     /// # Errors
     /// When the terminal was closed.
@@ -159,7 +159,8 @@ impl Drop for Terminal {
     }
 }
 
-/// Restores the terminal; the second call does nothing. Errors are ignored: a terminal that was closed needs no restoring.
+/// Restores the terminal; a second call does nothing. Errors are ignored: a terminal that was closed needs no
+/// restoring.
 fn restore() {
     if IS_OPEN.swap(false, Ordering::Relaxed) {
         if HAS_FLAGS.swap(false, Ordering::Relaxed) {

@@ -3,7 +3,7 @@ use clap::{CommandFactory, Parser};
 use fs_err as fs;
 use std::path::{Path, PathBuf};
 
-/// README, the other pages of the top level, and `docs/`.
+/// Returns the Markdown pages of the top level and of `docs/`.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let entries = [root, &root.join("docs")].map(|folder| fs::read_dir(folder).expect("a folder"));
@@ -39,7 +39,7 @@ fn calls(line: &str) -> Vec<Vec<&str>> {
     calls.map(|words| words[1..].to_vec()).filter(|words| !words.is_empty()).collect()
 }
 
-/// A placeholder for a number, such as the S of `--seed S`, becomes a number.
+/// Replaces a placeholder for a number, such as the S of `--seed S`, by a number.
 fn filled(word: &str) -> &str {
     if word.len() == 1 && word.chars().all(char::is_uppercase) { "1" } else { word }
 }

@@ -14,7 +14,7 @@ fn run(program: &Program, line: &str) -> Output {
     program.run_with(line, &[("CAROM_CACHE", program.path("cache"))])
 }
 
-/// Expects success; gives what was printed and what was told.
+/// Runs `line`, expects success, and returns stdout and stderr.
 fn succeed(program: &Program, line: &str) -> (String, String) {
     let output = run(program, line);
     let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).expect("UTF-8"));
@@ -28,10 +28,11 @@ fn fail(program: &Program, line: &str) -> String {
     String::from_utf8(output.stderr).expect("UTF-8")
 }
 
-/// The runs that `what` is told of.
-fn runs_told(stderr: &str, what: &str) -> Vec<&'static str> {
-    let is_told = |name: &&str| stderr.lines().any(|line| line.contains(what) && line.contains(&format!("all/{name}")));
-    RUNS.into_iter().filter(is_told).collect()
+/// Returns the runs that a line of `stderr` with the words `message` names.
+fn runs_with(message: &str, stderr: &str) -> Vec<&'static str> {
+    let is_named =
+        |name: &&str| stderr.lines().any(|line| line.contains(message) && line.contains(&format!("all/{name}")));
+    RUNS.into_iter().filter(is_named).collect()
 }
 
 #[test]
@@ -39,7 +40,7 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
     let program = Program::new();
     let line = format!("{COMPARE} --steps 600 --out all");
     let (table, stderr) = succeed(&program, &line);
-    assert_eq!(runs_told(&stderr, "training dqn"), RUNS, "{stderr}");
+    assert_eq!(runs_with("training dqn", &stderr), RUNS, "{stderr}");
     assert_eq!(program.names("all")[..3], RUNS[..3]);
     assert_eq!(program.names("all")[6..], ["returns.svg", "table.csv", "table.md"]);
 
@@ -70,10 +71,10 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
 
     let (again, stderr) = succeed(&program, &line);
     assert_eq!(again, table);
-    assert_eq!(runs_told(&stderr, "is finished"), RUNS, "{stderr}");
+    assert_eq!(runs_with("is finished", &stderr), RUNS, "{stderr}");
     assert!(!stderr.contains("training dqn"), "{stderr}");
 
-    // Nothing but the clock differs in runs that are made again.
+    // Runs that are trained again differ in their times alone.
     let metrics = |run: &str| program.read(&format!("all/{run}/metrics.csv"));
     let before = RUNS.map(metrics);
     fs_err::remove_dir_all(program.path("all/raw-s1")).expect("removed");
@@ -81,12 +82,12 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
     fs_err::remove_dir_all(program.path("all/oracle-s0/checkpoints")).expect("removed");
     fs_err::create_dir(program.path("all/oracle-s0/checkpoints")).expect("made");
     let (_, stderr) = succeed(&program, &line);
-    assert_eq!(runs_told(&stderr, "training dqn"), ["oracle-s0", "raw-s1"], "{stderr}");
-    assert_eq!(runs_told(&stderr, "resuming at step"), ["pca-s0"], "{stderr}");
+    assert_eq!(runs_with("training dqn", &stderr), ["oracle-s0", "raw-s1"], "{stderr}");
+    assert_eq!(runs_with("resuming at step", &stderr), ["pca-s0"], "{stderr}");
     assert!(before == RUNS.map(metrics));
 
     let error = fail(&program, &format!("{COMPARE} --steps 800 --out all"));
-    for words in ["all/raw-s0 was begun with other settings", "steps = 600", "steps = 800"] {
+    for words in ["all/raw-s0 was started with other settings", "steps = 600", "steps = 800"] {
         assert!(error.contains(words), "{words} in {error}");
     }
     assert!(fail(&program, &format!("{COMPARE} --steps 600 --out all/raw-s0")).contains("all/raw-s0 is a run"));

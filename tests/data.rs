@@ -1,6 +1,6 @@
 use crate::program::Program;
 
-/// Two labelled images of 1x2 and one to test by.
+/// Writes a data set of two labelled training images of 1x2 and one test image to directory `own`.
 fn write_set(program: &Program) {
     fs_err::create_dir(program.path("own")).expect("writable");
     let header = |n_dims, n| vec![0, 0, 8, n_dims, 0, 0, 0, n];
@@ -16,7 +16,7 @@ fn write_set(program: &Program) {
 }
 
 #[test]
-fn data_tells_what_a_set_is() {
+fn data_describes_a_set() {
     let program = Program::new();
     let movies = program.succeed("data movies");
     assert!(movies.contains("movies: 6 to train on, 6 to test") && movies.contains("1 x 1 x 6"), "{movies}");
@@ -28,7 +28,7 @@ fn data_tells_what_a_set_is() {
 }
 
 #[test]
-fn an_own_copy_that_is_not_the_published_one_is_refused() {
+fn a_damaged_copy_is_refused() {
     let program = Program::new();
     write_set(&program);
     let error = program.fail("data mnist --data-dir own");
@@ -40,7 +40,7 @@ fn an_own_copy_that_is_not_the_published_one_is_refused() {
 }
 
 #[test]
-fn unknown_sets_are_told_the_nearest() {
+fn errors_about_unknown_sets_name_the_nearest() {
     let program = Program::new();
     for (line, words) in [
         ("data mnits", ["`mnits`", "`mnist`"]),

@@ -3,12 +3,12 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-/// Breakout of MinAtar seen through a small fit in folder `fit`.
+/// Training on MinAtar's Breakout with a small fitted encoder in directory `fit`.
 const TRAIN: &str =
     "train --env minatar/breakout --encoder fit --steps 600 --set log_every=100 --set env.max_steps=200";
 const DQN: &str = "--agent dqn --set agent.learning_starts=100 --set agent.buffer_size=400 --set agent.hidden=[16]";
 
-/// A program with a small model of `name`.
+/// Returns a program whose directory has a small fit of model `name` in `fit`.
 pub(crate) fn fitted(name: &str) -> Program {
     let program = Program::new();
     // Principal components are found at once, and have no epochs.
@@ -19,7 +19,7 @@ pub(crate) fn fitted(name: &str) -> Program {
     program
 }
 
-/// Array `name` of the newest checkpoint in `run`, as floats.
+/// Returns array `name` of the newest checkpoint in `run`, as floats.
 fn array(program: &Program, run: &str, name: &str) -> Vec<f32> {
     let steps = program.names(&format!("{run}/checkpoints"));
     let step = steps.iter().filter_map(|name| name.parse::<u64>().ok()).max().expect("a checkpoint");
@@ -29,19 +29,20 @@ fn array(program: &Program, run: &str, name: &str) -> Vec<f32> {
     values.into_iter().map(f32::from_le_bytes).collect()
 }
 
-fn told(program: &Program, line: &str) -> String {
+/// Runs `line`, expects success, and returns stderr.
+fn stderr(program: &Program, line: &str) -> String {
     let output = program.run(line);
-    let told = String::from_utf8(output.stderr).expect("UTF-8");
-    assert!(output.status.success(), "carom {line}: {told}");
-    told
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success(), "carom {line}: {stderr}");
+    stderr
 }
 
 #[test]
 fn a_frozen_encoder_stays_and_a_finetuned_one_is_part_of_the_agent() {
     let program = fitted("ae");
     let line = format!("{TRAIN} {DQN}");
-    let frozen = told(&program, &format!("{line} --out frozen"));
-    let tuned = told(&program, &format!("{line} --encoder-mode finetune --out tuned"));
+    let frozen = stderr(&program, &format!("{line} --out frozen"));
+    let tuned = stderr(&program, &format!("{line} --encoder-mode finetune --out tuned"));
     assert!(frozen.contains("seen through fit (its frames cost "), "{frozen}");
     assert!(tuned.contains("seen through fit (finetune) (its frames cost "), "{tuned}");
 
@@ -50,7 +51,7 @@ fn a_frozen_encoder_stays_and_a_finetuned_one_is_part_of_the_agent() {
     let [head, all] = ["frozen", "tuned"].map(|run| array(&program, run, "network.online"));
     assert_eq!(all.len(), fit.len() + head.len(), "trunk and head");
     assert_ne!(all[..fit.len()], fit[..], "the agent's loss moves the encoder");
-    // The target's copy is as old as the latest copy of the whole.
+    // The target network has a copy of the encoder too.
     assert_eq!(array(&program, "tuned", "network.target").len(), all.len());
 
     let scores = |options: &str| -> Value {
@@ -65,7 +66,7 @@ fn a_frozen_encoder_stays_and_a_finetuned_one_is_part_of_the_agent() {
 }
 
 #[test]
-fn joint_training_tells_its_reconstruction() {
+fn joint_training_logs_its_reconstruction_loss() {
     let program = fitted("ae");
     let line = format!("{TRAIN} {DQN} --encoder-mode joint --set agent.lr=0.01");
     program.succeed(&format!("{line} --out run"));
@@ -97,7 +98,7 @@ fn the_oracle_sees_each_brick() {
 }
 
 #[test]
-fn an_interrupted_fit_leaves_as_other_commands_do_and_the_same_command_goes_on() {
+fn an_interrupted_fit_ends_as_other_commands_do_and_the_same_command_continues_it() {
     let program = Program::new();
     let line = format!("{TRAIN} {DQN} --encoder ae --out run").replace("--encoder fit ", "");
     let mut child = Command::new(assert_cmd::cargo::cargo_bin("carom"))
@@ -107,28 +108,28 @@ fn an_interrupted_fit_leaves_as_other_commands_do_and_the_same_command_goes_on()
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let mut told = BufReader::new(child.stderr.take().expect("piped")).lines().map(|line| line.expect("UTF-8"));
-    assert!(told.any(|line| line.starts_with("fitting encoder ae")));
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map(|line| line.expect("UTF-8"));
+    assert!(lines.any(|line| line.starts_with("fitting encoder ae")));
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there").success());
-    let last = told.last().expect("a word of farewell");
+    let last = lines.last().expect("a last message");
     assert_eq!((child.wait().expect("it ends").code(), program.path("run").exists()), (Some(130), false), "{last}");
     assert_eq!(last, "stopped while encoder ae was fitted; the same command goes on");
 
-    // What is known of the fit is kept beside it, so that its frames need not be played again.
+    // Facts of the fit are cached with it, so that its frames need not be played again.
     let cached = |line: &str| program.run_with(line, &[("CAROM_CACHE", program.path("cache"))]);
     assert!(cached(&line).status.success());
     let facts = format!("cache/encoders/{}/encoder.json", program.names("cache/encoders")[0]);
     assert_eq!(program.read(&facts), program.read("run/encoder/encoder.json"));
-    let mut known: Value = serde_json::from_str(&program.read(&facts)).expect("JSON");
-    known["n_env_steps"] = 7.into();
-    program.write(&facts, &known.to_string());
-    let told = cached(&line.replace("--out run", "--out again")).stderr;
-    assert!(String::from_utf8(told).expect("UTF-8").contains("seen through ae (its frames cost 7 steps)"));
+    let mut fit: Value = serde_json::from_str(&program.read(&facts)).expect("JSON");
+    fit["n_env_steps"] = 7.into();
+    program.write(&facts, &fit.to_string());
+    let stderr = cached(&line.replace("--out run", "--out again")).stderr;
+    assert!(String::from_utf8(stderr).expect("UTF-8").contains("seen through ae (its frames cost 7 steps)"));
     program.assert_same("run", "again");
 }
 
 #[test]
-fn a_table_tells_how_many_codes_it_met() {
+fn a_table_logs_how_many_codes_were_visited() {
     let program = fitted("pca");
     let summary = program.succeed(&format!("{TRAIN} --agent q-learning --out run"));
     let metrics = program.read("run/metrics.csv");

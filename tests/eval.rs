@@ -26,7 +26,7 @@ fn scores_have_the_names_of_the_contract_and_repeat() {
 }
 
 #[test]
-fn episodes_cut_off_by_the_limit_are_told_of() {
+fn the_share_of_episodes_cut_off_by_the_limit_is_printed() {
     let program = Program::new();
     program.succeed("train --env taxi --agent value-iteration --out plan");
     assert_eq!(json(&program, "eval plan --max-steps 2 --json")["truncated_share"], 1.0);
@@ -35,7 +35,7 @@ fn episodes_cut_off_by_the_limit_are_told_of() {
 }
 
 #[test]
-fn the_player_written_for_a_game_trains_and_is_scored_like_any_agent() {
+fn the_scripted_player_is_trained_and_scored_like_any_agent() {
     let program = Program::new();
     program.succeed("train --env breakout --agent scripted --steps 3000 --set env.max_steps=1500 --out run");
     let metrics = program.read("run/metrics.csv");

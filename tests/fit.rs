@@ -1,11 +1,11 @@
 use crate::program::Program;
 use serde_json::Value;
 
-/// 2 updates an epoch.
+/// A fit with 2 updates per epoch.
 const FIT: &str = "fit ae --data movies --epochs 20 --latent-dim 2 --batch-size 4 --lr 0.01";
 
 #[test]
-fn a_fit_leaves_all_that_belongs_to_it() {
+fn a_fit_has_all_its_files() {
     let program = Program::new();
     let summary = program.succeed(FIT);
     let run = "runs/movies-ae-s0";
@@ -27,7 +27,7 @@ fn a_fit_leaves_all_that_belongs_to_it() {
 }
 
 #[test]
-fn a_wider_code_is_swept_and_crossed() {
+fn a_wider_code_has_traversals_and_interpolations() {
     let program = Program::new();
     program.succeed("fit ae --data movies --epochs 2 --latent-dim 3 --out run");
     let plots = ["interpolations.png", "loss.svg", "reconstructions.png", "traversals.png"];
@@ -78,12 +78,12 @@ fn measures_have_the_names_of_the_contract_and_repeat() {
 }
 
 #[test]
-fn a_fitted_model_shows_what_it_can() {
+fn a_fitted_model_has_pictures_and_curves() {
     let program = Program::new();
     program.succeed(&format!("{FIT} --out run"));
     fs_err::remove_dir_all(program.path("run/plots")).expect("removed");
     assert_eq!(program.succeed("reconstruct run"), "run/plots/reconstructions.png\n");
-    // Six columns, inputs over outputs.
+    // Six columns, inputs above outputs.
     assert_eq!(png_size(&program, "run/plots/reconstructions.png"), (6 * 50 + 2, 2 * 10 + 2));
     assert_eq!(program.succeed("reconstruct run -n 2 -o two.png"), "two.png\n");
     assert_eq!(png_size(&program, "two.png"), (2 * 50 + 2, 2 * 10 + 2));

@@ -1,21 +1,21 @@
-//! The program as a person meets it. One binary, so that it links once:
+//! Tests of the program through its command line. They are one binary, because each would link libtorch anew.
 //!
-//! - [`help`]: what the program says about itself, and `list`
+//! - [`help`]: `--help` and `list`
 //! - [`commands`]: every command in the documentation parses, and every link leads to a file
-//! - [`arrows`]: every import points down, and none leads back to where it came from
-//! - [`custom`]: the commands on an environment of a user's own
-//! - [`train`]: a short real run, what it leaves behind, the same again from the same seed, settings by layer
-//! - [`fit`]: the same of a generative model, its measures, and what can be seen of it
-//! - [`resume`]: stopping and going on leaves the same bytes as never stopping; damaged checkpoints
-//! - [`compare`]: a small comparison of encoders, made only once, and mended where it was cut off
+//! - [`arrows`]: every import points down, and there is no circle of imports
+//! - [`custom`]: commands on an environment of a user's own
+//! - [`train`]: a short real run, its files, its repetition from the same seed, layers of settings
+//! - [`fit`]: a short fit of a generative model, its files, measures and pictures
+//! - [`resume`]: a resumed run has the same bytes as an uninterrupted one; damaged checkpoints
+//! - [`compare`]: a small comparison of encoders, and its continuation after runs were lost
 //! - [`eval`]: scores, and their names in JSON
-//! - [`encoder`]: what modes do to a fitted encoder, what is told of it, and which are impossible
+//! - [`encoder`]: modes of a fitted encoder, messages about it, impossible modes
 //! - [`trace`]: given actions, row by row and as a NumPy array
-//! - [`probe`]: what encoders keep of the true state, as table, JSON and picture
-//! - [`data`]: what a data set is, and own copies that are not what they should be
-//! - [`rbm`]: what two hidden units make of six films
-//! - [`watch`]: an episode as a GIF; what `watch` and `play` say without a terminal
-//! - [`mistakes`]: each likely mistake, its message, and nothing half-written
+//! - [`probe`]: probes of encoders, as table, JSON and picture
+//! - [`data`]: descriptions of data sets, and damaged copies
+//! - [`rbm`]: an RBM with two hidden units on six films
+//! - [`watch`]: an episode as a GIF; messages of `watch` and `play` without a terminal
+//! - [`mistakes`]: messages of likely mistakes, which leave no file behind
 
 mod arrows;
 mod commands;

@@ -1,8 +1,8 @@
-//! Each mistake gets a message that names what is wrong and what was expected, and leaves nothing behind.
+//! The message of each mistake names the mistake and the expected value, and no file is written.
 
 use crate::program::Program;
 
-/// Fails on `line` with all of `words` in the message, and leaves the folder as it was.
+/// Asserts that `line` fails with all of `words` in its message and writes no file.
 fn refuses(program: &Program, line: &str, words: &[&str]) {
     let before = program.names(".");
     let error = program.fail(line);
@@ -13,7 +13,7 @@ fn refuses(program: &Program, line: &str, words: &[&str]) {
 }
 
 #[test]
-fn unknown_names_are_told_the_nearest() {
+fn errors_about_unknown_names_name_the_nearest() {
     let program = Program::new();
     refuses(&program, "train --env minatar/breakot --agent random", &["`minatar/breakot`", "`minatar/breakout`"]);
     refuses(&program, "train --env taxi --agent q-lerning", &["`q-lerning`", "`q-learning`"]);
@@ -28,7 +28,7 @@ fn unknown_names_are_told_the_nearest() {
 }
 
 #[test]
-fn mistakes_about_fits_are_told_the_nearest() {
+fn errors_about_fits_name_the_nearest() {
     let program = Program::new();
     refuses(&program, "fit ea --data movies", &["`ea`", "`ae`"]);
     refuses(&program, "fit ae --data moveis", &["`moveis`", "`movies`"]);
@@ -48,7 +48,7 @@ fn mistakes_about_fits_are_told_the_nearest() {
 }
 
 #[test]
-fn bad_values_are_shown_with_what_was_expected() {
+fn errors_about_bad_values_name_value_and_expectation() {
     let program = Program::new();
     let train = "train --env taxi --agent q-learning";
     refuses(&program, &format!("{train} --steps 0"), &["steps is 0"]);
@@ -86,7 +86,7 @@ fn an_agent_that_cannot_play_an_environment_says_why() {
 }
 
 #[test]
-fn a_folder_that_is_no_run_is_never_replaced() {
+fn a_directory_that_is_not_a_run_is_never_replaced() {
     let program = Program::new();
     fs_err::create_dir(program.path("photos")).expect("made");
     program.write("photos/cat.png", "meow");
@@ -97,11 +97,11 @@ fn a_folder_that_is_no_run_is_never_replaced() {
 }
 
 #[test]
-fn a_place_that_cannot_be_written_is_named() {
+fn a_directory_that_cannot_be_written_is_named() {
     let program = Program::new();
     program.write("file", "");
     refuses(&program, "train --env taxi --agent sarsa --out file/run", &["file/run"]);
-    // Nobody, root included, can make folders there.
+    // Not even root can create directories there.
     refuses(&program, "train --env taxi --agent sarsa --out /proc/run", &["cannot make the run directory /proc/run"]);
 }
 

@@ -2,7 +2,7 @@ use crate::program::Program;
 use assert_cmd::Command;
 use serde_json::Value;
 
-/// Runs `carom` with the words of `line` and a cache of its own; gives stdout.
+/// Runs `carom` with the words of `line` and a cache of its own, and returns stdout.
 fn probe(program: &Program, line: &str) -> String {
     let mut command = Command::cargo_bin("carom").expect("the program is built");
     command.current_dir(program.path("")).env("CAROM_CACHE", program.path("cache"));
@@ -12,7 +12,7 @@ fn probe(program: &Program, line: &str) -> String {
 }
 
 #[test]
-fn encoders_are_probed_beside_the_controls() {
+fn encoders_are_probed_with_the_controls() {
     let program = Program::new();
     program.succeed("fit pca --data env:minatar/breakout --set n_frames=400 --latent-dim 8 --out few");
     let text = probe(&program, "probe few --env minatar/breakout --frames 600 --json -o balls.svg");
@@ -26,7 +26,7 @@ fn encoders_are_probed_beside_the_controls() {
     assert!((0.0..=1.0).contains(&number(0, "ball_recall")) && number(0, "mse") > 0.0 && number(0, "encode_us") > 0.0);
     assert!(encoders[1].get("ball_recall").is_none(), "a random network decodes nothing");
     assert!(number(2, "direction_f1") > 0.99 && number(2, "bricks_r2") > 0.99, "{text}");
-    assert!(number(1, "paddle_x_f1") > number(0, "paddle_x_f1"), "256 numbers tell more than 8: {text}");
+    assert!(number(1, "paddle_x_f1") > number(0, "paddle_x_f1"), "256 numbers contain more than 8: {text}");
     let picture = program.read("balls.svg");
     assert!(picture.contains(">few</text>") && picture.contains("data:image/png;base64,"), "{picture}");
 

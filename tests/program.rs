@@ -1,11 +1,11 @@
-//! Running the program in a folder of its own.
+//! Runs the program in a directory of its own.
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use tempfile::TempDir;
 
-/// The program, and an empty folder that it runs in.
+/// The program, and an empty directory that it runs in.
 pub(crate) struct Program {
     folder: TempDir,
 }
@@ -27,7 +27,7 @@ impl Program {
         fs_err::write(self.path(name), text).unwrap_or_else(|e| panic!("{e}"));
     }
 
-    /// The names in the folder, hidden ones too.
+    /// Returns the sorted names in a directory, hidden ones too.
     pub(crate) fn names(&self, folder: &str) -> Vec<String> {
         names(&self.path(folder))
     }
@@ -37,21 +37,21 @@ impl Program {
         self.run_with(line, &[])
     }
 
-    /// The same with variables of its environment set.
+    /// Runs `carom` with the words of `line` and with variables of its environment set.
     pub(crate) fn run_with(&self, line: &str, variables: &[(&str, PathBuf)]) -> Output {
         let mut command = Command::cargo_bin("carom").expect("the program is built");
         command.current_dir(self.folder.path()).envs(variables.iter().cloned());
         command.args(line.split_whitespace()).output().expect("it starts")
     }
 
-    /// Runs it and expects success; gives its stdout.
+    /// Runs `carom`, expects success, and returns stdout.
     pub(crate) fn succeed(&self, line: &str) -> String {
         let output = self.run(line);
         assert!(output.status.success(), "carom {line}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
-    /// Runs it and expects exit code 1; gives its stderr.
+    /// Runs `carom`, expects exit code 1, and returns stderr.
     pub(crate) fn fail(&self, line: &str) -> String {
         let output = self.run(line);
         let stderr = String::from_utf8(output.stderr).expect("UTF-8");
@@ -60,7 +60,7 @@ impl Program {
         stderr
     }
 
-    /// The rows of two runs and what their newest checkpoints hold are the same.
+    /// Asserts that two runs have equal rows and equal arrays in their newest checkpoints.
     pub(crate) fn assert_same(&self, a: &str, b: &str) {
         for file in ["metrics.csv", "episodes.csv", "eval.csv"] {
             assert!(self.read(&format!("{a}/{file}")) == self.read(&format!("{b}/{file}")), "{file} differs");

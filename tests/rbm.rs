@@ -1,4 +1,4 @@
-//! What two hidden units make of six films.
+//! An RBM with two hidden units on six films.
 
 use crate::program::Program;
 

@@ -3,7 +3,7 @@ use crate::program::Program;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Stops a run of `line` by Ctrl-C once it has written rows, and goes on; the same command uninterrupted is `whole`.
+/// Asserts that a run of `line` that is interrupted by Ctrl-C and resumed equals an uninterrupted one.
 fn interrupt_and_compare(line: &str) {
     let program = Program::new();
     program.succeed(&format!("{line} --out whole"));
@@ -15,7 +15,11 @@ fn interrupt_and_compare(line: &str) {
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
-    assert_eq!(stop(&program, child), Some(130), "the run was over before it could be interrupted: give it more steps");
+    assert_eq!(
+        stop(&program, child),
+        Some(130),
+        "the run was over before it could be interrupted: it needs more steps"
+    );
     assert!(program.read("cut/metrics.csv") != program.read("whole/metrics.csv"));
     program.succeed("resume cut");
     program.assert_same("whole", "cut");
@@ -33,21 +37,21 @@ fn stop(program: &Program, mut child: Child) -> Option<i32> {
 }
 
 #[test]
-fn an_interrupted_table_goes_on_as_if_it_had_never_stopped() {
+fn a_resumed_table_equals_an_uninterrupted_one() {
     interrupt_and_compare(
         "train --env taxi --agent q-learning --steps 300k --n-envs 3 --set eval_every=60k --set eval_episodes=5",
     );
 }
 
 #[test]
-fn an_interrupted_dqn_goes_on_as_if_it_had_never_stopped() {
+fn a_resumed_dqn_equals_an_uninterrupted_one() {
     interrupt_and_compare(
         "train --env cartpole --agent dqn --steps 12k --set agent.buffer_size=5000 --set agent.learning_starts=500 \
          --set checkpoint_every=1000 --set eval_every=4k --set eval_episodes=5",
     );
 }
 
-/// A run that lost what it wrote after the last checkpoint but one, as when the power fails, ends as if it had not.
+/// Asserts that a run that lost its last checkpoint and part of its rows, as in a power failure, ends as `whole` does.
 fn kill_and_compare(line: &str) {
     kill_and_compare_in(&Program::new(), line);
 }
@@ -106,7 +110,8 @@ fn killed_agents_go_on_with_the_frame_before() {
         "fit ae --data env:breakout --set n_frames=60 --epochs 1 --latent-dim 8 --set env.frame_stack=2 --out fit",
     );
     let line = "train --env breakout --encoder fit --agent dqn --steps 400 --set checkpoint_every=170 --n-envs 2 \
-                --set agent.learning_starts=100 --set agent.buffer_size=400 --set agent.hidden=[16] --set env.frame_stack=1";
+                --set agent.learning_starts=100 --set agent.buffer_size=400 --set agent.hidden=[16] \
+                --set env.frame_stack=1";
     kill_and_compare_in(&program, line);
     fs_err::remove_dir_all(program.path("whole")).expect("removed");
     fs_err::remove_dir_all(program.path("cut")).expect("removed");
@@ -120,7 +125,7 @@ fn a_killed_table_of_codes_still_knows_which_it_met() {
 }
 
 #[test]
-fn an_interrupted_fit_goes_on_as_if_it_had_never_stopped() {
+fn a_resumed_fit_equals_an_uninterrupted_one() {
     interrupt_and_compare(
         "fit ae --data movies --epochs 4k --batch-size 4 --set model.noise=0.3 --set checkpoint_every=100 \
          --set eval_every=100",
@@ -129,7 +134,8 @@ fn an_interrupted_fit_goes_on_as_if_it_had_never_stopped() {
 
 #[test]
 fn a_killed_fit_goes_on_between_two_rows() {
-    // Six updates an epoch; a row every fourth of 2,400; the last checkpoint but one is of update 2,250.
+    // There are six updates per epoch, a row every 4 of 2,400 updates, and a checkpoint before the last at update
+    // 2,250.
     kill_and_compare(
         "fit ae --data movies --epochs 400 --batch-size 1 --lr-schedule cosine --set model.noise=0.3 \
          --set checkpoint_every=75 --set eval_every=50",
@@ -150,7 +156,7 @@ fn more_steps_make_a_run_longer() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_passed_over_and_two_are_an_error() {
+fn a_damaged_checkpoint_is_skipped_and_two_are_an_error() {
     let program = Program::new();
     let line = "train --env taxi --agent q-learning --steps 4k --set checkpoint_every=1000";
     program.succeed(&format!("{line} --out whole"));

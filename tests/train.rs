@@ -3,7 +3,7 @@ use crate::program::Program;
 const TAXI: &str = "train --env taxi --agent q-learning --steps 5k";
 
 #[test]
-fn a_run_leaves_all_that_belongs_to_it() {
+fn a_run_has_all_its_files() {
     let program = Program::new();
     let summary = program.succeed(TAXI);
     let run = "runs/taxi-q-learning-s0";
@@ -52,7 +52,7 @@ fn a_run_can_be_repeated_from_its_own_configuration() {
 }
 
 #[test]
-fn flags_win_over_the_file_and_the_file_over_the_preset() {
+fn flags_override_the_file_and_the_file_overrides_the_preset() {
     let program = Program::new();
     program.write("mine.toml", "n_envs = 2\nsteps = 3000\n[agent_settings]\ngamma = 0.5\n");
     program.succeed("train --preset taxi-q-learning --config mine.toml --steps 2k --out run");

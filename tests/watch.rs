@@ -2,7 +2,7 @@ use crate::encoder;
 use crate::program::Program;
 use serde_json::Value;
 
-/// Width, height, number of frames and whole time in hundredths of a second of a GIF.
+/// Returns the width, height, number of frames and duration in hundredths of a second of a GIF.
 fn measure(program: &Program, name: &str) -> (u16, u16, usize, u32) {
     let file = fs_err::File::open(program.path(name)).expect("there");
     let mut decoder = gif::DecodeOptions::new().read_info(file).expect("a GIF");
@@ -20,8 +20,8 @@ fn an_episode_becomes_a_gif_without_a_terminal() {
     let line = "watch --env minatar/breakout --gif game.gif --seed 1";
     let output = program.run(line);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "game.gif\n");
-    let told = String::from_utf8(output.stderr).expect("UTF-8");
-    assert!(output.status.success() && told.starts_with("episode 1: return "), "{told}");
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success() && stderr.starts_with("episode 1: return "), "{stderr}");
     let (width, height, n_frames, _) = measure(&program, "game.gif");
     assert_eq!((width, height), (320, 320));
     assert!(n_frames > 1, "{n_frames}");
@@ -36,7 +36,7 @@ fn a_run_plays_its_greedy_policy_at_the_speed_asked_for() {
     program.succeed("train --env gridworld --agent value-iteration --out run");
     program.succeed("watch run --gif run.gif --episodes 2 --fps 10");
     let (_, _, n_frames, time) = measure(&program, "run.gif");
-    // No way across the grid is longer than three steps; each end stays for a second.
+    // No way across the grid is longer than three steps; each end is shown for a second.
     assert!((2..=8).contains(&n_frames) && (200..=280).contains(&time), "{n_frames} frames, {time}");
     program.succeed("watch run --gif short.gif --max-steps 1 --fps 10");
     assert_eq!(measure(&program, "short.gif").3, 110);
@@ -50,16 +50,17 @@ fn a_run_is_watched_through_its_encoder() {
     for (idx, (encoder, agent)) in cases.into_iter().enumerate() {
         let run = format!("run{idx}");
         program.succeed(&format!(
-            "train --env minatar/breakout --encoder {encoder} --agent {agent} --steps 300 --set env.max_steps=300 --out {run}"
+            "train --env minatar/breakout --encoder {encoder} --agent {agent} --steps 300 --set env.max_steps=300 \
+             --out {run}"
         ));
         let output = program.run(&format!("watch {run} --gif a.gif"));
-        let told = String::from_utf8(output.stderr).expect("UTF-8");
-        assert!(output.status.success(), "{encoder}: {told}");
+        let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+        assert!(output.status.success(), "{encoder}: {stderr}");
         let scores = program.succeed(&format!("eval {run} --episodes 1 --json"));
         let scores: Value = serde_json::from_str(&scores).expect("JSON");
         let (episode_return, length) = (&scores["return_mean"], &scores["length_mean"]);
         let expected = format!("episode 1: return {episode_return}, {length} steps").replace(".0", "");
-        assert!(told.starts_with(&expected), "{encoder}: not `{expected}`, but {told}");
+        assert!(stderr.starts_with(&expected), "{encoder}: not `{expected}`, but {stderr}");
         let (width, height, n_frames, _) = measure(&program, "a.gif");
         assert_eq!((width, height), (320, 320));
         assert!(n_frames > 1, "{encoder}: {n_frames}");
@@ -67,7 +68,7 @@ fn a_run_is_watched_through_its_encoder() {
 }
 
 #[test]
-fn what_cannot_be_watched_or_played_says_why() {
+fn errors_say_why_something_cannot_be_watched_or_played() {
     let program = Program::new();
     let refuses = |line: &str, word: &str| {
         let error = program.fail(line);
@@ -89,5 +90,5 @@ fn what_cannot_be_watched_or_played_says_why() {
     }
     assert!(program.names(".").is_empty());
     program.succeed("train --env minatar/breakout --agent random --steps 100 --out run");
-    refuses("watch run --gif a.gif --set env.action_set=minimal", "would see or do something else");
+    refuses("watch run --gif a.gif --set env.action_set=minimal", "change the observations or actions");
 }

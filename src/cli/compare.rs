@@ -1,4 +1,4 @@
-//! `carom compare`: one agent through several encoders and seeds, and what each encoder was worth.
+//! `carom compare`: trains one agent with several encoders and seeds, and compares the returns.
 
 use super::train::{announce, begin, complete, parse_seeds, preset};
 use crate::compare::{Comparison, EncoderRuns, METRIC};
@@ -7,8 +7,7 @@ use crate::config::kind::training_config;
 use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::human::{count, parse_count};
-use crate::run::Outcome;
-use crate::run::{Run, checkpoint};
+use crate::run::{Outcome, Run, checkpoint};
 use crate::train::session::{Session, TrainState};
 use crate::{interrupt, plot};
 use anyhow::{Result, ensure};
@@ -20,10 +19,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Compare encoders: one run for each encoder and seed, then one table and one figure of all
+/// Compare encoders: train a run for each encoder and seed, then write a table and a figure
 ///
-/// Runs lie in DIR/<encoder>-s<seed>. The same command goes on where it was stopped: it makes what is missing, resumes
-/// what was cut off, and leaves alone what is finished. Settings are found as by `carom train`.
+/// Runs are in DIR/<encoder>-s<seed>. The same command continues a comparison that was stopped: it starts missing runs,
+/// resumes unfinished ones, and keeps finished ones. Settings are resolved as by `carom train`.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -33,10 +32,10 @@ pub(super) struct Arguments {
     /// Agent (`carom list agents`)
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// Encoders to compare, with commas between them (`carom list encoders`); runs of fitted models too
+    /// Encoders to compare, separated by commas (`carom list encoders`), or directories of fitted models
     #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
     encoders: Vec<String>,
-    /// How fitted encoders take part in training; raw and oracle have no such modes
+    /// How fitted encoders take part in training; raw and oracle have no modes
     #[arg(long, value_name = "MODE")]
     encoder_mode: Option<EncoderMode>,
     /// Seeds of each encoder's runs: `0..5` is 0, 1, 2, 3, 4
@@ -45,13 +44,13 @@ pub(super) struct Arguments {
     /// Environment steps of each run, summed over its environments: 50000, 10k, 1.5M, 2e6
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     steps: Option<u64>,
-    /// Named configuration to begin with (`carom list presets`)
+    /// Named configuration to start from (`carom list presets`)
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// A setting of all runs, may be repeated: as in `carom train`
+    /// A setting of all runs, as in `carom train`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Folder of the runs, the table and the figure [default: runs/compare-<env>-<agent>]
+    /// Directory of the runs, the table and the figure [default: runs/compare-<env>-<agent>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
@@ -60,21 +59,21 @@ const EXAMPLES: &str = "Examples:
   carom compare --env minatar/breakout --agent dqn --encoders raw,oracle,random,ae --steps 200k
   carom compare --env minatar/breakout --agent q-learning --encoders ae,pca --seeds 0..3 --steps 100k
 
-Leaves table.md, which is printed too, table.csv and returns.svg.";
+Writes table.md, which is also printed, table.csv and returns.svg.";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (dir, entrants) = arguments.entrants()?;
-    // A change is found before hours are spent on the runs before it.
+    // Changed settings of a late run are an error before the first run starts.
     for (config, run_dir) in entrants.iter().flat_map(|entrant| &entrant.runs) {
         check_unchanged(config, run_dir)?;
     }
     interrupt::listen()?;
-    // By seeds: a comparison that was stopped has about as many runs of each encoder.
+    // Seed by seed: if it is stopped, each encoder has about the same number of runs.
     for i in 0..entrants[0].runs.len() {
         for entrant in &entrants {
             let (config, run_dir) = &entrant.runs[i];
             if bring_to_end(config, run_dir)? == Outcome::Interrupted {
-                say!("the same command goes on with the comparison");
+                say!("the same command continues the comparison");
                 return Ok(ExitCode::from(interrupt::EXIT_CODE));
             }
         }
@@ -83,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses a run that was begun under other settings.
+/// Returns an error if `dir` has a run that was started with other settings.
 fn check_unchanged(config: &TrainConfig, dir: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
@@ -96,7 +95,7 @@ fn check_unchanged(config: &TrainConfig, dir: &Path) -> Result<()> {
     };
     ensure!(
         found == *config,
-        "{} was begun with other settings: it has {}; asked for now: {}. Choose another --out, or remove it",
+        "{} was started with other settings: it has {}; requested now: {}. Choose another --out, or remove it",
         dir.display(),
         lines_beyond(&found_text, &text),
         lines_beyond(&text, &found_text),
@@ -104,7 +103,7 @@ fn check_unchanged(config: &TrainConfig, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes the run, goes on with it, or leaves it alone, by how far it is.
+/// Starts the run, resumes it, or keeps it if it is finished.
 fn bring_to_end(config: &TrainConfig, dir: &Path) -> Result<Outcome> {
     let name = dir.display();
     if dir.exists() {
@@ -119,14 +118,14 @@ fn bring_to_end(config: &TrainConfig, dir: &Path) -> Result<Outcome> {
                 announce(&session, &mut run, &format!("resuming at step {}:", count(saved.step)))?;
                 return complete(&mut session, &mut run);
             }
-            Err(error) => say!("{error:#}; it is begun anew"),
+            Err(error) => say!("{error:#}; starting it again"),
         }
     }
     let (mut session, mut run) = begin(config.clone(), dir, dir.exists())?;
     complete(&mut session, &mut run)
 }
 
-/// Writes table and figure, and prints the table.
+/// Writes the table and the figure, and prints the table.
 fn report(dir: &Path, entrants: &[EncoderRuns]) -> Result<()> {
     let table = Comparison::read(entrants)?;
     let markdown = table.to_markdown();
@@ -135,7 +134,7 @@ fn report(dir: &Path, entrants: &[EncoderRuns]) -> Result<()> {
     let dirs = |entrant: &EncoderRuns| entrant.runs.iter().map(|(_, dir)| dir.clone()).collect::<Vec<_>>();
     let groups: Vec<_> = entrants.iter().map(|entrant| (entrant.encoder.as_str(), dirs(entrant))).collect();
     let groups: Vec<_> = groups.iter().map(|(name, dirs)| (*name, dirs.as_slice())).collect();
-    // Runs in which no episode ended have a table all the same.
+    // Without a finished episode there is no figure, but there is a table.
     if let Err(error) = plot::comparison(&groups, METRIC, &dir.join("returns.svg")) {
         say!("no returns.svg: {error}");
     }
@@ -144,7 +143,7 @@ fn report(dir: &Path, entrants: &[EncoderRuns]) -> Result<()> {
 }
 
 impl Arguments {
-    /// The folder of the comparison, and the runs in it.
+    /// Returns the directory of the comparison and its runs.
     fn entrants(&self) -> Result<(PathBuf, Vec<EncoderRuns>)> {
         let preset = preset(self.preset.as_deref(), self.env.as_deref().zip(self.agent.as_deref()))?;
         let configs = self.encoders.iter().map(|encoder| self.config(preset.clone(), encoder));
@@ -152,7 +151,7 @@ impl Arguments {
         let default = || PathBuf::from(format!("runs/compare-{}", configs[0].slug()));
         let dir = self.out.clone().unwrap_or_else(default);
         let is_run = dir.join("config.toml").exists();
-        ensure!(!is_run, "{} is a run; give a folder for the runs of a comparison", dir.display());
+        ensure!(!is_run, "{} is a run; give a directory for the runs of a comparison", dir.display());
         let mut names = BTreeSet::new();
         let entrants = self.encoders.iter().zip(&configs).map(|(encoder, config)| {
             // The encoder may be a path.
@@ -178,10 +177,10 @@ impl Arguments {
             .with("steps", self.steps);
         let mut set = Layer::from_assignments(&self.set, &TRAINING)?;
         if !has_modes {
-            // A setting of the mode joint.
+            // It is a setting of the mode joint.
             set.own.remove("recon_weight");
         }
-        // The encoder is what differs: no setting overrules it.
+        // A preset or setting must not override the encoder that is compared.
         let encoder = Layer::default().with("encoder", Some(encoder));
         TrainConfig::resolve(&preset.into_iter().chain([flags, set, encoder]).collect::<Vec<_>>())
     }

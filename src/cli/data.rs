@@ -1,4 +1,4 @@
-//! `carom data`: fetches a data set, or checks an own copy, and tells what it is.
+//! `carom data`: downloads a data set, or verifies a local copy, and describes it.
 
 use crate::generative::data::published::Published;
 use crate::generative::data::{self, Source};
@@ -8,21 +8,21 @@ use carom_envs::settings::Values;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
-/// Fetch a data set if need be, check it, and print what it is and where it lies
+/// Download a data set if it is missing, verify it, and print its size and files
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// mnist, fashion-mnist, stacked-mnist, movies, env:ID, or a folder of IDX files
     #[arg(value_name = "NAME")]
     source: String,
-    /// Folder with an own copy of the published files, to be checked instead of the cache
+    /// Directory with a copy of the published files, to use instead of the cache
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
 
-/// Prints size and shape, and of published sets the files with their checksums.
+/// Prints size and shape, and for published data sets the files with their checksums.
 ///
 /// # Errors
-/// When the data set cannot be fetched, or a file of it is not what it should be.
+/// When the data set cannot be downloaded, or one of its files is damaged.
 pub(super) fn run(args: Args) -> Result<()> {
     let Args { source, data_dir } = args;
     let source = match source.strip_prefix("env:") {
@@ -41,7 +41,7 @@ pub(super) fn run(args: Args) -> Result<()> {
     print_files(published, &mut out, data_dir)
 }
 
-/// Path, size on the disk, and SHA-256 of the plain content, which [`data::open`] has held against the published one.
+/// Prints each file's path, size on disk, and SHA-256 of its decompressed content, which was verified on opening.
 fn print_files(set: &Published, out: &mut impl Write, data_dir: Option<PathBuf>) -> Result<()> {
     for (path, file) in set.paths(data_dir.as_deref())?.iter().zip(&set.files) {
         let n_bytes = fs_err::metadata(path)?.len();

@@ -1,8 +1,9 @@
-//! `carom doctor`: what was found on this machine, and what keeps it from training.
+//! `carom doctor`: checks whether this machine can train.
 
 use crate::device;
 use crate::device::Device;
 use crate::generative::data::published;
+use crate::human::plural;
 use anyhow::{Result, ensure};
 use fs_err as fs;
 use serde::Serialize;
@@ -11,7 +12,7 @@ use std::io::{IsTerminal, Write, stdout};
 use std::path::{Path, PathBuf};
 use std::{env, thread};
 
-/// Print what was found (libtorch, CPU, CUDA, data sets, disk) and what is wrong
+/// Check libtorch, CPU, CUDA, data sets and disk, and print problems with hints
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Print a JSON object
@@ -22,18 +23,18 @@ pub(super) struct Args {
 /// The libtorch that tch 0.24 is generated from.
 const LIBTORCH_VERSION: &str = "2.11.0";
 
-/// A run of the presets with its checkpoints takes less.
-const LITTLE_DISK: u64 = 2 << 30;
-/// Not even the checkpoints of a small network fit.
-const NO_DISK: u64 = 64 << 20;
+/// Free space in bytes below which there is a warning. Runs of the presets with their checkpoints take less.
+const LOW_DISK: u64 = 2 << 30;
+/// Free space in bytes below which there is an error: the checkpoints of a small network do not fit.
+const MIN_DISK: u64 = 64 << 20;
 
-/// What to do where runs cannot be written.
-const GO_ELSEWHERE: &str = "go to another folder, or give --out DIR";
+/// Hint for a directory that runs cannot be written to.
+const GO_ELSEWHERE: &str = "go to another directory, or give --out DIR";
 
 /// Prints the findings.
 ///
 /// # Errors
-/// When something is wrong that stops training.
+/// When one of them prevents training.
 pub(super) fn run(args: Args) -> Result<()> {
     let findings = [
         Finding::ok("carom", env!("CARGO_PKG_VERSION")),
@@ -46,7 +47,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         disk(Path::new("."), "disk", GO_ELSEWHERE),
         runs(),
     ];
-    let broken = findings.iter().filter(|finding| finding.state == State::Broken).count();
+    let broken = findings.iter().filter(|finding| finding.state == State::Broken).count() as u64;
     let mut out = stdout().lock();
     if args.json {
         writeln!(out, "{:#}", json!({ "ok": broken == 0, "findings": findings }))?;
@@ -54,7 +55,7 @@ pub(super) fn run(args: Args) -> Result<()> {
         let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         write!(out, "{}", table(&findings, out.is_terminal() && !no_colour))?;
     }
-    ensure!(broken == 0, "{broken} of these stop{} training", if broken == 1 { "s" } else { "" });
+    ensure!(broken == 0, "{} that prevent{} training", plural(broken, "problem"), if broken == 1 { "s" } else { "" });
     Ok(())
 }
 
@@ -64,7 +65,7 @@ struct Finding {
     name: &'static str,
     state: State,
     found: String,
-    /// What to do about it.
+    /// A way to solve the problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<String>,
 }
@@ -73,10 +74,10 @@ struct Finding {
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
-    /// Not there, and not needed for training on the CPU.
+    /// Missing, and not needed for training on the CPU.
     Absent,
     Warning,
-    /// Stops training.
+    /// Prevents training.
     Broken,
 }
 
@@ -94,7 +95,7 @@ impl Finding {
     }
 }
 
-/// One line each: state, name, what was found; hints below, indented.
+/// Formats each finding as a line: state, name and facts. Hints are indented below.
 fn table(findings: &[Finding], coloured: bool) -> String {
     let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
     let mut text = String::new();
@@ -117,7 +118,7 @@ fn table(findings: &[Finding], coloured: bool) -> String {
 
 fn libtorch() -> Finding {
     let Some(path) = loaded_library("libtorch_cpu.so") else {
-        return Finding::ok("libtorch", "loaded, from where is not known on this system").state(State::Warning);
+        return Finding::ok("libtorch", "loaded; this system does not tell from which file").state(State::Warning);
     };
     let version = path.parent().and_then(Path::parent).and_then(version_of);
     let found = format!("{}, {}", version.as_deref().unwrap_or("of unknown version"), path.display());
@@ -125,7 +126,8 @@ fn libtorch() -> Finding {
         Some(version) if version == LIBTORCH_VERSION => Finding::ok("libtorch", found),
         version => {
             let hint = format!(
-                "version {LIBTORCH_VERSION} is expected; unset LIBTORCH and LD_LIBRARY_PATH and run scripts/setup, which fetches it"
+                "version {LIBTORCH_VERSION} is expected; unset LIBTORCH and LD_LIBRARY_PATH, and download it with \
+                 scripts/setup"
             );
             let state = if version.is_some() { State::Broken } else { State::Warning };
             Finding::ok("libtorch", found).state(state).hint(hint)
@@ -133,18 +135,18 @@ fn libtorch() -> Finding {
     }
 }
 
-/// The file that a library of this process was loaded from.
+/// Returns the file that a library of this process was loaded from.
 fn loaded_library(name: &str) -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
     let paths = maps.lines().filter_map(|line| line.find('/').map(|start| Path::new(&line[start..])));
     paths.into_iter().find(|path| path.file_name().is_some_and(|file| file == name)).map(Path::to_owned)
 }
 
-/// The version of the libtorch in `folder`, without the `+cpu` or `+cu130` of its build.
+/// Returns the version of the libtorch in `folder`, without the `+cpu` or `+cu130` of its build.
 fn version_of(folder: &Path) -> Option<String> {
     let full = match std::fs::read_to_string(folder.join("build-version")) {
         Ok(version) => version,
-        // Python's torch package has no such file.
+        // Python's torch package does not have this file.
         Err(_) => {
             let header = std::fs::read_to_string(folder.join("include/torch/headeronly/version.h")).ok()?;
             header.lines().find_map(|line| line.strip_prefix('"')?.split('"').next())?.to_owned()
@@ -157,13 +159,13 @@ fn threads() -> Finding {
     let omp = env::var("OMP_NUM_THREADS").ok();
     let omp_text = omp.as_ref().map_or("OMP_NUM_THREADS not set".to_owned(), |n| format!("OMP_NUM_THREADS={n}"));
     let found = format!(
-        "torch would use {}, a run sets its own: `--set threads=N`, 1 by default; {omp_text}",
+        "torch uses {} by default, runs use 1 unless `--set threads=N` is given; {omp_text}",
         tch::get_num_threads()
     );
     let finding = Finding::ok("threads", found);
     match omp.and_then(|n| n.parse::<usize>().ok()) {
         Some(n) if n > cores() => finding.state(State::Warning).hint(format!(
-            "more threads than the {} cores wait for one another and are many times slower; unset OMP_NUM_THREADS",
+            "more threads than the {} cores wait for each other and are many times slower; unset OMP_NUM_THREADS",
             cores()
         )),
         _ => finding,
@@ -211,16 +213,13 @@ fn simd() -> String {
 fn cuda() -> Finding {
     let Err(error) = device::open(Device::Cuda) else {
         let n = tch::Cuda::device_count();
-        return Finding::ok(
-            "cuda",
-            format!("{n} {}, reached by --device cuda", if n == 1 { "device" } else { "devices" }),
-        );
+        return Finding::ok("cuda", format!("{}; use --device cuda", plural(n.unsigned_abs(), "device")));
     };
     let driver = if Path::new("/proc/driver/nvidia/version").exists() { "an NVIDIA" } else { "no NVIDIA" };
     Finding::ok("cuda", format!("not available, with {driver} driver ({})", error.root_cause())).state(State::Absent)
 }
 
-/// The published data sets that lie here; they are not read.
+/// Lists the published data sets in the cache, without reading them.
 fn data() -> Finding {
     let sets = published::ALL.iter();
     let here: Vec<String> =
@@ -228,29 +227,28 @@ fn data() -> Finding {
     match (here.is_empty(), published::cache()) {
         (false, _) => Finding::ok("data", here.join(", ")),
         (true, Ok(cache)) => {
-            let found =
-                format!("none in {}; none needed to train agents, `carom data mnist` fetches that", cache.display());
+            let found = format!("none in {}; agents need none, `carom data mnist` downloads MNIST", cache.display());
             Finding::ok("data", found).state(State::Absent)
         }
         (true, Err(error)) => Finding::ok("data", error.to_string()).state(State::Absent),
     }
 }
 
-/// The folder that data sets and what is fitted once are kept in.
+/// Checks the directory of downloaded data sets and fitted encoders.
 fn cache() -> Finding {
-    const REMEDY: &str = "set CAROM_CACHE to a folder that can be written";
+    const REMEDY: &str = "set CAROM_CACHE to a directory that can be written";
     match published::cache() {
         Ok(folder) if folder.is_dir() => disk(&folder, "cache", REMEDY),
         Ok(folder) if folder.exists() => {
-            let found = format!("{} is a file, not a folder", folder.display());
+            let found = format!("{} is a file, not a directory", folder.display());
             Finding::ok("cache", found).state(State::Warning).hint(REMEDY)
         }
-        Ok(folder) => Finding::ok("cache", format!("{}: made on first need", folder.display())).state(State::Absent),
+        Ok(folder) => Finding::ok("cache", format!("{}: created at first use", folder.display())).state(State::Absent),
         Err(error) => Finding::ok("cache", error.to_string()).state(State::Warning).hint(REMEDY),
     }
 }
 
-/// The folder that runs go to: it may lie on another disk, or belong to someone else.
+/// Checks the directory of runs, which may be on another disk or belong to another user.
 fn runs() -> Finding {
     let runs = Path::new("runs");
     if runs.is_dir() {
@@ -258,12 +256,12 @@ fn runs() -> Finding {
     }
     if runs.exists() {
         let hint = "move it away, or give --out DIR";
-        return Finding::ok("runs", "`runs` is a file, not a folder").state(State::Broken).hint(hint);
+        return Finding::ok("runs", "`runs` is a file, not a directory").state(State::Broken).hint(hint);
     }
-    Finding::ok("runs", "none here yet; the first run makes the folder").state(State::Absent)
+    Finding::ok("runs", "none here yet; the first run creates the directory").state(State::Absent)
 }
 
-/// Room in `folder`, and whether files can be written there; `remedy` where not.
+/// Checks the free space in `folder` and whether files can be written there. `remedy` is the hint if not.
 fn disk(folder: &Path, name: &'static str, remedy: &str) -> Finding {
     let place = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let place = place.display();
@@ -275,10 +273,10 @@ fn disk(folder: &Path, name: &'static str, remedy: &str) -> Finding {
         Some(free) => {
             let finding = Finding::ok(name, format!("{} free in {place}, can be written", gigabytes(free)));
             match free {
-                0..NO_DISK => {
+                0..MIN_DISK => {
                     finding.state(State::Broken).hint(format!("no checkpoint fits; free some space, or {remedy}"))
                 }
-                NO_DISK..LITTLE_DISK => {
+                MIN_DISK..LOW_DISK => {
                     finding.state(State::Warning).hint("checkpoints with a large replay memory take gigabytes")
                 }
                 _ => finding,
@@ -291,7 +289,7 @@ fn try_to_write(folder: &Path) -> std::io::Result<()> {
     let path = folder.join(format!(".carom-doctor-{}.tmp", std::process::id()));
     let written = std::fs::write(&path, "may be removed").and_then(|()| std::fs::remove_file(&path));
     if written.is_err() {
-        // What went wrong is already being told.
+        // The first error is the one that is returned.
         let _ = fs::remove_file(&path);
     }
     written

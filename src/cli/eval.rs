@@ -1,4 +1,4 @@
-//! `carom eval`: scores of a run's greedy policy.
+//! `carom eval`: scores a run's greedy policy, or measures a fitted model.
 
 use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
@@ -18,12 +18,11 @@ use std::path::PathBuf;
 
 /// Score a run: play an agent's greedy policy, or measure a fitted model on its test images
 ///
-/// The newest checkpoint is what counts. Each environment plays a fixed number of episodes, so that short ones do not count too
-/// often. An episode that the time limit cuts off counts with what it had collected; their share is told.
+/// The newest checkpoint is used. Each environment plays a fixed number of episodes, so that short episodes are not
+/// over-represented. Episodes that the time limit cuts off count with the return so far; their share is printed.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  carom eval runs/taxi-q-learning-s0\n  carom eval runs/x --episodes 1000 --epsilon 0.01 --json"
-)]
+#[command(after_help = "Examples:\n  carom eval runs/taxi-q-learning-s0\n  \
+                  carom eval runs/x --episodes 1000 --epsilon 0.01 --json")]
 pub(super) struct Arguments {
     /// The run's directory
     #[arg(value_name = "RUN")]
@@ -31,7 +30,7 @@ pub(super) struct Arguments {
     /// Episodes to play [default: 100]
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     episodes: Option<u64>,
-    /// Time limit of an episode, in place of the run's own
+    /// Time limit of an episode [default: the run's]
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     max_steps: Option<u64>,
     /// Probability of a uniformly random action instead of the greedy one [default: 0]
@@ -45,17 +44,17 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// Episodes that are played where nothing else is asked for.
-const EPISODES: u64 = 100;
+/// Number of episodes without --episodes.
+const DEFAULT_EPISODES: u64 = 100;
 
 #[derive(Serialize)]
 struct Report {
     env: String,
     protocol: String,
-    /// What the agent sees through, where it is not the observation itself.
+    /// Name of the encoder; `None` if the agent gets the observations themselves.
     #[serde(skip_serializing_if = "Option::is_none")]
     encoder: Option<String>,
-    /// What the encoder's frames cost.
+    /// Environment steps that the encoder's training frames took.
     #[serde(skip_serializing_if = "Option::is_none")]
     encoder_env_steps: Option<u64>,
     #[serde(skip)]
@@ -74,7 +73,7 @@ pub(super) fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
-/// Measures a fitted model on its test split, in every way there is.
+/// Measures a fitted model on its test split, with all measures.
 fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
     let Arguments { run, episodes, max_steps, epsilon, seed, json: _ } = arguments;
     let given = [
@@ -125,7 +124,7 @@ fn score(arguments: &Arguments, config: &TrainConfig) -> Result<()> {
 
 impl Arguments {
     fn evaluation(&self, config: &TrainConfig) -> Result<Evaluation> {
-        let (episodes, epsilon) = (self.episodes.unwrap_or(EPISODES), self.epsilon.unwrap_or(0.0));
+        let (episodes, epsilon) = (self.episodes.unwrap_or(DEFAULT_EPISODES), self.epsilon.unwrap_or(0.0));
         ensure!(episodes > 0, "--episodes is 0: at least one is needed");
         ensure!((0.0..=1.0).contains(&epsilon), "--epsilon is {epsilon}: expected a number in 0..=1");
         let mut evaluation =

@@ -1,4 +1,4 @@
-//! `carom fit`: a new run for each seed, of a generative model.
+//! `carom fit`: fits a generative model, in a new run for each seed.
 
 use super::print;
 use super::train::{parse_seeds, run_directory};
@@ -12,8 +12,7 @@ use crate::fit::session::FitSession;
 use crate::generative::model::Measures;
 use crate::generative::settings::Schedule;
 use crate::human::{count, duration, parse_count, plural, shell};
-use crate::run::Outcome;
-use crate::run::Run;
+use crate::run::{Outcome, Run};
 use crate::{interrupt, run};
 use anyhow::Result;
 use clap::Args;
@@ -22,10 +21,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Fit a generative model to images or to frames of an environment; leaves a run directory with its numbers and pictures
+/// Fit a generative model to images or to frames of an environment; writes metrics and pictures to a run directory
 ///
-/// Settings come from, the later over the earlier: the model's defaults, a preset (without --preset and --config the one called
-/// `<data>-<model>`, if there is one), the file of --config, flags.
+/// Settings come from the model's defaults, a preset, the file of --config, and flags; later ones override earlier
+/// ones. Without --preset and --config, the preset `<data>-<model>` is used if there is one.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -35,13 +34,13 @@ pub(super) struct Arguments {
     /// mnist, fashion-mnist, movies, stacked-mnist, env:ID for frames of an environment, or a folder of IDX files
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
-    /// Where the data set's files lie, if you have a copy of your own
+    /// Directory with a copy of the data set's files, to use instead of the cache
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Passes over the training images
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     epochs: Option<u64>,
-    /// Updates after which the fit ends, if before the last epoch
+    /// Updates after which the fit ends, even before the last epoch
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     steps: Option<u64>,
     /// Images of an update
@@ -59,10 +58,10 @@ pub(super) struct Arguments {
     /// Channels of a convolutional code: `model.filters`
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     filters: Option<u64>,
-    /// How a VAE's KL divergence is brought together, `sum` or `mean`: `model.kl`
+    /// Reduction of a VAE's KL divergence over the latent dimensions, `sum` or `mean`: `model.kl`
     #[arg(long, value_name = "HOW")]
     kl: Option<String>,
-    /// A setting, may be repeated: model.KEY, eval_every, checkpoint_every, threads
+    /// A setting: model.KEY, eval_every, checkpoint_every, threads; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Master seed of all random streams [default: 0]
@@ -74,19 +73,19 @@ pub(super) struct Arguments {
     /// Threads of libtorch [default: 1]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     threads: Option<usize>,
-    /// Where tensors live [default: cpu]
+    /// Device that tensors are on [default: cpu]
     #[arg(long)]
     device: Option<Device>,
-    /// Named configuration to begin with (`carom list presets`)
+    /// Named configuration to start from (`carom list presets`)
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// Configuration file to lay over it; a run's own config.toml is one
+    /// Configuration file that overrides the preset, for instance a run's config.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The run's own directory; with --seeds, -s<seed> is added [default: runs/<data>-<model>-s<seed>]
+    /// Directory of the run; with --seeds, -s<seed> is appended [default: runs/<data>-<model>-s<seed>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Replace a run that is already there
+    /// Replace an existing run
     #[arg(long)]
     force: bool,
 }
@@ -95,8 +94,8 @@ const EXAMPLES: &str = "Examples:
   carom fit ae --data mnist                               784-32-784, compression 24.5
   carom fit ae --data mnist --latent-dim 64 --set model.noise=0.3
   carom fit cnn-ae --data env:breakout
-  carom fit rbm --data movies                             two tastes in six films
-  carom fit --preset NAME                                 a figure of the README";
+  carom fit rbm --data movies                             finds two tastes in six films
+  carom fit --preset NAME                                 reproduces a figure of the README";
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     let first = FitConfig::resolve(&arguments.layers()?)?;
@@ -109,7 +108,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     interrupt::listen()?;
     for (seed, dir) in runs {
-        // All that can be wrong with the settings is found before anything is written.
+        // Mistakes in the settings are reported before any file is written.
         let mut session = begin(first.with_seed(seed))?;
         session.check_judge()?;
         let mut run = Run::create(&dir, &session.config.to_toml(), None, arguments.force)?;
@@ -121,7 +120,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Tells what is about to happen.
+/// Prints and logs what the run is about to do.
 pub(super) fn announce(session: &FitSession, run: &mut Run, doing: &str) -> Result<()> {
     let FitConfig { run: settings, model, source, descent } = &session.config;
     let (model, epochs, updates) = (model.name(), plural(descent.epochs, "epoch"), count(session.total_steps()));
@@ -130,18 +129,18 @@ pub(super) fn announce(session: &FitSession, run: &mut Run, doing: &str) -> Resu
     run.log(&line)
 }
 
-/// Fits to the end, and tells how it went.
+/// Fits to the end and prints a summary.
 pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
     let ended = fit(session, run);
     let outcome = run.log_end(session.progress.step, ended)?;
     let (step, dir) = (count(session.progress.step), shell(run.dir()));
     if outcome == Outcome::Interrupted {
-        say!("stopped at update {step}; go on with: carom resume {dir}");
+        say!("stopped at update {step}; continue with: carom resume {dir}");
         return Ok(outcome);
     }
     session.draw(run.dir())?;
     let time = duration(Duration::from_secs_f64(session.progress.wall_s));
-    // The loop's last act was to measure.
+    // The loop measures after its last update.
     let (measures, report) = (text(&session.measured), session.model.report(&session.data).unwrap_or_default());
     print(&format!(
         "{}: {step} updates in {time}\n{measures}{report}pictures: {}\nnext: carom eval {dir}\n",
@@ -151,7 +150,7 @@ pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome>
     Ok(outcome)
 }
 
-/// The measures, one a line.
+/// Formats the measures, one per line.
 pub(super) fn text(measures: &Measures) -> String {
     let facts = measures.facts.iter().map(|(name, fact)| (*name, fact.clone()));
     let values = measures.values.iter().map(|(name, value)| (*name, format!("{value:.5}")));
@@ -161,7 +160,7 @@ pub(super) fn text(measures: &Measures) -> String {
 }
 
 impl Arguments {
-    /// What was asked for, from the weakest to the strongest.
+    /// Returns the layers of settings, from the weakest to the strongest.
     fn layers(&self) -> Result<Vec<Layer>> {
         let preset = match (&self.preset, &self.config, &self.data, &self.model) {
             (Some(name), ..) => Some(presets::find(name, &FIT)?),

@@ -1,4 +1,4 @@
-//! `carom list`: environments, agents, encoders, models and presets, and the settings of one of them.
+//! `carom list`: lists environments, agents, encoders, models and presets, and the settings of one of them.
 
 use super::print;
 use crate::config::encoders::ENCODERS;
@@ -11,13 +11,13 @@ use carom_envs::settings::{Schema, Setting, Values, suggest};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-/// List environments, agents, encoders, models or presets; with a name, the settings of that one
+/// List environments, agents, encoders, models or presets, or the settings of one of them
 #[derive(Args)]
 #[command(after_help = "Examples:\n  carom list envs\n  carom list agents dqn\n  carom list models vae --json")]
 pub(super) struct Arguments {
-    /// Kind of things to list
+    /// Kind of entries to list
     what: What,
-    /// One of them, to be explained with its settings
+    /// Entry to explain with its settings
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Print JSON, with all settings, their documentation and their defaults
@@ -34,13 +34,13 @@ enum What {
     Presets,
 }
 
-/// A named thing.
+/// An entry of a list.
 struct Entry {
     name: &'static str,
     summary: &'static str,
-    /// Prefix of its settings in `--set`, and what they are.
+    /// Prefix of its settings in `--set`, and their schema.
     settings: Option<(&'static str, Schema)>,
-    /// Facts for JSON.
+    /// Further facts for JSON.
     more: Value,
 }
 
@@ -109,7 +109,7 @@ fn presets() -> Result<Vec<Entry>> {
 }
 
 impl Entry {
-    /// The entry as an object: its facts, the defaults of its settings by key, and what is known of each setting.
+    /// Returns the entry as an object: its facts, the defaults of its settings by key, and the schema of each setting.
     fn into_json(self) -> Result<Value> {
         let mut object =
             Values::from_iter([("name".into(), self.name.into()), ("summary".into(), self.summary.into())]);
@@ -123,7 +123,7 @@ impl Entry {
         Ok(Value::Object(object))
     }
 
-    /// The entry for a person: each setting with its default, type and range, and documentation.
+    /// Returns the entry as text: each setting with its default, documentation, type and range.
     fn explain(&self) -> String {
         let mut text = format!("{}: {}\n", self.name, self.summary);
         match &self.settings {

@@ -1,4 +1,4 @@
-//! `carom play`: the same games, played by a person.
+//! `carom play`: lets a person play an environment.
 
 use super::print;
 use super::watch::{ending, env_settings, last_step, number};
@@ -15,9 +15,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Play an environment yourself in the terminal
 ///
-/// Arrow keys or WASD move, space fires; other actions have the letters shown below the picture. Games of squares wait for your
-/// move, the others begin with your first key. p pauses, r begins again after the end, + and - change the speed, q quits.
-/// Breakout is played frame by frame, 60 a second, without sticky actions; --set changes that.
+/// Arrow keys or WASD move, space fires; other actions have the letters shown below the picture. Grid games wait for
+/// your move, the others begin with your first key. p pauses, r plays again after the end, + and - change the speed,
+/// q quits. Breakout runs at 60 frames a second, without frame skip and sticky actions; --set changes that.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  carom play --env breakout\n  carom play --env frozen-lake --set env.slippery=false"
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// Environment (`carom list envs`)
     #[arg(long, value_name = "ID")]
     env: String,
-    /// Seed of the game [default: another one every time]
+    /// Seed of the game [default: a new one each time]
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<u64>,
     /// A setting of the environment, e.g. env.sticky=0.1; may be repeated
@@ -34,20 +34,21 @@ pub(super) struct Arguments {
     set: Vec<String>,
 }
 
-/// What makes a game harder for agents would only annoy people: laid over the defaults of the environments that have it.
+/// Defaults of settings that make a game harder for agents, but would only annoy people. They replace the defaults of
+/// environments that have these settings.
 const FOR_PEOPLE: [(&str, u64); 3] = [("frame_skip", 1), ("sticky", 0), ("noop_max", 0)];
 
-/// How often a game that waits looks whether it is to end.
-const IDLE: Duration = Duration::from_millis(200);
+/// Time between two checks for Ctrl-C while a game waits for a key.
+const POLL_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) fn run(arguments: Arguments) -> Result<()> {
     let spec = for_people(&arguments.env, env_settings(&arguments.set)?)?;
     let seed = arguments.seed.unwrap_or_else(any_seed);
     let game = LiveGame::new(&spec, Seeds::new(seed).stream("eval/0"))?;
     let terminal = Terminal::open("`carom watch --gif FILE` writes a GIF of a policy instead")?;
-    let mut table = Match::new(game, terminal.tells_releases());
+    let mut table = Match::new(game, terminal.reports_releases());
     table.play(terminal)?;
-    print(&table.told.iter().map(|line| format!("{line}\n")).collect::<String>())
+    print(&table.results.iter().map(|line| format!("{line}\n")).collect::<String>())
 }
 
 fn for_people(id: &str, given: Values) -> Result<EnvSpec> {
@@ -58,39 +59,40 @@ fn for_people(id: &str, given: Values) -> Result<EnvSpec> {
     Ok(envs::resolve(id, &settings)?)
 }
 
-/// From the clock: people want another game every time.
+/// Returns a seed from the clock: people want a new game each time.
 fn any_seed() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_millis() as u64)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Waits for the first key, so that nobody is taken by surprise.
+    /// Waits for the first key, so that the game does not surprise the player.
     Ready,
     Running,
     Paused,
     Over,
 }
 
-/// A game with somebody in front of it.
+/// A session of games with a person.
 struct Match {
     game: LiveGame,
     keys: Keys,
     held: Held,
-    /// An action of a key that is not held but struck, for the next step.
-    struck: Option<usize>,
+    /// The action of a key that was pressed once, for the next step.
+    pressed: Option<usize>,
     pace: Pace,
     phase: Phase,
     best: Option<f64>,
-    told: Vec<String>,
+    /// A line for each game that is over.
+    results: Vec<String>,
 }
 
 impl Match {
-    fn new(game: LiveGame, tells_releases: bool) -> Self {
+    fn new(game: LiveGame, reports_releases: bool) -> Self {
         let keys = Keys::new(game.action_names());
-        let (held, pace) = (Held::new(tells_releases), Pace::new(speed(&game)));
+        let (held, pace) = (Held::new(reports_releases), Pace::new(speed(&game)));
         let phase = if game.is_turn_based() { Phase::Running } else { Phase::Ready };
-        Self { game, keys, held, struck: None, pace, phase, best: None, told: vec![] }
+        Self { game, keys, held, pressed: None, pace, phase, best: None, results: vec![] }
     }
 
     fn play(&mut self, mut terminal: Terminal) -> Result<()> {
@@ -98,7 +100,7 @@ impl Match {
             let picture = self.game.picture();
             terminal.show(&picture, LiveGame::pixel_aspect(&picture), &self.lines())?;
             let is_running = self.phase == Phase::Running && !self.game.is_turn_based();
-            let mut wait = if is_running { self.pace.wait(Instant::now()) } else { IDLE };
+            let mut wait = if is_running { self.pace.wait(Instant::now()) } else { POLL_EVERY };
             while let Some(key) = terminal.key(wait)? {
                 if !key.is_release && matches!(key.code, KeyCode::Char('q' | 'Q') | KeyCode::Esc) {
                     return Ok(());
@@ -114,14 +116,14 @@ impl Match {
         Ok(())
     }
 
-    /// Makes the steps that are due.
+    /// Plays the steps that are due.
     fn advance(&mut self, now: Instant) {
         if self.phase != Phase::Running || self.game.is_turn_based() {
             return self.pace.skip(now);
         }
         for _ in 0..self.pace.due(now) {
             let held = self.held.take(now);
-            let action = self.struck.take().unwrap_or_else(|| self.keys.action(&held, self.game.step));
+            let action = self.pressed.take().unwrap_or_else(|| self.keys.action(&held, self.game.step));
             self.step(action);
             if self.phase == Phase::Over {
                 break;
@@ -135,7 +137,7 @@ impl Match {
             let score = self.game.episode_return;
             self.best = Some(self.best.map_or(score, |best| best.max(score)));
             let steps = plural(self.game.step, "step");
-            self.told.push(format!("game {}: score {}, {steps}", self.game.episode, number(score)));
+            self.results.push(format!("game {}: score {}, {steps}", self.game.episode, number(score)));
             self.phase = Phase::Over;
         }
     }
@@ -159,7 +161,7 @@ impl Match {
                 self.phase = if self.game.is_turn_based() { Phase::Running } else { Phase::Ready };
             }
             (Phase::Paused, _, KeyCode::Char('p' | 'P' | ' ') | KeyCode::Enter) => self.phase = Phase::Running,
-            // Without a key to fire, space is free.
+            // Space pauses too in games that do not fire.
             (Phase::Running, None, KeyCode::Char('p' | 'P' | ' ')) if !self.game.is_turn_based() => {
                 self.held.clear();
                 self.phase = Phase::Paused;
@@ -178,7 +180,7 @@ impl Match {
             }
             (Meaning::Action(action), true) => self.step(action),
             (Meaning::Control(control), false) => self.held.press(control, Instant::now()),
-            (Meaning::Action(action), false) => self.struck = Some(action),
+            (Meaning::Action(action), false) => self.pressed = Some(action),
         }
     }
 
@@ -210,7 +212,8 @@ impl Match {
     }
 }
 
-/// Steps a second for a person: half of [`LiveGame::speed`] where a pole falls faster than anybody reacts.
+/// Returns the steps a second for a person: half the usual speed in control tasks, where a pole falls faster than
+/// people react.
 fn speed(game: &LiveGame) -> f64 {
     if matches!(game.env().obs_space(), ObsSpace::Vector { .. }) { game.speed() / 2.0 } else { game.speed() }
 }
@@ -259,13 +262,13 @@ mod tests {
         while table.phase == Phase::Running {
             press(&mut table, &[KeyCode::Up]);
         }
-        assert_eq!((table.game.step, table.told.len()), (200, 1));
+        assert_eq!((table.game.step, table.results.len()), (200, 1));
         press(&mut table, &[KeyCode::Up, KeyCode::Char('r')]);
         assert_eq!((table.phase, table.game.step, table.game.episode), (Phase::Running, 0, 2));
     }
 
     #[test]
-    fn what_is_given_wins_over_what_suits_people() {
+    fn given_settings_override_the_defaults_for_people() {
         let given = Values::from_iter([("sticky".to_owned(), json!(0.25))]);
         let people = for_people("breakout", given).unwrap_or_else(|e| panic!("{e:#}"));
         assert_eq!((&people.settings()["sticky"], &people.settings()["frame_skip"]), (&json!(0.25), &json!(1)));

@@ -1,4 +1,4 @@
-//! `carom plot`: learning curves of runs as SVG.
+//! `carom plot`: draws learning curves of runs as SVG.
 
 use super::print;
 use crate::plot::{self, PlotError};
@@ -8,22 +8,22 @@ use std::path::{Path, PathBuf};
 /// Draw a metric against environment steps or epochs, grouped by configuration, with a band over seeds
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Run directories, or folders that hold some
+    /// Run directories, or directories that contain some
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// What to draw: a name from metrics.csv, eval.csv or timing.csv [default: train/return, of planners
-    /// plan/value_start, of fits fit/loss]
+    /// Metric to draw, from metrics.csv, eval.csv or timing.csv [default: train/return, plan/value_start for planners,
+    /// fit/loss for fits]
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
-    /// File to write [default: plots/ of the run if there is one, else here, named after the metric]
+    /// File to write [default: <metric>.svg in plots/ of a single run, else in this directory]
     #[arg(short, long, value_name = "FILE.svg")]
     output: Option<PathBuf>,
 }
 
-/// Draws, and prints the path of the plot.
+/// Draws the plot and prints its path.
 ///
 /// # Errors
-/// When a path is no run, no run has the metric, or the plot cannot be written.
+/// When a path is not a run, no run has the metric, or the plot cannot be written.
 pub(super) fn run(args: Args) -> Result<()> {
     if let Some(out) = &args.output {
         let is_svg = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
@@ -33,17 +33,17 @@ pub(super) fn run(args: Args) -> Result<()> {
     let out = args.output.as_deref();
     let path = match args.metric {
         Some(metric) => draw(&runs, &metric, out)?,
-        None => draw_usual(&runs, out)?,
+        None => draw_default(&runs, out)?,
     };
     print(&format!("{}\n", path.display()))
 }
 
-/// What is drawn where nothing else is asked for, the first that there is: returns of agents, a planner's value, a fit's loss.
-const USUAL: [&str; 3] = ["train/return", "plan/value_start", "fit/loss"];
+/// Metrics to draw without --metric; the first that the runs have is used.
+const DEFAULT_METRICS: [&str; 3] = ["train/return", "plan/value_start", "fit/loss"];
 
-fn draw_usual(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf, PlotError> {
+fn draw_default(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf, PlotError> {
     let mut first_error = None;
-    for metric in USUAL {
+    for metric in DEFAULT_METRICS {
         match draw(runs, metric, output) {
             Err(error @ PlotError::UnknownMetric { .. }) => first_error = first_error.or(Some(error)),
             drawn => return drawn,

@@ -1,4 +1,4 @@
-//! `carom probe`: what encoders keep of the true state, side by side.
+//! `carom probe`: measures how much of the true state encoders keep.
 
 use super::watch::env_settings;
 use crate::config::encoders::EncoderSpec;
@@ -13,50 +13,51 @@ use serde_json::json;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
-/// Tell what encoders keep of the true state: ball, paddle and bricks, by linear probes of their codes
+/// Measure how well ball, paddle and bricks can be predicted from codes of encoders by linear probes
 ///
-/// Frames are half of random play and half of the scripted player's, split by episode. The controls `random` and
-/// `oracle` are always beside what is asked for. An encoder given by name is fitted first, unless it was before.
+/// Half of the frames are of random play, half of the scripted player; training and test frames are of different
+/// episodes. The controls `random` and `oracle` are always added. An encoder given by name is fitted first, unless it
+/// is cached.
 ///
-/// ball x, ball y, direction, paddle: macro F1 of a linear classifier of the code. bricks: R² of a linear regression of
-/// their number. recall: share of frames whose ball is where it belongs when the code is decoded, within a cell of
-/// planes or 2 of the 84x84 pixels. mse: of a decoded pixel. us/frame: microseconds to encode a frame in batches of 32.
+/// ball x, ball y, direction, paddle: macro F1 of a linear classifier on codes. bricks: R² of a linear regression of
+/// the number of bricks. recall: share of frames whose decoded image has the ball at its true place, within a cell of
+/// planes or 2 of the 84x84 pixels. mse: mean squared error of decoded pixels. us/frame: microseconds to encode a
+/// frame in batches of 32.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  carom probe pca ae cnn-ae vae rbm --env minatar/breakout\n  carom probe ae runs/my-ae --env breakout --frames 3000 -o balls.svg"
-)]
+#[command(after_help = "Examples:\n  carom probe pca ae cnn-ae vae rbm --env minatar/breakout\n  \
+                  carom probe ae runs/my-ae --env breakout --frames 3000 -o balls.svg")]
 pub(super) struct Arguments {
-    /// Encoders: names (`carom list encoders`), or directories of fitted runs
+    /// Encoders: names (`carom list encoders`), or directories of fitted models
     #[arg(value_name = "ENCODER", required = true)]
     encoders: Vec<String>,
     /// Environment whose frames are encoded: minatar/breakout or breakout
     #[arg(long, value_name = "ID")]
     env: String,
-    /// A setting of the environment, may be repeated: env.KEY
-    #[arg(long, value_name = "KEY=VALUE")]
+    /// A setting of the environment; may be repeated
+    #[arg(long, value_name = "env.KEY=VALUE")]
     set: Vec<String>,
-    /// Frames to probe with [default: half of those that encoders are fitted to]
+    /// Frames to probe with [default: half as many as encoders are fitted to]
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     frames: Option<u64>,
-    /// Seed of the frames. Encoders are fitted to frames of seed 0: take another
+    /// Seed of the frames; encoders are fitted to frames of seed 0, so use another
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Picture of frames over their reconstructions, the true ball framed
+    /// Write a picture of frames above their reconstructions, with the true ball marked
     #[arg(short, long, value_name = "FILE.png|svg")]
     output: Option<PathBuf>,
 }
 
-/// Encoders that the others are measured against.
+/// Encoders to compare the others with.
 const CONTROLS: [&str; 2] = ["random", "oracle"];
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let config = config(arguments)?;
     let controls = CONTROLS.iter().filter(|name| !arguments.encoders.iter().any(|given| given == *name));
     let encoders: Vec<&str> = arguments.encoders.iter().map(String::as_str).chain(controls.copied()).collect();
-    // All that can be wrong with the arguments is found before anything long begins.
+    // Mistakes in the arguments are reported before the first fit.
     let encoders = encoders.into_iter().map(EncoderSpec::resolve).collect::<Result<Vec<_>>>()?;
     arguments.output.as_deref().map(probe::picture_format).transpose()?;
     let n_frames = match arguments.frames {
@@ -86,8 +87,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     Ok(writeln!(out, "{summary}; classes: {classes}")?)
 }
 
-/// The run that encoders are fitted as for. Of a stack of frames, unless the settings say otherwise, as many are looked
-/// at as direction is read from.
+/// Returns the configuration of a run that would use the encoders. Unless the settings say otherwise, its frame stack
+/// is no longer than the stack that the ball's direction is predicted from.
 fn config(arguments: &Arguments) -> Result<TrainConfig> {
     let given = env_settings(&arguments.set)?;
     let named = Layer::default().with("env", Some(&arguments.env)).with("agent", Some("random"));
@@ -99,7 +100,7 @@ fn config(arguments: &Arguments) -> Result<TrainConfig> {
     Ok(config)
 }
 
-/// One aligned line an encoder; the frames themselves last.
+/// Formats an aligned line for each encoder, and a last one for the frames themselves.
 fn table(found: &[EncoderMeasures], ceiling: f64) -> String {
     let header =
         ["encoder", "code", "ball x", "ball y", "direction", "paddle", "bricks", "recall", "mse", "fit s", "us/frame"];

@@ -1,4 +1,4 @@
-//! `carom reconstruct`: test images over what a fitted model makes of their codes.
+//! `carom reconstruct`: shows a fitted model's reconstructions of test images.
 
 use super::print;
 use crate::config::kind;
@@ -10,13 +10,12 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
-/// Show test images over what a fitted model makes of their codes, as a PNG; prints its path
+/// Write test images above a fitted model's reconstructions of them as a PNG, and print its path
 ///
-/// The newest checkpoint is what counts. Images are taken evenly from the test split.
+/// The newest checkpoint is used. Images are evenly spaced in the test split.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  carom reconstruct runs/mnist-ae-s0\n  carom reconstruct runs/mnist-ae-s0 -n 16 -o digits.png"
-)]
+#[command(after_help = "Examples:\n  carom reconstruct runs/mnist-ae-s0\n  \
+                  carom reconstruct runs/mnist-ae-s0 -n 16 -o digits.png")]
 pub(super) struct Arguments {
     /// The run's directory
     #[arg(value_name = "RUN")]
@@ -29,8 +28,8 @@ pub(super) struct Arguments {
     output: Option<PathBuf>,
 }
 
-/// A picture of more images is no picture any more.
-const MOST: u64 = 10_000;
+/// Largest number of images in a picture.
+const MAX_IMAGES: u64 = 10_000;
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let dir = &arguments.run;
@@ -39,21 +38,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     session.seed_torch("draw", session.progress.step);
     let n = arguments.n as usize;
     let Some(picture) = tch::no_grad(|| gallery::reconstructions(&*session.model, &session.data.test, n)) else {
-        bail!("{} is of model `{}`, which cannot turn a code into an image", dir.display(), session.config.model.name())
+        bail!("{} is of model `{}`, which cannot decode images", dir.display(), session.config.model.name())
     };
     gallery::grid::write_png(&path, &picture)?;
     print(&format!("{}\n", path.display()))
 }
 
-/// The fit in `dir`, which is to do what is `wanted`, as its newest checkpoint has it.
+/// Restores the fit in `dir` from its newest checkpoint. `wanted` completes the error message if `dir` is not a fit.
 pub(super) fn open(dir: &Path, wanted: &str) -> Result<FitSession> {
     let config = kind::fit_config(dir, wanted)?;
     Ok(fit::open::open(dir, config)?.0)
 }
 
-/// Where a picture of `n` images goes: `output`, or `name` in the run's `plots/`.
+/// Returns the path of a picture of `n` images: `output`, or `name` in the run's `plots/`.
 pub(super) fn picture_path(dir: &Path, n: u64, output: Option<&Path>, name: &str) -> Result<PathBuf> {
-    ensure!((1..=MOST).contains(&n), "-n is {n}: expected a number of images in 1..={MOST}");
+    ensure!((1..=MAX_IMAGES).contains(&n), "-n is {n}: expected a number of images in 1..={MAX_IMAGES}");
     let path = output.map_or_else(|| dir.join("plots").join(name), Path::to_owned);
     let is_png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     ensure!(is_png, "-o {}: pictures are PNG files; give a name that ends in .png", path.display());

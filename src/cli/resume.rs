@@ -1,4 +1,4 @@
-//! `carom resume`: goes on with a run as if it had never stopped.
+//! `carom resume`: continues a run from its newest checkpoint.
 
 use super::train::{announce, finish};
 use crate::config::fit::FitConfig;
@@ -7,18 +7,18 @@ use crate::config::training::TrainConfig;
 use crate::fit::open::open;
 use crate::human::{count, parse_count};
 use crate::interrupt;
-use crate::run::Outcome;
-use crate::run::Run;
+use crate::run::{Outcome, Run};
 use crate::train::session::Session;
 use anyhow::{Result, ensure};
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Go on with a run from its newest checkpoint, exactly as if it had never stopped
+/// Continue a run from its newest checkpoint, with the same results as without the interruption
 ///
-/// Rows that were written after the checkpoint are cut off first; they come out the same again. A longer run stretches the schedules
-/// that span it (learning rate and exploration of pqn, lr_schedule of a fit): they step back up where it was stopped.
+/// Rows written after the checkpoint are removed first, and computed again with the same values. A longer run stretches
+/// the schedules that span it (learning rate and exploration of pqn, lr_schedule of a fit): at the point of resumption
+/// they jump to the value of the longer schedule.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  carom resume runs/taxi-q-learning-s0\n  carom resume runs/taxi-q-learning-s0 --steps 1M"
@@ -27,36 +27,36 @@ pub(super) struct Arguments {
     /// The run's directory
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Steps of the whole run, if it is to be longer than it was begun for
+    /// Steps of the whole run, to make it longer
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     steps: Option<u64>,
-    /// Epochs of the whole fit, if it is to be longer than it was begun for
+    /// Epochs of the whole fit, to make it longer
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     epochs: Option<u64>,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     match kind::config(&arguments.run)? {
-        Config::Training(config) => go_on_training(&arguments, config),
-        Config::Fit(config) => go_on_fitting(&arguments, config),
+        Config::Training(config) => resume_training(&arguments, config),
+        Config::Fit(config) => resume_fit(&arguments, config),
     }
 }
 
-fn go_on_fitting(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCode> {
+fn resume_fit(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCode> {
     let (dir, name) = (&arguments.run, arguments.run.display());
     let begun_for = config.descent.epochs;
     if let Some(epochs) = arguments.epochs {
         config = config.with_epochs(epochs);
-        // What `carom fit --steps` ended before the last epoch.
+        // A fit that `carom fit --steps` ended early now runs for all its epochs.
         config.run.steps = None;
     }
     let (epochs, config_text) = (config.descent.epochs, config.to_toml());
-    ensure!(epochs >= begun_for, "--epochs {epochs} is less than the {begun_for} that {name} was begun for");
+    ensure!(epochs >= begun_for, "--epochs {epochs} is less than the {begun_for} of {name}");
     ensure!(arguments.steps.is_none(), "{name} is a fitted model: --epochs N makes it longer");
     let (mut session, checkpoint) = open(dir, config)?;
     let step = session.progress.step;
     if session.is_finished() {
-        // It may have been stopped on the way to them.
+        // It may have been stopped between its last update and its pictures.
         session.draw(dir)?;
         say!("{name} is finished at update {}; --epochs N makes it longer", count(step));
         return Ok(ExitCode::SUCCESS);
@@ -71,7 +71,7 @@ fn go_on_fitting(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCod
     Ok(exit_code(super::fit::finish(&mut session, &mut run)?))
 }
 
-fn go_on_training(arguments: &Arguments, mut config: TrainConfig) -> Result<ExitCode> {
+fn resume_training(arguments: &Arguments, mut config: TrainConfig) -> Result<ExitCode> {
     let dir = &arguments.run;
     ensure!(arguments.epochs.is_none(), "{} is an agent's run: --steps N makes it longer", dir.display());
     let begun_for = config.run.steps;
@@ -79,7 +79,7 @@ fn go_on_training(arguments: &Arguments, mut config: TrainConfig) -> Result<Exit
     let (mut session, checkpoint) = Session::open(config, dir)?;
     let (step, steps) = (session.progress.step, session.config.run.steps);
     let name = dir.display();
-    ensure!(steps >= begun_for, "--steps {steps} is less than the {begun_for} that {name} was begun for");
+    ensure!(steps >= begun_for, "--steps {steps} is less than the {begun_for} of {name}");
     if session.progress.is_finished(steps) {
         say!("{name} is finished at step {}; --steps N makes it longer", count(step));
         return Ok(ExitCode::SUCCESS);

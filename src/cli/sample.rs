@@ -1,4 +1,4 @@
-//! `carom sample`: new images out of a fitted model.
+//! `carom sample`: draws new images from a fitted model.
 
 use super::print;
 use super::reconstruct::{open, picture_path};
@@ -9,9 +9,9 @@ use anyhow::{Result, bail, ensure};
 use clap::Args;
 use std::path::PathBuf;
 
-/// Draw new images from a fitted model as a PNG; prints its path
+/// Write new images drawn from a fitted model as a PNG, and print its path
 ///
-/// The newest checkpoint is what counts. The same seed draws the same images.
+/// The newest checkpoint is used. The same seed draws the same images.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  carom sample runs/mnist-vae-s0\n  carom sample runs/mnist-vae-s0 -n 64 -o digits.png"
@@ -41,8 +41,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Some(picture) = tch::no_grad(|| gallery::samples(&*session.model, arguments.n as usize)) else {
         let (name, model) = (dir.display(), session.config.model.name());
         bail!(
-            "{name} is of model `{model}`, which has no distribution to draw from: use vae, rbm or gan; `carom reconstruct \
-             {name}` shows what this one makes of test images"
+            "{name} is of model `{model}`, which has no distribution to draw from: use vae, rbm or gan; \
+             `carom reconstruct {name}` shows reconstructions of test images"
         )
     };
     gallery::grid::write_png(&path, &picture)?;

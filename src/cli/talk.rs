@@ -1,4 +1,5 @@
-//! Prints events of the libraries to stderr, a line each: "warning: …", "error: …", and information as it is.
+//! Prints events of the libraries to stderr, one per line: "warning: …", "error: …", and information without a
+//! prefix.
 
 use std::fmt::{self, Debug};
 use tracing::field::{Field, Visit};
@@ -6,9 +7,9 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry;
 
-/// Prints events from now on.
+/// Starts to print events.
 pub(super) fn begin() {
-    // A program that uses this library may have chosen a subscriber of its own, which is left in place.
+    // A program that uses this library may have set a subscriber of its own, which stays.
     let _ = tracing::subscriber::set_global_default(registry().with(Talk));
 }
 

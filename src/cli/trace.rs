@@ -1,4 +1,4 @@
-//! `carom trace`: plays given actions, so that another implementation can be held against ours step by step.
+//! `carom trace`: plays given actions, so that another implementation can be compared with ours step by step.
 
 use super::watch::env_settings;
 use anyhow::{Context, Result, anyhow};
@@ -8,19 +8,19 @@ use fs_err as fs;
 use std::io::{BufWriter, Write, stdout};
 use std::path::{Path, PathBuf};
 
-/// Play a file of actions and print what each step gave
+/// Play a file of actions and print reward, end and checksum of the observation of each step
 ///
-/// The file holds one action index a line. A row's crc32 (8 hexadecimal digits) is over the bytes of the observation that its
-/// action led to; where the episode ends that is its last one, and the next action is played after a reset.
+/// The file has one action index per line. A row's crc32 (8 hexadecimal digits) is of the bytes of the observation
+/// after its action. At the end of an episode this is its final observation, and the next action is played after a
+/// reset.
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  carom trace --env minatar/breakout --actions actions.txt --set env.sticky=0 --frames frames.npy"
-)]
+#[command(after_help = "Example:\n  \
+                  carom trace --env minatar/breakout --actions actions.txt --set env.sticky=0 --frames frames.npy")]
 pub(super) struct Arguments {
     /// Environment (`carom list envs`)
     #[arg(long, value_name = "ID")]
     env: String,
-    /// File with one action index a line
+    /// File with one action index per line
     #[arg(long, value_name = "FILE")]
     actions: PathBuf,
     /// Seed of the environment
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
     /// A setting of the environment, e.g. env.sticky=0; may be repeated
     #[arg(long, value_name = "env.KEY=VALUE")]
     set: Vec<String>,
-    /// Write all observations, [T+1, ...] with the first reset's in front, as a NumPy array
+    /// Write all observations, beginning with the one after the first reset, as a NumPy array of shape [T+1, ...]
     #[arg(long, value_name = "FILE.npy")]
     frames: Option<PathBuf>,
 }
@@ -78,8 +78,8 @@ fn read_actions(path: &Path, n_actions: usize) -> Result<Vec<usize>> {
     actions.collect()
 }
 
-/// Opens a NumPy array of `n_frames` observations and writes its header: version 1.0, padded so that the data is aligned.
-/// <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
+/// Creates a NumPy file of `n_frames` observations and writes its header, of version 1.0 and padded so that the data is
+/// aligned. <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
 fn npy(path: &Path, obs_space: &ObsSpace, n_frames: usize) -> Result<BufWriter<fs::File>> {
     let (dtype, shape): (_, &[usize]) = match obs_space {
         ObsSpace::Discrete { .. } => ("<u4", &[]),

@@ -1,4 +1,4 @@
-//! `carom train`: a new run for each seed.
+//! `carom train`: trains an agent, in a new run for each seed.
 
 use super::print;
 use crate::config::encoders::EncoderMode;
@@ -8,8 +8,7 @@ use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
 use crate::encoder::ObsTransform;
 use crate::human::{count, duration, parse_count, shell};
-use crate::run::Outcome;
-use crate::run::Run;
+use crate::run::{Outcome, Run};
 use crate::train::evaluation::Evaluation;
 use crate::train::session::{Codes, N_RECENT, Session};
 use crate::train::train;
@@ -22,10 +21,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Train an agent on an environment; leaves a run directory with its numbers and checkpoints
+/// Train an agent on an environment; writes metrics and checkpoints to a run directory
 ///
-/// Settings come from, the later over the earlier: defaults, a preset, the file of --config, flags. Where --env and
-/// --agent are given and neither --preset nor --config is, the preset named after the pair is used if there is one.
+/// Settings come from the defaults, a preset, the file of --config, and flags; later ones override earlier ones. With
+/// --env and --agent but without --preset and --config, the preset `<env>-<agent>` is used if there is one.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -35,15 +34,15 @@ pub(super) struct Arguments {
     /// Agent (`carom list agents`)
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
-    /// What the agent sees the environment through (`carom list encoders`)
+    /// Encoder of the agent's observations (`carom list encoders`)
     #[arg(long, value_name = "NAME")]
     encoder: Option<String>,
     /// How a fitted encoder takes part in training [default: frozen]
     ///
-    /// finetune and joint are for dqn and pqn, whose optimiser then moves the encoder too, at agent.lr. No gradient
-    /// flows through targets: the target network has a copy of the encoder. In joint, the decoder follows the
-    /// reconstruction alone, the encoder both losses; recon_weight (1) weighs the pixels' mean cross-entropy beside the
-    /// TD loss.
+    /// finetune and joint are for dqn and pqn, whose optimiser then trains the encoder too, with agent.lr. No
+    /// gradient flows through targets: the target network has a copy of the encoder. In joint, the decoder is trained
+    /// by the reconstruction loss, the encoder by both losses. recon_weight (1) is the weight of the pixels' mean
+    /// cross-entropy relative to the TD loss.
     #[arg(long, value_name = "MODE")]
     encoder_mode: Option<EncoderMode>,
     /// Environment steps of the run, summed over its environments: 50000, 10k, 1.5M, 2e6
@@ -52,29 +51,29 @@ pub(super) struct Arguments {
     /// Master seed of all random streams [default: 0]
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<u64>,
-    /// One run for each of these seeds, one after the other: `0..5` is 0, 1, 2, 3, 4
+    /// Train a run for each of these seeds, one after the other: `0..5` is 0, 1, 2, 3, 4
     #[arg(long, value_name = "A..B", value_parser = parse_seeds, conflicts_with = "seed")]
     seeds: Option<Range<u64>>,
-    /// Environments stepped at once [default: 1]
+    /// Environments that are stepped together [default: 1]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     n_envs: Option<usize>,
-    /// Where tensors live [default: cpu]
+    /// Device that tensors are on [default: cpu]
     #[arg(long)]
     device: Option<Device>,
-    /// Named configuration to begin with (`carom list presets`)
+    /// Named configuration to start from (`carom list presets`)
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
-    /// Configuration file to lay over it; a run's own config.toml is one
+    /// Configuration file that overrides the preset, for instance a run's config.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A setting, may be repeated: env.KEY, agent.KEY, recon_weight, log_every, eval_every, eval_episodes,
-    /// checkpoint_every, threads
+    /// A setting: env.KEY, agent.KEY, recon_weight, log_every, eval_every, eval_episodes, checkpoint_every, threads;
+    /// may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// The run's own directory; with --seeds, -s<seed> is added [default: runs/<env>-<agent>-s<seed>]
+    /// Directory of the run; with --seeds, -s<seed> is appended [default: runs/<env>-<agent>-s<seed>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Replace a run that is already there
+    /// Replace an existing run
     #[arg(long)]
     force: bool,
 }
@@ -104,8 +103,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the run of `config` in `dir`; `force` replaces one that is there. All that can be wrong with the settings is
-/// found before anything is written.
+/// Creates a run of `config` in `dir`; `force` replaces an existing one. Mistakes in the settings are reported before
+/// any file is written.
 pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Session, Run)> {
     let transform = ObsTransform::prepare(&config)?;
     let session = Session::new(config, transform)?;
@@ -116,7 +115,7 @@ pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Ses
     Ok((session, run))
 }
 
-/// Tells what is about to happen.
+/// Prints and logs what the run is about to do.
 pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<()> {
     let config = &session.config;
     let (protocol, steps) = (config.env.protocol(), count(config.run.steps));
@@ -132,7 +131,7 @@ pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<
     run.log(&line)
 }
 
-/// Trains to the end, and tells how it went.
+/// Trains to the end and prints a summary.
 pub(super) fn finish(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     let outcome = complete(session, run)?;
     if outcome == Outcome::Finished {
@@ -141,14 +140,14 @@ pub(super) fn finish(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Trains to the end.
+/// Trains to the end and draws the learning curve.
 pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     let ended = train(session, run);
     let outcome = run.log_end(session.progress.step, ended)?;
     draw(session, run.dir());
     if outcome == Outcome::Interrupted {
         let step = count(session.progress.step);
-        say!("stopped at step {step}; go on with: carom resume {}", shell(run.dir()));
+        say!("stopped at step {step}; continue with: carom resume {}", shell(run.dir()));
     }
     Ok(outcome)
 }
@@ -161,7 +160,7 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     let unit = if matches!(session.player, Player::Planner(_)) { "sweeps" } else { "steps" };
     let mut text = format!("{}: {} {unit} in {time}\n", dir.display(), count(progress.step));
     if matches!(&session.player, Player::Planner(planner) if !planner.is_converged()) {
-        text += "not converged: the last sweep still changed something; give more with --steps\n";
+        text += "not converged: values still changed in the last sweep; allow more sweeps with --steps\n";
     }
     if let Some((episode_return, length)) = progress.recent_means() {
         let n = progress.n_recent();
@@ -186,10 +185,10 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     print(&text)
 }
 
-/// Where a run's learning curve lies.
+/// Path of the learning curve in a run.
 const CURVE: &str = "plots/return.svg";
 
-/// Leaves the learning curve. A run without one, say too short for an episode, is a run all the same.
+/// Draws the learning curve. Failing is not an error: a run may be too short for an episode.
 fn draw(session: &Session, dir: &Path) {
     let metric = match session.player {
         Player::Learner(_) | Player::Scripted => "train/return",
@@ -201,7 +200,7 @@ fn draw(session: &Session, dir: &Path) {
 }
 
 impl Arguments {
-    /// What was asked for, from the weakest to the strongest.
+    /// Returns the layers of settings, from the weakest to the strongest.
     fn layers(&self) -> Result<Vec<Layer>> {
         let pair = self.env.as_deref().zip(self.agent.as_deref()).filter(|_| self.config.is_none());
         let preset = preset(self.preset.as_deref(), pair)?;
@@ -220,21 +219,22 @@ impl Arguments {
     }
 }
 
-/// Where the run of `seed` goes: `out`, with the seed in its name where there are several; else a name of its own under
+/// Returns the directory of the run of `seed`: `out`, with the seed appended if there are several, or a name under
 /// `runs`.
 pub(super) fn run_directory(out: Option<&Path>, several: bool, preset: Option<&str>, slug: &str, seed: u64) -> PathBuf {
     match (out, several) {
         (Some(dir), false) => dir.to_path_buf(),
         (Some(dir), true) => PathBuf::from(format!("{}-s{seed}", dir.display())),
         (None, _) => {
-            // A preset's variants are runs of their own.
+            // A variant of the pair's preset gets a name of its own.
             let name = preset.filter(|name| name.starts_with(slug)).unwrap_or(slug);
             PathBuf::from(format!("runs/{name}-s{seed}"))
         }
     }
 }
 
-/// The preset called `name`; without a name that of the pair of environment and agent, if there is one, and it is told.
+/// Returns the preset called `name`. Without a name, returns the preset of the pair of environment and agent and prints
+/// its name, or `None` if there is none.
 pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>) -> Result<Option<Layer>> {
     if let Some(name) = name {
         return presets::find(name, &TRAINING)?.layer(&TRAINING).map(Some);
@@ -246,14 +246,15 @@ pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>) -> Result<O
     found.map(|preset| preset.layer(&TRAINING)).transpose()
 }
 
-/// Seeds of one command, at most.
-const MOST_SEEDS: u64 = 1000;
+/// Largest number of seeds of one command.
+const MAX_SEEDS: u64 = 1000;
 
+/// Parses a range of seeds, `A..B`.
 pub(super) fn parse_seeds(text: &str) -> Result<Range<u64>> {
     let bounds = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
     let range = bounds.filter(|range: &Range<u64>| !range.is_empty());
     let range = range.context("expected A..B with A below B, e.g. 0..5 for the seeds 0, 1, 2, 3, 4")?;
-    ensure!(range.end - range.start <= MOST_SEEDS, "expected at most {MOST_SEEDS} seeds");
+    ensure!(range.end - range.start <= MAX_SEEDS, "expected at most {MAX_SEEDS} seeds");
     ensure!(range.end <= i64::MAX as u64, "seeds go up to {}", i64::MAX);
     Ok(range)
 }

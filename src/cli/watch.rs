@@ -1,4 +1,4 @@
-//! `carom watch`: a policy at play, in the terminal or as a GIF.
+//! `carom watch`: shows a policy playing, in the terminal or as a GIF.
 
 use super::print;
 use crate::config::layers::{Layer, Part};
@@ -21,10 +21,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Watch a run's greedy policy, or a random one, in the terminal, or write it as a GIF
+/// Watch a policy play, a run's or an untrained one, in the terminal or as a GIF
 ///
-/// Keys: q quits, space pauses, n makes a single step, + and - change the speed. The first episode of a run is the first that
-/// `carom eval` plays with the same seed.
+/// Keys: q quits, space pauses, n makes a single step, + and - change the speed. The first episode of a run is the
+/// first one that `carom eval` plays with the same seed.
 #[derive(Args)]
 #[command(group = ArgGroup::new("what").required(true), after_help = "Examples:
   carom watch runs/minatar-breakout-dqn-s0
@@ -37,16 +37,16 @@ pub(super) struct Arguments {
     /// Environment to watch without a run (`carom list envs`)
     #[arg(long, value_name = "ID", group = "what")]
     env: Option<String>,
-    /// Who plays the environment
+    /// Player without a run
     #[arg(long, value_name = "NAME", requires = "env", conflicts_with = "run", default_value = "random")]
     agent: Untrained,
     /// Write an animated GIF instead of drawing in the terminal
     #[arg(long, value_name = "FILE")]
     gif: Option<PathBuf>,
-    /// Episodes to play [default: one in a GIF, else until q is pressed]
+    /// Episodes to play [default: 1 in a GIF, unlimited in the terminal]
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     episodes: Option<u64>,
-    /// Time limit of an episode, in place of the environment's own
+    /// Time limit of an episode [default: the environment's]
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     max_steps: Option<u64>,
     /// Seed of the episodes [default: the run's, else 0]
@@ -58,28 +58,28 @@ pub(super) struct Arguments {
     /// A setting of the environment, e.g. env.sticky=0; may be repeated
     #[arg(long, value_name = "env.KEY=VALUE")]
     set: Vec<String>,
-    /// Steps a second [default: as suits the environment]
+    /// Steps per second [default: depends on the environment]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     fps: Option<f64>,
 }
 
-/// Who plays without having been trained.
+/// A player that needs no training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Untrained {
     /// Uniformly random actions
     Random,
-    /// The player written for the game, where there is one
+    /// The scripted player of the environment, if it has one
     Scripted,
 }
 
-/// How long the end of an episode is to be seen.
+/// Time that the end of an episode is shown.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How often a paused game looks whether it is to end.
-const IDLE: Duration = Duration::from_millis(200);
+/// Longest time between two checks for Ctrl-C.
+const POLL_EVERY: Duration = Duration::from_millis(200);
 
-/// Steps of the longest episode in a GIF where nothing else limits it: a greedy policy may never end one.
-const LONGEST_IN_GIF: u64 = 10_000;
+/// Time limit of an episode in a GIF if nothing else limits it: a greedy policy may never end one.
+const MAX_STEPS_IN_GIF: u64 = 10_000;
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     let Arguments { episodes, fps, epsilon, .. } = arguments;
@@ -133,14 +133,14 @@ impl Arguments {
 
     fn with_limit(&self, spec: EnvSpec) -> EnvSpec {
         let is_endless = spec.time_limit().is_none();
-        match self.max_steps.or((self.gif.is_some() && is_endless).then_some(LONGEST_IN_GIF)) {
+        match self.max_steps.or((self.gif.is_some() && is_endless).then_some(MAX_STEPS_IN_GIF)) {
             Some(max_steps) => spec.with_time_limit(max_steps),
             None => spec,
         }
     }
 }
 
-/// The environment's settings in `--set`, where there is nothing but an environment.
+/// Parses `--set` of a command that accepts no settings but the environment's.
 pub(super) fn env_settings(assignments: &[String]) -> Result<Values> {
     for assignment in assignments {
         ensure!(
@@ -151,30 +151,33 @@ pub(super) fn env_settings(assignments: &[String]) -> Result<Values> {
     Ok(Layer::from_assignments(assignments, &TRAINING)?.part(Part::Env))
 }
 
-/// What decides on actions.
+/// A policy: a trained agent's or a player's that needs no training.
 enum Actor {
     Trained(Box<Policy>),
     Untrained(Untrained),
 }
 
 impl Actor {
-    /// Refuses a game that it cannot play.
+    /// Returns an error if it cannot play the game.
     fn check(&self, game: &LiveGame) -> Result<()> {
         match self {
             Actor::Trained(policy) => {
                 let suits = policy.suits(&game.obs_space(), game.frame_stack(), game.action_names().len());
-                ensure!(suits, "--set: with these settings the run's policy would see or do something else");
+                ensure!(
+                    suits,
+                    "--set: these settings change the observations or actions that the run's policy was trained with"
+                );
             }
             Actor::Untrained(Untrained::Scripted) => {
                 let is_there = game.env().scripted_action().is_some();
-                ensure!(is_there, "nobody has written a player for `{}`; --agent random plays anything", game.id);
+                ensure!(is_there, "`{}` has no scripted player; --agent random plays anything", game.id);
             }
             Actor::Untrained(Untrained::Random) => {}
         }
         Ok(())
     }
 
-    /// What it does now; none where any action will do.
+    /// Returns the action to play; `None` stands for a random one.
     fn action(&mut self, game: &LiveGame) -> Option<usize> {
         match self {
             Actor::Untrained(Untrained::Random) => None,
@@ -191,7 +194,7 @@ impl Actor {
     }
 }
 
-/// A policy with some randomness.
+/// A policy that plays a random action with probability epsilon.
 struct EpsilonGreedy {
     actor: Actor,
     epsilon: f64,
@@ -207,7 +210,7 @@ impl EpsilonGreedy {
     }
 }
 
-/// Draws in the terminal until enough episodes are over or somebody quits; gives the returns of those over.
+/// Shows episodes in the terminal until enough are over or the user quits, and returns the returns of finished ones.
 fn show(game: &mut LiveGame, player: &mut EpsilonGreedy, episodes: u64, speed: f64) -> Result<Vec<f64>> {
     let mut terminal = Terminal::open("--gif FILE writes a GIF instead")?;
     let (mut pace, mut is_paused, mut returns) = (Pace::new(speed), false, Vec::new());
@@ -215,11 +218,11 @@ fn show(game: &mut LiveGame, player: &mut EpsilonGreedy, episodes: u64, speed: f
     while !interrupt::requested() {
         let picture = game.picture();
         terminal.show(&picture, LiveGame::pixel_aspect(&picture), &lines(game, &pace, is_paused))?;
-        // Where episodes fly past, so do their ends.
+        // The faster the episodes are shown, the shorter their ends.
         let linger = LINGER.mul_f64((game.speed() / pace.speed).min(1.0));
         let lingers = ended_at.map_or(Duration::ZERO, |at: Instant| linger.saturating_sub(at.elapsed()));
         let is_still = is_paused || terminal.is_too_small();
-        let wait = if is_still { IDLE } else { pace.wait(Instant::now()).max(lingers).min(IDLE) };
+        let wait = if is_still { POLL_EVERY } else { pace.wait(Instant::now()).max(lingers).min(POLL_EVERY) };
         let mut steps = 0;
         if let Some(key) = terminal.key(wait)?.filter(|key| !key.is_release) {
             match key.code {
@@ -262,7 +265,7 @@ fn show(game: &mut LiveGame, player: &mut EpsilonGreedy, episodes: u64, speed: f
 
 /// Writes episodes as a GIF.
 fn record(game: &mut LiveGame, player: &mut EpsilonGreedy, path: &Path, episodes: u64, speed: f64) -> Result<ExitCode> {
-    interrupt::listen_saying("interrupted: finishing the GIF; once more leaves it unfinished")?;
+    interrupt::listen_saying("interrupted: finishing the GIF; press again to leave it unfinished")?;
     let mut movie = Movie::create(path, &game.picture())?;
     loop {
         movie.show(&game.picture(), 1.0 / speed)?;
@@ -297,7 +300,7 @@ fn lines(game: &LiveGame, pace: &Pace, is_paused: bool) -> Lines {
     Lines { status, help: help.chain([pace.help()]).collect() }
 }
 
-/// The latest action and its reward, in columns that stay where they are.
+/// Formats the latest action and its reward in columns of fixed width.
 pub(super) fn last_step(game: &LiveGame) -> [String; 2] {
     let longest = game.action_names().iter().map(|name| name.len()).max().unwrap_or(0);
     let (name, reward) = match game.last {
@@ -316,7 +319,7 @@ fn summary(game: &LiveGame) -> String {
     format!("episode {}: return {}, {steps}{note}", game.episode, number(game.episode_return))
 }
 
-/// How an episode ended, in a word or two.
+/// Names how an episode ended.
 pub(super) fn ending(end: End) -> &'static str {
     match end {
         End::Terminated => "ended",
@@ -324,7 +327,7 @@ pub(super) fn ending(end: End) -> &'static str {
     }
 }
 
-/// A reward or return: whole where it is, else with two decimals.
+/// Formats a reward or return: a whole number without decimals, others with two.
 pub(super) fn number(value: f64) -> String {
     if value.fract() == 0.0 { format!("{value}") } else { format!("{value:.2}") }
 }
@@ -339,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_tells_what_happened_last() {
+    fn the_status_has_the_last_step() {
         let mut game = game("taxi");
         let status = |game: &LiveGame| lines(game, &Pace::new(4.0), true).status.join("|");
         assert_eq!(status(&game), "taxi|episode 1|step 0   |return 0   |        |         ");
@@ -349,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn lives_and_the_end_are_told() {
+    fn the_status_has_lives_and_the_end() {
         let mut game = game("breakout");
         let status = |game: &LiveGame| lines(game, &Pace::new(4.0), false).status.join("|");
         assert!(status(&game).ends_with("|lives 5"), "{}", status(&game));
@@ -357,8 +360,8 @@ mod tests {
             game.play(1);
         }
         assert!(status(&game).ends_with("|lives 0|ended"), "{}", status(&game));
-        let told = summary(&game);
-        assert!(told.starts_with("episode 1: return ") && told.ends_with(" steps"), "{told}");
+        let line = summary(&game);
+        assert!(line.starts_with("episode 1: return ") && line.ends_with(" steps"), "{line}");
         assert_eq!((number(-1.0), number(0.127), plural(1, "step")), ("-1".into(), "0.13".into(), "1 step".into()));
     }
 }

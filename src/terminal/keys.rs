@@ -1,9 +1,9 @@
-//! Which keys play which actions, by the actions' names.
+//! Keys of a game, derived from the names of its actions.
 
 use ratatui::crossterm::event::KeyCode;
 use std::time::{Duration, Instant};
 
-/// What a game is steered by; an action such as `up-right-fire` is several at once.
+/// A part of an action. The action `up-right-fire` is three controls at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     /// ← or a.
@@ -18,22 +18,22 @@ pub(crate) enum Control {
     Fire,
 }
 
-/// Names of the action that does nothing.
+/// Names of actions that do nothing.
 const IDLE: [&str; 4] = ["noop", "coast", "stay", "none"];
-/// Actions that have a letter of their own.
+/// Actions with a letter of their own.
 const LETTERS: [(&str, char); 2] = [("pick-up", 'p'), ("drop-off", 'd')];
-/// Letters that steer, unless one of them stands for an action.
+/// Letters for controls, used unless one of them is the letter of an action.
 const WASD: [(char, Control); 4] =
     [('a', Control::Left), ('d', Control::Right), ('w', Control::Up), ('s', Control::Down)];
 
-/// How long a control counts as held after its key's last event, where the terminal does not tell of releases. Longer than
-/// keys take to repeat, and as short as a tap should be.
-const HELD: Duration = Duration::from_millis(120);
+/// Time that a control counts as held after its key's last event, in terminals that do not report releases. It is
+/// longer than the time between two repeats of a key, and otherwise short, so that a tap stays a tap.
+const HOLD_TIME: Duration = Duration::from_millis(120);
 
 /// The keys of one game.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
-    /// The controls of each action that has any.
+    /// Actions that are made of controls, each with its controls.
     steered: Vec<(usize, Vec<Control>)>,
     letters: Vec<(char, usize)>,
     idle: Vec<usize>,
@@ -41,18 +41,18 @@ pub(crate) struct Keys {
     names: Vec<&'static str>,
 }
 
-/// What a key means.
+/// The meaning of a key in a game.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// Steers.
+    /// A control is held while the key is.
     Control(Control),
-    /// Plays this action.
+    /// The action is played once.
     Action(usize),
 }
 
 impl Keys {
-    /// For a game with actions of these names.
-    pub fn new(names: &[&'static str]) -> Self {
+    /// Returns the keys of a game with actions of these names.
+    pub(crate) fn new(names: &[&'static str]) -> Self {
         let mut keys = Self { steered: vec![], letters: vec![], idle: vec![], has_wasd: true, names: names.to_vec() };
         for (action, &name) in names.iter().enumerate() {
             if IDLE.contains(&name) {
@@ -66,7 +66,7 @@ impl Keys {
             }
         }
         if keys.idle.is_empty() {
-            // Pushing both ways by turns is as near to nothing as such a game allows.
+            // Alternating left and right is the nearest to doing nothing.
             keys.idle = [Control::Left, Control::Right].iter().filter_map(|&way| keys.playing(&[way])).collect();
         } else {
             keys.letters.push(('.', keys.idle[0]));
@@ -75,8 +75,8 @@ impl Keys {
         keys
     }
 
-    /// What `code` means in this game.
-    pub fn meaning(&self, code: KeyCode) -> Option<Meaning> {
+    /// Returns the meaning of `code` in this game; `None` if it has none.
+    pub(crate) fn meaning(&self, code: KeyCode) -> Option<Meaning> {
         let control = match code {
             KeyCode::Left => Control::Left,
             KeyCode::Right => Control::Right,
@@ -95,22 +95,23 @@ impl Keys {
         self.has(control).then_some(Meaning::Control(control))
     }
 
-    /// Whether any action is steered by `control`.
-    pub fn has(&self, control: Control) -> bool {
+    /// Returns whether `control` is part of any action.
+    pub(crate) fn has(&self, control: Control) -> bool {
         self.steered.iter().any(|(_, controls)| controls.contains(&control))
     }
 
-    /// The action that is these controls and no others.
-    pub fn playing(&self, held: &[Control]) -> Option<usize> {
+    /// Returns the action that consists of exactly these controls.
+    pub(crate) fn playing(&self, held: &[Control]) -> Option<usize> {
         let is_same = |controls: &[Control]| {
             controls.len() == held.len() && controls.iter().all(|control| held.contains(control))
         };
         self.steered.iter().find(|(_, controls)| is_same(controls)).map(|(action, _)| *action)
     }
 
-    /// The action to play while `held`, the latest last, are held down: the one with most of them, of equals that with the
-    /// latest. Without any, the action that does nothing; a game that has none is played left and right by turns.
-    pub fn action(&self, held: &[Control], step: u64) -> usize {
+    /// Returns the action to play while `held`, the latest last, are held down: the action with most of them, and among
+    /// equals the one with the latest. If no control is held, returns the action that does nothing, or left and right
+    /// alternately in games without one.
+    pub(crate) fn action(&self, held: &[Control], step: u64) -> usize {
         let is_held = |controls: &[Control]| controls.iter().all(|control| held.contains(control));
         let latest = |controls: &[Control]| held.iter().rposition(|control| controls.contains(control));
         let playable = self.steered.iter().filter(|(_, controls)| is_held(controls));
@@ -122,8 +123,8 @@ impl Keys {
         }
     }
 
-    /// One line on what to press.
-    pub fn help(&self) -> String {
+    /// Returns a line that explains the keys.
+    pub(crate) fn help(&self) -> String {
         let has = |control| self.has(control);
         let arrows = match (has(Control::Left) || has(Control::Right), has(Control::Up) || has(Control::Down)) {
             (true, true) => "arrows",
@@ -144,7 +145,7 @@ impl Keys {
     }
 }
 
-/// The controls that an action's name is made of; none where a part of it is something else.
+/// Returns the controls that an action's name consists of; `None` if a part of it is not a control.
 fn controls(name: &str) -> Option<Vec<Control>> {
     let control = |part| match part {
         "left" => Some(Control::Left),
@@ -161,27 +162,27 @@ fn controls(name: &str) -> Option<Vec<Control>> {
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     presses: Vec<Press>,
-    /// The terminal tells when a key is released.
-    tells_releases: bool,
+    /// Whether the terminal reports when a key is released.
+    reports_releases: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Press {
     control: Control,
     at: Instant,
-    /// No step has seen it yet: however short it was, one will.
+    /// Whether no step has seen it yet. Each press lasts for one step at least.
     is_new: bool,
     is_released: bool,
 }
 
 impl Held {
-    /// Nothing yet.
-    pub fn new(tells_releases: bool) -> Self {
-        Self { presses: vec![], tells_releases }
+    /// Returns an empty set of controls.
+    pub(crate) fn new(reports_releases: bool) -> Self {
+        Self { presses: vec![], reports_releases }
     }
 
-    /// A key of `control` was pressed, or repeats.
-    pub fn press(&mut self, control: Control, at: Instant) {
+    /// Records that a key of `control` was pressed or repeats.
+    pub(crate) fn press(&mut self, control: Control, at: Instant) {
         let is_opposite = |other: Control| {
             matches!(
                 (other, control),
@@ -195,26 +196,26 @@ impl Held {
             (press.at, press.is_new) = (at, true);
             return;
         }
-        let guesses = !self.tells_releases;
+        let guesses = !self.reports_releases;
         self.presses.retain(|press| press.control != control && !(guesses && is_opposite(press.control)));
         self.presses.push(Press { control, at, is_new: true, is_released: false });
     }
 
-    /// A key of `control` was released.
-    pub fn release(&mut self, control: Control) {
+    /// Records that a key of `control` was released.
+    pub(crate) fn release(&mut self, control: Control) {
         self.presses.iter_mut().filter(|press| press.control == control).for_each(|press| press.is_released = true);
     }
 
-    /// Lets go of all.
-    pub fn clear(&mut self) {
+    /// Releases all controls.
+    pub(crate) fn clear(&mut self) {
         self.presses.clear();
     }
 
-    /// What is held at the step of the time `now`, the latest last.
-    pub fn take(&mut self, now: Instant) -> Vec<Control> {
-        let tells_releases = self.tells_releases;
+    /// Returns the controls held at the step of the time `now`, the latest last.
+    pub(crate) fn take(&mut self, now: Instant) -> Vec<Control> {
+        let reports_releases = self.reports_releases;
         self.presses.retain(|press| {
-            let is_over = if tells_releases { press.is_released } else { now.duration_since(press.at) >= HELD };
+            let is_over = if reports_releases { press.is_released } else { now.duration_since(press.at) >= HOLD_TIME };
             press.is_new || !is_over
         });
         self.presses.iter_mut().for_each(|press| press.is_new = false);
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn releases_count_where_the_terminal_tells_them() {
+    fn releases_count_where_the_terminal_reports_them() {
         let (start, ms) = (Instant::now(), Duration::from_millis);
         let mut held = Held::new(true);
         held.press(Left, start);

@@ -1,26 +1,27 @@
-//! Fitting a picture into a space of another size.
+//! Resizing a picture to the space that a terminal has for it.
 
 use carom_envs::Picture;
 use std::collections::HashMap;
 
-/// A whole factor keeps edges sharp; it is taken where it fills at least this share of what would fit.
-const WORTH_WHOLE: f64 = 0.75;
+/// A whole factor keeps edges sharp. It is preferred if it is at least this share of the largest factor that fits.
+const MIN_SHARE_OF_EXACT: f64 = 0.75;
 
-/// Width and height for a picture of `(width, height)` in `space`, as large as fits. A pixel of the picture is shown `aspect`
-/// times as wide as high.
+/// Returns the width and height of a picture of `(width, height)` pixels that fills `space`. A pixel of the picture is
+/// shown `aspect` times as wide as high.
 pub(crate) fn fit((width, height): (usize, usize), aspect: f64, space: (usize, usize)) -> (usize, usize) {
     let (width, height) = (width as f64 * aspect, height as f64);
     let exact = (space.0 as f64 / width).min(space.1 as f64 / height);
     let whole = if exact >= 1.0 { exact.floor() } else { 1.0 / (1.0 / exact).ceil() };
-    let scale = if whole >= WORTH_WHOLE * exact { whole } else { exact };
+    let scale = if whole >= MIN_SHARE_OF_EXACT * exact { whole } else { exact };
     let length = |length: f64, most: usize| ((length * scale).round() as usize).clamp(1, most.max(1));
     (length(width, space.0), length(height, space.1))
 }
 
-/// The picture at another size, each new pixel a mean of the area it covers.
+/// Returns the picture at another size. Each new pixel is a mean of the area that it covers.
 ///
-/// Plain means would leave only a shadow of what matters: a ball, a wall, a pole are thinner than a pixel of a small screen. So
-/// squares of the values are averaged, which is nearly the mean of the light, and rare colours weigh more than the ground.
+/// A ball, a wall or a pole is thinner than a pixel of a small screen, and a plain mean would leave only a shadow of
+/// it. So squares of the values are averaged, which is nearly the mean of the light, and rare colours get a larger
+/// weight than the background.
 pub(crate) fn resize(picture: &Picture, width: usize, height: usize) -> Picture {
     if (width, height) == (picture.width, picture.height) {
         return picture.clone();
@@ -49,15 +50,15 @@ fn add(sum: &mut [f32; 4], share: f32, light: &[f32; 4]) {
     sum.iter_mut().zip(light).for_each(|(sum, light)| *sum += share * light);
 }
 
-/// Each pixel's weight and weighted squares. The weight is the fourth root of how rare its colour is: more, and the seams
-/// between bricks would close.
+/// Returns each pixel's weight and weighted squares. The weight is the fourth root of the inverse frequency of its
+/// colour; with a larger exponent the seams between bricks would close.
 fn lights(picture: &Picture) -> Vec<[f32; 4]> {
     let (mut index_of, mut counts) = (HashMap::new(), Vec::<([u8; 3], u32)>::new());
     let mut indices = Vec::with_capacity(picture.width * picture.height);
     let mut latest = 0;
     for pixel in picture.rgb.chunks_exact(3) {
         let colour = [pixel[0], pixel[1], pixel[2]];
-        // Runs of one colour are long.
+        // Neighbours mostly have one colour: most pixels need no look-up.
         if counts.get(latest).is_none_or(|&(other, _)| other != colour) {
             latest = *index_of.entry(colour).or_insert_with(|| {
                 counts.push((colour, 0));
@@ -76,14 +77,15 @@ fn lights(picture: &Picture) -> Vec<[f32; 4]> {
     indices.iter().map(|&index| lights[index]).collect()
 }
 
-/// The old pixels under a new one, and the share of it that each covers.
+/// The old pixels under a new one, and the share of the new one that each covers.
 struct Cover {
     start: usize,
     weights: Vec<f32>,
 }
 
 impl Cover {
-    /// For each of `new` pixels along a side that had `old`. In units of 1 / (old · new) of the side, so that nothing is rounded.
+    /// Returns the cover of each of `new` pixels along a side that had `old` pixels. It calculates in units of
+    /// 1 / (old · new) of the side, which makes all bounds whole numbers.
     fn all(old: usize, new: usize) -> Vec<Self> {
         let cover = |at: usize| {
             let (from, to) = (at * old, (at + 1) * old);
@@ -128,7 +130,7 @@ mod tests {
 
     #[test]
     fn rare_colours_weigh_more() {
-        // One of 16 pixels: its weight is 2, that of the others (16/15)^¼ = 1.0163. In its quarter of the picture that makes
+        // One of 16 pixels: its weight is 2, that of the others (16/15)^¼ = 1.0163. Its quarter of the picture has
         // 2 / (2 + 3 · 1.0163) = 0.396 of the light.
         let mut picture = Picture::filled(4, 4, [0, 0, 0]);
         picture.fill_rect(1, 1, 1, 1, [255, 255, 255]);
