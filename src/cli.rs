@@ -82,21 +82,21 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<ExitCode> {
     talk::begin();
     match cli.command {
-        Command::Train(arguments) => train::run(arguments),
-        Command::Fit(arguments) => fit::run(arguments),
-        Command::Resume(arguments) => resume::run(arguments),
-        Command::Eval(arguments) => eval::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Fit(arguments) => fit::run(&arguments),
+        Command::Resume(arguments) => resume::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Sample(arguments) => sample::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Plot(arguments) => plot::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Probe(arguments) => probe::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Watch(arguments) => watch::run(arguments),
-        Command::Play(arguments) => play::run(arguments).map(|()| ExitCode::SUCCESS),
-        Command::Trace(arguments) => trace::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Watch(arguments) => watch::run(&arguments),
+        Command::Play(arguments) => play::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Trace(arguments) => trace::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::List(arguments) => list::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Data(arguments) => data::run(arguments).map(|()| ExitCode::SUCCESS),
-        Command::Doctor(arguments) => doctor::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Data(arguments) => data::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(arguments) => doctor::run(&arguments).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -107,6 +107,11 @@ fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
+}
+
+/// Joins lines, each with a line break at its end.
+fn joined(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
 }
 
 /// Lets glibc's allocator keep freed memory. By default it maps each tensor of more than 128 kB anew, and the system

@@ -37,8 +37,8 @@ impl Movie {
     pub(crate) fn create(path: &Path, picture: &Picture) -> Result<Self> {
         let size = (picture.width, picture.height);
         let factor = MIN_WIDTH.div_ceil(size.0);
-        let side = |length: usize| u16::try_from(length * factor).context("the picture is too large for a GIF");
-        let (width, height) = (side(size.0)?, side(size.1)?);
+        let enlarged = |length: usize| u16::try_from(length * factor).context("the picture is too large for a GIF");
+        let (width, height) = (enlarged(size.0)?, enlarged(size.1)?);
         let file = BufWriter::new(fs::File::create(path)?);
         let mut encoder = Encoder::new(file, width, height, &[])?;
         encoder.set_repeat(Repeat::Infinite)?;

@@ -15,8 +15,8 @@ pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Returns the mean of the middle half of `values`, without the ⌊n/4⌋ lowest and the ⌊n/4⌋ highest: the mean of all
-/// of fewer than four values, the mean of the middle three of five. NaN if there are none.
+/// Returns the mean of the middle half of `values`, without the ⌊n/4⌋ lowest and the ⌊n/4⌋ highest: the mean
+/// of all of fewer than four values, the mean of the middle three of five. NaN if there are none.
 pub(crate) fn iqm(values: &[f64]) -> f64 {
     let sorted = sorted(values);
     let cut = sorted.len() / 4;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use carom_envs::registry;
 use carom_envs::settings::Values;
 use std::io::{Write, stdout};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Download a data set if it is missing, verify it, and print its size and files
 #[derive(Debug, clap::Args)]
@@ -23,13 +23,13 @@ pub(super) struct Args {
 ///
 /// # Errors
 /// When the data set cannot be downloaded, or one of its files is damaged.
-pub(super) fn run(args: Args) -> Result<()> {
-    let Args { source, data_dir } = args;
-    let source = match source.strip_prefix("env:") {
+pub(super) fn run(args: &Args) -> Result<()> {
+    let data_dir = args.data_dir.as_deref();
+    let source = match args.source.strip_prefix("env:") {
         Some(id) => Source::Env(registry::resolve(id, &Values::new())?),
-        None => source.parse()?,
+        None => args.source.parse()?,
     };
-    let dataset = data::open(&source, data_dir.as_deref(), 0)?;
+    let dataset = data::open(&source, data_dir, 0)?;
     let ([channels, rows, columns], mut out) = (dataset.shape, stdout().lock());
     writeln!(out, "{source}: {} to train on, {} to test", dataset.train.len(), dataset.test.len())?;
     writeln!(out, "shape    {channels} x {rows} x {columns} (channels, rows, columns), values 0 to {}", dataset.max)?;
@@ -42,8 +42,8 @@ pub(super) fn run(args: Args) -> Result<()> {
 }
 
 /// Prints each file's path, size on disk, and SHA-256 of its decompressed content, which was verified on opening.
-fn print_files(set: &Published, out: &mut impl Write, data_dir: Option<PathBuf>) -> Result<()> {
-    for (path, file) in set.paths(data_dir.as_deref())?.iter().zip(&set.files) {
+fn print_files(set: &Published, out: &mut impl Write, data_dir: Option<&Path>) -> Result<()> {
+    for (path, file) in set.paths(data_dir)?.iter().zip(&set.files) {
         let n_bytes = fs_err::metadata(path)?.len();
         writeln!(out, "{}  {n_bytes:>8} bytes  {}", file.sha256, path.display())?;
     }

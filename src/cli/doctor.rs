@@ -1,7 +1,7 @@
 //! `carom doctor`: checks whether this machine can train.
 
-use crate::device;
-use crate::device::Device;
+use super::joined;
+use crate::device::{self, Device};
 use crate::generative::data::published;
 use crate::human::plural;
 use anyhow::{Result, ensure};
@@ -35,7 +35,7 @@ const GO_ELSEWHERE: &str = "go to another directory, or give --out DIR";
 ///
 /// # Errors
 /// When one of them prevents training.
-pub(super) fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<()> {
     let findings = [
         Finding::ok("carom", env!("CARGO_PKG_VERSION")),
         libtorch(),
@@ -98,7 +98,7 @@ impl Finding {
 /// Formats each finding as a line: state, name and facts. Hints are indented below.
 fn table(findings: &[Finding], coloured: bool) -> String {
     let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or(0);
-    let mut text = String::new();
+    let mut lines = vec![];
     for Finding { name, state, found, hint } in findings {
         let (word, colour) = match state {
             State::Ok => ("ok", "32"),
@@ -108,12 +108,10 @@ fn table(findings: &[Finding], coloured: bool) -> String {
         };
         let word = format!("{word:<5}");
         let word = if coloured { format!("\x1b[{colour}m{word}\x1b[0m") } else { word };
-        text += &format!("{word}  {name:<width$}  {found}\n");
-        if let Some(hint) = hint {
-            text += &format!("{:7}{:width$}  -> {hint}\n", "", "");
-        }
+        lines.push(format!("{word}  {name:<width$}  {found}"));
+        lines.extend(hint.as_ref().map(|hint| format!("{:7}{:width$}  -> {hint}", "", "")));
     }
-    text
+    joined(&lines)
 }
 
 fn libtorch() -> Finding {
@@ -144,14 +142,11 @@ fn loaded_library(name: &str) -> Option<PathBuf> {
 
 /// Returns the version of the libtorch in `folder`, without the `+cpu` or `+cu130` of its build.
 fn version_of(folder: &Path) -> Option<String> {
-    let full = match std::fs::read_to_string(folder.join("build-version")) {
-        Ok(version) => version,
-        // Python's torch package does not have this file.
-        Err(_) => {
-            let header = std::fs::read_to_string(folder.join("include/torch/headeronly/version.h")).ok()?;
-            header.lines().find_map(|line| line.strip_prefix('"')?.split('"').next())?.to_owned()
-        }
-    };
+    let full = std::fs::read_to_string(folder.join("build-version")).ok().or_else(|| {
+        // Python's torch package has the version in a header only.
+        let header = std::fs::read_to_string(folder.join("include/torch/headeronly/version.h")).ok()?;
+        header.lines().find_map(|line| line.strip_prefix('"')?.split('"').next()).map(str::to_owned)
+    })?;
     full.trim().split('+').next().map(str::to_owned)
 }
 

@@ -1,5 +1,6 @@
 //! `carom eval`: scores a run's greedy policy, or measures a fitted model.
 
+use super::joined;
 use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
 use crate::config::training::TrainConfig;
@@ -66,10 +67,10 @@ struct Report {
     step: u64,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
     match kind::config(&arguments.run)? {
-        Config::Training(config) => score(&arguments, &config),
-        Config::Fit(config) => measure(&arguments, config),
+        Config::Training(config) => score(arguments, &config),
+        Config::Fit(config) => measure(arguments, config),
     }
 }
 
@@ -141,20 +142,17 @@ impl Report {
     fn text(&self) -> String {
         let Scores { episodes, return_mean, return_std, return_iqm, length_mean, truncated_share, return_exact } =
             &self.scores;
-        let mut text = format!("env           {} ({}, step {})\n", self.env, self.protocol, self.step);
-        if let Some(transform) = &self.transform {
-            text += &format!("encoder       {transform}\n");
-        }
-        text += &format!("episodes      {episodes} (epsilon {}, seed {})\n", self.epsilon, self.seed);
-        text +=
-            &format!("return_mean   {return_mean:.3}\nreturn_std    {return_std:.3}\nreturn_iqm    {return_iqm:.3}\n");
-        if let Some(exact) = return_exact {
-            text += &format!("return_exact  {exact:.6}\n");
-        }
-        text += &format!("length_mean   {length_mean:.1}\n");
+        let mut lines = vec![format!("env           {} ({}, step {})", self.env, self.protocol, self.step)];
+        lines.extend(self.transform.as_ref().map(|transform| format!("encoder       {transform}")));
+        lines.push(format!("episodes      {episodes} (epsilon {}, seed {})", self.epsilon, self.seed));
+        lines.push(format!("return_mean   {return_mean:.3}"));
+        lines.push(format!("return_std    {return_std:.3}"));
+        lines.push(format!("return_iqm    {return_iqm:.3}"));
+        lines.extend(return_exact.map(|exact| format!("return_exact  {exact:.6}")));
+        lines.push(format!("length_mean   {length_mean:.1}"));
         if *truncated_share > 0.0 {
-            text += &format!("{:.1} % of the episodes were cut off by the time limit\n", 100.0 * truncated_share);
+            lines.push(format!("{:.1} % of the episodes were cut off by the time limit", 100.0 * truncated_share));
         }
-        text
+        joined(&lines)
     }
 }

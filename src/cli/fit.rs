@@ -1,7 +1,7 @@
 //! `carom fit`: fits a generative model, in a new run for each seed.
 
-use super::print;
 use super::train::{parse_seeds, run_directory};
+use super::{joined, print};
 use crate::config::fit::{FIT, FitConfig};
 use crate::config::layers::{Layer, Part};
 use crate::config::presets;
@@ -97,7 +97,7 @@ const EXAMPLES: &str = "Examples:
   carom fit rbm --data movies                             finds two tastes in six films
   carom fit --preset NAME                                 reproduces a figure of the README";
 
-pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let first = FitConfig::resolve(&arguments.layers()?)?;
     let seeds = arguments.seeds.clone().unwrap_or(first.run.seed..first.run.seed + 1);
     let (out, several, slug) = (arguments.out.as_deref(), arguments.seeds.is_some(), first.slug());
@@ -156,7 +156,8 @@ pub(super) fn text(measures: &Measures) -> String {
     let values = measures.values.iter().map(|(name, value)| (*name, format!("{value:.5}")));
     let rows: Vec<_> = values.chain(facts).collect();
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    rows.into_iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+    let lines: Vec<_> = rows.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
+    joined(&lines)
 }
 
 impl Arguments {

@@ -136,7 +136,7 @@ impl Entry {
                 if settings.is_empty() {
                     text += "It has no settings.\n";
                 }
-                settings.iter().for_each(|setting| text += &explain(prefix, setting));
+                text.extend(settings.iter().map(|setting| explain(prefix, setting)));
             }
         }
         text

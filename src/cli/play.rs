@@ -1,7 +1,7 @@
 //! `carom play`: lets a person play an environment.
 
-use super::print;
 use super::watch::{ending, env_settings, last_step, number};
+use super::{joined, print};
 use crate::game::LiveGame;
 use crate::human::plural;
 use crate::interrupt;
@@ -41,14 +41,14 @@ const FOR_PEOPLE: [(&str, u64); 3] = [("frame_skip", 1), ("sticky", 0), ("noop_m
 /// Time between two checks for Ctrl-C while a game waits for a key.
 const POLL_EVERY: Duration = Duration::from_millis(200);
 
-pub(super) fn run(arguments: Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let spec = for_people(&arguments.env, env_settings(&arguments.set)?)?;
     let seed = arguments.seed.unwrap_or_else(any_seed);
     let game = LiveGame::new(&spec, Seeds::new(seed).stream("eval/0"))?;
     let terminal = Terminal::open("`carom watch --gif FILE` writes a GIF of a policy instead")?;
     let mut table = Match::new(game, terminal.reports_releases());
     table.play(terminal)?;
-    print(&table.results.iter().map(|line| format!("{line}\n")).collect::<String>())
+    print(&joined(&table.results))
 }
 
 fn for_people(id: &str, given: Values) -> Result<EnvSpec> {
@@ -160,13 +160,13 @@ impl Match {
                 self.held.clear();
                 self.phase = if self.game.is_turn_based() { Phase::Running } else { Phase::Ready };
             }
-            (Phase::Paused, _, KeyCode::Char('p' | 'P' | ' ') | KeyCode::Enter) => self.phase = Phase::Running,
+            (Phase::Paused, _, KeyCode::Char('p' | 'P' | ' ') | KeyCode::Enter)
+            | (Phase::Ready, None, KeyCode::Char(' ') | KeyCode::Enter) => self.phase = Phase::Running,
             // Space pauses too in games that do not fire.
             (Phase::Running, None, KeyCode::Char('p' | 'P' | ' ')) if !self.game.is_turn_based() => {
                 self.held.clear();
                 self.phase = Phase::Paused;
             }
-            (Phase::Ready, None, KeyCode::Char(' ') | KeyCode::Enter) => self.phase = Phase::Running,
             (_, _, code) => _ = self.pace.takes(code),
         }
     }
@@ -230,7 +230,9 @@ mod tests {
     }
 
     fn press(table: &mut Match, codes: &[KeyCode]) {
-        codes.iter().for_each(|&code| table.take(Key { code, is_release: false }));
+        for &code in codes {
+            table.take(Key { code, is_release: false });
+        }
     }
 
     #[test]

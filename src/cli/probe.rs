@@ -1,5 +1,6 @@
 //! `carom probe`: measures how much of the true state encoders keep.
 
+use super::joined;
 use super::watch::env_settings;
 use crate::config::encoders::EncoderSpec;
 use crate::config::layers::{Layer, Part};
@@ -129,9 +130,8 @@ fn table(found: &[EncoderMeasures], ceiling: f64) -> String {
     let widths: [usize; 11] =
         std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
     let line = |row: &[String; 11]| {
-        let mut line = format!("{:<width$}", row[0], width = widths[0]);
-        row.iter().zip(widths).skip(1).for_each(|(cell, width)| line += &format!("  {cell:>width$}"));
-        line + "\n"
+        let right = row.iter().zip(widths).skip(1).map(|(cell, width)| format!("  {cell:>width$}"));
+        [format!("{:<width$}", row[0], width = widths[0])].into_iter().chain(right).collect::<String>()
     };
-    rows.iter().map(line).collect()
+    joined(&rows.iter().map(line).collect::<Vec<_>>())
 }

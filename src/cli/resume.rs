@@ -35,10 +35,10 @@ pub(super) struct Arguments {
     epochs: Option<u64>,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match kind::config(&arguments.run)? {
-        Config::Training(config) => resume_training(&arguments, config),
-        Config::Fit(config) => resume_fit(&arguments, config),
+        Config::Training(config) => resume_training(arguments, config),
+        Config::Fit(config) => resume_fit(arguments, config),
     }
 }
 

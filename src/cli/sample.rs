@@ -36,7 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let path = picture_path(dir, arguments.n, arguments.output.as_deref(), "samples.png")?;
     let session = open(dir, "draw images")?;
     let seed = arguments.seed.unwrap_or(session.config.run.seed);
-    ensure!(seed <= i64::MAX as u64, "--seed is {seed}: seeds go up to {}", i64::MAX);
+    ensure!(i64::try_from(seed).is_ok(), "--seed is {seed}: seeds go up to {}", i64::MAX);
     seed_torch(seed, "sample", session.progress.step);
     let Some(picture) = tch::no_grad(|| gallery::samples(&*session.model, arguments.n as usize)) else {
         let (name, model) = (dir.display(), session.config.model.name());

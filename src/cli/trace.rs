@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     frames: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: Arguments) -> Result<()> {
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let set = env_settings(&arguments.set)?;
     let rngs = vec![Seeds::new(arguments.seed).stream("env/0")];
     let mut env = envs::resolve(&arguments.env, &set)?.make_vec(rngs)?;
@@ -87,7 +87,8 @@ fn npy(path: &Path, obs_space: &ObsSpace, n_frames: usize) -> Result<BufWriter<f
         ObsSpace::Planes { shape } => ("|u1", shape),
         ObsSpace::Pixels { shape } => ("|u1", shape),
     };
-    let shape: String = [n_frames].iter().chain(shape).map(|n| format!("{n},")).collect();
+    // The trailing comma makes a single number a tuple in Python.
+    let shape = [n_frames].iter().chain(shape).map(usize::to_string).collect::<Vec<_>>().join(",") + ",";
     let header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': ({shape}), }}");
     // Magic, version and length take 10 bytes; a line break ends the header.
     let padded = (10 + header.len() + 1).next_multiple_of(64) - 10;

@@ -1,6 +1,6 @@
 //! `carom train`: trains an agent, in a new run for each seed.
 
-use super::print;
+use super::{joined, print};
 use crate::config::encoders::EncoderMode;
 use crate::config::layers::Layer;
 use crate::config::presets;
@@ -83,7 +83,7 @@ const EXAMPLES: &str = "Examples:
   carom train --env taxi --agent q-learning --steps 300k --set agent.lr=0.1 --seeds 0..3
   carom train --config runs/taxi-q-learning-s0/config.toml --seed 7 --out runs/again";
 
-pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let layers = arguments.layers()?;
     let first = TrainConfig::resolve(&layers)?;
     let seeds = arguments.seeds.clone().unwrap_or(first.run.seed..first.run.seed + 1);
@@ -158,9 +158,9 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     let (progress, protocol) = (&session.progress, session.config.env.protocol());
     let time = duration(Duration::from_secs_f64(progress.wall_s));
     let unit = if matches!(session.player, Player::Planner(_)) { "sweeps" } else { "steps" };
-    let mut text = format!("{}: {} {unit} in {time}\n", dir.display(), count(progress.step));
+    let mut lines = vec![format!("{}: {} {unit} in {time}", dir.display(), count(progress.step))];
     if matches!(&session.player, Player::Planner(planner) if !planner.is_converged()) {
-        text += "not converged: values still changed in the last sweep; allow more sweeps with --steps\n";
+        lines.push("not converged: values still changed in the last sweep; allow more sweeps with --steps".to_owned());
     }
     if let Some((episode_return, length)) = progress.recent_means() {
         let n = progress.n_recent();
@@ -169,20 +169,20 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
             N_RECENT => format!("the last {n} episodes"),
             _ => format!("all {n} episodes"),
         };
-        text += &format!("mean return {episode_return:.2} over {which} (mean length {length:.1}; {protocol})\n");
+        lines.push(format!("mean return {episode_return:.2} over {which} (mean length {length:.1}; {protocol})"));
     }
     if let Some(Codes { n_visited, n_possible, .. }) = &progress.codes {
-        text += &format!("{} of {} codes visited\n", count(*n_visited as u64), count(*n_possible as u64));
+        lines.push(format!("{} of {} codes visited", count(*n_visited as u64), count(*n_possible as u64)));
     }
     if let Some(exact) = exact {
-        text += &format!("expected return {exact:.4} of the greedy policy, by the transition table ({protocol})\n");
+        lines.push(format!("expected return {exact:.4} of the greedy policy, by the transition table ({protocol})"));
     }
     let curve = dir.join(CURVE);
     if curve.exists() {
-        text += &format!("curve: {}\n", curve.display());
+        lines.push(format!("curve: {}", curve.display()));
     }
-    text += &format!("next: carom eval {}\n", shell(dir));
-    print(&text)
+    lines.push(format!("next: carom eval {}", shell(dir)));
+    print(&joined(&lines))
 }
 
 /// Path of the learning curve in a run.
@@ -255,6 +255,6 @@ pub(super) fn parse_seeds(text: &str) -> Result<Range<u64>> {
     let range = bounds.filter(|range: &Range<u64>| !range.is_empty());
     let range = range.context("expected A..B with A below B, e.g. 0..5 for the seeds 0, 1, 2, 3, 4")?;
     ensure!(range.end - range.start <= MAX_SEEDS, "expected at most {MAX_SEEDS} seeds");
-    ensure!(range.end <= i64::MAX as u64, "seeds go up to {}", i64::MAX);
+    ensure!(i64::try_from(range.end).is_ok(), "seeds go up to {}", i64::MAX);
     Ok(range)
 }

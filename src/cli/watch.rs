@@ -81,8 +81,8 @@ const POLL_EVERY: Duration = Duration::from_millis(200);
 /// Time limit of an episode in a GIF if nothing else limits it: a greedy policy may never end one.
 const MAX_STEPS_IN_GIF: u64 = 10_000;
 
-pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
-    let Arguments { episodes, fps, epsilon, .. } = arguments;
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let &Arguments { episodes, fps, epsilon, .. } = arguments;
     ensure!(episodes != Some(0), "--episodes is 0: at least one is needed");
     ensure!(arguments.max_steps != Some(0), "--max-steps is 0: an episode has at least one step");
     ensure!((0.0..=1.0).contains(&epsilon), "--epsilon is {epsilon}: expected a number in 0..=1");
@@ -93,17 +93,15 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode> {
     }
     let (mut game, mut player) = arguments.prepare()?;
     let speed = fps.unwrap_or(game.speed());
-    match &arguments.gif {
-        Some(path) => record(&mut game, &mut player, path, episodes.unwrap_or(1), speed),
-        None => {
-            let returns = show(&mut game, &mut player, episodes.unwrap_or(u64::MAX), speed)?;
-            if !returns.is_empty() {
-                let n = plural(returns.len() as u64, "episode");
-                print(&format!("{n} watched, mean return {}\n", number(mean(&returns))))?;
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+    if let Some(path) = &arguments.gif {
+        return record(&mut game, &mut player, path, episodes.unwrap_or(1), speed);
     }
+    let returns = show(&mut game, &mut player, episodes.unwrap_or(u64::MAX), speed)?;
+    if !returns.is_empty() {
+        let n = plural(returns.len() as u64, "episode");
+        print(&format!("{n} watched, mean return {}\n", number(mean(&returns))))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Arguments {
