@@ -9,9 +9,10 @@ mod kernels;
 mod layout;
 mod matrix;
 pub mod native;
+pub mod tensor;
 
 pub use layout::{Layout, NetSpec};
-pub use matrix::Matrix;
+pub use matrix::{Matrix, View, ViewMut, matmul};
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,9 @@
 use crate::agent::{LearnError, Stat};
 use crate::losses::{Loss, argmax, mean_loss};
 use crate::net::native::Network;
+use crate::net::tensor::{read_tensor, to_vec};
 use crate::net::{Layout, Matrix, NetSpec, autograd};
-use crate::optim::{OptimConfig, Optimizer, TensorOptimizer, clip_norm, read_tensor, to_vec};
+use crate::optim::{OptimConfig, Optimizer, TensorOptimizer, clip_norm};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use crate::trunk::SharedTrunk;
 use carom_envs::ObsSpace;

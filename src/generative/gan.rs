@@ -21,7 +21,8 @@ use super::net::{Activation, Layer, Network, descend};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
-use carom_agents::optim::{OptimConfig, Rule, read_tensor, to_vec};
+use carom_agents::net::tensor::{read_tensor, to_vec};
+use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
 use carom_envs::settings::{AtLeast, Fault, Settings, validate};
@@ -351,7 +352,7 @@ impl Discriminator {
         }
     }
 
-    fn save(&self) -> Snapshot<'static> {
+    fn save(&self) -> Snapshot<'_> {
         let snapshot = Snapshot::default().nest("body", self.body.save()).nest("head", self.head.save());
         match &self.spectral {
             Some([body, head]) => snapshot.nest("spectral_body", body.save()).nest("spectral_head", head.save()),

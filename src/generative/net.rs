@@ -14,7 +14,8 @@ mod tests;
 
 pub use loss::{bce_rows, bce_with_gradient};
 
-use carom_agents::optim::{OptimConfig, Rule, TensorOptimizer, read_tensor, slice_mut, to_vec};
+use carom_agents::net::tensor::{read_tensor, to_vec};
+use carom_agents::optim::{OptimConfig, Rule, TensorOptimizer};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use convolutions::Convolutions;
 use rand::Rng;
@@ -260,13 +261,13 @@ impl Network {
                 input.requires_grad().then(|| input.grad())
             }
             Latest::Convolutions { input, wants_input } => {
-                let mut grads = self.params.zeros_like();
+                let mut grads = vec![0.0; self.n_params()];
                 let passes = self.convolutions.as_ref().expect("passes that went forward");
                 let (params, d_output) = (to_vec(&self.params), to_vec(d_output));
                 let mut passes = passes.borrow_mut();
-                let d_input = passes.backward(&params, &d_output, &input[1..], slice_mut(&mut grads), wants_input);
+                let d_input = passes.backward(&params, &d_output, &input[1..], &mut grads, wants_input);
                 drop(passes);
-                self.leave(grads);
+                self.leave(Tensor::from_slice(&grads));
                 d_input.map(|d_input| Tensor::from_slice(&d_input).view(&input[..]))
             }
             Latest::Dense { values, wants_input } => {
@@ -357,7 +358,7 @@ impl Network {
     }
 
     /// Parameters and optimiser.
-    pub fn save(&self) -> Snapshot<'static> {
+    pub fn save(&self) -> Snapshot<'_> {
         Snapshot::default().owned_array("params", &to_vec(&self.params)).nest("optimizer", self.optimizer.save())
     }
 

@@ -3,7 +3,7 @@
 use super::NetSpec;
 use super::kernels::{self, Active, FILTERS, NormGrads, Taps};
 use super::layout::{Layer, Layout};
-use super::matrix::{Matrix, matmul};
+use super::matrix::{Matrix, View, matmul};
 use crate::encoder::{Encoder, Raw};
 use carom_envs::ObsSpace;
 
@@ -92,8 +92,8 @@ impl Network {
                 }
                 (_, below) => {
                     let x = below.map_or(&*input, |hidden| &hidden.y).view(0, batch, layer.fan_in);
-                    let z = above.first().map_or(&*q, |hidden| &hidden.z);
-                    matmul(&x, &weight(params, layer), z.tensor());
+                    let z = above.first_mut().map_or(&mut *q, |hidden| &mut hidden.z);
+                    matmul(&x, &weight(params, layer), &mut z.whole_mut());
                 }
             }
             if let Some(hidden) = above.first_mut() {
@@ -129,11 +129,11 @@ impl Network {
                 break;
             }
             let x = below.last().map_or(&*input, |hidden| &hidden.y).view(0, *batch, layer.fan_in);
-            let d_weight = grads.view(layer.weight, layer.fan_in, layer.width);
-            matmul(&x.transpose(0, 1), grad.tensor(), &d_weight);
+            let mut d_weight = grads.view_mut(layer.weight, layer.fan_in, layer.width);
+            matmul(&x.transposed(), &grad.whole(), &mut d_weight);
             if let Some(hidden) = below.last_mut() {
-                let d_x = hidden.grad.view(0, *batch, layer.fan_in);
-                matmul(grad.tensor(), &weight(params, layer).transpose(0, 1), &d_x);
+                let mut d_x = hidden.grad.view_mut(0, *batch, layer.fan_in);
+                matmul(&grad.whole(), &weight(params, layer).transposed(), &mut d_x);
                 rectify_backward(&self.layout.layers[i - 1], params.as_slice(), hidden, grads);
             }
         }
@@ -154,7 +154,7 @@ impl Network {
     }
 }
 
-fn weight(params: &Matrix, layer: &Layer) -> tch::Tensor {
+fn weight<'a>(params: &'a Matrix, layer: &Layer) -> View<'a> {
     params.view(layer.weight, layer.fan_in, layer.width)
 }
 

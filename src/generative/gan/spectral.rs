@@ -1,7 +1,7 @@
 //! Weights divided by their largest singular value (Miyato et al. 2018, algorithm 1).
 
 use super::super::net::Network;
-use carom_agents::optim::{read_tensor, to_vec};
+use carom_agents::net::tensor::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Kind, Tensor};
 

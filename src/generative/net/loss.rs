@@ -1,6 +1,7 @@
 //! The logistic loss with its gradient, in one pass on the CPU.
 
-use carom_agents::optim::{slice, slice_mut};
+use carom_agents::net::Matrix;
+use carom_agents::net::tensor::{assert_apart, slice, slice_mut};
 use multiversion::multiversion;
 use tch::{Device, Kind, Tensor};
 
@@ -12,10 +13,11 @@ pub fn bce_with_gradient(logits: &Tensor, target: &Tensor, scale: f64) -> (f64, 
         let loss = super::bce(logits, target).sum(Kind::Float).double_value(&[]);
         return (loss * scale, (logits.sigmoid() - target) * scale);
     }
-    let mut grad = logits.copy().contiguous();
+    let (mut grad, target) = (Matrix::copy_of(logits), target.contiguous());
     let mut sum = [0.0];
-    logistic(slice_mut(&mut grad), slice(&target.contiguous()), scale as f32, &mut sum);
-    (sum[0] * scale, grad)
+    // SAFETY: only the pass runs while the slice lives, and it writes to the matrix, which is a copy.
+    logistic(grad.as_mut_slice(), unsafe { slice(&target) }, scale as f32, &mut sum);
+    (sum[0] * scale, grad.into_tensor().view_as(logits))
 }
 
 /// The sum over each row of the binary cross-entropy of `logits`, `[k, B, n]`, which are lost, against `target`, `[B, n]`:
@@ -27,7 +29,11 @@ pub fn bce_rows(logits: Tensor, target: &Tensor) -> Tensor {
     }
     let size = logits.size();
     let mut sums = vec![0.0; (size[0] * size[1]) as usize];
-    logistic(slice_mut(&mut logits.contiguous()), slice(&target.contiguous()), 1.0, &mut sums);
+    let (mut logits, target) = (logits.contiguous(), target.contiguous());
+    assert_apart(&logits, &[&target]);
+    // SAFETY: the two share no memory, and only the pass runs while the slices live.
+    let (logits, target) = unsafe { (slice_mut(&mut logits), slice(&target)) };
+    logistic(logits, target, 1.0, &mut sums);
     Tensor::from_slice(&sums).view(&size[..2])
 }
 

@@ -4,7 +4,7 @@
 //! run time: 5 % of an update of 784-500 units by CD-1, whose matrix products take most of the rest. Tensors that are
 //! not on the CPU take torch's operations instead.
 
-use carom_agents::optim::{slice, slice_mut};
+use carom_agents::net::tensor::{assert_apart, slice, slice_mut};
 use multiversion::multiversion;
 use tch::{Device, Kind, Tensor};
 
@@ -136,7 +136,10 @@ fn draw_pass(z: &mut [f32], scale: f32, bias: &[f32], states: &mut [f32], noise:
 /// Turns `z [B, units]` into the units' means σ(scale z + bias).
 pub(super) fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
     if z.device() == Device::Cpu {
-        means_pass(slice_mut(z), scale as f32, slice(bias));
+        assert_apart(z, &[bias]);
+        // SAFETY: the two share no memory, and only the pass runs while the slices live.
+        let (z, bias) = unsafe { (slice_mut(z), slice(bias)) };
+        means_pass(z, scale as f32, bias);
     } else {
         means_by_operations(z, scale, bias);
     }
@@ -146,7 +149,11 @@ pub(super) fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
 /// drawn from them.
 pub(super) fn draw(z: &mut Tensor, scale: f64, bias: &Tensor, states: &mut Tensor, noise: &mut Noise) {
     if z.device() == Device::Cpu {
-        draw_pass(slice_mut(z), scale as f32, slice(bias), slice_mut(states), noise);
+        assert_apart(z, &[bias]);
+        assert_apart(states, &[bias, z]);
+        // SAFETY: no two share memory, and only the pass runs while the slices live.
+        let (z, bias, states) = unsafe { (slice_mut(z), slice(bias), slice_mut(states)) };
+        draw_pass(z, scale as f32, bias, states, noise);
     } else {
         means_by_operations(z, scale, bias);
         states.copy_(&z.rand_like().lt_tensor(z));
@@ -173,7 +180,11 @@ fn binarise_pass(means: &[f32], states: &mut [f32], noise: &mut Noise) {
 /// Fills `states` with 0s and 1s whose means are `means`, of the same shape.
 pub(super) fn binarise(means: &Tensor, states: &mut Tensor, noise: &mut Noise) {
     if means.device() == Device::Cpu {
-        binarise_pass(slice(&means.contiguous()), slice_mut(states), noise);
+        let means = means.contiguous();
+        assert_apart(states, &[&means]);
+        // SAFETY: the two share no memory, and only the pass runs while the slices live.
+        let (means, states) = unsafe { (slice(&means), slice_mut(states)) };
+        binarise_pass(means, states, noise);
     } else {
         states.copy_(&means.rand_like().lt_tensor(means));
     }
@@ -224,7 +235,9 @@ fn softplus_pass(z: &[f32], bias: &[f32], scale: f32, out: &mut [f64]) {
 pub(super) fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
     let mut out = vec![0.0; z.size()[0] as usize];
     if z.device() == Device::Cpu {
-        softplus_pass(slice(z), slice(bias), scale as f32, &mut out);
+        // SAFETY: only the pass runs while the slices live, and it writes to neither.
+        let (z, bias) = unsafe { (slice(z), slice(bias)) };
+        softplus_pass(z, bias, scale as f32, &mut out);
     } else {
         let sums = ((z + bias) * scale).softplus().sum_dim_intlist(1, false, Kind::Double);
         out = Vec::try_from(sums.to_device(Device::Cpu)).expect("doubles");
@@ -236,7 +249,7 @@ pub(super) fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::generative::model::seeded;
-    use carom_agents::optim::to_vec;
+    use carom_agents::net::tensor::to_vec;
 
     fn case(rows: i64, width: i64) -> (Tensor, Tensor) {
         tch::manual_seed(4);

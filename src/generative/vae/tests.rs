@@ -6,7 +6,7 @@ use super::*;
 use crate::generative::data::{Dataset, Split};
 use crate::generative::model::seeded;
 use crate::generative::net::{Activation, Network};
-use carom_agents::optim::to_vec;
+use carom_agents::net::tensor::to_vec;
 use carom_envs::settings;
 use safetensors::SafeTensors;
 use serde_json::json;
