@@ -335,7 +335,6 @@ impl AutogradEngine {
         how: &Fit,
         d_q_of: impl FnOnce(&[f32]) -> Result<&'a [f32], NonFinite>,
     ) -> Result<(f32, Option<f64>), NonFinite> {
-        self.online.zero_grad();
         let obs = self.tensor(obs);
         let q = self.forward(Weights::Online, &obs);
         let d_q =
@@ -348,8 +347,8 @@ impl AutogradEngine {
             }
             (loss, recon) = (loss + own * weight, Some(value));
         }
-        loss.backward();
-        let grads = self.online.grad();
+        // Straight from the graph: a gradient that the tensor keeps would be cleared and added to, two more passes over it.
+        let [grads] = Tensor::run_backward(&[loss], &[&self.online], false, false).try_into().expect("one gradient");
         let norm = grads.norm().double_value(&[]) as f32;
         let grads = if norm > how.max_norm() { grads * f64::from(how.max_norm() / norm) } else { grads };
         tch::no_grad(|| self.optimizer.step(&mut self.online, &grads, how.lr));

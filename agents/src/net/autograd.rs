@@ -13,27 +13,29 @@ pub fn forward(spec: &NetSpec, layout: &Layout, params: &Tensor, obs: &Tensor) -
 
 /// As [`forward`], of input `x` as floats: `[B, channels, rows, columns]` where it is an image, else `[B, n_features]`.
 pub fn forward_from(mut x: Tensor, layout: &Layout, params: &Tensor) -> Tensor {
+    let mut parts = layout.split(params).into_iter();
+    let mut next = || parts.next().expect("a network has the parameters of its layers");
     for layer in &layout.layers {
-        let bias = vector(params, layer.bias, layer.width);
+        let (weight, bias) = (next().view([layer.fan_in as i64, layer.width as i64]), next());
         let z = match layer.conv {
             Some(Conv { kernel, stride, channels }) => {
                 // [row, column, channel, filter] -> [filter, channel, row, column]
                 let shape = [kernel, kernel, channels, layer.width].map(|size| size as i64);
-                let weight = weight(params, layer).view(shape).permute([3, 2, 0, 1]);
+                let weight = weight.view(shape).permute([3, 2, 0, 1]);
                 x.conv2d(&weight, Some(&bias), stride as i64, 0, 1, 1)
             }
             // Cells in order, each with its channels: as the passes by hand have them.
-            None if x.dim() == 4 => x.permute([0, 2, 3, 1]).flatten(1, -1).matmul(&weight(params, layer)) + bias,
-            None => x.matmul(&weight(params, layer)) + bias,
+            None if x.dim() == 4 => x.permute([0, 2, 3, 1]).flatten(1, -1).matmul(&weight) + bias,
+            None => x.matmul(&weight) + bias,
         };
-        x = if layer == layout.head() { z } else { rectify(params, layer, &z) };
+        let norm = layer.norm.map(|_| [next(), next()]);
+        x = if layer == layout.head() { z } else { rectify(layer, norm, &z) };
     }
     x
 }
 
-fn rectify(params: &Tensor, layer: &Layer, z: &Tensor) -> Tensor {
-    let Some((scale, shift)) = layer.norm else { return z.relu() };
-    let (scale, shift) = (vector(params, scale, layer.width), vector(params, shift, layer.width));
+fn rectify(layer: &Layer, norm: Option<[Tensor; 2]>, z: &Tensor) -> Tensor {
+    let Some([scale, shift]) = norm else { return z.relu() };
     let norm = |z: &Tensor| {
         z.layer_norm([layer.width as i64], Some(&scale), Some(&shift), f64::from(NORM_EPSILON), false).relu()
     };
@@ -41,14 +43,6 @@ fn rectify(params: &Tensor, layer: &Layer, z: &Tensor) -> Tensor {
         Some(_) => norm(&z.permute([0, 2, 3, 1])).permute([0, 3, 1, 2]),
         None => norm(z),
     }
-}
-
-fn weight(params: &Tensor, layer: &Layer) -> Tensor {
-    vector(params, layer.weight, layer.fan_in * layer.width).view([layer.fan_in as i64, layer.width as i64])
-}
-
-fn vector(params: &Tensor, start: usize, len: usize) -> Tensor {
-    params.narrow(0, start as i64, len as i64)
 }
 
 /// The input as floats: `[B, channels, rows, columns]` where it is an image, else `[B, n_features]`.

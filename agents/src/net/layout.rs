@@ -5,6 +5,7 @@ use crate::encoder::{Encoder, Raw};
 use carom_envs::ObsSpace;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
+use tch::Tensor;
 
 /// A Q-network: convolutions where the observation is planes (one, 3×3, of sixteen filters: Young & Tian 2019) or pixels
 /// (three: Mnih et al. 2015, methods), then dense layers, each rectified; last a linear layer with one output an action.
@@ -111,6 +112,23 @@ impl Layout {
         let (weight, bias) = (place(fan_in * width), place(width));
         let norm = norm.then(|| (place(width), place(width)));
         self.layers.push(Layer { conv, fan_in, width, weight, bias, norm });
+    }
+
+    /// Weight, bias and, where there are, scale and shift of each layer, as flat parts of `params`.
+    ///
+    /// One split has one concatenation as its gradient. The gradient of a `narrow` is as long as all of `params`, mostly 0: one
+    /// for each parameter took a third of an update of the pixel network.
+    pub fn split(&self, params: &Tensor) -> Vec<Tensor> {
+        let spans = self.layers.iter().flat_map(|layer| {
+            let norm = layer.norm.into_iter().flat_map(|(scale, shift)| [scale, shift]);
+            let vectors = [layer.bias].into_iter().chain(norm).map(|start| start..start + layer.width);
+            [layer.weight..layer.weight + layer.fan_in * layer.width].into_iter().chain(vectors)
+        });
+        let spans: Vec<_> = spans.collect();
+        let ends = spans.iter().skip(1).map(|next| next.start).chain([self.len]);
+        let sizes = spans.iter().zip(ends).flat_map(|(span, end)| [span.len(), end - span.end].map(|size| size as i64));
+        // By turns parameters and the gaps behind them.
+        params.split_with_sizes(sizes.collect::<Vec<_>>(), 0).into_iter().step_by(2).collect()
     }
 
     /// The output layer.
