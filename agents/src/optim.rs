@@ -1,9 +1,10 @@
 //! Adam, RMSProp and RAdam over a flat parameter vector.
 //!
-//! Written here because torch's Rust binding has no fused step and cannot save its optimisers' state, which exact resume
-//! needs. One pass over the vector on the CPU; the same formulas in tensor operations for accelerators. Both agree with
-//! PyTorch's numbers.
+//! Written here because torch's Rust binding has no fused step and cannot save its optimisers' state, which exact
+//! resume needs. One pass over the vector on the CPU; the same formulas in tensor operations for accelerators. Both
+//! agree with PyTorch's numbers.
 
+use crate::net::lanes::LANES;
 use crate::net::tensor::{assert_apart, read_tensor, slice, slice_mut, to_vec};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use multiversion::multiversion;
@@ -18,8 +19,8 @@ pub enum Rule {
     Adam,
     /// Tieleman & Hinton 2012: the gradient over the root of its running mean square.
     RmsProp,
-    /// RMSProp with the running variance (Graves 2013). ε is added to the root, as PyTorch and MinAtar's DQN have it; Mnih et
-    /// al. 2015 had it under the root.
+    /// RMSProp with the running variance (Graves 2013). ε is added to the root, as PyTorch and MinAtar's DQN have it;
+    /// Mnih et al. 2015 had it under the root.
     #[serde(rename = "rmsprop-centered")]
     RmsPropCentered,
     /// Liu et al. 2020, algorithm 2: Adam with a rectified adaptive rate.
@@ -167,7 +168,8 @@ impl TensorOptimizer {
             Place::Cpu(optimizer) => {
                 let grads = grads.contiguous();
                 assert_apart(params, &[&grads]);
-                // SAFETY: the two share no memory, and nothing but the optimiser's arithmetic runs before both slices end.
+                // SAFETY: the two share no memory, and nothing but the optimiser's arithmetic runs before both slices
+                // end.
                 let (params, grads) = unsafe { (slice_mut(params), slice(&grads)) };
                 optimizer.step(params, grads, lr);
             }
@@ -247,8 +249,8 @@ fn second_moment_correction(beta2: f64, t: u64) -> f64 {
     1.0 / (1.0 - beta2.powf(t as f64)).sqrt()
 }
 
-/// The bias-corrected learning rate of step `t`, and whether the step is divided by the root of the second moment: RAdam's
-/// first steps are not (its variance is intractable while ρ_t ≤ 5).
+/// The bias-corrected learning rate of step `t`, and whether the step is divided by the root of the second moment:
+/// RAdam's first steps are not (its variance is intractable while ρ_t ≤ 5).
 pub fn adam_rate(config: OptimConfig, t: u64, lr: f64) -> (f64, bool) {
     let (beta2, t) = (config.beta2, t as f64);
     let rate = lr / (1.0 - config.beta1.powf(t));
@@ -264,8 +266,8 @@ pub fn adam_rate(config: OptimConfig, t: u64, lr: f64) -> (f64, bool) {
     (rate * rectification, true)
 }
 
-/// Moments below these are set to 0. Where a unit is dead its moments decay for ever, and arithmetic on the subnormal numbers
-/// they end as is a hundred times slower (a DQN's step slowed from 0.5 to 2.5 ms after some thousand updates).
+/// Moments below these are set to 0. Where a unit is dead its moments decay for ever, and arithmetic on the subnormal
+/// numbers they end as is a hundred times slower (a DQN's step slowed from 0.5 to 2.5 ms after some thousand updates).
 const SMALLEST_MEAN: f32 = 1e-18;
 const SMALLEST_MEAN_SQ: f32 = 1e-30;
 
@@ -336,16 +338,18 @@ pub fn clip_norm(grads: &mut [f32], max_norm: f32) -> f32 {
     let norm = sum_of_squares(grads).sqrt();
     if norm > max_norm {
         let factor = max_norm / norm;
-        grads.iter_mut().for_each(|g| *g *= factor);
+        for g in grads {
+            *g *= factor;
+        }
     }
     norm
 }
 
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn sum_of_squares(values: &[f32]) -> f32 {
-    let mut lanes = [0.0; 16];
-    let chunks = values.chunks_exact(16);
-    let rest: f32 = chunks.remainder().iter().map(|v| v * v).sum();
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let rest: f32 = rest.iter().map(|v| v * v).sum();
     for chunk in chunks {
         for (lane, v) in lanes.iter_mut().zip(chunk) {
             *lane += v * v;
@@ -370,8 +374,8 @@ mod tests {
             (Some("RMSprop"), Some(false)) => Rule::RmsProp,
             other => panic!("unknown optimiser {other:?}"),
         };
-        let betas = case["betas"].as_array().map(|b| (b[0].as_f64().unwrap(), b[1].as_f64().unwrap()));
-        let (beta1, beta2) = betas.unwrap_or_else(|| (0.0, number("alpha").unwrap()));
+        let decays = case["betas"].as_array().map(|b| (b[0].as_f64().unwrap(), b[1].as_f64().unwrap()));
+        let (beta1, beta2) = decays.unwrap_or_else(|| (0.0, number("alpha").unwrap()));
         OptimConfig { rule, beta1, beta2, epsilon: number("eps").unwrap() }
     }
 

@@ -5,8 +5,8 @@ use tch::{Device, Kind, Tensor};
 
 /// A contiguous `f32` array on the CPU, to be read and written as a slice and multiplied by torch.
 ///
-/// It owns its memory: the tensor behind it is made here and no handle on it leaves, except by [`Matrix::into_tensor`], which
-/// ends the matrix. Products go through views that borrow it, so Rust's rules hold for torch's writes too:
+/// It owns its memory: the tensor behind it is made here and no handle on it leaves, except by [`Matrix::into_tensor`],
+/// which ends the matrix. Products go through views that borrow it, so Rust's rules hold for torch's writes too:
 ///
 /// ```
 /// # use carom_agents::net::{Matrix, matmul};
@@ -68,9 +68,10 @@ impl Matrix {
         if self.len == 0 {
             return &[]; // Its address may be null, which no slice has.
         }
-        // SAFETY: the tensor is contiguous, of kind Float, holds `len` elements, and lives as long as `self`. It is written to
-        // through `&mut self` and through a `ViewMut`, which holds `&mut self`: neither exists beside `&self`.
-        unsafe { std::slice::from_raw_parts(self.tensor.data_ptr() as *const f32, self.len) }
+        // SAFETY: the tensor is contiguous, of kind Float, holds `len` elements, and lives as long as `self`. It is
+        // written to through `&mut self` and through a `ViewMut`, which holds `&mut self`: neither exists beside
+        // `&self`.
+        unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast::<f32>().cast_const(), self.len) }
     }
 
     /// All elements, row by row.
@@ -78,9 +79,9 @@ impl Matrix {
         if self.len == 0 {
             return &mut [];
         }
-        // SAFETY: the tensor is contiguous, of kind Float, holds `len` elements, and lives as long as `self`. All other access
-        // is through `&self`, `&mut self` or a view that holds one of them: none exists beside this `&mut self`.
-        unsafe { std::slice::from_raw_parts_mut(self.tensor.data_ptr() as *mut f32, self.len) }
+        // SAFETY: the tensor is contiguous, of kind Float, holds `len` elements, and lives as long as `self`. All other
+        // access is through `&self`, `&mut self` or a view that holds one of them: none exists beside this `&mut self`.
+        unsafe { std::slice::from_raw_parts_mut(self.tensor.data_ptr().cast(), self.len) }
     }
 
     /// `rows x cols` elements from `offset` on.
@@ -127,6 +128,7 @@ impl Clone for Matrix {
 
 impl<'a> View<'a> {
     /// Rows as columns.
+    #[must_use]
     pub fn transposed(self) -> View<'a> {
         View { tensor: self.tensor.tr(), ..self }
     }

@@ -1,11 +1,11 @@
 //! Elements of torch tensors, copied or in place.
 //!
-//! Any number of tensors are handles on one piece of memory, and torch writes through shared references too (`mm_out`). So no
-//! reference to a tensor proves that its elements stand still, and [`slice()`] and [`slice_mut`] are unsafe. Where the memory is
-//! ours from the start, [`Matrix`](super::Matrix) hands out safe slices.
+//! Any number of tensors are handles on one piece of memory, and torch writes through shared references too (`mm_out`).
+//! So no reference to a tensor proves that its elements stand still, and [`slice()`] and [`slice_mut`] are unsafe.
+//! Where the memory is ours from the start, [`Matrix`](super::Matrix) hands out safe slices.
 //!
-//! A tensor can be sent to another thread. Writing there while this thread reads races with torch's own operations just as with
-//! the slices here; whoever sends handles across threads rules that out, in Carom nobody does.
+//! A tensor can be sent to another thread. Writing there while this thread reads races with torch's own operations just
+//! as with the slices here; whoever sends handles across threads rules that out, in Carom nobody does.
 
 use crate::snapshot::{Loaded, SnapshotError};
 use tch::{Device, Kind, Tensor};
@@ -33,7 +33,7 @@ pub unsafe fn slice(tensor: &Tensor) -> &[f32] {
         return &[]; // Its address may be null, which no slice has.
     }
     // SAFETY: checked above; the memory lives as long as the tensor, and the caller promises that nobody writes to it.
-    unsafe { std::slice::from_raw_parts(tensor.data_ptr() as *const f32, tensor.numel()) }
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>().cast_const(), tensor.numel()) }
 }
 
 /// All elements of a contiguous float tensor on the CPU, in place and to write to.
@@ -56,7 +56,7 @@ pub unsafe fn slice_mut(tensor: &mut Tensor) -> &mut [f32] {
         return &mut [];
     }
     // SAFETY: checked above; the memory lives as long as the tensor, and the caller promises that nobody else uses it.
-    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr() as *mut f32, tensor.numel()) }
+    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
 }
 
 fn assert_plain(tensor: &Tensor) {
@@ -64,8 +64,8 @@ fn assert_plain(tensor: &Tensor) {
     assert!(is_plain, "a contiguous float tensor on the CPU, not {tensor:?}");
 }
 
-/// Checks that `written` shares no memory with any tensor of `others`, all contiguous: what safe functions check before they
-/// take slices of tensors that a caller chose.
+/// Checks that `written` shares no memory with any tensor of `others`, all contiguous: what safe functions check before
+/// they take slices of tensors that a caller chose.
 ///
 /// # Panics
 /// When two of them overlap.

@@ -5,7 +5,7 @@
 //! of the four products of an update by contrastive divergence are such, that with twice as many rows, the gradient's,
 //! among them.
 
-use crate::parallel;
+use carom_agents::net::threads;
 use multiversion::multiversion;
 use std::ops::Range;
 
@@ -67,7 +67,7 @@ impl Ones {
         let n = matrix.len() / self.width;
         // One chunk a thread, since each chunk reads the whole matrix.
         let rows = self.n_rows().div_ceil(tch::get_num_threads() as usize);
-        parallel::for_each_chunk(out, rows * n, |chunk, out| {
+        threads::for_each_chunk(out, rows * n, |chunk, out| {
             out.fill(0.0);
             add_rows(self, chunk * rows, matrix, n, out);
         });
@@ -104,7 +104,7 @@ impl Ones {
         // Small chunks, so that threads share the work evenly: some rows have more 1s than others.
         const ROWS: usize = 32;
         let n = sums.len();
-        parallel::for_each_chunk(out, ROWS * n, |chunk, out| {
+        threads::for_each_chunk(out, ROWS * n, |chunk, out| {
             for (out, &centre) in out.chunks_exact_mut(n).zip(&centre[chunk * ROWS..]) {
                 out.iter_mut().zip(sums).for_each(|(out, sum)| *out -= centre * sum);
             }

@@ -4,12 +4,10 @@
 //! run time: 5 % of an update of 784-500 units by CD-1, whose matrix products take most of the rest. Tensors that are
 //! not on the CPU take torch's operations instead.
 
+use carom_agents::net::lanes::{LANES, Lanes, exp, padded};
 use carom_agents::net::tensor::{assert_apart, slice, slice_mut};
 use multiversion::multiversion;
 use tch::{Device, Kind, Tensor};
-
-/// Elements handled side by side.
-const LANES: usize = 16;
 
 /// Source of uniform numbers: sixteen xoshiro128+ generators side by side (Blackman & Vigna 2021).
 #[derive(Clone, Debug)]
@@ -55,22 +53,6 @@ fn uniform(state: &mut [[u32; LANES]; 4]) -> Lanes {
     out
 }
 
-/// eˣ nearly to single precision for x in -87..=88, and the value at the nearer end outside.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // Adding 1.5 × 2²³ rounds to the nearest integer, and leaves it in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    let shifted = x.clamp(-87.0, 88.0) * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    // ln 2 in two parts, so that r is exact to the last bit.
-    let r = (x.clamp(-87.0, 88.0) - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    // Taylor's series around 0; |r| is at most ln 2 / 2.
-    let p = 1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))))));
-    p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
-}
-
-type Lanes = [f32; LANES];
-
 /// σ(scale z + bias)
 #[inline(always)]
 fn means_of(z: &mut Lanes, scale: f32, bias: &Lanes) {
@@ -87,14 +69,6 @@ fn states_of(means: &Lanes, noise: &mut Noise) -> Lanes {
         *state = if *state < *mean { 1.0 } else { 0.0 };
     }
     states
-}
-
-/// Returns lanes with the elements of a row that do not fill them, and `rest` in the others.
-#[inline(always)]
-fn padded(tail: &[f32], rest: f32) -> Lanes {
-    let mut lanes = [rest; LANES];
-    lanes[..tail.len()].copy_from_slice(tail);
-    lanes
 }
 
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
