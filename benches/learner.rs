@@ -1,13 +1,15 @@
-//! What learning costs on `minatar/breakout`: an update of the MinAtar paper's DQN, a rollout of PQN with its updates, and
-//! actions chosen by that network. On the CPU, on as many threads as OMP_NUM_THREADS says (`.cargo/config.toml`: one).
+//! What learning costs: on `minatar/breakout` an update of the MinAtar paper's DQN, a rollout of PQN with its updates,
+//! and actions chosen by that network; an update of the Atari network. On the CPU, on as many threads as
+//! OMP_NUM_THREADS says (`.cargo/config.toml`: one).
 //!
 //! `cargo bench -p carom --bench learner`
 #![allow(missing_docs)] // criterion's macros write public functions
 
+use carom_agents::losses::Loss;
 use carom_agents::net::NetSpec;
 use carom_agents::optim::{OptimConfig, Rule};
-use carom_agents::{Dqn, DqnConfig, Learner, Pqn, PqnConfig, QNetwork, Task, Weights};
-use carom_envs::{Seeds, VecEnv, registry};
+use carom_agents::{Dqn, DqnConfig, Learner, Pqn, PqnConfig, QNetwork, Task, Update, Weights};
+use carom_envs::{ObsSpace, Seeds, VecEnv, registry};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
 use std::hint::black_box;
@@ -35,7 +37,8 @@ fn advance(learner: &mut dyn Learner, envs: &mut VecEnv, actions: &mut [usize]) 
     learner.observe(envs, actions).expect("finite losses");
 }
 
-/// One frame of the paper's setting: an action, a step, a sample of 32, the target's pass, the gradient, centred RMSProp.
+/// One frame of the paper's setting: an action, a step, a sample of 32, the target's pass, the gradient, centred
+/// RMSProp.
 fn dqn(c: &mut Criterion) {
     let config = DqnConfig {
         optimizer: Rule::RmsPropCentered,
@@ -97,5 +100,20 @@ fn act(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, dqn, pqn, act);
+/// An update of the Atari network (Mnih et al. 2015) on 32 transitions; a fifth of the pixels are not 0.
+fn pixels(c: &mut Criterion) {
+    let obs_space = ObsSpace::Pixels { shape: [84, 84] };
+    let spec = NetSpec { obs_space, frame_stack: 4, hidden: vec![512], layer_norm: false, n_actions: 4 };
+    let obs: Vec<u8> = (0..32 * spec.obs_bytes()).map(|i| if i % 5 == 0 { (i % 251) as u8 } else { 0 }).collect();
+    let (actions, targets) = ([1; 32], [0.5; 32]);
+    let optimizer = OptimConfig::of(Rule::Adam);
+    let mut network = QNetwork::new(spec, None, optimizer, Device::Cpu, &mut seeds().stream("init"));
+    let how = Update { loss: Loss::Huber, lr: 1e-4, max_grad_norm: 10.0 };
+    let mut group = c.benchmark_group("learner");
+    group.sample_size(20);
+    group.bench_function("pixel_update", |b| b.iter(|| network.fit(&obs, &actions, &targets, &how)));
+    group.finish();
+}
+
+criterion_group!(benches, dqn, pqn, act, pixels);
 criterion_main!(benches);

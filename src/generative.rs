@@ -11,7 +11,6 @@ pub(crate) mod gan;
 pub(crate) mod images;
 pub(crate) mod measures;
 pub(crate) mod model;
-pub(crate) mod net;
 mod pca;
 mod random;
 mod rbm;

@@ -28,7 +28,6 @@ mod generative;
 mod human;
 mod interrupt;
 mod movie;
-mod parallel;
 mod plot;
 mod probe;
 mod run;

@@ -5,7 +5,7 @@ use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::losses::{Loss, argmax, double_q_learning_target, q_learning_target};
 use crate::net::NetSpec;
 use crate::optim::{OptimConfig, Rule};
-use crate::q_network::{Fit, QNetwork, Weights};
+use crate::q_network::{QNetwork, Update, Weights};
 use crate::replay::{Batch, Replay, ReplayConfig};
 use crate::schedule::Linear;
 use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, validate};
@@ -135,9 +135,9 @@ impl Dqn {
         self.replay.sample(self.config.batch_size, &mut self.sampling, &mut self.batch);
         self.value_targets();
         let DqnConfig { loss, lr, max_grad_norm, .. } = self.config;
-        let fit = Fit { loss, lr, max_grad_norm };
+        let update = Update { loss, lr, max_grad_norm };
         self.network
-            .fit(&self.batch.obs, &self.batch.actions, &self.targets, &fit)
+            .fit(&self.batch.obs, &self.batch.actions, &self.targets, &update)
             .map_err(|error| error.at(self.n_steps))
     }
 
@@ -145,8 +145,13 @@ impl Dqn {
     /// network chooses the action.
     fn value_targets(&mut self) {
         let Batch { returns, discounts, next_obs, .. } = &self.batch;
-        let selector = self.config.double.then(|| self.network.q(Weights::Online, next_obs).to_vec());
-        let q_t = self.network.q(Weights::Target, next_obs);
+        let (selector, q_t) = match self.config.double {
+            true => {
+                let [online, target] = self.network.both_q(next_obs);
+                (Some(online), target)
+            }
+            false => (None, self.network.q(Weights::Target, next_obs).to_vec()),
+        };
         for (b, target) in self.targets.iter_mut().enumerate() {
             let row = b * self.n_actions..(b + 1) * self.n_actions;
             let (r_t, discount_t, q_t) = (returns[b], discounts[b], &q_t[row.clone()]);

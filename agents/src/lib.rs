@@ -9,12 +9,9 @@ mod clocks;
 mod dqn;
 mod encoder;
 pub mod losses;
-#[allow(clippy::pedantic, unreachable_pub, reason = "networks keep to the lints of the workspace")]
 pub mod net;
-#[allow(clippy::pedantic, unreachable_pub, reason = "networks keep to the lints of the workspace")]
 pub mod optim;
 mod pqn;
-#[allow(clippy::pedantic, unreachable_pub, reason = "networks keep to the lints of the workspace")]
 mod q_network;
 pub mod registry;
 pub mod replay;
@@ -28,7 +25,7 @@ pub use agent::{Agent, LearnError, Learner, Planner, Player, Stat, Task};
 pub use dqn::{Dqn, DqnConfig};
 pub use encoder::{Encoder, Raw};
 pub use pqn::{Pqn, PqnConfig};
-pub use q_network::{Fit, NonFinite, QNetwork, Weights};
+pub use q_network::{NonFinite, QNetwork, Update, Weights};
 pub use schedule::Linear;
 pub use settings::{AgentEntry, AgentError, AgentSpec};
 pub use snapshot::{Loaded, Snapshot, SnapshotError};

@@ -1,25 +1,73 @@
-//! Q-networks over one flat parameter vector.
+//! Small networks: lists of operations over one flat parameter vector.
 //!
 //! A network's parameters are one contiguous array, so that an optimiser is one pass, a target update one copy and a
-//! checkpoint one buffer. [`native`] writes the passes of the few fixed networks by hand around torch's matrix products;
-//! [`autograd`] builds the same networks from torch's operations, for accelerators and to hold the first against.
+//! checkpoint one buffer. Each [`Operation`] states its shapes, its costs and its line in torch; a [`Layout`] places
+//! the parameters of a list in the vector, draws the first ones and, in torch's operations, is the whole network on any
+//! device ([`Layout::forward`]). The `native` engines write the passes of a few lists by hand, and are tested against
+//! it.
+//!
+//! [`NetSpec`] describes a Q-network, [`Sequential`] is a network that models train. [`Matrix`] and [`tensor`] are
+//! where plain Rust meets torch's memory, [`lanes`] and [`threads`] where kernels get their sums, exponential and
+//! threads.
 
-pub mod autograd;
-mod kernels;
+mod activation;
+mod cross_entropy;
+pub mod lanes;
 mod layout;
 mod matrix;
-pub mod native;
+mod native;
+mod operation;
+mod sequential;
+mod spec;
+pub mod tensor;
+pub mod threads;
 
-pub use layout::{Layout, NetSpec};
-pub use matrix::Matrix;
+pub use activation::Activation;
+pub use cross_entropy::{bce, bce_rows, bce_with_gradient};
+pub use layout::{Init, Layout};
+pub use matrix::{Matrix, View, ViewMut, matmul};
+pub(crate) use native::q::QPasses;
+pub use operation::{NORM_EPSILON, Operation, Order};
+pub use sequential::{Sequential, descend};
+pub use spec::NetSpec;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use carom_envs::ObsSpace;
     use rand::{Rng, SeedableRng};
     use rand_pcg::Pcg32;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
     use tch::Tensor;
+
+    /// Torch's number of threads and generator, which all tests of the process share: held by one test, and put back
+    /// after it.
+    pub(crate) struct Torch {
+        n_threads: i32,
+        _held: MutexGuard<'static, ()>,
+    }
+
+    impl Torch {
+        #[allow(clippy::unused_self, reason = "the test that holds torch sets it")]
+        pub(crate) fn set_threads(&self, n: i32) {
+            tch::set_num_threads(n);
+        }
+    }
+
+    impl Drop for Torch {
+        fn drop(&mut self) {
+            tch::set_num_threads(self.n_threads);
+        }
+    }
+
+    /// Torch with a fresh generator.
+    pub(crate) fn torch() -> Torch {
+        static HELD: Mutex<()> = Mutex::new(());
+        // A test that failed while it held torch is no reason for others to fail.
+        let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        tch::manual_seed(0);
+        Torch { n_threads: tch::get_num_threads(), _held: held }
+    }
 
     fn spec(obs_space: ObsSpace, hidden: &[usize], layer_norm: bool) -> NetSpec {
         NetSpec { obs_space, frame_stack: 1, hidden: hidden.to_vec(), layer_norm, n_actions: 3 }
@@ -40,7 +88,7 @@ mod tests {
     }
 
     fn assert_close(what: &str, ours: &[f32], theirs: &Tensor) {
-        let theirs = Vec::<f32>::try_from(theirs.flatten(0, -1)).unwrap();
+        let theirs = tensor::to_vec(theirs);
         assert_eq!(ours.len(), theirs.len());
         let largest = theirs.iter().fold(1.0_f32, |m, v| m.max(v.abs()));
         for (i, (a, b)) in ours.iter().zip(&theirs).enumerate() {
@@ -50,6 +98,7 @@ mod tests {
 
     #[test]
     fn passes_by_hand_agree_with_autograd() {
+        let _torch = torch();
         let planes = ObsSpace::Planes { shape: [10, 10, 4] };
         let specs = [
             spec(planes.clone(), &[128], false),
@@ -61,10 +110,10 @@ mod tests {
         ];
         let mut rng = Pcg32::seed_from_u64(3);
         for spec in specs {
-            let mut network = native::Network::new(spec.clone());
-            let layout = network.layout().clone();
-            let mut params = Matrix::zeros(1, layout.len);
-            let init = layout.init(&mut rng);
+            let layout = spec.layout();
+            let mut network = QPasses::of(&layout).expect("a small network");
+            let mut params = Matrix::zeros(1, layout.len());
+            let init = layout.first_params(spec.init(), &mut rng);
             // Biases, scales and shifts off their first values, so that none can be forgotten.
             let shaken = init.iter().map(|p| p + rng.gen_range(-0.1..0.1));
             params.as_mut_slice().iter_mut().zip(shaken).for_each(|(p, value)| *p = value);
@@ -73,11 +122,11 @@ mod tests {
                 let d_q: Vec<f32> = (0..batch * 3).map(|_| rng.gen_range(-1.0..1.0)).collect();
                 let flat = Tensor::from_slice(params.as_slice()).set_requires_grad(true);
                 let obs_tensor = Tensor::from_slice(&obs).view([batch as i64, -1]);
-                let q = autograd::forward(&spec, &layout, &flat, &obs_tensor);
+                let q = layout.forward(&flat, &obs_tensor);
                 (&q * Tensor::from_slice(&d_q).view([batch as i64, 3])).sum(tch::Kind::Float).backward();
 
                 assert_close("q", network.forward(&params, &obs), &q);
-                let mut grads = Matrix::zeros(1, layout.len);
+                let mut grads = Matrix::zeros(1, layout.len());
                 network.backward(&params, &d_q, &mut grads);
                 assert_close("gradient", grads.as_slice(), &flat.grad());
             }
@@ -85,21 +134,14 @@ mod tests {
     }
 
     #[test]
-    fn the_atari_network_is_that_of_mnih_et_al_2015() {
-        let spec =
-            NetSpec { frame_stack: 4, n_actions: 4, ..spec(ObsSpace::Pixels { shape: [84, 84] }, &[512], false) };
-        let layout = Layout::new(&spec);
-        let sizes: Vec<_> = layout.layers.iter().map(|layer| (layer.fan_in, layer.width)).collect();
-        assert_eq!(sizes, [(8 * 8 * 4, 32), (4 * 4 * 32, 64), (3 * 3 * 64, 64), (7 * 7 * 64, 512), (512, 4)]);
-        let params = Tensor::from_slice(&layout.init(&mut Pcg32::seed_from_u64(1)));
-        let obs = Tensor::zeros([2, 4 * 84 * 84], (tch::Kind::Uint8, tch::Device::Cpu));
-        assert_eq!(autograd::forward(&spec, &layout, &params, &obs).size(), [2, 4]);
-    }
-
-    #[test]
-    fn the_minatar_papers_network_has_its_size() {
-        let spec = NetSpec { n_actions: 6, ..spec(ObsSpace::Planes { shape: [10, 10, 4] }, &[128], false) };
-        let n_params: usize = Layout::new(&spec).layers.iter().map(|layer| (layer.fan_in + 1) * layer.width).sum();
-        assert_eq!(n_params, (36 + 1) * 16 + (1024 + 1) * 128 + (128 + 1) * 6);
+    fn larger_networks_have_no_passes_by_hand() {
+        let planes = || ObsSpace::Planes { shape: [10, 10, 4] };
+        let stacked = NetSpec { frame_stack: 2, ..spec(planes(), &[16], false) };
+        let narrow = spec(planes(), &[24], true);
+        for spec in [stacked, narrow, spec(ObsSpace::Pixels { shape: [84, 84] }, &[16], false)] {
+            assert!(QPasses::of(&spec.layout()).is_none(), "{spec:?}");
+        }
+        let stacked = NetSpec { frame_stack: 3, ..spec(ObsSpace::Vector { len: 4 }, &[16], false) };
+        assert!(QPasses::of(&stacked.layout()).is_some(), "a stack of vectors is a longer one");
     }
 }

@@ -1,13 +1,15 @@
 //! Adam, RMSProp and RAdam over a flat parameter vector.
 //!
-//! Written here because torch's Rust binding has no fused step and cannot save its optimisers' state, which exact resume
-//! needs. One pass over the vector on the CPU; the same formulas in tensor operations for accelerators. Both agree with
-//! PyTorch's numbers.
+//! Written here because torch's Rust binding has no fused step and cannot save its optimisers' state, which exact
+//! resume needs. One pass over the vector on the CPU; the same formulas in tensor operations for accelerators. Both
+//! agree with PyTorch's numbers.
 
+use crate::net::lanes::LANES;
+use crate::net::tensor::{assert_apart, read_tensor, slice, slice_mut, to_vec};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// Which rule turns a gradient into a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +19,8 @@ pub enum Rule {
     Adam,
     /// Tieleman & Hinton 2012: the gradient over the root of its running mean square.
     RmsProp,
-    /// RMSProp with the running variance (Graves 2013). ε is added to the root, as PyTorch and MinAtar's DQN have it; Mnih et al. 2015
-    /// had it under the root.
+    /// RMSProp with the running variance (Graves 2013). ε is added to the root, as PyTorch and MinAtar's DQN have it;
+    /// Mnih et al. 2015 had it under the root.
     #[serde(rename = "rmsprop-centered")]
     RmsPropCentered,
     /// Liu et al. 2020, algorithm 2: Adam with a rectified adaptive rate.
@@ -89,7 +91,7 @@ impl Optimizer {
         Snapshot::default().array("mean", &self.mean).array("mean_sq", &self.mean_sq).value("n_steps", &self.n_steps)
     }
 
-    /// Takes up what [`Optimizer::save`] gave.
+    /// Restores the state that [`Optimizer::save`] wrote.
     ///
     /// # Errors
     /// When it belongs to another number of parameters.
@@ -136,35 +138,88 @@ fn apply(
     }
 }
 
-/// The same rules for parameters in a tensor, on any device.
+/// An optimiser of parameters that are a tensor, on any device.
 #[derive(Debug)]
-pub struct TensorOptimizer {
+pub struct TensorOptimizer(Place);
+
+/// Where the parameters are.
+#[derive(Debug)]
+enum Place {
+    /// One pass over the CPU's memory instead of a dozen operations.
+    Cpu(Optimizer),
+    Accelerator(Operations),
+}
+
+impl TensorOptimizer {
+    /// An optimiser of parameters like `params` that has taken no step.
+    pub fn new(config: OptimConfig, params: &Tensor) -> Self {
+        Self(match params.device() {
+            Device::Cpu => Place::Cpu(Optimizer::new(config, params.numel())),
+            _ => Place::Accelerator(Operations::new(config, params)),
+        })
+    }
+
+    /// Moves `params` one step against `grads`. Call it where autograd does not watch.
+    ///
+    /// # Panics
+    /// When the lengths differ from the optimiser's, or `params` and `grads` share memory.
+    pub fn step(&mut self, params: &mut Tensor, grads: &Tensor, lr: f64) {
+        match &mut self.0 {
+            Place::Cpu(optimizer) => {
+                let grads = grads.contiguous();
+                assert_apart(params, &[&grads]);
+                // SAFETY: the two share no memory, and nothing but the optimiser's arithmetic runs before both slices
+                // end.
+                let (params, grads) = unsafe { (slice_mut(params), slice(&grads)) };
+                optimizer.step(params, grads, lr);
+            }
+            Place::Accelerator(operations) => operations.step(params, grads, lr),
+        }
+    }
+
+    /// Its moments and step count: the same arrays wherever the parameters are.
+    pub fn save(&self) -> Snapshot<'_> {
+        match &self.0 {
+            Place::Cpu(optimizer) => optimizer.save(),
+            Place::Accelerator(Operations { n_steps, mean, mean_sq, .. }) => Snapshot::default()
+                .owned_array("mean", &to_vec(mean))
+                .owned_array("mean_sq", &to_vec(mean_sq))
+                .value("n_steps", n_steps),
+        }
+    }
+
+    /// Restores the state that either optimiser saved.
+    ///
+    /// # Errors
+    /// When it belongs to another number of parameters.
+    pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        match &mut self.0 {
+            Place::Cpu(optimizer) => optimizer.load(from),
+            Place::Accelerator(Operations { n_steps, mean, mean_sq, .. }) => {
+                *n_steps = from.value("n_steps")?;
+                read_tensor(from, "mean", mean)?;
+                read_tensor(from, "mean_sq", mean_sq)
+            }
+        }
+    }
+}
+
+/// The rules in tensor operations.
+#[derive(Debug)]
+struct Operations {
     config: OptimConfig,
     n_steps: u64,
     mean: Tensor,
     mean_sq: Tensor,
 }
 
-impl TensorOptimizer {
-    /// An optimiser of parameters like `params` that has taken no step.
-    pub fn new(config: OptimConfig, params: &Tensor) -> Self {
+impl Operations {
+    fn new(config: OptimConfig, params: &Tensor) -> Self {
         Self { config, n_steps: 0, mean: params.zeros_like(), mean_sq: params.zeros_like() }
     }
 
-    /// Moves `params` one step against `grads`. Call it where autograd does not watch.
-    pub fn step(&mut self, params: &mut Tensor, grads: &Tensor, lr: f64) {
+    fn step(&mut self, params: &mut Tensor, grads: &Tensor, lr: f64) {
         self.n_steps += 1;
-        if params.device() == Device::Cpu {
-            // One pass instead of a dozen operations.
-            let grads = grads.contiguous();
-            let (mean, mean_sq) = (slice_mut(&mut self.mean), slice_mut(&mut self.mean_sq));
-            apply(self.config, self.n_steps, slice_mut(params), slice(&grads), mean, mean_sq, lr);
-        } else {
-            self.apply_by_operations(params, grads, lr);
-        }
-    }
-
-    fn apply_by_operations(&mut self, params: &mut Tensor, grads: &Tensor, lr: f64) {
         let OptimConfig { rule, beta1, beta2, epsilon } = self.config;
         let mean_decay = if rule == Rule::RmsPropCentered { beta2 } else { beta1 };
         self.mean = &self.mean * mean_decay + grads * (1.0 - mean_decay);
@@ -187,64 +242,6 @@ impl TensorOptimizer {
         };
         *params -= step;
     }
-
-    /// Its moments and step count, as [`Optimizer::save`] gives them.
-    pub fn save(&self) -> Snapshot<'static> {
-        Snapshot::default()
-            .owned_array("mean", &to_vec(&self.mean))
-            .owned_array("mean_sq", &to_vec(&self.mean_sq))
-            .value("n_steps", &self.n_steps)
-    }
-
-    /// Takes up what either optimiser saved.
-    ///
-    /// # Errors
-    /// When it belongs to another number of parameters.
-    pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.n_steps = from.value("n_steps")?;
-        read_tensor(from, "mean", &mut self.mean)?;
-        read_tensor(from, "mean_sq", &mut self.mean_sq)
-    }
-}
-
-/// All elements of a contiguous float tensor on the CPU.
-///
-/// # Panics
-/// When it is anything else.
-pub fn slice(tensor: &Tensor) -> &[f32] {
-    assert!(is_plain(tensor), "a contiguous float tensor on the CPU");
-    // SAFETY: checked above; the storage lives as long as the tensor.
-    unsafe { std::slice::from_raw_parts(tensor.data_ptr() as *const f32, tensor.numel()) }
-}
-
-/// As [`slice()`], to write to. Other handles on the same storage must not be in use.
-///
-/// # Panics
-/// When it is anything else.
-pub fn slice_mut(tensor: &mut Tensor) -> &mut [f32] {
-    assert!(is_plain(tensor), "a contiguous float tensor on the CPU");
-    // SAFETY: checked above; the callers own the tensor, and use no view of it meanwhile.
-    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr() as *mut f32, tensor.numel()) }
-}
-
-fn is_plain(tensor: &Tensor) -> bool {
-    tensor.is_contiguous() && tensor.kind() == Kind::Float && tensor.device() == Device::Cpu
-}
-
-/// All elements of a float tensor, on the CPU.
-pub fn to_vec(tensor: &Tensor) -> Vec<f32> {
-    Vec::try_from(tensor.flatten(0, -1).to_device(Device::Cpu)).expect("a float tensor")
-}
-
-/// Fills `tensor` with array `name`, wherever it lives.
-///
-/// # Errors
-/// When the array is missing or of another length.
-pub fn read_tensor(from: &Loaded, name: &str, tensor: &mut Tensor) -> Result<(), SnapshotError> {
-    let mut values = vec![0.0_f32; tensor.numel()];
-    from.read(name, &mut values)?;
-    tch::no_grad(|| tensor.copy_(&Tensor::from_slice(&values).view_as(tensor)));
-    Ok(())
 }
 
 /// One over the root of the second moment's bias correction after `t` steps.
@@ -252,8 +249,8 @@ fn second_moment_correction(beta2: f64, t: u64) -> f64 {
     1.0 / (1.0 - beta2.powf(t as f64)).sqrt()
 }
 
-/// The bias-corrected learning rate of step `t`, and whether the step is divided by the root of the second moment: RAdam's
-/// first steps are not (its variance is intractable while ρ_t ≤ 5).
+/// The bias-corrected learning rate of step `t`, and whether the step is divided by the root of the second moment:
+/// RAdam's first steps are not (its variance is intractable while ρ_t ≤ 5).
 pub fn adam_rate(config: OptimConfig, t: u64, lr: f64) -> (f64, bool) {
     let (beta2, t) = (config.beta2, t as f64);
     let rate = lr / (1.0 - config.beta1.powf(t));
@@ -269,8 +266,8 @@ pub fn adam_rate(config: OptimConfig, t: u64, lr: f64) -> (f64, bool) {
     (rate * rectification, true)
 }
 
-/// Moments below these are set to 0. Where a unit is dead its moments decay for ever, and arithmetic on the subnormal numbers
-/// they end as is a hundred times slower (a DQN's step slowed from 0.5 to 2.5 ms after some thousand updates).
+/// Moments below these are set to 0. Where a unit is dead its moments decay for ever, and arithmetic on the subnormal
+/// numbers they end as is a hundred times slower (a DQN's step slowed from 0.5 to 2.5 ms after some thousand updates).
 const SMALLEST_MEAN: f32 = 1e-18;
 const SMALLEST_MEAN_SQ: f32 = 1e-30;
 
@@ -341,16 +338,18 @@ pub fn clip_norm(grads: &mut [f32], max_norm: f32) -> f32 {
     let norm = sum_of_squares(grads).sqrt();
     if norm > max_norm {
         let factor = max_norm / norm;
-        grads.iter_mut().for_each(|g| *g *= factor);
+        for g in grads {
+            *g *= factor;
+        }
     }
     norm
 }
 
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn sum_of_squares(values: &[f32]) -> f32 {
-    let mut lanes = [0.0; 16];
-    let chunks = values.chunks_exact(16);
-    let rest: f32 = chunks.remainder().iter().map(|v| v * v).sum();
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    let rest: f32 = rest.iter().map(|v| v * v).sum();
     for chunk in chunks {
         for (lane, v) in lanes.iter_mut().zip(chunk) {
             *lane += v * v;
@@ -375,8 +374,8 @@ mod tests {
             (Some("RMSprop"), Some(false)) => Rule::RmsProp,
             other => panic!("unknown optimiser {other:?}"),
         };
-        let betas = case["betas"].as_array().map(|b| (b[0].as_f64().unwrap(), b[1].as_f64().unwrap()));
-        let (beta1, beta2) = betas.unwrap_or_else(|| (0.0, number("alpha").unwrap()));
+        let decays = case["betas"].as_array().map(|b| (b[0].as_f64().unwrap(), b[1].as_f64().unwrap()));
+        let (beta1, beta2) = decays.unwrap_or_else(|| (0.0, number("alpha").unwrap()));
         OptimConfig { rule, beta1, beta2, epsilon: number("eps").unwrap() }
     }
 
@@ -388,7 +387,7 @@ mod tests {
             let mut optimizer = Optimizer::new(config(case), params.len());
             let (mut tensor, mut by_operations) = (Tensor::from_slice(&params), Tensor::from_slice(&params));
             let mut tensor_optimizer = TensorOptimizer::new(config(case), &tensor);
-            let mut operations = TensorOptimizer::new(config(case), &tensor);
+            let mut operations = Operations::new(config(case), &tensor);
             let scale = case["scale"].as_f64().unwrap() as f32;
             for t in 1..=100 {
                 let gradient =
@@ -398,8 +397,7 @@ mod tests {
                 optimizer.step(&mut params, &grads, lr);
                 let grads = Tensor::from_slice(&grads);
                 tensor_optimizer.step(&mut tensor, &grads, lr);
-                operations.n_steps = t.try_into().unwrap();
-                operations.apply_by_operations(&mut by_operations, &grads, lr);
+                operations.step(&mut by_operations, &grads, lr);
                 let Some(expected) = case["params"][t.to_string()].as_array() else { continue };
                 let all = params.iter().zip(to_vec(&tensor)).zip(to_vec(&by_operations));
                 for (((ours, tensors), operations), theirs) in all.zip(expected) {

@@ -7,7 +7,7 @@ use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::losses::{Loss, argmax, lambda_returns};
 use crate::net::NetSpec;
 use crate::optim::{OptimConfig, Rule};
-use crate::q_network::{Fit, QNetwork, Weights};
+use crate::q_network::{QNetwork, Update, Weights};
 use crate::schedule::Linear;
 use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
@@ -163,9 +163,9 @@ impl Pqn {
 
     /// One step of the optimiser on the minibatch.
     fn update(&mut self) -> Result<(), LearnError> {
-        let fit = Fit { loss: Loss::Squared, lr: self.lr(), max_grad_norm: self.config.max_grad_norm };
+        let update = Update { loss: Loss::Squared, lr: self.lr(), max_grad_norm: self.config.max_grad_norm };
         let Minibatch { obs, actions, returns } = &self.minibatch;
-        self.network.fit(obs, actions, returns, &fit).map_err(|error| error.at(self.n_steps))
+        self.network.fit(obs, actions, returns, &update).map_err(|error| error.at(self.n_steps))
     }
 
     /// λ-returns of the rollout, `[rollout_len, n_envs]`.

@@ -19,7 +19,7 @@ use crate::run::Outcome;
 use crate::run::{self, Run, checkpoint};
 use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Encoder;
-use carom_agents::optim::to_vec;
+use carom_agents::net::tensor::to_vec;
 use carom_envs::{EnvSpec, ImageSpace, Seeds};
 use fs_err as fs;
 use rand::Rng;

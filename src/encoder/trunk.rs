@@ -4,10 +4,10 @@ use super::fitted::FittedEncoder;
 use crate::config::encoders::{EncoderMode, refuse};
 use crate::generative::data::image_space::images;
 use crate::generative::model::Halves;
-use crate::generative::net::bce;
 use anyhow::{Result, bail, ensure};
 use carom_agents::Trunk;
-use carom_agents::optim::to_vec;
+use carom_agents::net::bce;
+use carom_agents::net::tensor::to_vec;
 use carom_envs::ImageSpace;
 use tch::{Kind, Tensor};
 

@@ -2,7 +2,7 @@
 
 use crate::files;
 use anyhow::{Context, Result};
-use carom_agents::optim::to_vec;
+use carom_agents::net::tensor::to_vec;
 use carom_envs::Picture;
 use std::io::Write;
 use std::path::Path;

@@ -5,7 +5,7 @@ use crate::generative::images::Data;
 use crate::generative::model::Model;
 use crate::plot::scatter::{self, Scatter};
 use anyhow::Result;
-use carom_agents::optim::to_vec;
+use carom_agents::net::tensor::to_vec;
 use std::path::Path;
 use tch::{Kind, Tensor};
 

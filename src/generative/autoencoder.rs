@@ -12,11 +12,11 @@ use super::difference::FrameDifference;
 use super::images::Data;
 use super::measures::{pca, pixels};
 use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
-use super::net::{self, Activation, Layer, Network, bce_with_gradient};
 use super::settings::{Descent, ModelTask, Recipe, Schedule, WIDTHS, WIDTHS_OR_NONE};
 use super::spec::ModelSettings;
 use super::weights::PixelWeights;
 use anyhow::{Result, ensure};
+use carom_agents::net::{Activation, Operation, Sequential, bce, bce_with_gradient};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
@@ -105,8 +105,8 @@ const WIDE: i64 = 16;
 
 /// An encoder and a decoder, dense or convolutional.
 pub(super) struct Autoencoder {
-    encoder: Network,
-    decoder: Network,
+    encoder: Sequential,
+    decoder: Sequential,
     noise: f64,
     sparsity: f64,
     weights: Option<PixelWeights>,
@@ -126,18 +126,18 @@ impl Autoencoder {
             let (d, unless) = (config.latent_dim, "model.noise or model.sparsity keeps it from that");
             tracing::warn!("a code of {d} numbers for {n_pixels} can be learned as the identity; {unless}");
         }
-        let act = Layer::Act(config.activation);
+        let act = Operation::Act(config.activation);
         let widths: Vec<i64> = [n_pixels].into_iter().chain(config.hidden.clone()).chain([config.latent_dim]).collect();
-        let mut encoder = vec![Layer::Reshape(vec![n_pixels])];
+        let mut encoder = vec![Operation::Reshape(vec![n_pixels])];
         for pair in widths.windows(2) {
-            encoder.extend([Layer::Dense { inputs: pair[0], outputs: pair[1] }, act.clone()]);
+            encoder.extend([Operation::Dense { inputs: pair[0], outputs: pair[1] }, act.clone()]);
         }
         let mut decoder = vec![];
         for pair in widths.windows(2).rev() {
-            decoder.extend([Layer::Dense { inputs: pair[1], outputs: pair[0] }, act.clone()]);
+            decoder.extend([Operation::Dense { inputs: pair[1], outputs: pair[0] }, act.clone()]);
         }
         decoder.pop();
-        decoder.push(Layer::Reshape(task.data.shape.to_vec()));
+        decoder.push(Operation::Reshape(task.data.shape.to_vec()));
         let weights = PixelWeights::of(config.rarity, config.motion, task.data)?;
         let difference = FrameDifference::of(config.difference, task.data)?;
         Ok(Self::new([encoder, decoder], [config.noise, config.sparsity], (weights, difference), task, rng))
@@ -157,7 +157,7 @@ impl Autoencoder {
             rows >= least && columns >= least,
             "images of {rows}x{columns} cannot be halved {halvings} times: use ae"
         );
-        let act = || Layer::Act(Activation::Relu);
+        let act = Operation::relu;
         // Rows and columns after each halving: 28, 14, 7, 4.
         let halved = |times: usize| [rows, columns].map(|side| (0..times).fold(side, |side, _| (side + 1) / 2));
         // Channels between one halving and the next.
@@ -167,34 +167,34 @@ impl Autoencoder {
         let [code_rows, code_columns] = halved(halvings);
         let mut encoder = vec![];
         for pair in widths.windows(2) {
-            encoder.extend([Layer::conv3(pair[0], pair[1]), act(), Layer::MaxPool]);
+            encoder.extend([Operation::conv3(pair[0], pair[1]), act(), Operation::MaxPool]);
         }
         let code_channels = if config.bottleneck > 0 { config.bottleneck } else { filters };
-        let mut decoder = vec![Layer::Reshape(vec![code_channels, code_rows, code_columns])];
+        let mut decoder = vec![Operation::Reshape(vec![code_channels, code_rows, code_columns])];
         if config.bottleneck > 0 {
-            encoder.push(Layer::conv3(filters, code_channels));
-            decoder.extend([Layer::conv3(code_channels, filters), act()]);
+            encoder.push(Operation::conv3(filters, code_channels));
+            decoder.extend([Operation::conv3(code_channels, filters), act()]);
         }
-        encoder.push(Layer::Reshape(vec![code_channels * code_rows * code_columns]));
+        encoder.push(Operation::Reshape(vec![code_channels * code_rows * code_columns]));
         for left in (0..halvings).rev() {
             let outputs = if left == 0 { WIDE } else { filters };
-            decoder.extend([Layer::conv3(filters, outputs), act(), Layer::Upsample(halved(left))]);
+            decoder.extend([Operation::conv3(filters, outputs), act(), Operation::Upsample(halved(left))]);
         }
-        decoder.push(Layer::conv3(WIDE, channels));
+        decoder.push(Operation::conv3(WIDE, channels));
         let weights = PixelWeights::of(config.rarity, config.motion, task.data)?;
         let difference = FrameDifference::of(config.difference, task.data)?;
         Ok(Self::new([encoder, decoder], [config.noise, config.sparsity], (weights, difference), task, rng))
     }
 
     fn new(
-        layers: [Vec<Layer>; 2],
+        layers: [Vec<Operation>; 2],
         [noise, sparsity]: [f64; 2],
         (weights, difference): (Option<PixelWeights>, Option<FrameDifference>),
         task: &ModelTask,
         rng: &mut Pcg32,
     ) -> Self {
         let [encoder, decoder] =
-            layers.map(|layers| Network::new(layers, OptimConfig::of(Rule::Adam), task.device, rng));
+            layers.map(|layers| Sequential::new(layers, OptimConfig::of(Rule::Adam), task.device, rng));
         let means = Means::new(&["fit/loss", "fit/bce"]);
         Self { encoder, decoder, noise, sparsity, weights, difference, means }
     }
@@ -208,13 +208,13 @@ impl Model for Autoencoder {
         };
         let code = self.encoder.pass(&seen);
         let logits = self.decoder.pass(&code);
-        let (bce, mut d_logits) = bce_with_gradient(&logits, &batch.x, 1.0 / logits.numel() as f64);
+        let (plain, mut d_logits) = bce_with_gradient(&logits, &batch.x, 1.0 / logits.numel() as f64);
         let weighted = match &self.weights {
-            None => bce,
+            None => plain,
             Some(weights) => tch::no_grad(|| {
                 let weights = weights.weights(&batch.x);
                 d_logits *= &weights;
-                (net::bce(&logits, &batch.x) * weights).mean(Kind::Double).double_value(&[])
+                (bce(&logits, &batch.x) * weights).mean(Kind::Double).double_value(&[])
             }),
         };
         let missed = match &self.difference {
@@ -225,7 +225,7 @@ impl Model for Autoencoder {
             0.0 => 0.0,
             weight => weight * code.abs().mean(Kind::Double).double_value(&[]),
         };
-        self.means.add("fit/bce", bce, batch.step)?;
+        self.means.add("fit/bce", plain, batch.step)?;
         self.means.add("fit/loss", weighted + missed + penalty, batch.step)?;
         let mut d_code = self.decoder.back(&d_logits).expect("a code requires a gradient");
         if self.sparsity > 0.0 {
@@ -247,7 +247,7 @@ impl Model for Autoencoder {
             let code = self.encoder.forward(&x);
             code_width = code.size()[1];
             let logits = self.decoder.forward(&code);
-            bce_sum += net::bce(&logits, &x).sum(Kind::Double).double_value(&[]);
+            bce_sum += bce(&logits, &x).sum(Kind::Double).double_value(&[]);
             square_sum += (logits.sigmoid() - &x).square().sum(Kind::Double).double_value(&[]);
         }
         let n = (data.test.len() as i64 * data.n_pixels()) as f64;

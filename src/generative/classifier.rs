@@ -8,12 +8,13 @@
 
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Means, Measures, Model};
-use super::net::{Activation, Layer, Network, descend};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use crate::files::hex;
 use anyhow::{Result, ensure};
-use carom_agents::optim::{OptimConfig, Rule, to_vec};
+use carom_agents::net::tensor::to_vec;
+use carom_agents::net::{Operation, Sequential, descend};
+use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
 use carom_envs::settings::{Settings, validate};
@@ -56,9 +57,9 @@ pub(crate) struct Classifier {
     config: ClassifierConfig,
     n_classes: i64,
     /// Images to features.
-    body: Network,
+    body: Sequential,
     /// Features to logits.
-    head: Network,
+    head: Sequential,
     means: Means,
 }
 
@@ -84,9 +85,9 @@ impl Classifier {
     ) -> Result<Self> {
         validate(config)?;
         ensure!(n_classes >= 2, "a classifier needs labels of two classes or more, and these data have {n_classes}");
-        let act = || Layer::Act(Activation::Relu);
+        let act = Operation::relu;
         let [first, second, third] = FILTERS;
-        let conv = |inputs, outputs, kernel| Layer::Conv { inputs, outputs, kernel, stride: 2, padding: kernel / 2 };
+        let conv = |inputs, outputs, kernel| Operation::conv([inputs, outputs], kernel, 2, kernel / 2);
         // A side after three strides of 2: 28, 14, 7, 4.
         let [rows, columns] = [rows, columns].map(|side| (0..3).fold(side, |side, _| (side + 1) / 2));
         let flat = third * rows * columns;
@@ -97,12 +98,12 @@ impl Classifier {
             act(),
             conv(second, third, 3),
             act(),
-            Layer::Reshape(vec![flat]),
-            Layer::Dense { inputs: flat, outputs: config.latent_dim },
+            Operation::Reshape(vec![flat]),
+            Operation::Dense { inputs: flat, outputs: config.latent_dim },
             act(),
         ];
-        let head = vec![Layer::Dense { inputs: config.latent_dim, outputs: n_classes }];
-        let mut network = |layers| Network::new(layers, OptimConfig::of(Rule::Adam), device, rng);
+        let head = vec![Operation::Dense { inputs: config.latent_dim, outputs: n_classes }];
+        let mut network = |layers| Sequential::new(layers, OptimConfig::of(Rule::Adam), device, rng);
         let (body, head) = (network(body), network(head));
         Ok(Self { config: config.clone(), n_classes, body, head, means: Means::new(&["fit/loss", "fit/accuracy"]) })
     }

@@ -17,11 +17,12 @@ pub(crate) use loss::Loss;
 
 use super::images::Data;
 use super::model::{Batch, Effort, Exhibit, FitError, Halves, JudgeChoice, Means, Measures, Model};
-use super::net::{Activation, Layer, Network, descend};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
-use carom_agents::optim::{OptimConfig, Rule, read_tensor, to_vec};
+use carom_agents::net::tensor::{read_tensor, to_vec};
+use carom_agents::net::{Activation, Operation, Sequential, descend};
+use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
 use carom_envs::settings::{AtLeast, Fault, Settings, validate};
@@ -115,7 +116,7 @@ const N_DIVERSITY_IMAGES: usize = 500;
 pub(crate) struct Gan {
     config: GanConfig,
     device: Device,
-    generator: Network,
+    generator: Sequential,
     /// Running mean of the generator's parameters.
     average: Tensor,
     discriminator: Discriminator,
@@ -134,7 +135,7 @@ impl Gan {
         let (shape, device) = (task.data.shape, task.device);
         let [generator, body, head] = layers(config, shape)?;
         let adam = OptimConfig { beta1: config.beta1, beta2: config.beta2, ..OptimConfig::of(Rule::Adam) };
-        let mut network = |layers| Network::new(layers, adam, device, rng);
+        let mut network = |layers| Sequential::new(layers, adam, device, rng);
         let (generator, body, head) = (network(generator), network(body), network(head));
         let average = generator.params().detach().copy();
         let spectral = config.spectral_norm.then(|| [Spectral::new(&body), Spectral::new(&head)]);
@@ -318,9 +319,9 @@ impl Model for Gan {
 /// The network that gives real images higher logits than generated ones.
 struct Discriminator {
     /// Images to features.
-    body: Network,
+    body: Sequential,
     /// Features to a logit.
-    head: Network,
+    head: Sequential,
     /// Singular vectors of both, if weights are divided by singular values.
     spectral: Option<[Spectral; 2]>,
 }
@@ -351,7 +352,7 @@ impl Discriminator {
         }
     }
 
-    fn save(&self) -> Snapshot<'static> {
+    fn save(&self) -> Snapshot<'_> {
         let snapshot = Snapshot::default().nest("body", self.body.save()).nest("head", self.head.save());
         match &self.spectral {
             Some([body, head]) => snapshot.nest("spectral_body", body.save()).nest("spectral_head", head.save()),
@@ -371,11 +372,11 @@ impl Discriminator {
 }
 
 /// Returns the layers of the generator, and of the discriminator's body and head.
-fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Layer>; 3]> {
+fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Operation>; 3]> {
     let [channels, rows, columns] = shape;
     let (latent_dim, width, n_pixels) = (config.latent_dim, config.width, shape.iter().product());
-    let dense = |inputs, outputs| Layer::Dense { inputs, outputs };
-    let act = || Layer::Act(Activation::LeakyRelu);
+    let dense = |inputs, outputs| Operation::Dense { inputs, outputs };
+    let act = || Operation::Act(Activation::LeakyRelu);
     let head = vec![dense(width, 1)];
     if config.architecture == Architecture::Dense {
         let generator = vec![
@@ -384,22 +385,22 @@ fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Layer>; 3]> {
             dense(width, 2 * width),
             act(),
             dense(2 * width, n_pixels),
-            Layer::Reshape(shape.to_vec()),
+            Operation::Reshape(shape.to_vec()),
         ];
         let body =
-            vec![Layer::Reshape(vec![n_pixels]), dense(n_pixels, 2 * width), act(), dense(2 * width, width), act()];
+            vec![Operation::Reshape(vec![n_pixels]), dense(n_pixels, 2 * width), act(), dense(2 * width, width), act()];
         return Ok([generator, body, head]);
     }
     let fits = rows % 4 == 0 && columns % 4 == 0;
     ensure!(fits, "images of {rows}x{columns} cannot be halved twice: use model.architecture=dense");
     let (rows, columns) = (rows / 4, columns / 4);
     let flat = width * rows * columns;
-    let down = |inputs, outputs| Layer::Conv { inputs, outputs, kernel: 4, stride: 2, padding: 1 };
-    let up = |inputs, outputs| Layer::ConvTranspose { inputs, outputs, kernel: 4, stride: 2, padding: 1 };
+    let down = |inputs, outputs| Operation::conv([inputs, outputs], 4, 2, 1);
+    let up = |inputs, outputs| Operation::ConvTranspose { inputs, outputs, kernel: 4, stride: 2, padding: 1 };
     let generator = vec![
         dense(latent_dim, flat),
         act(),
-        Layer::Reshape(vec![width, rows, columns]),
+        Operation::Reshape(vec![width, rows, columns]),
         up(width, width / 2),
         act(),
         up(width / 2, channels),
@@ -409,7 +410,7 @@ fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Layer>; 3]> {
         act(),
         down(width / 2, width),
         act(),
-        Layer::Reshape(vec![flat]),
+        Operation::Reshape(vec![flat]),
         dense(flat, width),
         act(),
     ];

@@ -2,7 +2,7 @@
 
 use super::data::{Dataset, Split};
 use anyhow::{Result, ensure};
-use carom_agents::optim::slice_mut;
+use carom_agents::net::Matrix;
 use multiversion::multiversion;
 use std::path::PathBuf;
 use tch::{Device, Kind, Tensor};
@@ -121,12 +121,12 @@ impl Images {
         let size = self.pixels.size();
         let (image, max) = (size[1..].iter().product::<i64>() as usize, self.max as f32);
         let shape = [indices.len() as i64, size[1], size[2], size[3]];
-        let mut gathered = Tensor::empty(shape, (Kind::Float, Device::Cpu));
-        for (index, values) in indices.iter().zip(slice_mut(&mut gathered).chunks_exact_mut(image)) {
+        let mut gathered = Matrix::zeros(indices.len(), image);
+        for (index, values) in indices.iter().zip(gathered.as_mut_slice().chunks_exact_mut(image)) {
             let row = &self.bytes()[*index as usize * image..][..image];
             scale(row, max, values);
         }
-        gathered
+        gathered.into_tensor().view(shape)
     }
 
     /// All pixels, where they live on the CPU.

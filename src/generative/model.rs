@@ -2,8 +2,8 @@
 
 use super::difference::FrameDifference;
 use super::images::Data;
-use super::net::Network;
 use super::weights::PixelWeights;
+use carom_agents::net::Sequential;
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -90,9 +90,9 @@ impl Measures {
 #[derive(Debug)]
 pub(crate) struct Halves {
     /// Maps images `[B, channels, rows, columns]` to `[B, n]`; the first columns are the code.
-    pub encoder: Network,
+    pub encoder: Sequential,
     /// Maps codes to images of at least the images' rows and columns. `None` if a code cannot be turned into an image.
-    pub decoder: Option<Network>,
+    pub decoder: Option<Sequential>,
     /// Whether the decoder gives logits of pixels in 0..=1, else the pixels themselves.
     pub has_logits: bool,
     /// Weights of pixels in the reconstruction loss, if they are not all 1.

@@ -7,7 +7,7 @@ use super::model::{Batch, Effort, FitError, Measures, Model};
 use super::settings::{ModelTask, Recipe, WIDTHS};
 use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
-use carom_agents::optim::{read_tensor, to_vec};
+use carom_agents::net::tensor::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
 use carom_envs::settings::{Settings, validate};

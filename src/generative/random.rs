@@ -3,10 +3,10 @@
 
 use super::images::Data;
 use super::model::{Batch, Effort, FitError, Halves, Measures, Model};
-use super::net::{Activation, Layer, Network};
 use super::settings::{ModelTask, Recipe, WIDTHS};
 use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
+use carom_agents::net::{Operation, Sequential};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
@@ -34,7 +34,7 @@ impl ModelSettings for RandomConfig {
 
 /// The network.
 pub(super) struct Random {
-    network: Network,
+    network: Sequential,
 }
 
 impl Random {
@@ -51,16 +51,16 @@ impl Random {
         let mut layers = vec![];
         for &(kernel, stride, filters) in convolutions {
             ensure!(rows >= kernel && columns >= kernel, "images of {rows}x{columns} are smaller than a filter");
-            layers.push(Layer::Conv { inputs: channels, outputs: filters, kernel, stride, padding: 0 });
-            layers.push(Layer::Act(Activation::Relu));
+            layers.push(Operation::conv([channels, filters], kernel, stride, 0));
+            layers.push(Operation::relu());
             channels = filters;
             [rows, columns] = [rows, columns].map(|side| (side - kernel) / stride + 1);
         }
         let width = channels * rows * columns;
-        layers.push(Layer::Reshape(vec![width]));
-        layers.push(Layer::Dense { inputs: width, outputs: config.latent_dim });
-        layers.push(Layer::Act(Activation::Relu));
-        Ok(Self { network: Network::new(layers, OptimConfig::of(Rule::Adam), task.device, rng) })
+        layers.push(Operation::Reshape(vec![width]));
+        layers.push(Operation::Dense { inputs: width, outputs: config.latent_dim });
+        layers.push(Operation::relu());
+        Ok(Self { network: Sequential::new(layers, OptimConfig::of(Rule::Adam), task.device, rng) })
     }
 }
 

@@ -18,12 +18,12 @@ mod units;
 use super::data::Source;
 use super::images::{Data, Images};
 use super::model::{Batch, Effort, Exhibit, FitError, Halves, Means, Measures, Model};
-use super::net::{Activation, Layer, Network};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use crate::statistics;
 use anyhow::Result;
-use carom_agents::optim::{read_tensor, to_vec};
+use carom_agents::net::tensor::{read_tensor, to_vec};
+use carom_agents::net::{Activation, Operation, Sequential};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
 use carom_envs::settings::{AtLeast, Settings, validate};
@@ -408,13 +408,13 @@ impl Model for Rbm {
         let narrowed = weight / std.unsqueeze(1);
         let up = flat(&narrowed, &(hidden_bias - mean.unsqueeze(0).mm(&narrowed).view([-1])));
         let down = flat(&(weight.tr() * &std), &(visible_bias * &std + &mean));
-        let dense = |inputs, outputs| Layer::Dense { inputs, outputs };
+        let dense = |inputs, outputs| Operation::Dense { inputs, outputs };
         let encoder =
-            vec![Layer::Reshape(vec![n_visible]), dense(n_visible, n_hidden), Layer::Act(Activation::Sigmoid)];
-        let decoder = vec![dense(n_hidden, n_visible), Layer::Reshape(self.shape.to_vec())];
+            vec![Operation::Reshape(vec![n_visible]), dense(n_visible, n_hidden), Operation::Act(Activation::Sigmoid)];
+        let decoder = vec![dense(n_hidden, n_visible), Operation::Reshape(self.shape.to_vec())];
         Some(Halves {
-            encoder: Network::with_params(encoder, &up),
-            decoder: Some(Network::with_params(decoder, &down)),
+            encoder: Sequential::with_params(encoder, &up),
+            decoder: Some(Sequential::with_params(decoder, &down)),
             has_logits: *visible == Visible::Bernoulli,
             weights: None,
             difference: None,

@@ -3,7 +3,7 @@
 
 use super::images::Data;
 use anyhow::Result;
-use carom_agents::optim::{read_tensor, to_vec};
+use carom_agents::net::tensor::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Kind, Tensor};
 

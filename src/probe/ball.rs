@@ -7,7 +7,7 @@
 //! which is drawn slightly wrong in every frame is not taken for a ball.
 
 use super::world::World;
-use crate::generative::net::{Activation, Layer, Network, descend};
+use carom_agents::net::{Operation, Sequential, descend};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_envs::Seeds;
 use tch::{Kind, Tensor};
@@ -32,7 +32,7 @@ pub(super) enum Finder {
 }
 
 /// Network that maps an image, less the mean of its kind, to a logit for each pixel.
-pub(super) struct Detector(Network);
+pub(super) struct Detector(Sequential);
 
 impl Finder {
     /// Makes a finder for images of `world`. A detector is fitted to `images` with a ball at `balls`.
@@ -62,12 +62,12 @@ impl Detector {
             balls.iter().step_by(stride).map(|&[row, column]| row as i64 * size[3] + column as i64).collect();
         let (places, n) = (Tensor::from_slice(&places), places.len() as i64);
         let layers = vec![
-            Layer::Conv { inputs: size[1], outputs: FILTERS, kernel: 7, stride: 1, padding: 3 },
-            Layer::Act(Activation::Relu),
-            Layer::Conv { inputs: FILTERS, outputs: 1, kernel: 5, stride: 1, padding: 2 },
+            Operation::conv([size[1], FILTERS], 7, 1, 3),
+            Operation::relu(),
+            Operation::conv([FILTERS, 1], 5, 1, 2),
         ];
         let mut rng = Seeds::new(0).stream("ball-detector");
-        let mut network = Network::new(layers, OptimConfig::of(Rule::Adam), images.device(), &mut rng);
+        let mut network = Sequential::new(layers, OptimConfig::of(Rule::Adam), images.device(), &mut rng);
         let per_pass = (n / BATCH).max(1);
         let n_steps = N_PASSES as i64 * per_pass;
         for step in 0..n_steps {

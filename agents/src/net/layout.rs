@@ -1,160 +1,231 @@
-//! What a network is made of and where each parameter lies in the flat vector.
+//! Where each operation's parameters lie in the one flat vector, and what they are at first.
 
-use super::kernels::{FILTERS, LANES};
-use crate::encoder::{Encoder, Raw};
-use carom_envs::ObsSpace;
+use super::lanes::LANES;
+use super::operation::Operation;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal, Uniform};
+use std::ops::Range;
+use tch::Tensor;
 
-/// A Q-network: convolutions where the observation is planes (one, 3×3, of sixteen filters: Young & Tian 2019) or pixels
-/// (three: Mnih et al. 2015, methods), then dense layers, each rectified; last a linear layer with one output an action.
-#[derive(Clone, Debug, PartialEq)]
-pub struct NetSpec {
-    /// What the network sees: one frame of it. A discrete state is one-hot.
-    pub obs_space: ObsSpace,
-    /// Frames of an observation, oldest first.
-    pub frame_stack: usize,
-    /// Widths of the hidden dense layers.
-    pub hidden: Vec<usize>,
-    /// Normalise before every rectifier (Ba et al. 2016): over a cell's filters after the convolution, over the features
-    /// of a dense layer, as PQN does.
-    pub layer_norm: bool,
-    /// Number of outputs.
-    pub n_actions: usize,
-}
-
-impl NetSpec {
-    /// Bytes of one observation.
-    pub fn obs_bytes(&self) -> usize {
-        self.frame_stack * self.obs_space.n_bytes()
-    }
-}
-
-/// A convolution without padding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Conv {
-    /// Width and height of the kernel.
-    pub kernel: usize,
-    /// Cells from one application to the next.
-    pub stride: usize,
-    /// Channels of its input.
-    pub channels: usize,
-}
-
-/// A layer and the places of its parameters in the flat vector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Layer {
-    /// How it slides over its input; a dense layer does not.
-    pub conv: Option<Conv>,
-    /// Inputs of one output element: rows of the weight matrix, for a convolution by kernel row, column and channel.
-    pub fan_in: usize,
-    /// Outputs (filters): columns of the weight matrix.
-    pub width: usize,
-    /// Start of the `[fan_in, width]` weights.
-    pub weight: usize,
-    /// Start of the `[width]` bias.
-    pub bias: usize,
-    /// Starts of the normalisation's `[width]` scale and shift, where there is one.
-    pub norm: Option<(usize, usize)>,
-}
-
-impl Layer {
-    /// End of its last parameter.
-    pub fn end(&self) -> usize {
-        self.norm.map_or(self.bias, |(_, shift)| shift) + self.width
-    }
-}
-
-/// The layers of a [`NetSpec`] laid out in one vector.
+/// A network without its parameters: its operations, and the place of each one's parameters in a flat vector.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
-    /// From the input to the output: the convolution where the observation is planes, the hidden dense layers, the head.
-    pub layers: Vec<Layer>,
-    /// Length of the flat vector; gaps between parameters stay 0.
-    pub len: usize,
+    operations: Vec<Operation>,
+    /// For each operation, where its two parameters lie, if it has any.
+    places: Vec<Option<[Range<usize>; 2]>>,
+    /// Shapes of all parameters, in order.
+    shapes: Vec<Vec<i64>>,
+    len: usize,
+}
+
+/// How first parameters are drawn. Norms always start with scale 1 and shift 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Init {
+    /// Weights and biases uniform in ±1 / √fan_in, as PyTorch's layers draw them.
+    FanIn,
+    /// Weights from N(0, 2 / fan_in) before a rectifier (He et al. 2015), else from N(0, 1 / fan_in); biases 0.
+    He,
+    /// Weights uniform in ±√(6 / (fan_in + fan_out)) (Glorot & Bengio 2010); biases 0.
+    Glorot,
 }
 
 impl Layout {
-    /// Lays out `spec`.
-    ///
-    /// # Panics
-    /// When a hidden width is no multiple of sixteen in a normalised network.
-    pub fn new(spec: &NetSpec) -> Self {
-        let mut layout = Self { layers: vec![], len: 0 };
-        let ([mut channels, mut rows, mut cols], convs) = input(spec);
-        for &(kernel, stride, filters) in convs {
-            let conv = Conv { kernel, stride, channels };
-            layout.push(Some(conv), kernel * kernel * channels, filters, spec.layer_norm);
-            channels = filters;
-            [rows, cols] = [rows, cols].map(|cells| (cells - kernel) / stride + 1);
+    /// One parameter directly behind the other.
+    pub fn packed(operations: Vec<Operation>) -> Self {
+        Self::new(operations, 1)
+    }
+
+    /// Each parameter on a cache line of its own, where matrix products run fastest and always alike. Gaps stay 0.
+    pub fn aligned(operations: Vec<Operation>) -> Self {
+        Self::new(operations, LANES)
+    }
+
+    fn new(operations: Vec<Operation>, align: usize) -> Self {
+        let (mut places, mut shapes, mut len) = (vec![], vec![], 0);
+        for operation in &operations {
+            places.push(operation.param_shapes().map(|own| {
+                own.map(|shape| {
+                    let start = len;
+                    let end = start + shape.iter().product::<i64>() as usize;
+                    len = end.next_multiple_of(align);
+                    shapes.push(shape);
+                    start..end
+                })
+            }));
         }
-        let mut features = channels * rows * cols;
-        for &width in &spec.hidden {
-            layout.push(None, features, width, spec.layer_norm);
-            features = width;
-        }
-        layout.push(None, features, spec.n_actions, false);
-        layout
+        Self { operations, places, shapes, len }
     }
 
-    fn push(&mut self, conv: Option<Conv>, fan_in: usize, width: usize, norm: bool) {
-        assert!(
-            !norm || width.is_multiple_of(LANES),
-            "a normalised layer's width is a multiple of {LANES}, not {width}"
-        );
-        let mut place = |size: usize| {
-            let start = self.len;
-            // Every parameter starts on a cache line, where matrix products run fastest and always alike.
-            self.len += size.next_multiple_of(LANES);
-            start
-        };
-        let (weight, bias) = (place(fan_in * width), place(width));
-        let norm = norm.then(|| (place(width), place(width)));
-        self.layers.push(Layer { conv, fan_in, width, weight, bias, norm });
+    /// The operations, from the input to the output.
+    pub fn operations(&self) -> &[Operation] {
+        &self.operations
     }
 
-    /// The output layer.
-    pub fn head(&self) -> &Layer {
-        self.layers.last().expect("a network has an output layer")
+    /// Each operation with the places of its parameters: weight and bias or scale and shift, if it has any.
+    pub fn placed(&self) -> impl DoubleEndedIterator<Item = (&Operation, Option<&[Range<usize>; 2]>)> {
+        self.operations.iter().zip(self.places.iter().map(Option::as_ref))
     }
 
-    /// First parameters. A normalised network's hidden weights are from N(0, 2 / fan_in) (He et al. 2015), its head's from
-    /// N(0, 1 / fan_in), biases and shifts 0, scales 1. Without normalisation weights and biases are uniform in
-    /// ±1 / √fan_in, as PyTorch draws them: the DQN baselines were measured so, and on `minatar/breakout` it learns better
-    /// than He's (by half a point of return from half a million frames on).
-    pub fn init(&self, rng: &mut impl Rng) -> Vec<f32> {
+    /// Shapes of all parameters: two for each operation that has any, in order.
+    pub fn shapes(&self) -> &[Vec<i64>] {
+        &self.shapes
+    }
+
+    /// Length of the flat vector.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are no parameters.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// First parameters. The order of the draws is that of the parameters.
+    pub fn first_params(&self, init: Init, rng: &mut impl Rng) -> Vec<f32> {
         let mut params = vec![0.0; self.len];
-        let normalised = self.layers.iter().any(|layer| layer.norm.is_some());
-        for layer in &self.layers {
-            let fan_in = layer.fan_in as f32;
-            let (weights, biases) =
-                (layer.weight..layer.weight + layer.fan_in * layer.width, layer.bias..layer.bias + layer.width);
-            if normalised {
-                let gain: f32 = if layer == self.head() { 1.0 } else { 2.0 };
-                let std = (gain / fan_in).sqrt();
-                params[weights].fill_with(|| std * rng.sample::<f32, _>(StandardNormal));
-            } else {
-                let uniform = Uniform::new(-fan_in.sqrt().recip(), fan_in.sqrt().recip());
-                params[weights].fill_with(|| uniform.sample(rng));
-                params[biases].fill_with(|| uniform.sample(rng));
-            }
-            if let Some((scale, _)) = layer.norm {
-                params[scale..scale + layer.width].fill(1.0);
+        for (i, (operation, places)) in self.placed().enumerate() {
+            let Some([first, second]) = places.cloned() else { continue };
+            let Some([fan_in, fan_out]) = operation.fans() else {
+                params[first].fill(1.0);
+                continue;
+            };
+            match init {
+                Init::FanIn => {
+                    let bound = (fan_in as f32).sqrt().recip();
+                    let uniform = Uniform::new(-bound, bound);
+                    params[first].fill_with(|| uniform.sample(rng));
+                    params[second].fill_with(|| uniform.sample(rng));
+                }
+                Init::He => {
+                    let gain: f32 = if self.is_rectified(i) { 2.0 } else { 1.0 };
+                    let std = (gain / fan_in as f32).sqrt();
+                    params[first].fill_with(|| std * rng.sample::<f32, _>(StandardNormal));
+                }
+                Init::Glorot => {
+                    let bound = (6.0 / (fan_in + fan_out) as f32).sqrt();
+                    params[first].fill_with(|| rng.gen_range(-bound..bound));
+                }
             }
         }
         params
     }
+
+    /// Whether a rectifier follows operation `i` before the next weight.
+    fn is_rectified(&self, i: usize) -> bool {
+        let behind = self.operations[i + 1..].iter().take_while(|operation| operation.fans().is_none());
+        behind.into_iter().any(|operation| *operation == Operation::relu())
+    }
+
+    /// All parameters in their shapes, as parts of the flat vector `params`.
+    ///
+    /// One split has one concatenation as its gradient. The gradient of a view is as long as all of `params`, and
+    /// mostly 0: a view for each parameter took a third of an update of the pixel network.
+    pub fn split(&self, params: &Tensor) -> Vec<Tensor> {
+        let (mut sizes, mut is_param, mut end) = (vec![], vec![], 0);
+        let mut part = |size: usize, is: bool| {
+            if size > 0 || is {
+                sizes.push(size as i64);
+                is_param.push(is);
+            }
+        };
+        for place in self.places.iter().flatten().flatten() {
+            part(place.start - end, false);
+            part(place.len(), true);
+            end = place.end;
+        }
+        part(self.len - end, false);
+        let parts = params.split_with_sizes(sizes, 0).into_iter().zip(is_param);
+        let parts = parts.filter_map(|(part, is_param)| is_param.then_some(part));
+        parts.zip(&self.shapes).map(|(part, shape)| part.view(&shape[..])).collect()
+    }
+
+    /// Output for `x`, a batch, as a function of the flat vector `params`, in torch's operations: on any device,
+    /// differentiated by autograd.
+    pub fn forward(&self, params: &Tensor, x: &Tensor) -> Tensor {
+        let parts = self.split(params);
+        let mut pairs = parts.chunks_exact(2);
+        self.placed().fold(x.shallow_clone(), |x, (operation, places)| {
+            let own = places.and_then(|_| pairs.next()).unwrap_or_default();
+            operation.apply(&x, own)
+        })
+    }
+
+    /// Shape of the output of each operation, given that of the input, all without the batch.
+    pub fn output_shapes(&self, input: &[i64]) -> Vec<Vec<i64>> {
+        let shapes = self.operations.iter().scan(input.to_vec(), |shape, operation| {
+            *shape = operation.output_shape(shape);
+            Some(shape.clone())
+        });
+        shapes.collect()
+    }
+
+    /// Floating-point operations of the forward pass of one element of the batch, given its shape.
+    pub fn flops(&self, input: &[i64]) -> i64 {
+        let outputs = self.output_shapes(input);
+        let inputs = [input].into_iter().chain(outputs.iter().map(Vec::as_slice));
+        self.operations.iter().zip(inputs).map(|(operation, input)| operation.flops(input)).sum()
+    }
 }
 
-/// Channels, rows and columns of the input (a vector is one cell), and each convolution's kernel, stride and filters.
-fn input(spec: &NetSpec) -> ([usize; 3], &'static [(usize, usize, usize)]) {
-    match spec.obs_space {
-        ObsSpace::Planes { shape: [rows, cols, channels] } => {
-            ([spec.frame_stack * channels, rows, cols], &[(3, 1, FILTERS)])
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::tests::torch;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg32;
+
+    fn operations() -> Vec<Operation> {
+        let dense = |inputs, outputs| Operation::Dense { inputs, outputs };
+        vec![dense(3, 5), Operation::LayerNorm { width: 5 }, Operation::relu(), dense(5, 2)]
+    }
+
+    #[test]
+    fn parameters_lie_one_behind_the_other_or_on_cache_lines() {
+        let starts = |layout: &Layout| -> Vec<usize> {
+            layout.placed().flat_map(|(_, places)| places.into_iter().flatten()).map(|place| place.start).collect()
+        };
+        let (packed, aligned) = (Layout::packed(operations()), Layout::aligned(operations()));
+        assert_eq!((starts(&packed), packed.len()), (vec![0, 15, 20, 25, 30, 40], 42));
+        assert_eq!((starts(&aligned), aligned.len()), (vec![0, 16, 32, 48, 64, 80], 96));
+    }
+
+    #[test]
+    fn both_layouts_are_one_network_with_the_same_draws() {
+        let _torch = torch();
+        let [packed, aligned] = [Layout::packed(operations()), Layout::aligned(operations())].map(|layout| {
+            let params = layout.first_params(Init::He, &mut Pcg32::seed_from_u64(1));
+            let x = Tensor::from_slice(&[0.5_f32, -1.0, 2.0]).view([1, 3]);
+            layout.forward(&Tensor::from_slice(&params), &x)
+        });
+        assert_eq!(packed, aligned);
+    }
+
+    #[test]
+    fn first_parameters_have_the_spread_of_their_scheme() {
+        let layout = Layout::packed(vec![
+            Operation::Dense { inputs: 200, outputs: 100 },
+            Operation::LayerNorm { width: 100 },
+            Operation::relu(),
+            Operation::Dense { inputs: 100, outputs: 200 },
+        ]);
+        let spread = |init: Init| {
+            let params = layout.first_params(init, &mut Pcg32::seed_from_u64(2));
+            assert!(params[20_100..20_200].iter().all(|scale| *scale == 1.0), "scales of {init:?}");
+            let variance = |weights: &[f32]| weights.iter().map(|w| w * w).sum::<f32>() / weights.len() as f32;
+            let biased = params[20_000..20_100].iter().any(|bias| *bias != 0.0);
+            (variance(&params[..20_000]), variance(&params[20_300..40_300]), biased)
+        };
+        // A uniform number in ±b has the variance b² / 3.
+        let cases = [
+            (Init::FanIn, 1.0 / 600.0, 1.0 / 300.0),
+            (Init::He, 1.0 / 100.0, 1.0 / 100.0),
+            (Init::Glorot, 2.0 / 300.0, 2.0 / 300.0),
+        ];
+        for (init, first, second) in cases {
+            let (ours_first, ours_second, biased) = spread(init);
+            assert!((ours_first / first - 1.0).abs() < 0.05 && (ours_second / second - 1.0).abs() < 0.05, "{init:?}");
+            assert_eq!(biased, init == Init::FanIn, "biases of {init:?}");
         }
-        ObsSpace::Pixels { shape: [rows, cols] } => {
-            ([spec.frame_stack, rows, cols], &[(8, 4, 32), (4, 2, 64), (3, 1, 64)])
-        }
-        ref flat => ([spec.frame_stack * Raw(flat.clone()).n_features(), 1, 1], &[]),
     }
 }

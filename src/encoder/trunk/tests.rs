@@ -10,7 +10,7 @@ use crate::generative::settings::ModelTask;
 use carom_agents::losses::Loss;
 use carom_agents::net::NetSpec;
 use carom_agents::optim::{OptimConfig, Rule};
-use carom_agents::{Fit, QNetwork, SharedTrunk, Stat, Weights};
+use carom_agents::{QNetwork, SharedTrunk, Stat, Update, Weights};
 use carom_envs::{ObsSpace, Seeds};
 use rand::Rng;
 use serde_json::{Value, json};
@@ -163,7 +163,7 @@ fn train(trunk: EncoderTrunk, n: usize) -> ([Vec<f32>; 2], [Vec<Stat>; 2]) {
     let obs = frames();
     let actions: Vec<u8> = (0..30).map(|b| b % 3).collect();
     let targets: Vec<f32> = (0..30).map(|_| rng.gen_range(-1.0..1.0)).collect();
-    let how = Fit { loss: Loss::Squared, lr: 3e-3, max_grad_norm: 0.0 };
+    let how = Update { loss: Loss::Squared, lr: 3e-3, max_grad_norm: 0.0 };
     let mut stats = vec![];
     for _ in 0..n {
         network.fit(&obs, &actions, &targets, &how).expect("finite losses");

@@ -1,7 +1,7 @@
 //! Weights divided by their largest singular value (Miyato et al. 2018, algorithm 1).
 
-use super::super::net::Network;
-use carom_agents::optim::{read_tensor, to_vec};
+use carom_agents::net::Sequential;
+use carom_agents::net::tensor::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Kind, Tensor};
 
@@ -15,9 +15,9 @@ pub(super) struct Spectral {
 
 impl Spectral {
     /// Draws random vectors for the weights of `network`.
-    pub(super) fn new(network: &Network) -> Self {
+    pub(super) fn new(network: &Sequential) -> Self {
         let vector = |n: i64| unit(&Tensor::randn([n], (Kind::Float, network.params().device())));
-        let vectors = network.shapes().into_iter().step_by(2).map(|weight| {
+        let vectors = network.layout().shapes().iter().step_by(2).map(|weight| {
             let columns = weight[1..].iter().product();
             (vector(weight[0]), vector(columns))
         });
@@ -25,7 +25,7 @@ impl Spectral {
     }
 
     /// Makes one power iteration of each weight.
-    pub(super) fn iterate(&mut self, network: &Network) {
+    pub(super) fn iterate(&mut self, network: &Sequential) {
         let _no_grad = tch::no_grad_guard();
         for ((left, right), weight) in self.vectors.iter_mut().zip(parts(network).iter().step_by(2)) {
             let matrix = weight.view([left.size()[0], -1]);
@@ -36,7 +36,7 @@ impl Spectral {
 
     /// The flat parameters of `network` with each weight W divided by uᵀ W v, its largest singular value;
     /// differentiable.
-    pub(super) fn normalised(&self, network: &Network) -> Tensor {
+    pub(super) fn normalised(&self, network: &Sequential) -> Tensor {
         let parts = parts(network);
         let scaled = parts.iter().enumerate().map(|(idx, part)| {
             if idx % 2 == 1 {
@@ -71,8 +71,8 @@ impl Spectral {
 }
 
 /// Weights and biases by turns, flat.
-fn parts(network: &Network) -> Vec<Tensor> {
-    let sizes: Vec<i64> = network.shapes().iter().map(|shape| shape.iter().product()).collect();
+fn parts(network: &Sequential) -> Vec<Tensor> {
+    let sizes: Vec<i64> = network.layout().shapes().iter().map(|shape| shape.iter().product()).collect();
     network.params().split_with_sizes(sizes, 0)
 }
 

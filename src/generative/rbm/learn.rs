@@ -6,7 +6,7 @@ use super::ones::LARGEST_SHARE;
 use super::phases::Phases;
 use super::units::{self, Noise};
 use crate::statistics::mean;
-use carom_agents::optim::{read_tensor, to_vec};
+use carom_agents::net::tensor::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Kind, Tensor};
 

@@ -5,7 +5,7 @@
 //! of the four products of an update by contrastive divergence are such, that with twice as many rows, the gradient's,
 //! among them.
 
-use crate::parallel;
+use carom_agents::net::threads;
 use multiversion::multiversion;
 use std::ops::Range;
 
@@ -67,7 +67,7 @@ impl Ones {
         let n = matrix.len() / self.width;
         // One chunk a thread, since each chunk reads the whole matrix.
         let rows = self.n_rows().div_ceil(tch::get_num_threads() as usize);
-        parallel::for_each_chunk(out, rows * n, |chunk, out| {
+        threads::for_each_chunk(out, rows * n, |chunk, out| {
             out.fill(0.0);
             add_rows(self, chunk * rows, matrix, n, out);
         });
@@ -104,7 +104,7 @@ impl Ones {
         // Small chunks, so that threads share the work evenly: some rows have more 1s than others.
         const ROWS: usize = 32;
         let n = sums.len();
-        parallel::for_each_chunk(out, ROWS * n, |chunk, out| {
+        threads::for_each_chunk(out, ROWS * n, |chunk, out| {
             for (out, &centre) in out.chunks_exact_mut(n).zip(&centre[chunk * ROWS..]) {
                 out.iter_mut().zip(sums).for_each(|(out, sum)| *out -= centre * sum);
             }
@@ -159,7 +159,7 @@ fn add_columns<const N: usize>(
 mod tests {
     use super::*;
     use crate::generative::model::seeded;
-    use carom_agents::optim::{slice, slice_mut, to_vec};
+    use carom_agents::net::tensor::to_vec;
     use tch::{Device, Kind, Tensor};
 
     const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -168,12 +168,12 @@ mod tests {
     fn states(rows: i64, width: i64) -> (Tensor, Ones) {
         let states = Tensor::rand([rows, width], OPTIONS).lt(1.0 / 6.0).to_kind(Kind::Float);
         let mut ones = Ones::default();
-        assert!(ones.find(slice(&states), width as usize, 0.9));
+        assert!(ones.find(&to_vec(&states), width as usize, 0.9));
         (states, ones)
     }
 
-    fn assert_close(ours: &Tensor, theirs: &Tensor) {
-        for (ours, theirs) in to_vec(ours).into_iter().zip(to_vec(theirs)) {
+    fn assert_close(ours: &[f32], theirs: &Tensor) {
+        for (ours, theirs) in ours.iter().zip(to_vec(theirs)) {
             assert!((ours - theirs).abs() < 1e-4, "{ours} for {theirs}");
         }
     }
@@ -184,19 +184,20 @@ mod tests {
         for (width, n) in [(1, 1), (7, 5), (40, 20), (100, 151)] {
             let ((above, ones_above), (below, ones_below)) = (states(6, width), states(3, width));
             let matrix = Tensor::randn([width, n], OPTIONS);
-            let mut out = Tensor::randn([6, n], OPTIONS);
-            ones_above.times(slice(&matrix), slice_mut(&mut out));
+            let mut out = vec![9.0; 6 * n as usize];
+            ones_above.times(&to_vec(&matrix), &mut out);
             assert_close(&out, &above.mm(&matrix));
             let values = Tensor::randn([width], OPTIONS);
-            let products: Vec<f32> = ones_above.times_vector(slice(&values)).collect();
-            assert_close(&Tensor::from_slice(&products), &above.mv(&values));
+            let products: Vec<f32> = ones_above.times_vector(&to_vec(&values)).collect();
+            assert_close(&products, &above.mv(&values));
 
             let (both, centre) = (Tensor::cat(&[&above, &below], 0), Tensor::rand([width], OPTIONS));
-            let (matrix, mut out) = (Tensor::randn([9, n], OPTIONS), Tensor::randn([width, n], OPTIONS));
-            let expected = &out + (&both - &centre).tr().mm(&matrix);
+            let (matrix, before) = (Tensor::randn([9, n], OPTIONS), Tensor::randn([width, n], OPTIONS));
+            let expected = &before + (&both - &centre).tr().mm(&matrix);
             let sums = matrix.sum_dim_intlist(0, false, Kind::Float);
             let transposed = Ones::transposed(&ones_above, &ones_below);
-            transposed.add_centred_times(slice(&centre), slice(&matrix), slice(&sums), slice_mut(&mut out));
+            let mut out = to_vec(&before);
+            transposed.add_centred_times(&to_vec(&centre), &to_vec(&matrix), &to_vec(&sums), &mut out);
             assert_close(&out, &expected);
         }
     }

@@ -4,7 +4,7 @@
 
 use super::energy::Energy;
 use super::ones::Ones;
-use carom_agents::optim::{slice, slice_mut};
+use carom_agents::net::tensor::{assert_apart, slice, slice_mut, to_vec};
 use tch::{Device, Kind, Tensor};
 
 /// Units in the two phases of an update. Rows of data stand over rows of the chains, so that one product gives both
@@ -54,9 +54,14 @@ impl Phases {
     /// Writes the hidden units' inputs vᵀW to `h`. `v` are visible states of the data (`side` 0) or of the chains (1).
     pub(super) fn send(&mut self, side: usize, v: &Tensor, weight: &Tensor, h: &mut Tensor) {
         let width = weight.size()[0] as usize;
-        self.are_few[side] = v.device() == Device::Cpu && self.ones[side].find(slice(v), width, self.few);
+        // SAFETY: nothing is written to `v` while its 1s are found.
+        let find = |ones: &mut Ones| ones.find(unsafe { slice(v) }, width, self.few);
+        self.are_few[side] = v.device() == Device::Cpu && find(&mut self.ones[side]);
         if self.are_few[side] {
-            self.ones[side].times(slice(weight), slice_mut(h));
+            assert_apart(h, &[weight]);
+            // SAFETY: the two share no memory, and only the product runs while the slices live.
+            let (weight, h) = unsafe { (slice(weight), slice_mut(h)) };
+            self.ones[side].times(weight, h);
         } else {
             let _ = v.mm_out(h, weight);
         }
@@ -101,7 +106,8 @@ impl Centred<'_> {
         match self {
             Self::Dense(x) => x.mv(mu),
             Self::Few { by_row, mu: centre, .. } => {
-                let products: Vec<f32> = by_row.iter().flat_map(|ones| ones.times_vector(slice(mu))).collect();
+                let values = to_vec(mu);
+                let products: Vec<f32> = by_row.iter().flat_map(|ones| ones.times_vector(&values)).collect();
                 Tensor::from_slice(&products) - centre.dot(mu)
             }
         }
@@ -112,7 +118,7 @@ impl Centred<'_> {
         match self {
             Self::Dense(x) => x.tr().mv(values),
             Self::Few { by_column, mu, .. } => {
-                let products: Vec<f32> = by_column.times_vector(slice(values)).collect();
+                let products: Vec<f32> = by_column.times_vector(&to_vec(values)).collect();
                 Tensor::from_slice(&products) - mu * values.sum(Kind::Float)
             }
         }
@@ -124,7 +130,10 @@ impl Centred<'_> {
             Self::Dense(x) => _ = to.addmm_(&x.tr(), hidden),
             Self::Few { by_column, mu, .. } => {
                 let sums = hidden.sum_dim_intlist(0, false, Kind::Float);
-                by_column.add_centred_times(slice(mu), slice(hidden), slice(&sums), slice_mut(to));
+                assert_apart(to, &[hidden]);
+                // SAFETY: the two share no memory, and only the product runs while the slices live.
+                let (hidden, to) = unsafe { (slice(hidden), slice_mut(to)) };
+                by_column.add_centred_times(&to_vec(mu), hidden, &to_vec(&sums), to);
             }
         }
     }

@@ -4,12 +4,10 @@
 //! run time: 5 % of an update of 784-500 units by CD-1, whose matrix products take most of the rest. Tensors that are
 //! not on the CPU take torch's operations instead.
 
-use carom_agents::optim::{slice, slice_mut};
+use carom_agents::net::lanes::{LANES, Lanes, exp, padded};
+use carom_agents::net::tensor::{assert_apart, slice, slice_mut};
 use multiversion::multiversion;
 use tch::{Device, Kind, Tensor};
-
-/// Elements handled side by side.
-const LANES: usize = 16;
 
 /// Source of uniform numbers: sixteen xoshiro128+ generators side by side (Blackman & Vigna 2021).
 #[derive(Clone, Debug)]
@@ -55,22 +53,6 @@ fn uniform(state: &mut [[u32; LANES]; 4]) -> Lanes {
     out
 }
 
-/// eˣ nearly to single precision for x in -87..=88, and the value at the nearer end outside.
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // Adding 1.5 × 2²³ rounds to the nearest integer, and leaves it in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    let shifted = x.clamp(-87.0, 88.0) * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    // ln 2 in two parts, so that r is exact to the last bit.
-    let r = (x.clamp(-87.0, 88.0) - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    // Taylor's series around 0; |r| is at most ln 2 / 2.
-    let p = 1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * (1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))))));
-    p * f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23))
-}
-
-type Lanes = [f32; LANES];
-
 /// σ(scale z + bias)
 #[inline(always)]
 fn means_of(z: &mut Lanes, scale: f32, bias: &Lanes) {
@@ -87,14 +69,6 @@ fn states_of(means: &Lanes, noise: &mut Noise) -> Lanes {
         *state = if *state < *mean { 1.0 } else { 0.0 };
     }
     states
-}
-
-/// Returns lanes with the elements of a row that do not fill them, and `rest` in the others.
-#[inline(always)]
-fn padded(tail: &[f32], rest: f32) -> Lanes {
-    let mut lanes = [rest; LANES];
-    lanes[..tail.len()].copy_from_slice(tail);
-    lanes
 }
 
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
@@ -136,7 +110,10 @@ fn draw_pass(z: &mut [f32], scale: f32, bias: &[f32], states: &mut [f32], noise:
 /// Turns `z [B, units]` into the units' means σ(scale z + bias).
 pub(super) fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
     if z.device() == Device::Cpu {
-        means_pass(slice_mut(z), scale as f32, slice(bias));
+        assert_apart(z, &[bias]);
+        // SAFETY: the two share no memory, and only the pass runs while the slices live.
+        let (z, bias) = unsafe { (slice_mut(z), slice(bias)) };
+        means_pass(z, scale as f32, bias);
     } else {
         means_by_operations(z, scale, bias);
     }
@@ -146,7 +123,11 @@ pub(super) fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
 /// drawn from them.
 pub(super) fn draw(z: &mut Tensor, scale: f64, bias: &Tensor, states: &mut Tensor, noise: &mut Noise) {
     if z.device() == Device::Cpu {
-        draw_pass(slice_mut(z), scale as f32, slice(bias), slice_mut(states), noise);
+        assert_apart(z, &[bias]);
+        assert_apart(states, &[bias, z]);
+        // SAFETY: no two share memory, and only the pass runs while the slices live.
+        let (z, bias, states) = unsafe { (slice_mut(z), slice(bias), slice_mut(states)) };
+        draw_pass(z, scale as f32, bias, states, noise);
     } else {
         means_by_operations(z, scale, bias);
         states.copy_(&z.rand_like().lt_tensor(z));
@@ -173,7 +154,11 @@ fn binarise_pass(means: &[f32], states: &mut [f32], noise: &mut Noise) {
 /// Fills `states` with 0s and 1s whose means are `means`, of the same shape.
 pub(super) fn binarise(means: &Tensor, states: &mut Tensor, noise: &mut Noise) {
     if means.device() == Device::Cpu {
-        binarise_pass(slice(&means.contiguous()), slice_mut(states), noise);
+        let means = means.contiguous();
+        assert_apart(states, &[&means]);
+        // SAFETY: the two share no memory, and only the pass runs while the slices live.
+        let (means, states) = unsafe { (slice(&means), slice_mut(states)) };
+        binarise_pass(means, states, noise);
     } else {
         states.copy_(&means.rand_like().lt_tensor(means));
     }
@@ -224,7 +209,9 @@ fn softplus_pass(z: &[f32], bias: &[f32], scale: f32, out: &mut [f64]) {
 pub(super) fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
     let mut out = vec![0.0; z.size()[0] as usize];
     if z.device() == Device::Cpu {
-        softplus_pass(slice(z), slice(bias), scale as f32, &mut out);
+        // SAFETY: only the pass runs while the slices live, and it writes to neither.
+        let (z, bias) = unsafe { (slice(z), slice(bias)) };
+        softplus_pass(z, bias, scale as f32, &mut out);
     } else {
         let sums = ((z + bias) * scale).softplus().sum_dim_intlist(1, false, Kind::Double);
         out = Vec::try_from(sums.to_device(Device::Cpu)).expect("doubles");
@@ -236,7 +223,7 @@ pub(super) fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
 mod tests {
     use super::*;
     use crate::generative::model::seeded;
-    use carom_agents::optim::to_vec;
+    use carom_agents::net::tensor::to_vec;
 
     fn case(rows: i64, width: i64) -> (Tensor, Tensor) {
         tch::manual_seed(4);

@@ -1,7 +1,7 @@
 //! Settings of `vae`.
 
-use crate::generative::net::Activation;
 use crate::generative::settings::WIDTHS;
+use carom_agents::net::Activation;
 use carom_envs::settings;
 use carom_envs::settings::{Above, AtLeast, Each, Settings};
 use serde::{Deserialize, Serialize};

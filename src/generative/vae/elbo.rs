@@ -4,7 +4,7 @@
 use super::config::Likelihood;
 use super::densities::gaussian_kl;
 use super::networks::{Networks, halves, uncropped};
-use crate::generative::net::bce_with_gradient;
+use carom_agents::net::bce_with_gradient;
 use tch::{Kind, Tensor};
 
 impl Networks {

@@ -4,7 +4,7 @@
 use super::config::Likelihood;
 use super::densities::log_gaussian;
 use super::networks::{Networks, halves, uncropped};
-use crate::generative::net::{bce_rows, bce_with_gradient};
+use carom_agents::net::{bce_rows, bce_with_gradient};
 use tch::{Kind, Tensor};
 
 /// Rows that the decoder is given at once: enough for a fast matrix product, few enough for the cache.

@@ -2,10 +2,10 @@
 
 use super::config::{Architecture, Likelihood, VaeConfig};
 use super::densities::{log_bernoulli, log_gaussian};
-use crate::generative::net::{Layer, Network};
 use crate::generative::settings::ModelTask;
 use crate::generative::weights::PixelWeights;
 use anyhow::Result;
+use carom_agents::net::{Operation, Sequential};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_envs::settings::validate;
 use rand_pcg::Pcg32;
@@ -14,9 +14,9 @@ use tch::{Device, Tensor};
 /// q(z|x) and p(x|z).
 pub(super) struct Networks {
     /// Images to `[B, 2 latent_dim]`: μ, then ln σ².
-    pub(super) encoder: Network,
+    pub(super) encoder: Sequential,
     /// Codes to the images' logits or means, of at least the images' rows and columns.
-    pub(super) decoder: Network,
+    pub(super) decoder: Sequential,
     pub(super) config: VaeConfig,
     /// `[channels, rows, columns]`
     pub(super) shape: [i64; 3],
@@ -34,7 +34,7 @@ impl Networks {
         validate(&config)?;
         let (shape, device) = (task.data.shape, task.device);
         let [encoder, decoder] =
-            layers(&config, shape).map(|layers| Network::new(layers, OptimConfig::of(Rule::Adam), device, rng));
+            layers(&config, shape).map(|layers| Sequential::new(layers, OptimConfig::of(Rule::Adam), device, rng));
         let rarity = PixelWeights::of(config.rarity, 0.0, task.data)?;
         Ok(Self { encoder, decoder, config, shape, device, rarity })
     }
@@ -82,8 +82,8 @@ pub(super) fn uncropped(grad: Tensor, images: &Tensor) -> Tensor {
 }
 
 /// Returns the encoder's layers and the decoder's, for images of `shape`.
-fn layers(config: &VaeConfig, shape: [i64; 3]) -> [Vec<Layer>; 2] {
-    let act = || Layer::Act(config.activation);
+fn layers(config: &VaeConfig, shape: [i64; 3]) -> [Vec<Operation>; 2] {
+    let act = || Operation::Act(config.activation);
     let channels = match config.architecture {
         Architecture::Dense => &[],
         Architecture::Conv => &config.channels[..],
@@ -101,24 +101,24 @@ fn layers(config: &VaeConfig, shape: [i64; 3]) -> [Vec<Layer>; 2] {
     let mut encoder = vec![];
     for pair in planes.windows(2) {
         let ([inputs, ..], [outputs, ..]) = (pair[0], pair[1]);
-        encoder.extend([Layer::Conv { inputs, outputs, kernel: 3, stride: 2, padding: 1 }, act()]);
+        encoder.extend([Operation::conv([inputs, outputs], 3, 2, 1), act()]);
     }
-    encoder.push(Layer::Reshape(vec![flat]));
+    encoder.push(Operation::Reshape(vec![flat]));
     for pair in widths.windows(2) {
-        encoder.extend([Layer::Dense { inputs: pair[0], outputs: pair[1] }, act()]);
+        encoder.extend([Operation::Dense { inputs: pair[0], outputs: pair[1] }, act()]);
     }
-    encoder.push(Layer::Dense { inputs: widest, outputs: 2 * config.latent_dim });
+    encoder.push(Operation::Dense { inputs: widest, outputs: 2 * config.latent_dim });
 
-    let mut decoder = vec![Layer::Dense { inputs: config.latent_dim, outputs: widest }];
+    let mut decoder = vec![Operation::Dense { inputs: config.latent_dim, outputs: widest }];
     for pair in widths.windows(2).rev() {
-        decoder.extend([act(), Layer::Dense { inputs: pair[1], outputs: pair[0] }]);
+        decoder.extend([act(), Operation::Dense { inputs: pair[1], outputs: pair[0] }]);
     }
-    decoder.push(Layer::Reshape(top.to_vec()));
+    decoder.push(Operation::Reshape(top.to_vec()));
     for pair in planes.windows(2).rev() {
         let ([outputs, ..], [inputs, ..]) = (pair[0], pair[1]);
         // It doubles rows and columns: where the convolution met an odd number, there is one too many, cut off at the
         // end.
-        decoder.extend([act(), Layer::ConvTranspose { inputs, outputs, kernel: 4, stride: 2, padding: 1 }]);
+        decoder.extend([act(), Operation::ConvTranspose { inputs, outputs, kernel: 4, stride: 2, padding: 1 }]);
     }
     [encoder, decoder]
 }

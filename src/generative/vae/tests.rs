@@ -5,8 +5,8 @@ use super::densities::{gaussian_kl, log_bernoulli};
 use super::*;
 use crate::generative::data::{Dataset, Split};
 use crate::generative::model::seeded;
-use crate::generative::net::{Activation, Network};
-use carom_agents::optim::to_vec;
+use carom_agents::net::Sequential;
+use carom_agents::net::tensor::to_vec;
 use carom_envs::settings;
 use safetensors::SafeTensors;
 use serde_json::json;
@@ -133,7 +133,7 @@ impl Linear {
         let encoder_weight = Tensor::cat(&[&to_mean, &to_mean.zeros_like()], 1);
         let log_var = (m.reciprocal() * variance).log() + shift;
         let encoder_bias = Tensor::cat(&[-bias.unsqueeze(0).matmul(&to_mean).squeeze_dim(0), log_var], 0);
-        let set = |network: &Network, weight: &Tensor, bias: &Tensor| {
+        let set = |network: &Sequential, weight: &Tensor, bias: &Tensor| {
             let params = Tensor::cat(&[weight.flatten(0, -1), bias.shallow_clone()], 0);
             tch::no_grad(|| network.params().shallow_clone().copy_(&params));
         };

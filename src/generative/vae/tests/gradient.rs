@@ -2,6 +2,7 @@
 
 use super::super::iwae::{gradient, plain_bound_gradient, thinned};
 use super::*;
+use carom_agents::net::Activation;
 
 /// Returns the terms of `elbo_gradient` and the gradients that it leaves, by autograd.
 fn elbo_gradient_by_autograd(vae: &Vae, x: &Tensor) -> ([f64; 3], [Tensor; 2]) {

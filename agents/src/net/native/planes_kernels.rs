@@ -1,20 +1,24 @@
 //! 3×3 convolution, 2×2 maximum and upsampling of [`Planes`], forward and backward, in plain Rust.
 //!
-//! Each is compiled for AVX-512, AVX2 and the baseline, and chosen at run time. Sums run in a fixed order: the same machine
-//! gives the same bits. On networks of few channels this is where torch's general kernels lose their time.
+//! Each is compiled for AVX-512, AVX2 and the baseline, and chosen at run time. Sums run in a fixed order: the same
+//! machine gives the same bits. On networks of few channels this is where torch's general kernels lose their time.
 
-use super::planes::{Cell, LANES, Planes};
+use super::planes::{Cell, Planes};
+use crate::net::lanes::{self, LANES};
 use multiversion::multiversion;
 use multiversion::target::target_cfg_f;
 use std::array::from_fn;
 use std::ops::Range;
 
-/// Output channels, and output columns, summed at once in forward passes: 28 sums fill the registers of AVX-512.
-const WIDE: usize = 4;
-const LONG: usize = 7;
-
+/// Output channels summed at once in forward passes. Each input cell that is loaded then serves four sums.
+const CHANNELS_AT_ONCE: usize = 4;
+/// Output columns summed at once in forward passes: 28 sums with the four channels, which leaves four of AVX-512's 32
+/// registers for cells and weights.
+const COLUMNS_AT_ONCE: usize = 7;
+/// Output columns summed at once in rows shorter than [`COLUMNS_AT_ONCE`].
+const SHORT_COLUMNS_AT_ONCE: usize = 4;
 /// Channels on the wide side when gradients of weights are summed: with three columns of the filter, 24 sums.
-const DEEP: usize = 8;
+const GRADIENT_CHANNELS_AT_ONCE: usize = 8;
 
 /// Weights of a filter on one channel.
 const TAPS: usize = 9;
@@ -34,30 +38,23 @@ fn add(sum: &mut Cell, x: &Cell) {
     }
 }
 
-#[inline(always)]
-fn total(cell: &Cell) -> f32 {
-    let eight: [f32; 8] = from_fn(|i| cell.0[i] + cell.0[i + 8]);
-    let four: [f32; 4] = from_fn(|i| eight[i] + eight[i + 4]);
-    (four[0] + four[2]) + (four[1] + four[3])
-}
-
-/// Weights in the order that [`conv`] reads them: output channels in fours (those left over one by one), of each the input
-/// channels, of each the nine taps, of each the four.
+/// Weights in the order that [`conv`] reads them: output channels in fours (those left over one by one), of each the
+/// input channels, of each the nine taps, of each the four.
 #[derive(Clone, Debug, Default)]
-pub struct Filters {
+pub(super) struct Filters {
     weights: Vec<f32>,
     bias: Vec<f32>,
 }
 
 impl Filters {
     /// Of the convolution itself: `weight [n_out, bias.len(), 3, 3]`.
-    pub fn forward(weight: &[f32], bias: &[f32]) -> Self {
+    pub(super) fn forward(weight: &[f32], bias: &[f32]) -> Self {
         let n_in = weight.len() / bias.len() / TAPS;
         Self::pack(n_in, bias.to_vec(), |o, i, tap| weight[(o * n_in + i) * TAPS + tap])
     }
 
     /// Of the convolution that takes the gradient of the output to that of the input: transposed and turned about.
-    pub fn backward(weight: &[f32], n_out: usize) -> Self {
+    pub(super) fn backward(weight: &[f32], n_out: usize) -> Self {
         let n_in = weight.len() / n_out / TAPS;
         Self::pack(n_out, vec![0.0; n_in], |i, o, tap| weight[(o * n_in + i) * TAPS + TAPS - 1 - tap])
     }
@@ -72,8 +69,8 @@ impl Filters {
     }
 
     fn group_ranges(n_out: usize) -> impl Iterator<Item = Range<usize>> {
-        let full = n_out / WIDE * WIDE;
-        (0..full).step_by(WIDE).map(|o| o..o + WIDE).chain((full..n_out).map(|o| o..o + 1))
+        let full = n_out / CHANNELS_AT_ONCE * CHANNELS_AT_ONCE;
+        (0..full).step_by(CHANNELS_AT_ONCE).map(|o| o..o + CHANNELS_AT_ONCE).chain((full..n_out).map(|o| o..o + 1))
     }
 
     fn pack(n_in: usize, bias: Vec<f32>, weight: impl Fn(usize, usize, usize) -> f32) -> Self {
@@ -92,15 +89,23 @@ impl Filters {
 ///
 /// `z` must have as many channels as there are filters, and the rows and columns of `x`.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-pub fn conv(x: &Planes, filters: &Filters, floor: f32, z: &mut Planes) {
+pub(super) fn conv(x: &Planes, filters: &Filters, floor: f32, z: &mut Planes) {
     const FMA: bool = target_cfg_f!(target_feature = "fma");
     let (stride, area) = (x.stride(), x.area());
     for (first, n, weights, bias) in filters.groups(x.channels) {
         let planes = &mut z.cells_mut()[first * area..][..n * area];
         for row in 0..x.rows {
             let start = (row + 1) * stride;
-            if n == WIDE {
-                conv_row::<FMA, WIDE>(x, weights, bias, floor, row, [planes.len() / WIDE, start], planes);
+            if n == CHANNELS_AT_ONCE {
+                conv_row::<FMA, CHANNELS_AT_ONCE>(
+                    x,
+                    weights,
+                    bias,
+                    floor,
+                    row,
+                    [planes.len() / CHANNELS_AT_ONCE, start],
+                    planes,
+                );
             } else {
                 conv_row::<FMA, 1>(x, weights, bias, floor, row, [planes.len(), start], planes);
             }
@@ -110,10 +115,16 @@ pub fn conv(x: &Planes, filters: &Filters, floor: f32, z: &mut Planes) {
 
 /// `y = max_pool(max(filters * x + bias, 0))`: maxima of 2×2 cells; an odd last row or column is completed by zeros.
 ///
-/// `from` gets which of the four it was, counted row by row; of equals the first. What maxima are taken of is never more than
-/// two rows of four channels, in `lines`.
+/// `from` gets which of the four it was, counted row by row; of equals the first. What maxima are taken of is never
+/// more than two rows of four channels, in `lines`.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-pub fn conv_pool(x: &Planes, filters: &Filters, lines: &mut Vec<Cell>, y: &mut Planes, from: &mut [[u8; LANES]]) {
+pub(super) fn conv_pool(
+    x: &Planes,
+    filters: &Filters,
+    lines: &mut Vec<Cell>,
+    y: &mut Planes,
+    from: &mut [[u8; LANES]],
+) {
     const FMA: bool = target_cfg_f!(target_feature = "fma");
     let stride = x.stride();
     let (n_rows, n_cols, y_stride) = (y.rows, y.cols, y.stride());
@@ -125,8 +136,8 @@ pub fn conv_pool(x: &Planes, filters: &Filters, lines: &mut Vec<Cell>, y: &mut P
                 let (row, start) = (2 * pooled_row + half, half * stride);
                 if row == x.rows {
                     lines.chunks_exact_mut(stride).skip(1).step_by(2).for_each(|line| line.fill(Cell::default()));
-                } else if n == WIDE {
-                    conv_row::<FMA, WIDE>(x, weights, bias, 0.0, row, [2 * stride, start], lines);
+                } else if n == CHANNELS_AT_ONCE {
+                    conv_row::<FMA, CHANNELS_AT_ONCE>(x, weights, bias, 0.0, row, [2 * stride, start], lines);
                 } else {
                     conv_row::<FMA, 1>(x, weights, bias, 0.0, row, [2 * stride, start], lines);
                 }
@@ -173,14 +184,14 @@ fn conv_row<const FMA: bool, const N: usize>(
     let bias: &[f32; N] = bias.try_into().expect("a bias a filter");
     let (cols, at) = (x.cols, row * x.stride());
     // The last stretch overlaps the one before, and computes the same numbers again.
-    if cols >= LONG {
-        for col in (0..cols).step_by(LONG).map(|col| col.min(cols - LONG)) {
-            let sums = conv_cells::<FMA, N, LONG>(x, weights, bias, at + col);
+    if cols >= COLUMNS_AT_ONCE {
+        for col in (0..cols).step_by(COLUMNS_AT_ONCE).map(|col| col.min(cols - COLUMNS_AT_ONCE)) {
+            let sums = conv_cells::<FMA, N, COLUMNS_AT_ONCE>(x, weights, bias, at + col);
             put(&sums, floor, area, start + col + 1, z);
         }
-    } else if cols >= WIDE {
-        for col in (0..cols).step_by(WIDE).map(|col| col.min(cols - WIDE)) {
-            let sums = conv_cells::<FMA, N, WIDE>(x, weights, bias, at + col);
+    } else if cols >= SHORT_COLUMNS_AT_ONCE {
+        for col in (0..cols).step_by(SHORT_COLUMNS_AT_ONCE).map(|col| col.min(cols - SHORT_COLUMNS_AT_ONCE)) {
+            let sums = conv_cells::<FMA, N, SHORT_COLUMNS_AT_ONCE>(x, weights, bias, at + col);
             put(&sums, floor, area, start + col + 1, z);
         }
     } else {
@@ -240,17 +251,20 @@ fn put<const N: usize, const LEN: usize>(
 
 /// Adds the gradients of a convolution's weight and bias, given its input and its output's gradient.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-pub fn conv_backward(x: &Planes, d_z: &Planes, d_weight: &mut [f32], d_bias: &mut [f32]) {
+pub(super) fn conv_backward(x: &Planes, d_z: &Planes, d_weight: &mut [f32], d_bias: &mut [f32]) {
     const FMA: bool = target_cfg_f!(target_feature = "fma");
-    let (full_in, full_out) = (x.channels / DEEP * DEEP, d_z.channels / DEEP * DEEP);
+    let (full_in, full_out) = (
+        x.channels / GRADIENT_CHANNELS_AT_ONCE * GRADIENT_CHANNELS_AT_ONCE,
+        d_z.channels / GRADIENT_CHANNELS_AT_ONCE * GRADIENT_CHANNELS_AT_ONCE,
+    );
     for i in 0..x.channels {
-        for o in (0..full_out).step_by(DEEP) {
-            weight_gradient::<FMA, 1, DEEP>(x, i, d_z, o, d_weight);
+        for o in (0..full_out).step_by(GRADIENT_CHANNELS_AT_ONCE) {
+            weight_gradient::<FMA, 1, GRADIENT_CHANNELS_AT_ONCE>(x, i, d_z, o, d_weight);
         }
     }
     for o in full_out..d_z.channels {
-        for i in (0..full_in).step_by(DEEP) {
-            weight_gradient::<FMA, DEEP, 1>(x, i, d_z, o, d_weight);
+        for i in (0..full_in).step_by(GRADIENT_CHANNELS_AT_ONCE) {
+            weight_gradient::<FMA, GRADIENT_CHANNELS_AT_ONCE, 1>(x, i, d_z, o, d_weight);
         }
         for i in full_in..x.channels {
             weight_gradient::<FMA, 1, 1>(x, i, d_z, o, d_weight);
@@ -261,7 +275,7 @@ pub fn conv_backward(x: &Planes, d_z: &Planes, d_weight: &mut [f32], d_bias: &mu
         for (at, cell) in d_z.iter().enumerate() {
             add(&mut sums[at % 4], cell);
         }
-        *d_bias += sums.iter().map(total).sum::<f32>();
+        *d_bias += sums.iter().map(|sum| lanes::sum(&sum.0)).sum::<f32>();
     }
 }
 
@@ -294,7 +308,7 @@ fn weight_gradient<const FMA: bool, const N_IN: usize, const N_OUT: usize>(
         for (i, o) in (0..N_IN).flat_map(|i| (0..N_OUT).map(move |o| (i, o))) {
             let start = ((first_out + o) * x.channels + first_in + i) * TAPS + 3 * kernel_row;
             for (d, sum) in d_weight[start..start + 3].iter_mut().zip(&sums[i][o]) {
-                *d += total(sum);
+                *d += lanes::sum(&sum.0);
             }
         }
     }
@@ -302,7 +316,7 @@ fn weight_gradient<const FMA: bool, const N_IN: usize, const N_OUT: usize>(
 
 /// Turns the gradient of `y = max(z, 0)` into that of `z`, in place.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-pub fn relu_backward(y: &Planes, grad: &mut Planes) {
+pub(super) fn relu_backward(y: &Planes, grad: &mut Planes) {
     for (grad, y) in grad.cells_mut().iter_mut().zip(y.cells()) {
         for lane in 0..LANES {
             grad.0[lane] = if y.0[lane] > 0.0 { grad.0[lane] } else { 0.0 };
@@ -311,13 +325,13 @@ pub fn relu_backward(y: &Planes, grad: &mut Planes) {
 }
 
 /// Shape after the maxima of 2×2 cells.
-pub fn pooled([channels, rows, cols]: [usize; 3]) -> [usize; 3] {
+pub(super) fn pooled([channels, rows, cols]: [usize; 3]) -> [usize; 3] {
     [channels, rows.div_ceil(2), cols.div_ceil(2)]
 }
 
 /// The gradient of what [`conv_pool`] takes maxima of, before the rectifier, whose shape `grad` has, given that of `y`.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-pub fn max_pool_backward(y: &Planes, from: &[[u8; LANES]], d_y: &Planes, grad: &mut Planes) {
+pub(super) fn max_pool_backward(y: &Planes, from: &[[u8; LANES]], d_y: &Planes, grad: &mut Planes) {
     let (stride, y_stride) = (grad.stride(), y.stride());
     for channel in 0..y.channels {
         let (y_plane, d_plane) = (y.plane(channel), d_y.plane(channel));
@@ -343,7 +357,7 @@ pub fn max_pool_backward(y: &Planes, from: &[[u8; LANES]], d_y: &Planes, grad: &
 }
 
 /// Each cell of `x` four times, as far as the shape of `y` reaches.
-pub fn upsample(x: &Planes, y: &mut Planes) {
+pub(super) fn upsample(x: &Planes, y: &mut Planes) {
     let (stride, x_stride, cols) = (y.stride(), x.stride(), y.cols);
     for channel in 0..x.channels {
         let (small, rows) = (x.plane(channel), y.rows);
@@ -360,7 +374,7 @@ pub fn upsample(x: &Planes, y: &mut Planes) {
 
 /// The gradient of [`upsample`]'s input, whose shape `d_x` has.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
-pub fn upsample_backward(d_y: &Planes, d_x: &mut Planes) {
+pub(super) fn upsample_backward(d_y: &Planes, d_x: &mut Planes) {
     let (stride, y_stride, cols) = (d_x.stride(), d_y.stride(), d_x.cols);
     for channel in 0..d_y.channels {
         let large = d_y.plane(channel);

@@ -1,31 +1,30 @@
 //! Sixteen images side by side: each channel a plane of cells, each cell sixteen numbers, one an image.
 //!
-//! However few the channels or columns, an operation then fills the vector unit. A rim of zero cells around each plane is the
-//! convolutions' padding.
+//! However few the channels or columns, an operation then fills the vector unit. A rim of zero cells around each plane
+//! is the convolutions' padding.
 
-/// Images side by side: a register of AVX-512.
-pub const LANES: usize = 16;
+use crate::net::lanes::{LANES, Lanes};
 
 /// One pixel of one channel, of sixteen images.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(C, align(64))]
-pub struct Cell(pub [f32; LANES]);
+pub(super) struct Cell(pub(super) Lanes);
 
 /// Sixteen images: `[channels, rows + 2, cols + 2]` cells, of which the rim is 0.
 #[derive(Debug, Default)]
-pub struct Planes {
+pub(super) struct Planes {
     /// Planes of an image.
-    pub channels: usize,
+    pub(super) channels: usize,
     /// Rows, without the rim.
-    pub rows: usize,
+    pub(super) rows: usize,
     /// Columns, without the rim.
-    pub cols: usize,
+    pub(super) cols: usize,
     cells: Vec<Cell>,
 }
 
 impl Planes {
     /// Takes another shape. The rim is 0 afterwards; what is inside is whatever was there, and must be overwritten.
-    pub fn reshape(&mut self, [channels, rows, cols]: [usize; 3]) {
+    pub(super) fn reshape(&mut self, [channels, rows, cols]: [usize; 3]) {
         if self.shape() == [channels, rows, cols] {
             return;
         }
@@ -43,50 +42,50 @@ impl Planes {
     }
 
     /// `[channels, rows, cols]`
-    pub fn shape(&self) -> [usize; 3] {
+    pub(super) fn shape(&self) -> [usize; 3] {
         [self.channels, self.rows, self.cols]
     }
 
     /// Cells of a row, with the rim.
     #[inline(always)]
-    pub fn stride(&self) -> usize {
+    pub(super) fn stride(&self) -> usize {
         self.cols + 2
     }
 
     /// Cells of a plane, with the rim.
     #[inline(always)]
-    pub fn area(&self) -> usize {
+    pub(super) fn area(&self) -> usize {
         (self.rows + 2) * (self.cols + 2)
     }
 
     /// All cells, rims included, plane by plane.
     #[inline(always)]
-    pub fn cells(&self) -> &[Cell] {
+    pub(super) fn cells(&self) -> &[Cell] {
         &self.cells[..self.channels * self.area()]
     }
 
     /// All cells, rims included, plane by plane. Whoever writes to a rim writes 0.
     #[inline(always)]
-    pub fn cells_mut(&mut self) -> &mut [Cell] {
+    pub(super) fn cells_mut(&mut self) -> &mut [Cell] {
         let len = self.channels * self.area();
         &mut self.cells[..len]
     }
 
     /// One plane, its rim included.
     #[inline(always)]
-    pub fn plane(&self, channel: usize) -> &[Cell] {
+    pub(super) fn plane(&self, channel: usize) -> &[Cell] {
         &self.cells[channel * self.area()..][..self.area()]
     }
 
     /// One plane, its rim included.
     #[inline(always)]
-    pub fn plane_mut(&mut self, channel: usize) -> &mut [Cell] {
+    pub(super) fn plane_mut(&mut self, channel: usize) -> &mut [Cell] {
         let area = self.area();
         &mut self.cells[channel * area..][..area]
     }
 
     /// Takes up to sixteen images `[n, channels, rows, cols]` of the shape last given; lanes without an image become 0.
-    pub fn load(&mut self, images: &[f32]) {
+    pub(super) fn load(&mut self, images: &[f32]) {
         let [channels, rows, cols] = self.shape();
         let (size, stride, area) = (channels * rows * cols, self.stride(), self.area());
         let n_images = images.len() / size;
@@ -105,7 +104,7 @@ impl Planes {
     }
 
     /// Writes up to sixteen images `[n, channels, rows, cols]`: the inverse of [`Planes::load`].
-    pub fn store(&self, images: &mut [f32]) {
+    pub(super) fn store(&self, images: &mut [f32]) {
         let [channels, rows, cols] = self.shape();
         let (size, stride, area) = (channels * rows * cols, self.stride(), self.area());
         for line in 0..channels * rows {

@@ -1,44 +1,20 @@
-//! The glue between matrix products, in plain Rust: layer normalisation, rectification and the convolution of sparse binary
-//! planes, forward and backward.
+//! The glue between matrix products, in plain Rust: layer normalisation, rectification and the convolution of sparse
+//! binary planes, forward and backward.
 //!
 //! On networks this small the glue costs as much as the products, so each function makes one pass over its data, is
-//! compiled for AVX-512, AVX2 and the baseline, and chosen at run time. Sums run over sixteen lanes in a fixed order: the
-//! same machine gives the same bits.
+//! compiled for AVX-512, AVX2 and the baseline, and chosen at run time. Sums run over sixteen lanes in a fixed order:
+//! the same machine gives the same bits.
 
+use crate::net::lanes::{LANES, lanes, lanes_mut, sum as sum_lanes};
+use crate::net::operation::NORM_EPSILON;
 use multiversion::multiversion;
 
-/// Elements summed side by side; every normalised width is a multiple.
-pub const LANES: usize = 16;
-
 /// Filters of the convolution, as in the MinAtar paper (Young & Tian 2019, section 3).
-pub const FILTERS: usize = 16;
-
-/// Added to a variance before its root is taken (flax's and purejaxql's default).
-pub const NORM_EPSILON: f32 = 1e-6;
-
-#[inline(always)]
-fn sum_lanes(lanes: &[f32; LANES]) -> f32 {
-    let mut half = [0.0; 8];
-    for i in 0..8 {
-        half[i] = lanes[i] + lanes[i + 8];
-    }
-    let quarter = [half[0] + half[4], half[1] + half[5], half[2] + half[6], half[3] + half[7]];
-    (quarter[0] + quarter[2]) + (quarter[1] + quarter[3])
-}
-
-#[inline(always)]
-fn lanes(row: &[f32]) -> impl Iterator<Item = &[f32; LANES]> {
-    row.chunks_exact(LANES).map(|chunk| chunk.try_into().expect("a chunk of LANES elements"))
-}
-
-#[inline(always)]
-fn lanes_mut(row: &mut [f32]) -> impl Iterator<Item = &mut [f32; LANES]> {
-    row.chunks_exact_mut(LANES).map(|chunk| chunk.try_into().expect("a chunk of LANES elements"))
-}
+pub(super) const FILTERS: usize = LANES;
 
 /// `z += bias` in every row of `z`, `[rows, bias.len()]`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-pub fn add_bias(z: &mut [f32], bias: &[f32]) {
+pub(super) fn add_bias(z: &mut [f32], bias: &[f32]) {
     for row in z.chunks_exact_mut(bias.len()) {
         for (z, b) in row.iter_mut().zip(bias) {
             *z += b;
@@ -48,7 +24,7 @@ pub fn add_bias(z: &mut [f32], bias: &[f32]) {
 
 /// `y = max(z + bias, 0)` in every row of `z` and `y`, both `[rows, bias.len()]`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-pub fn bias_relu(z: &[f32], bias: &[f32], y: &mut [f32]) {
+pub(super) fn bias_relu(z: &[f32], bias: &[f32], y: &mut [f32]) {
     for (z, y) in z.chunks_exact(bias.len()).zip(y.chunks_exact_mut(bias.len())) {
         for ((y, z), b) in y.iter_mut().zip(z).zip(bias) {
             *y = (z + b).max(0.0);
@@ -58,7 +34,7 @@ pub fn bias_relu(z: &[f32], bias: &[f32], y: &mut [f32]) {
 
 /// Turns the gradient of `y = max(z, 0)` into that of `z`, in place.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-pub fn relu_backward(y: &[f32], grad: &mut [f32]) {
+pub(super) fn relu_backward(y: &[f32], grad: &mut [f32]) {
     for (g, y) in grad.iter_mut().zip(y) {
         *g = if *y > 0.0 { *g } else { 0.0 };
     }
@@ -66,7 +42,7 @@ pub fn relu_backward(y: &[f32], grad: &mut [f32]) {
 
 /// Adds the column sums of `grad`, `[rows, d_bias.len()]`, to `d_bias`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-pub fn add_column_sums(grad: &[f32], d_bias: &mut [f32]) {
+pub(super) fn add_column_sums(grad: &[f32], d_bias: &mut [f32]) {
     if d_bias.len() == LANES {
         // The convolution's two thousand narrow rows: sums that stay in a register.
         let mut sums = [0.0; LANES];
@@ -90,7 +66,7 @@ pub fn add_column_sums(grad: &[f32], d_bias: &mut [f32]) {
 ///
 /// `z` is left holding the normalised rows and `inv_std` one over the rows' standard deviations, for the backward pass.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-pub fn norm_relu(z: &mut [f32], bias: &[f32], scale: &[f32], shift: &[f32], inv_std: &mut [f32], y: &mut [f32]) {
+pub(super) fn norm_relu(z: &mut [f32], bias: &[f32], scale: &[f32], shift: &[f32], inv_std: &mut [f32], y: &mut [f32]) {
     let width = bias.len();
     for ((z, y), inv_std) in z.chunks_exact_mut(width).zip(y.chunks_exact_mut(width)).zip(inv_std) {
         let (mut sum, mut sum_sq) = ([0.0; LANES], [0.0; LANES]);
@@ -114,20 +90,28 @@ pub fn norm_relu(z: &mut [f32], bias: &[f32], scale: &[f32], shift: &[f32], inv_
 }
 
 /// The gradients that [`norm_relu_backward`] adds to.
-pub struct NormGrads<'a> {
+pub(super) struct NormGrads<'a> {
     /// Of the bias before normalisation.
-    pub bias: &'a mut [f32],
+    pub(super) bias: &'a mut [f32],
     /// Of the scale.
-    pub scale: &'a mut [f32],
+    pub(super) scale: &'a mut [f32],
     /// Of the shift.
-    pub shift: &'a mut [f32],
+    pub(super) shift: &'a mut [f32],
 }
 
-/// Turns the gradient of [`norm_relu`]'s output into that of its input `z`, in place, and adds to the parameters' gradients.
+/// Turns the gradient of [`norm_relu`]'s output into that of its input `z`, in place, and adds to the parameters'
+/// gradients.
 ///
 /// With ĝ the gradient behind the rectifier times the scale: `dz = (ĝ - mean(ĝ) - x̂ mean(ĝ x̂)) / std`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-pub fn norm_relu_backward(normed: &[f32], y: &[f32], inv_std: &[f32], scale: &[f32], grad: &mut [f32], to: NormGrads) {
+pub(super) fn norm_relu_backward(
+    normed: &[f32],
+    y: &[f32],
+    inv_std: &[f32],
+    scale: &[f32],
+    grad: &mut [f32],
+    to: NormGrads,
+) {
     let width = scale.len();
     let NormGrads { bias: d_bias, scale: d_scale, shift: d_shift } = to;
     let rows = normed.chunks_exact(width).zip(y.chunks_exact(width)).zip(grad.chunks_exact_mut(width)).zip(inv_std);
@@ -156,7 +140,7 @@ pub fn norm_relu_backward(normed: &[f32], y: &[f32], inv_std: &[f32], scale: &[f
 
 /// Where each input element of a 3×3 convolution without padding goes: pairs of output cell and weight row.
 #[derive(Debug)]
-pub struct Taps {
+pub(super) struct Taps {
     /// `pairs[starts[i]..starts[i + 1]]` belong to input element `i`.
     starts: Vec<u32>,
     pairs: Vec<(u16, u16)>,
@@ -166,7 +150,7 @@ pub struct Taps {
 
 impl Taps {
     /// The taps of planes of `[rows, cols, channels]`; weights are `[3 * 3 * channels, FILTERS]`.
-    pub fn new([rows, cols, channels]: [usize; 3]) -> Self {
+    pub(super) fn new([rows, cols, channels]: [usize; 3]) -> Self {
         let (out_rows, out_cols) = (rows - 2, cols - 2);
         let mut taps =
             Self { starts: vec![0], pairs: vec![], n_inputs: rows * cols * channels, n_cells: out_rows * out_cols };
@@ -186,7 +170,7 @@ impl Taps {
     }
 
     /// Output cells of one sample.
-    pub fn n_cells(&self) -> usize {
+    pub(super) fn n_cells(&self) -> usize {
         self.n_cells
     }
 
@@ -197,7 +181,7 @@ impl Taps {
 
 /// The set elements of a batch of binary planes.
 #[derive(Debug, Default)]
-pub struct Active {
+pub(super) struct Active {
     inputs: Vec<u16>,
     /// End of each sample in `inputs`.
     ends: Vec<u32>,
@@ -205,7 +189,7 @@ pub struct Active {
 
 impl Active {
     /// Collects the set elements of `planes`, `[batch, n_inputs]`.
-    pub fn scan(&mut self, planes: &[u8], n_inputs: usize) {
+    pub(super) fn scan(&mut self, planes: &[u8], n_inputs: usize) {
         self.inputs.clear();
         self.ends.clear();
         for sample in planes.chunks_exact(n_inputs) {
@@ -245,10 +229,10 @@ fn filters_mut(of: &mut [f32], row: u16) -> &mut [f32; FILTERS] {
 
 /// `z[b, cell] = Σ weight[tap]` over the set inputs: a convolution without its bias.
 ///
-/// A set element adds one weight row to at most nine cells, so some 300 additions of sixteen lanes do for a Breakout screen
-/// what 36,864 multiplications do in a dense convolution.
+/// A set element adds one weight row to at most nine cells, so some 300 additions of sixteen lanes do for a Breakout
+/// screen what 36,864 multiplications do in a dense convolution.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-pub fn conv(taps: &Taps, active: &Active, weight: &[f32], z: &mut [f32]) {
+pub(super) fn conv(taps: &Taps, active: &Active, weight: &[f32], z: &mut [f32]) {
     z.fill(0.0);
     for (inputs, z) in active.samples().zip(z.chunks_exact_mut(taps.n_cells * FILTERS)) {
         for &input in inputs {
@@ -265,7 +249,7 @@ pub fn conv(taps: &Taps, active: &Active, weight: &[f32], z: &mut [f32]) {
 
 /// Adds the gradient of [`conv`]'s weights, given that of its output.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-pub fn conv_backward(taps: &Taps, active: &Active, grad: &[f32], d_weight: &mut [f32]) {
+pub(super) fn conv_backward(taps: &Taps, active: &Active, grad: &[f32], d_weight: &mut [f32]) {
     for (inputs, grad) in active.samples().zip(grad.chunks_exact(taps.n_cells * FILTERS)) {
         for &input in inputs {
             for &(cell, row) in taps.of(input) {

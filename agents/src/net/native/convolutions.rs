@@ -1,20 +1,22 @@
 //! Forward and backward passes, by hand, of sequential networks of 3×3 convolutions on the CPU.
 //!
-//! A batch is cut into blocks of sixteen images ([`Planes`]). Threads take blocks as they come, and each block has a gradient of
-//! its own, added up in order at the end: the result does not depend on how many threads there were. Kept for the way back is
-//! only what is small: maxima instead of what they are taken of, images before they are upsampled.
+//! A batch is cut into blocks of sixteen images ([`Planes`]). Threads take blocks as they come, and each block has a
+//! gradient of its own, added up in order at the end: the result does not depend on how many threads there were. Kept
+//! for the way back is only what is small: maxima instead of what they are taken of, images before they are upsampled.
 
-use super::kernels::{self, Filters};
-use super::planes::{Cell, LANES, Planes};
-use super::{Activation, Layer};
-
+use super::planes::{Cell, Planes};
+use super::planes_kernels::{self as kernels, Filters};
+use crate::net::activation::Activation;
+use crate::net::lanes::LANES;
+use crate::net::layout::Layout;
+use crate::net::operation::{Operation, Order};
+use crate::net::threads;
 use std::mem::swap;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
+use std::ops::Range;
 
 /// A network whose layers are all known here, without its parameters.
 #[derive(Debug)]
-pub struct Convolutions {
+pub(crate) struct Convolutions {
     /// `[channels, rows, columns]` that the network itself gives flat input; nothing where it takes images.
     input: Option<[usize; 3]>,
     /// Whether its output is flat.
@@ -23,16 +25,17 @@ pub struct Convolutions {
     /// Blocks of the latest forward pass, and of those before that were larger.
     blocks: Vec<Block>,
     /// What each thread works in.
-    desks: Vec<Desk>,
+    workspaces: Vec<Workspace>,
 }
 
 /// A convolution and what follows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Stage {
     n_in: usize,
     n_out: usize,
-    /// Where its weight begins in the parameters; the bias follows.
-    weight: usize,
+    /// Places of its parameters.
+    weight: Range<usize>,
+    bias: Range<usize>,
     relu: bool,
     then: Then,
 }
@@ -58,7 +61,7 @@ struct Block {
 
 /// What is overwritten all the time.
 #[derive(Debug, Default)]
-struct Desk {
+struct Workspace {
     /// Rows of a convolution before its maxima are taken.
     lines: Vec<Cell>,
     /// Gradient of a convolution's output before its maxima are taken.
@@ -77,53 +80,39 @@ struct Packed {
     backward: Vec<Filters>,
 }
 
-impl Stage {
-    fn bias(&self) -> usize {
-        self.weight + 9 * self.n_in * self.n_out
-    }
-
-    fn end(&self) -> usize {
-        self.bias() + self.n_out
-    }
-}
-
 impl Convolutions {
-    /// The passes of `layers`; nothing where one of them is of another kind, or they come in another order than convolution,
-    /// rectifier, and maximum or upsampling.
-    pub fn of(layers: &[Layer]) -> Option<Self> {
-        let (mut input, mut middle) = (None, layers);
-        if let [Layer::Reshape(shape), rest @ ..] = middle {
-            input = Some(sizes(shape)?);
-            middle = rest;
-        }
-        let is_flat = matches!(middle, [.., Layer::Reshape(_)]);
-        if let [rest @ .., Layer::Reshape(_)] = middle {
-            middle = rest;
-        }
+    /// The passes of `layout`; `None` where an operation is of another kind, or they come in another order than
+    /// convolution, rectifier, and maximum or upsampling.
+    pub(crate) fn of(layout: &Layout) -> Option<Self> {
+        let (mut input, mut is_flat) = (None, false);
         let mut stages: Vec<Stage> = vec![];
-        for layer in middle {
+        for (i, (operation, places)) in layout.placed().enumerate() {
             let last = stages.last_mut().filter(|stage| stage.then == Then::Nothing);
-            match (layer, last) {
-                (&Layer::Conv { inputs, outputs, kernel: 3, stride: 1, padding: 1 }, _) => {
-                    let weight = stages.last().map_or(0, Stage::end);
-                    let (n_in, n_out) = (inputs as usize, outputs as usize);
-                    stages.push(Stage { n_in, n_out, weight, relu: false, then: Then::Nothing });
+            match (operation, places, last) {
+                _ if is_flat => return None,
+                (Operation::Reshape(shape), ..) if i == 0 => input = Some(sizes(shape)?),
+                (Operation::Reshape(shape), ..) if shape.len() == 1 => is_flat = true,
+                (
+                    &Operation::Conv { inputs, outputs, kernel: 3, stride: 1, padding: 1, order: Order::ChannelsFirst },
+                    Some([weight, bias]),
+                    _,
+                ) => {
+                    let (n_in, n_out, weight, bias) = (inputs as usize, outputs as usize, weight.clone(), bias.clone());
+                    stages.push(Stage { n_in, n_out, weight, bias, relu: false, then: Then::Nothing });
                 }
-                (Layer::Act(Activation::Relu), Some(stage)) => stage.relu = true,
-                (Layer::MaxPool, Some(stage)) if stage.relu => stage.then = Then::Pool,
-                (&Layer::Upsample([rows, cols]), Some(stage)) => {
+                (Operation::Act(Activation::Relu), _, Some(stage)) => stage.relu = true,
+                (Operation::MaxPool, _, Some(stage)) if stage.relu => stage.then = Then::Pool,
+                (&Operation::Upsample([rows, cols]), _, Some(stage)) => {
                     stage.then = Then::Upsample([rows as usize, cols as usize]);
                 }
                 _ => return None,
             }
         }
-        if stages.is_empty() || (is_flat && !matches!(layers, [.., Layer::Reshape(shape)] if shape.len() == 1)) {
-            return None;
-        }
-        Some(Self { input, is_flat, stages, blocks: vec![], desks: vec![] })
+        (!stages.is_empty()).then(|| Self { input, is_flat, stages, blocks: vec![], workspaces: vec![] })
     }
 
-    /// `[channels, rows, columns]` of each stage's input, given those of the network's (without the batch); last its output's.
+    /// `[channels, rows, columns]` of each stage's input, given those of the network's (without the batch); last its
+    /// output's.
     ///
     /// # Panics
     /// When it is no input of this network's.
@@ -147,20 +136,22 @@ impl Convolutions {
     }
 
     /// The output's shape without the batch, given the input's.
-    pub fn output_shape(&self, input: &[i64]) -> Vec<i64> {
+    pub(crate) fn output_shape(&self, input: &[i64]) -> Vec<i64> {
         let output = self.shapes(input)[self.stages.len()].map(|size| size as i64);
         if self.is_flat { vec![output.iter().product()] } else { output.to_vec() }
     }
 
-    /// What the network makes of the images `x`, each of shape `input`. With `keep`, [`Convolutions::backward`] can follow.
-    pub fn forward(&mut self, params: &[f32], x: &[f32], input: &[i64], n_threads: usize, keep: bool) -> Vec<f32> {
+    /// What the network makes of the images `x`, each of shape `input`. With `keep`, [`Convolutions::backward`] can
+    /// follow.
+    pub(crate) fn forward(&mut self, params: &[f32], x: &[f32], input: &[i64], keep: bool) -> Vec<f32> {
         let shapes = self.shapes(input);
         let [size, out_size] = [shapes[0], shapes[self.stages.len()]].map(|shape| shape.iter().product::<usize>());
         let n_images = x.len() / size;
         let n_blocks = n_images.div_ceil(LANES);
         let packed = self.pack(params, false);
-        let Self { stages, blocks, desks, .. } = self;
-        desks.resize_with(n_threads.clamp(1, n_blocks.max(1)), Desk::default);
+        let Self { stages, blocks, workspaces, .. } = self;
+        let n_threads = tch::get_num_threads().max(1) as usize;
+        workspaces.resize_with(n_threads.min(n_blocks.max(1)), Workspace::default);
         if keep && blocks.len() < n_blocks {
             blocks.resize_with(n_blocks, Block::default);
         }
@@ -168,18 +159,17 @@ impl Convolutions {
         let chunks = x.chunks(LANES * size).zip(output.chunks_mut(LANES * out_size));
         let mut places = blocks.iter_mut().map(Some).chain(std::iter::repeat_with(|| None));
         let work = chunks.map(|(x, y)| (if keep { places.next().flatten() } else { None }, x, y));
-        let work: Vec<_> = work.collect();
-        share(desks, work, |desk, (block, x, y)| {
-            let mut own = std::mem::take(&mut desk.block);
-            forward(stages, &packed, &shapes, desk, block.unwrap_or(&mut own), x, y);
-            desk.block = own;
+        threads::share(workspaces, work, |workspace, (block, x, y)| {
+            let mut own = std::mem::take(&mut workspace.block);
+            forward(stages, &packed, &shapes, workspace, block.unwrap_or(&mut own), x, y);
+            workspace.block = own;
         });
         output
     }
 
-    /// Adds the gradient of the parameters to `grads`, given that of the latest kept forward pass's output, and gives that of its
-    /// input if `wants_input`.
-    pub fn backward(
+    /// Adds the gradient of the parameters to `grads`, given that of the latest kept forward pass's output, and gives
+    /// that of its input if `wants_input`.
+    pub(crate) fn backward(
         &mut self,
         params: &[f32],
         d_output: &[f32],
@@ -191,16 +181,16 @@ impl Convolutions {
         let [size, out_size] = [shapes[0], shapes[self.stages.len()]].map(|shape| shape.iter().product::<usize>());
         let n_images = d_output.len() / out_size;
         let packed = self.pack(params, true);
-        let Self { stages, blocks, desks, .. } = self;
+        let Self { stages, blocks, workspaces, .. } = self;
         let mut d_input = vec![0.0; if wants_input { n_images * size } else { 0 }];
         let mut parts = d_input.chunks_mut(LANES * size).map(Some).chain(std::iter::repeat_with(|| None));
         let work = blocks.iter_mut().zip(d_output.chunks(LANES * out_size));
         let work: Vec<_> = work.map(|(block, d_y)| (block, d_y, parts.next().flatten())).collect();
         let n_blocks = work.len();
-        share(desks, work, |desk, (block, d_y, d_x)| {
+        threads::share(workspaces, work.into_iter(), |workspace, (block, d_y, d_x)| {
             block.grads.clear();
             block.grads.resize(params.len(), 0.0);
-            backward(stages, &packed, &shapes, desk, block, d_y, d_x);
+            backward(stages, &packed, &shapes, workspace, block, d_y, d_x);
         });
         for block in &blocks[..n_blocks] {
             grads.iter_mut().zip(&block.grads).for_each(|(sum, grad)| *sum += grad);
@@ -209,8 +199,8 @@ impl Convolutions {
     }
 
     fn pack(&self, params: &[f32], both_ways: bool) -> Packed {
-        let weight = |stage: &Stage| &params[stage.weight..stage.bias()];
-        let forward = |stage: &Stage| Filters::forward(weight(stage), &params[stage.bias()..stage.end()]);
+        let weight = |stage: &Stage| &params[stage.weight.clone()];
+        let forward = |stage: &Stage| Filters::forward(weight(stage), &params[stage.bias.clone()]);
         let backward = |stage: &Stage| Filters::backward(weight(stage), stage.n_out);
         let backward = if both_ways { self.stages.iter().map(backward).collect() } else { vec![] };
         Packed { forward: self.stages.iter().map(forward).collect(), backward }
@@ -222,30 +212,11 @@ fn sizes(shape: &[i64]) -> Option<[usize; 3]> {
     <[i64; 3]>::try_from(shape).ok().map(|shape| shape.map(|size| size as usize))
 }
 
-/// Does all of `work`, a thread at each desk; the caller's is one of them.
-fn share<T: Send>(desks: &mut [Desk], work: Vec<T>, job: impl Fn(&mut Desk, T) + Sync) {
-    let queue = Mutex::new(work.into_iter());
-    let worker = |desk: &mut Desk| {
-        loop {
-            let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-            let Some(task) = next else { break };
-            job(desk, task);
-        }
-    };
-    let (own, others) = desks.split_first_mut().expect("at least one desk");
-    thread::scope(|scope| {
-        for desk in others {
-            scope.spawn(|| worker(desk));
-        }
-        worker(own);
-    });
-}
-
 fn forward(
     stages: &[Stage],
     packed: &Packed,
     shapes: &[[usize; 3]],
-    desk: &mut Desk,
+    workspace: &mut Workspace,
     block: &mut Block,
     x: &[f32],
     y: &mut [f32],
@@ -257,14 +228,14 @@ fn forward(
     from.resize_with(stages.len(), Vec::new);
     for (i, stage) in stages.iter().enumerate() {
         let (below, above) = kept.split_at_mut(i);
-        let x = input_of(stages, i, shapes[i], input, below, &mut desk.upsampled);
+        let x = input_of(stages, i, shapes[i], input, below, &mut workspace.upsampled);
         let shape = [stage.n_out, shapes[i][1], shapes[i][2]];
         let floor = if stage.relu { 0.0 } else { f32::NEG_INFINITY };
         let out = &mut above[0];
         if stage.then == Then::Pool {
             out.reshape(kernels::pooled(shape));
             from[i].resize(kernels::pooled(shape).iter().product(), [0; LANES]);
-            kernels::conv_pool(x, &packed.forward[i], &mut desk.lines, out, &mut from[i]);
+            kernels::conv_pool(x, &packed.forward[i], &mut workspace.lines, out, &mut from[i]);
         } else {
             out.reshape(shape);
             kernels::conv(x, &packed.forward[i], floor, out);
@@ -272,9 +243,9 @@ fn forward(
     }
     let n_stages = stages.len();
     if upsamples(stages, n_stages) {
-        desk.upsampled.reshape(shapes[n_stages]);
-        kernels::upsample(&kept[n_stages - 1], &mut desk.upsampled);
-        desk.upsampled.store(y);
+        workspace.upsampled.reshape(shapes[n_stages]);
+        kernels::upsample(&kept[n_stages - 1], &mut workspace.upsampled);
+        workspace.upsampled.store(y);
     } else {
         kept[n_stages - 1].store(y);
     }
@@ -307,13 +278,13 @@ fn backward(
     stages: &[Stage],
     packed: &Packed,
     shapes: &[[usize; 3]],
-    desk: &mut Desk,
+    workspace: &mut Workspace,
     block: &mut Block,
     d_y: &[f32],
     d_x: Option<&mut [f32]>,
 ) {
     let Block { input, kept, from, grads } = block;
-    let Desk { wide, upsampled, grads: [above, below], .. } = desk;
+    let Workspace { wide, upsampled, grads: [above, below], .. } = workspace;
     above.reshape(shapes[stages.len()]);
     above.load(d_y);
     for (i, stage) in stages.iter().enumerate().rev() {
@@ -333,7 +304,8 @@ fn backward(
             &*above
         };
         let x = input_of(stages, i, shapes[i], input, &kept[..i], upsampled);
-        let (d_weight, d_bias) = grads[stage.weight..stage.end()].split_at_mut(stage.bias() - stage.weight);
+        let [d_weight, d_bias] =
+            grads.get_disjoint_mut([stage.weight.clone(), stage.bias.clone()]).expect("places apart");
         kernels::conv_backward(x, d_z, d_weight, d_bias);
         if i > 0 || d_x.is_some() {
             below.reshape(shapes[i]);

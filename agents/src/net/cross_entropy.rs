@@ -1,46 +1,59 @@
-//! The logistic loss with its gradient, in one pass on the CPU.
+//! Binary cross-entropy of logits: torch's operation, and one pass on the CPU that gives its gradient too.
 
-use carom_agents::optim::{slice, slice_mut};
+use super::lanes::{LANES, Lanes, exp, padded};
+use super::matrix::Matrix;
+use super::tensor::{assert_apart, slice, slice_mut};
 use multiversion::multiversion;
 use tch::{Device, Kind, Tensor};
 
-/// The sum over all elements of the binary cross-entropy of `logits` l against `target` t in 0..=1, and its gradient σ(l) − t,
-/// both times `scale`.
+/// Binary cross-entropy of `logits` against `target` in 0..=1, per element: −t ln σ(l) − (1 − t) ln(1 − σ(l)).
+pub fn bce(logits: &Tensor, target: &Tensor) -> Tensor {
+    logits.binary_cross_entropy_with_logits::<Tensor>(target, None, None, tch::Reduction::None)
+}
+
+/// The sum over all elements of the binary cross-entropy of `logits` l against `target` t in 0..=1, and its gradient
+/// σ(l) − t, both times `scale`.
 pub fn bce_with_gradient(logits: &Tensor, target: &Tensor, scale: f64) -> (f64, Tensor) {
     let _no_grad = tch::no_grad_guard();
     if logits.device() != Device::Cpu {
-        let loss = super::bce(logits, target).sum(Kind::Float).double_value(&[]);
+        let loss = bce(logits, target).sum(Kind::Float).double_value(&[]);
         return (loss * scale, (logits.sigmoid() - target) * scale);
     }
-    let mut grad = logits.copy().contiguous();
+    let (mut grad, target) = (Matrix::copy_of(logits), target.contiguous());
     let mut sum = [0.0];
-    logistic(slice_mut(&mut grad), slice(&target.contiguous()), scale as f32, &mut sum);
-    (sum[0] * scale, grad)
+    // SAFETY: only the pass runs while the slice lives, and it writes to the matrix, which is a copy.
+    logistic(grad.as_mut_slice(), unsafe { slice(&target) }, scale as f32, &mut sum);
+    (sum[0] * scale, grad.into_tensor().view_as(logits))
 }
 
-/// The sum over each row of the binary cross-entropy of `logits`, `[k, B, n]`, which are lost, against `target`, `[B, n]`:
-/// doubles `[k, B]`.
+/// The sum over each row of the binary cross-entropy of `logits`, `[k, B, n]`, which are lost, against `target`, `[B,
+/// n]`: doubles `[k, B]`.
+#[allow(clippy::needless_pass_by_value, reason = "the logits are overwritten")]
 pub fn bce_rows(logits: Tensor, target: &Tensor) -> Tensor {
     let _no_grad = tch::no_grad_guard();
     if logits.device() != Device::Cpu {
-        return super::bce(&logits, &target.expand_as(&logits)).sum_dim_intlist(-1, false, Kind::Double);
+        return bce(&logits, &target.expand_as(&logits)).sum_dim_intlist(-1, false, Kind::Double);
     }
     let size = logits.size();
     let mut sums = vec![0.0; (size[0] * size[1]) as usize];
-    logistic(slice_mut(&mut logits.contiguous()), slice(&target.contiguous()), 1.0, &mut sums);
+    let (mut logits, target) = (logits.contiguous(), target.contiguous());
+    assert_apart(&logits, &[&target]);
+    // SAFETY: the two share no memory, and only the pass runs while the slices live.
+    let (logits, target) = unsafe { (slice_mut(&mut logits), slice(&target)) };
+    logistic(logits, target, 1.0, &mut sums);
     Tensor::from_slice(&sums).view(&size[..2])
 }
 
-const LANES: usize = 16;
-/// Slopes below this are set to 0, their trace in any sum being lost in a float's rounding. In a long fit the pixels that are never
-/// lit come to logits of -50 and less, and products with numbers that small are subnormal, so slow that a step took five times as long.
-const LEAST_SLOPE: f32 = 1e-18;
-/// Elements of a lane between two logarithms. A product of as many factors in 1..=2, and one of all lanes in double precision,
-/// is far from overflow.
-const FACTORS: usize = 32;
+/// Slopes below this are set to 0, their trace in any sum being lost in a float's rounding. In a long fit the pixels
+/// that are never lit come to logits of -50 and less, and products with numbers that small are subnormal, so slow that
+/// a step took five times as long.
+const SMALLEST_SLOPE: f32 = 1e-18;
+/// Elements of a lane between two logarithms, at most. A product of as many factors in 1..=2, and one of all lanes in
+/// double precision, is far from overflow.
+const MAX_FACTORS: usize = 32;
 
-/// Of each row of logits the sum of max(l, 0) − l t + ln(1 + e^−|l|), while l becomes (σ(l) − t) `scale`. There are as many rows
-/// as `sums`, equally long; where those of `target` are fewer, it starts over.
+/// Of each row of logits the sum of max(l, 0) − l t + ln(1 + e^−|l|), while l becomes (σ(l) − t) `scale`. There are as
+/// many rows as `sums`, equally long; where those of `target` are fewer, it starts over.
 ///
 /// Logarithms are taken of products, one for 512 factors.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
@@ -55,7 +68,7 @@ fn logistic(logits: &mut [f32], target: &[f32], scale: f32, sums: &mut [f64]) {
 #[inline(always)]
 fn logistic_row(logits: &mut [f32], target: &[f32], scale: f32) -> f64 {
     let mut total = 0.0;
-    for (logits, target) in logits.chunks_mut(LANES * FACTORS).zip(target.chunks(LANES * FACTORS)) {
+    for (logits, target) in logits.chunks_mut(LANES * MAX_FACTORS).zip(target.chunks(LANES * MAX_FACTORS)) {
         let (mut sums, mut products) = ([0.0; LANES], [1.0; LANES]);
         let (logits, last_logits) = logits.as_chunks_mut::<LANES>();
         let (target, last_target) = target.as_chunks::<LANES>();
@@ -64,10 +77,8 @@ fn logistic_row(logits: &mut [f32], target: &[f32], scale: f32) -> f64 {
         }
         if !last_logits.is_empty() {
             // Filled up with elements whose loss is 0.
-            let (mut l, mut t) = ([-1e9; LANES], [0.0; LANES]);
-            l[..last_logits.len()].copy_from_slice(last_logits);
-            t[..last_target.len()].copy_from_slice(last_target);
-            logistic_lanes(&mut l, &t, scale, &mut sums, &mut products);
+            let mut l = padded(last_logits, -1e9);
+            logistic_lanes(&mut l, &padded(last_target, 0.0), scale, &mut sums, &mut products);
             last_logits.copy_from_slice(&l[..last_logits.len()]);
         }
         total += sums.iter().map(|&sum| f64::from(sum)).sum::<f64>();
@@ -77,46 +88,16 @@ fn logistic_row(logits: &mut [f32], target: &[f32], scale: f32) -> f64 {
 }
 
 #[inline(always)]
-fn logistic_lanes(
-    logits: &mut [f32; LANES],
-    target: &[f32; LANES],
-    scale: f32,
-    sums: &mut [f32; LANES],
-    products: &mut [f32; LANES],
-) {
+fn logistic_lanes(logits: &mut Lanes, target: &Lanes, scale: f32, sums: &mut Lanes, products: &mut Lanes) {
     for lane in 0..LANES {
         let (l, t) = (logits[lane], target[lane]);
-        let e = exp_of_negative(-l.abs());
+        let e = exp(-l.abs());
         let sigmoid = (if l < 0.0 { e } else { 1.0 }) / (1.0 + e);
         sums[lane] += (if l < 0.0 { 0.0 } else { l }) - l * t;
         products[lane] *= 1.0 + e;
         let slope = sigmoid - t;
-        logits[lane] = if slope.abs() < LEAST_SLOPE { 0.0 } else { slope * scale };
+        logits[lane] = if slope.abs() < SMALLEST_SLOPE { 0.0 } else { slope * scale };
     }
-}
-
-/// eˣ for x ≤ 0, to 2e-7 of its value; below −87 as at −87.
-///
-/// x = n ln 2 + r with |r| ≤ ln 2 / 2, and eʳ by its series up to r⁷.
-#[inline(always)]
-fn exp_of_negative(x: f32) -> f32 {
-    /// 1.5 · 2²³: added to a small number, it leaves that number's nearest integer in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    /// ln 2 in two parts, of which n times the first is exact.
-    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
-    let x = if x < -87.0 { -87.0 } else { x };
-    let rounded = x * std::f32::consts::LOG2_E + ROUND;
-    let n = rounded - ROUND;
-    let r = x - n * LN_2[0] - n * LN_2[1];
-    let series = 1.0 / 5040.0;
-    let series = series * r + 1.0 / 720.0;
-    let series = series * r + 1.0 / 120.0;
-    let series = series * r + 1.0 / 24.0;
-    let series = series * r + 1.0 / 6.0;
-    let series = series * r + 0.5;
-    let series = series * r * r + r + 1.0;
-    let power = f32::from_bits(rounded.to_bits().wrapping_add(127) << 23);
-    series * power
 }
 
 #[cfg(test)]
@@ -130,7 +111,7 @@ mod tests {
         let (logits, target) = (Tensor::from_slice(&logits), Tensor::from_slice(&target));
         let (loss, grad) = bce_with_gradient(&logits, &target, 1.0 / 1400.0);
         let leaf = logits.set_requires_grad(true);
-        let expected = super::super::bce(&leaf, &target).mean(Kind::Double);
+        let expected = bce(&leaf, &target).mean(Kind::Double);
         expected.backward();
         let expected = expected.double_value(&[]);
         assert!((loss / expected - 1.0).abs() < 1e-6, "{loss} instead of {expected}");
@@ -142,7 +123,7 @@ mod tests {
     fn each_row_has_its_sum() {
         let logits = Tensor::arange(3 * 2 * 700, (Kind::Float, Device::Cpu)).sin().view([3, 2, 700]) * 9.0;
         let target = Tensor::arange(2 * 700, (Kind::Float, Device::Cpu)).cos().abs().view([2, 700]);
-        let expected = super::super::bce(&logits, &target.expand_as(&logits)).sum_dim_intlist(-1, false, Kind::Double);
+        let expected = bce(&logits, &target.expand_as(&logits)).sum_dim_intlist(-1, false, Kind::Double);
         let sums = bce_rows(logits, &target);
         let largest = (sums / expected - 1.0).abs().max().double_value(&[]);
         assert!(largest < 1e-6, "a sum differs by {largest} of itself");

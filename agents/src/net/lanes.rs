@@ -1,0 +1,91 @@
+//! Sixteen numbers side by side: what every kernel here works in.
+//!
+//! Sixteen `f32` fill a register of AVX-512, two of AVX2, four of the baseline; plain loops over [`LANES`] elements
+//! compile to those instructions. All sums run lane by lane and end in [`sum`], whose order is fixed: one machine gives
+//! the same bits every time.
+
+/// Elements side by side.
+pub const LANES: usize = 16;
+
+/// Sixteen numbers side by side.
+pub type Lanes = [f32; LANES];
+
+/// The sum of all lanes, by halves: 8, 4, 2, 1.
+#[inline(always)]
+pub fn sum(lanes: &Lanes) -> f32 {
+    let eight: [f32; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
+    let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
+/// The elements of a slice that do not fill the lanes, and `rest` in the others.
+#[inline(always)]
+pub fn padded(tail: &[f32], rest: f32) -> Lanes {
+    let mut lanes = [rest; LANES];
+    lanes[..tail.len()].copy_from_slice(tail);
+    lanes
+}
+
+/// The whole groups of lanes in a slice.
+#[inline(always)]
+pub(super) fn lanes(row: &[f32]) -> impl Iterator<Item = &Lanes> {
+    row.as_chunks().0.iter()
+}
+
+/// The whole groups of lanes in a slice, to write to.
+#[inline(always)]
+pub(super) fn lanes_mut(row: &mut [f32]) -> impl Iterator<Item = &mut Lanes> {
+    row.as_chunks_mut().0.iter_mut()
+}
+
+/// eˣ to 2e-7 of its value for x in −87..=88, and the value at the nearer end outside; NaN stays NaN.
+///
+/// x = n ln 2 + r with |r| ≤ ln 2 / 2, and eʳ by its series up to r⁷. Unlike the standard library's, it is inlined and
+/// made of products and sums alone, so that a loop over lanes stays in vector registers.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    /// Between these, 2ⁿ is a normal number.
+    const RANGE: [f32; 2] = [-87.0, 88.0];
+    /// 1.5 · 2²³: added to a small number, it leaves that number's nearest integer in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    /// ln 2 in two parts, of which n times the first is exact.
+    const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
+    // Comparisons instead of `clamp`, so that NaN passes.
+    let x = if x < RANGE[0] { RANGE[0] } else { x };
+    let x = if x > RANGE[1] { RANGE[1] } else { x };
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let n = rounded - ROUND;
+    let r = x - n * LN_2[0] - n * LN_2[1];
+    let series = 1.0 / 5040.0;
+    let series = series * r + 1.0 / 720.0;
+    let series = series * r + 1.0 / 120.0;
+    let series = series * r + 1.0 / 24.0;
+    let series = series * r + 1.0 / 6.0;
+    let series = series * r + 0.5;
+    let series = series * r * r + r + 1.0;
+    // n + 127 in the exponent's place is 2ⁿ.
+    let power = f32::from_bits(rounded.to_bits().wrapping_add(127) << 23);
+    series * power
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_counts_each_lane_once() {
+        let lanes: Lanes = std::array::from_fn(|i| (1 << i) as f32);
+        assert_eq!(sum(&lanes), 65_535.0);
+    }
+
+    #[test]
+    fn exp_is_that_of_double_precision() {
+        for i in -8700..=8800 {
+            let x = i as f32 / 100.0;
+            let expected = f64::from(x).exp();
+            assert!((f64::from(exp(x)) / expected - 1.0).abs() < 2e-7, "exp({x}) is {} not {expected}", exp(x));
+        }
+        assert_eq!((exp(-1e9), exp(1e9)), (exp(-87.0), exp(88.0)));
+        assert!(exp(f32::NAN).is_nan());
+    }
+}

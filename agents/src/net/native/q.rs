@@ -1,0 +1,245 @@
+//! Small Q-networks: dense layers, behind a convolution of sparse binary planes where the observation is planes.
+
+use super::q_kernels::{self as kernels, Active, FILTERS, NormGrads, Taps};
+use crate::encoder::{Encoder, Raw};
+use crate::net::activation::Activation;
+use crate::net::lanes::LANES;
+use crate::net::layout::Layout;
+use crate::net::matrix::{Matrix, View, matmul};
+use crate::net::operation::{Operation, Order};
+use carom_envs::ObsSpace;
+use std::ops::Range;
+
+/// The passes of a small Q-network with any vector of parameters.
+///
+/// Buffers of a batch size are made when it is first met and kept.
+pub(crate) struct QPasses {
+    raw: Raw,
+    /// From the input to the output: the convolution where the observation is planes, the hidden dense layers, the
+    /// head.
+    layers: Vec<Layer>,
+    taps: Option<Taps>,
+    scratch: Vec<Scratch>,
+    /// Index of the scratch that the latest forward pass filled.
+    latest: usize,
+}
+
+/// An operation with a weight, and what follows it before the next one.
+struct Layer {
+    /// Inputs of one output element: rows of the weight matrix, for the convolution by kernel row, column and channel.
+    fan_in: usize,
+    /// Outputs (filters): columns of the weight matrix.
+    width: usize,
+    /// Place of the `[fan_in, width]` weights.
+    weight: Range<usize>,
+    /// Place of the `[width]` bias.
+    bias: Range<usize>,
+    /// Places of the normalisation's `[width]` scale and shift, where there is one.
+    norm: Option<[Range<usize>; 2]>,
+    is_rectified: bool,
+}
+
+/// The activations of one batch size.
+struct Scratch {
+    batch: usize,
+    active: Active,
+    /// Input of the first dense layer when there is no convolution.
+    input: Matrix,
+    hidden: Vec<Hidden>,
+    q: Matrix,
+    d_q: Matrix,
+}
+
+/// One rectified layer's activations: `[rows, width]`, where a convolution has a row for every cell.
+struct Hidden {
+    /// Before the rectifier; normalised in place where the layer has a norm.
+    z: Matrix,
+    y: Matrix,
+    /// Gradient of `y`, then of `z`.
+    grad: Matrix,
+    inv_std: Vec<f32>,
+}
+
+impl Hidden {
+    fn new(rows: usize, width: usize) -> Self {
+        let zeros = || Matrix::zeros(rows, width);
+        Self { z: zeros(), y: zeros(), grad: zeros(), inv_std: vec![0.0; rows] }
+    }
+}
+
+/// The layers of a network that begins with single frames of `space`; `None` where they are not as [`QPasses::of`]
+/// says.
+fn layers_of(layout: &Layout, space: &ObsSpace) -> Option<Vec<Layer>> {
+    let is_planes = matches!(space, ObsSpace::Planes { .. });
+    let mut layers: Vec<Layer> = vec![];
+    for (operation, places) in layout.placed().skip(1) {
+        let n_layers = layers.len();
+        let last = layers.last_mut();
+        let was_rectified = last.as_ref().is_none_or(|layer| layer.is_rectified);
+        match (operation, places) {
+            (
+                Operation::Conv { kernel: 3, stride: 1, padding: 0, order: Order::ChannelsLast, outputs, .. },
+                Some(places),
+            ) if is_planes && n_layers == 0 && *outputs == FILTERS as i64 => {
+                layers.push(Layer::new(operation, places)?);
+            }
+            (Operation::Dense { .. }, Some(places)) if was_rectified && (n_layers > 0 || !is_planes) => {
+                layers.push(Layer::new(operation, places)?);
+            }
+            (Operation::LayerNorm { width }, Some(places))
+                if !was_rectified && (*width as usize).is_multiple_of(LANES) =>
+            {
+                last?.norm = Some(places.clone());
+            }
+            (Operation::Act(Activation::Relu), None) if !was_rectified => last?.is_rectified = true,
+            // The cells of the convolution as one vector: they lie so.
+            (Operation::Reshape(_), None) if is_planes && n_layers == 1 && was_rectified => {}
+            _ => return None,
+        }
+    }
+    let head = layers.last()?;
+    (head.norm.is_none() && !head.is_rectified).then_some(layers)
+}
+
+impl Layer {
+    fn new(operation: &Operation, [weight, bias]: &[Range<usize>; 2]) -> Option<Self> {
+        let [fan_in, _] = operation.fans()?;
+        let (weight, bias) = (weight.clone(), bias.clone());
+        Some(Self { fan_in: fan_in as usize, width: bias.len(), weight, bias, norm: None, is_rectified: false })
+    }
+
+    /// End of its last parameter.
+    fn end(&self) -> usize {
+        self.norm.as_ref().map_or(self.bias.end, |[_, shift]| shift.end)
+    }
+
+    fn weight<'a>(&self, params: &'a Matrix) -> View<'a> {
+        params.view(self.weight.start, self.fan_in, self.width)
+    }
+}
+
+impl QPasses {
+    /// The passes of `layout`; `None` where it is none of these: single frames of planes, a 3×3 convolution of sixteen
+    /// filters and dense layers, or a vector or state and dense layers. All layers but the last are rectified, some
+    /// normalised at a width of whole [`LANES`].
+    pub(crate) fn of(layout: &Layout) -> Option<Self> {
+        let Some(Operation::Observe { space, frames: 1 }) = layout.operations().first() else { return None };
+        let taps = match *space {
+            ObsSpace::Pixels { .. } => return None,
+            ObsSpace::Planes { shape } => Some(Taps::new(shape)),
+            ObsSpace::Vector { .. } | ObsSpace::Discrete { .. } => None,
+        };
+        let layers = layers_of(layout, space)?;
+        Some(Self { raw: Raw(space.clone()), layers, taps, scratch: vec![], latest: 0 })
+    }
+
+    /// Q-values `[batch, n_actions]` of `obs`, `[batch * obs_bytes]`.
+    pub(crate) fn forward(&mut self, params: &Matrix, obs: &[u8]) -> &[f32] {
+        let _no_grad = tch::no_grad_guard();
+        let batch = obs.len() / self.raw.0.n_bytes();
+        self.latest = self.scratch_of(batch);
+        let Scratch { active, input, hidden, q, .. } = &mut self.scratch[self.latest];
+        let p = params.as_slice();
+        if self.taps.is_none() {
+            self.raw.encode(obs, input.as_mut_slice());
+        }
+        for (i, layer) in self.layers.iter().enumerate() {
+            let (below, above) = hidden.split_at_mut(i);
+            match (&self.taps, below.last()) {
+                (Some(taps), None) => {
+                    active.scan(obs, self.raw.0.n_bytes());
+                    kernels::conv(taps, active, &p[layer.weight.clone()], above[0].z.as_mut_slice());
+                }
+                (_, below) => {
+                    let x = below.map_or(&*input, |hidden| &hidden.y).view(0, batch, layer.fan_in);
+                    let z = above.first_mut().map_or(&mut *q, |hidden| &mut hidden.z);
+                    matmul(&x, &layer.weight(params), &mut z.whole_mut());
+                }
+            }
+            if let Some(hidden) = above.first_mut() {
+                rectify(layer, p, hidden);
+            }
+        }
+        let head = self.layers.last().expect("a network has an output layer");
+        kernels::add_bias(q.as_mut_slice(), &p[head.bias.clone()]);
+        q.as_slice()
+    }
+
+    /// Overwrites `grads` with the gradient of the parameters, given that of the latest forward pass's Q-values.
+    ///
+    /// # Panics
+    /// When `d_q` is not of the latest forward pass's size.
+    pub(crate) fn backward(&mut self, params: &Matrix, d_q: &[f32], grads: &mut Matrix) {
+        let _no_grad = tch::no_grad_guard();
+        let Scratch { batch, active, input, hidden, d_q: d_q_matrix, .. } = &mut self.scratch[self.latest];
+        d_q_matrix.as_mut_slice().copy_from_slice(d_q);
+        for layer in &self.layers {
+            // Products overwrite the weights' gradients; everything else is added to.
+            grads.as_mut_slice()[layer.bias.start..layer.end()].fill(0.0);
+        }
+        let head = self.layers.last().expect("a network has an output layer");
+        kernels::add_column_sums(d_q, &mut grads.as_mut_slice()[head.bias.clone()]);
+        for (i, layer) in self.layers.iter().enumerate().rev() {
+            let (below, above) = hidden.split_at_mut(i);
+            let grad = above.first().map_or(&*d_q_matrix, |hidden| &hidden.grad);
+            if let (Some(taps), 0) = (&self.taps, i) {
+                let d_weight = &mut grads.as_mut_slice()[layer.weight.clone()];
+                d_weight.fill(0.0);
+                kernels::conv_backward(taps, active, grad.as_slice(), d_weight);
+                break;
+            }
+            let x = below.last().map_or(&*input, |hidden| &hidden.y).view(0, *batch, layer.fan_in);
+            let mut d_weight = grads.view_mut(layer.weight.start, layer.fan_in, layer.width);
+            matmul(&x.transposed(), &grad.whole(), &mut d_weight);
+            if let Some(hidden) = below.last_mut() {
+                let mut d_x = hidden.grad.view_mut(0, *batch, layer.fan_in);
+                matmul(&grad.whole(), &layer.weight(params).transposed(), &mut d_x);
+                rectify_backward(&self.layers[i - 1], params.as_slice(), hidden, grads);
+            }
+        }
+    }
+
+    fn scratch_of(&mut self, batch: usize) -> usize {
+        if let Some(found) = self.scratch.iter().position(|scratch| scratch.batch == batch) {
+            return found;
+        }
+        let (head, hidden_layers) = self.layers.split_last().expect("a network has an output layer");
+        let rows = |i: usize| self.taps.as_ref().filter(|_| i == 0).map_or(batch, |taps| batch * taps.n_cells());
+        let hidden = hidden_layers.iter().enumerate().map(|(i, layer)| Hidden::new(rows(i), layer.width)).collect();
+        let n_features = if self.taps.is_some() { 0 } else { self.layers[0].fan_in };
+        let (q, d_q) = (Matrix::zeros(batch, head.width), Matrix::zeros(batch, head.width));
+        let input = Matrix::zeros(batch, n_features);
+        self.scratch.push(Scratch { batch, active: Active::default(), input, hidden, q, d_q });
+        self.scratch.len() - 1
+    }
+}
+
+fn rectify(layer: &Layer, p: &[f32], hidden: &mut Hidden) {
+    let bias = &p[layer.bias.clone()];
+    match &layer.norm {
+        None => kernels::bias_relu(hidden.z.as_slice(), bias, hidden.y.as_mut_slice()),
+        Some([scale, shift]) => {
+            let (scale, shift) = (&p[scale.clone()], &p[shift.clone()]);
+            let Hidden { z, y, inv_std, .. } = hidden;
+            kernels::norm_relu(z.as_mut_slice(), bias, scale, shift, inv_std, y.as_mut_slice());
+        }
+    }
+}
+
+fn rectify_backward(layer: &Layer, p: &[f32], hidden: &mut Hidden, grads: &mut Matrix) {
+    let Hidden { z, y, grad, inv_std } = hidden;
+    let g = grads.as_mut_slice();
+    match &layer.norm {
+        None => {
+            kernels::relu_backward(y.as_slice(), grad.as_mut_slice());
+            kernels::add_column_sums(grad.as_slice(), &mut g[layer.bias.clone()]);
+        }
+        Some([scale, shift]) => {
+            let [bias, d_scale, shift] =
+                g.get_disjoint_mut([layer.bias.clone(), scale.clone(), shift.clone()]).expect("places apart");
+            let to = NormGrads { bias, scale: d_scale, shift };
+            let scale = &p[scale.clone()];
+            kernels::norm_relu_backward(z.as_slice(), y.as_slice(), inv_std, scale, grad.as_mut_slice(), to);
+        }
+    }
+}

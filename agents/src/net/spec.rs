@@ -1,0 +1,126 @@
+//! Q-networks as lists of operations.
+
+use super::layout::{Init, Layout};
+use super::operation::{Operation, Order};
+use carom_envs::ObsSpace;
+
+/// A Q-network: convolutions where the observation is planes (one, 3×3, of sixteen filters: Young & Tian 2019) or
+/// pixels (three: Mnih et al. 2015, methods), then dense layers, each rectified; last a linear layer with one output an
+/// action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NetSpec {
+    /// Space of one frame of the observation. A discrete state is one-hot.
+    pub obs_space: ObsSpace,
+    /// Frames of an observation, oldest first.
+    pub frame_stack: usize,
+    /// Widths of the hidden dense layers.
+    pub hidden: Vec<usize>,
+    /// Normalise before every rectifier (Ba et al. 2016): over a cell's filters after the convolution, over the
+    /// features of a dense layer, as PQN does.
+    pub layer_norm: bool,
+    /// Number of outputs.
+    pub n_actions: usize,
+}
+
+impl NetSpec {
+    /// Bytes of one observation.
+    pub fn obs_bytes(&self) -> usize {
+        self.frame_stack * self.obs_space.n_bytes()
+    }
+
+    /// The network, from bytes to Q-values.
+    pub fn layout(&self) -> Layout {
+        Layout::aligned(self.operations())
+    }
+
+    /// How first parameters are drawn: He's way where there are norms, as PQN does, else as PyTorch does. The DQN
+    /// baselines were measured so, and on `minatar/breakout` it learns better than He's (by half a point of return from
+    /// half a million frames on).
+    pub fn init(&self) -> Init {
+        let is_norm = |operation: &Operation| matches!(operation, Operation::LayerNorm { .. });
+        if self.operations().iter().any(is_norm) { Init::He } else { Init::FanIn }
+    }
+
+    /// The operations; the first turns bytes into numbers.
+    pub fn operations(&self) -> Vec<Operation> {
+        let (space, frames) = match self.obs_space {
+            // A stack of vectors is a longer one.
+            ObsSpace::Vector { len } => (ObsSpace::Vector { len: self.frame_stack * len }, 1),
+            ref space => (space.clone(), self.frame_stack as i64),
+        };
+        let convolutions: &[[i64; 3]] = match space {
+            ObsSpace::Planes { .. } => &[[3, 1, 16]],
+            ObsSpace::Pixels { .. } => &[[8, 4, 32], [4, 2, 64], [3, 1, 64]],
+            ObsSpace::Vector { .. } | ObsSpace::Discrete { .. } => &[],
+        };
+        let observe = Operation::Observe { space, frames };
+        let mut shape = observe.output_shape(&[self.obs_bytes() as i64]);
+        let mut operations = vec![observe];
+        for &[kernel, stride, outputs] in convolutions {
+            let inputs = shape[2];
+            let conv = Operation::Conv { inputs, outputs, kernel, stride, padding: 0, order: Order::ChannelsLast };
+            shape = conv.output_shape(&shape);
+            operations.push(conv);
+            self.rectify(outputs, &mut operations);
+        }
+        let mut inputs = shape.iter().product();
+        if !convolutions.is_empty() {
+            operations.push(Operation::Reshape(vec![inputs]));
+        }
+        for outputs in self.hidden.iter().map(|&width| width as i64) {
+            operations.push(Operation::Dense { inputs, outputs });
+            self.rectify(outputs, &mut operations);
+            inputs = outputs;
+        }
+        operations.push(Operation::Dense { inputs, outputs: self.n_actions as i64 });
+        operations
+    }
+
+    fn rectify(&self, width: i64, operations: &mut Vec<Operation>) {
+        if self.layer_norm {
+            operations.push(Operation::LayerNorm { width });
+        }
+        operations.push(Operation::relu());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::tests::torch;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg32;
+    use tch::{Device, Kind, Tensor};
+
+    #[test]
+    fn the_atari_network_is_that_of_mnih_et_al_2015() {
+        let _torch = torch();
+        let obs_space = ObsSpace::Pixels { shape: [84, 84] };
+        let spec = NetSpec { obs_space, frame_stack: 4, hidden: vec![512], layer_norm: false, n_actions: 4 };
+        let layout = spec.layout();
+        let sizes: Vec<_> = layout.shapes().chunks(2).map(|pair| (&pair[0][..], &pair[1][..])).collect();
+        let expected: [(&[i64], &[i64]); 5] = [
+            (&[8, 8, 4, 32], &[32]),
+            (&[4, 4, 32, 64], &[64]),
+            (&[3, 3, 64, 64], &[64]),
+            (&[7 * 7 * 64, 512], &[512]),
+            (&[512, 4], &[4]),
+        ];
+        assert_eq!(sizes, expected);
+        let params = Tensor::from_slice(&layout.first_params(spec.init(), &mut Pcg32::seed_from_u64(1)));
+        let obs = Tensor::zeros([2, 4 * 84 * 84], (Kind::Uint8, Device::Cpu));
+        assert_eq!(layout.forward(&params, &obs).size(), [2, 4]);
+        // Convolutions of 400, 81 and 49 places, dense layers, 28,224 pixels over 255, rectifiers.
+        let products = 400 * 32 * 256 + 81 * 64 * 512 + 49 * 64 * 576 + 3136 * 512 + 512 * 4;
+        let others = 28_224 + 400 * 32 + 81 * 64 + 49 * 64 + 512;
+        assert_eq!(layout.flops(&[4 * 84 * 84]), 2 * products + others);
+    }
+
+    #[test]
+    fn the_minatar_papers_network_has_its_size() {
+        let obs_space = ObsSpace::Planes { shape: [10, 10, 4] };
+        let spec = NetSpec { obs_space, frame_stack: 1, hidden: vec![128], layer_norm: false, n_actions: 6 };
+        let n_params: i64 = spec.layout().shapes().iter().map(|shape| shape.iter().product::<i64>()).sum();
+        assert_eq!(n_params, (36 + 1) * 16 + (1024 + 1) * 128 + (128 + 1) * 6);
+    }
+}

@@ -1,0 +1,148 @@
+//! Autograd on any device.
+
+use super::update::{Descended, NonFinite, Update, Weights};
+use crate::net::tensor::{read_tensor, to_vec};
+use crate::net::{Layout, NetSpec};
+use crate::optim::{OptimConfig, TensorOptimizer};
+use crate::snapshot::{Loaded, Snapshot, SnapshotError};
+use crate::trunk::SharedTrunk;
+use tch::{Device, Kind, Tensor};
+
+pub(super) struct AutogradEngine {
+    stem: Option<Stem>,
+    /// The whole network, or the head behind the stem.
+    layout: Layout,
+    obs_bytes: i64,
+    online: Tensor,
+    target: Tensor,
+    optimizer: TensorOptimizer,
+    q: Vec<f32>,
+    latest: Option<Latest>,
+}
+
+/// A trunk before the head.
+pub(super) struct Stem {
+    pub(super) trunk: SharedTrunk,
+    pub(super) frame_bytes: i64,
+}
+
+/// The latest forward pass of the online parameters.
+struct Latest {
+    obs: Tensor,
+    /// Q-values that autograd leads back from.
+    q: Tensor,
+}
+
+impl AutogradEngine {
+    /// The first parameters are the trunk's own and `head`.
+    pub(super) fn new(
+        spec: &NetSpec,
+        stem: Option<Stem>,
+        optimizer: OptimConfig,
+        device: Device,
+        head: &[f32],
+    ) -> Self {
+        let mut params = stem.as_ref().map(|stem| stem.trunk.params()).unwrap_or_default();
+        params.extend(head);
+        let (layout, obs_bytes) = match &stem {
+            None => (spec.layout(), spec.obs_bytes() as i64),
+            // Features are numbers already.
+            Some(stem) => (Layout::aligned(spec.operations().split_off(1)), spec.frame_stack as i64 * stem.frame_bytes),
+        };
+        let target = Tensor::from_slice(&params).to_device(device);
+        let online = target.copy().set_requires_grad(true);
+        let optimizer = TensorOptimizer::new(optimizer, &target);
+        Self { stem, layout, obs_bytes, online, target, optimizer, q: vec![], latest: None }
+    }
+
+    fn params(&self, weights: Weights) -> &Tensor {
+        match weights {
+            Weights::Online => &self.online,
+            Weights::Target => &self.target,
+        }
+    }
+
+    /// `obs`, `[B * obs_bytes]`, as `u8 [B, obs_bytes]` where the parameters live.
+    fn tensor(&self, obs: &[u8]) -> Tensor {
+        Tensor::from_slice(obs).view([-1, self.obs_bytes]).to_device(self.online.device())
+    }
+
+    /// Parameters of the trunk and of the head: two parts of one split, whose gradient is one concatenation.
+    fn parts(&self, weights: Weights) -> [Tensor; 2] {
+        let (params, head) = (self.params(weights), self.layout.len() as i64);
+        let parts = params.split_with_sizes([params.size()[0] - head, head], 0);
+        parts.try_into().expect("two parts")
+    }
+
+    fn output(&self, weights: Weights, obs: &Tensor) -> Tensor {
+        let Some(Stem { trunk, frame_bytes }) = &self.stem else {
+            return self.layout.forward(self.params(weights), obs);
+        };
+        let [of_trunk, of_head] = self.parts(weights);
+        let features = trunk.features(&of_trunk, &obs.view([-1, *frame_bytes]));
+        self.layout.forward(&of_head, &features.view([obs.size()[0], -1]))
+    }
+
+    /// The trunk's own loss on the newest frame of each observation, and its weight.
+    fn trunk_loss(&self, obs: &Tensor) -> Option<(Tensor, f64)> {
+        let Stem { trunk, frame_bytes } = self.stem.as_ref()?;
+        let [of_trunk, _] = self.parts(Weights::Online);
+        trunk.loss(&of_trunk, &obs.narrow(1, obs.size()[1] - frame_bytes, *frame_bytes))
+    }
+
+    pub(super) fn q(&mut self, weights: Weights, obs: &[u8]) -> &[f32] {
+        self.q = to_vec(&tch::no_grad(|| self.output(weights, &self.tensor(obs))));
+        &self.q
+    }
+
+    pub(super) fn both_q(&self, obs: &[u8]) -> [Vec<f32>; 2] {
+        let obs = self.tensor(obs);
+        [Weights::Online, Weights::Target].map(|weights| to_vec(&tch::no_grad(|| self.output(weights, &obs))))
+    }
+
+    /// Online Q-values, watched by autograd.
+    pub(super) fn forward(&mut self, obs: &[u8]) -> &[f32] {
+        let obs = self.tensor(obs);
+        let q = self.output(Weights::Online, &obs);
+        self.q = to_vec(&q);
+        self.latest = Some(Latest { obs, q });
+        &self.q
+    }
+
+    /// Follows the gradient of the loss whose derivative by the latest Q-values is `d_q`, plus the trunk's own loss.
+    pub(super) fn descend(&mut self, d_q: &[f32], how: &Update) -> Result<Descended, NonFinite> {
+        let Latest { obs, q } = self.latest.take().expect("a forward pass to go back over");
+        let d_q = Tensor::from_slice(d_q).to_device(q.device()).view_as(&q);
+        // Its gradient by the Q-values is d_q.
+        let (mut loss, mut recon) = ((&q * d_q).sum(Kind::Float), None);
+        if let Some((own, weight)) = self.trunk_loss(&obs) {
+            recon = Some(NonFinite::check("train/recon", own.double_value(&[]))?);
+            loss += own * weight;
+        }
+        // Straight from the graph: a gradient that the tensor keeps would be cleared and added to, two more passes over
+        // it.
+        let [grads] = Tensor::run_backward(&[loss], &[&self.online], false, false).try_into().expect("one gradient");
+        let grad_norm = grads.norm().double_value(&[]) as f32;
+        let max_norm = how.max_norm();
+        let grads = if grad_norm > max_norm { grads * f64::from(max_norm / grad_norm) } else { grads };
+        tch::no_grad(|| self.optimizer.step(&mut self.online, &grads, how.lr));
+        Ok(Descended { grad_norm, recon })
+    }
+
+    pub(super) fn sync_target(&mut self) {
+        tch::no_grad(|| self.target.copy_(&self.online));
+    }
+
+    pub(super) fn save(&self) -> Snapshot<'_> {
+        Snapshot::default()
+            .owned_array("online", &to_vec(&self.online))
+            .owned_array("target", &to_vec(&self.target))
+            .nest("optimizer", self.optimizer.save())
+    }
+
+    pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        read_tensor(from, "online", &mut self.online)?;
+        read_tensor(from, "target", &mut self.target)?;
+        self.optimizer.load(&from.nested("optimizer")?)
+    }
+}
