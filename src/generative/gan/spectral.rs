@@ -8,8 +8,8 @@ use tch::{Kind, Tensor};
 /// Approximate singular vectors of a network's weights, found by power iteration.
 #[derive(Debug)]
 pub(super) struct Spectral {
-    /// Of each weight, as a matrix `[rows, columns]` whose rows are its first size: left `[rows]` and right
-    /// `[columns]`.
+    /// Left `[rows]` and right `[columns]` vectors of each weight as a matrix `[rows, columns]`, whose rows are its
+    /// first dimension.
     vectors: Vec<(Tensor, Tensor)>,
 }
 
@@ -34,8 +34,8 @@ impl Spectral {
         }
     }
 
-    /// The flat parameters of `network` with each weight W divided by uᵀ W v, its largest singular value;
-    /// differentiable.
+    /// Returns the flat parameters of `network` with each weight W divided by uᵀ W v, its largest singular value. The
+    /// result is differentiable.
     pub(super) fn normalised(&self, network: &Network) -> Tensor {
         let parts = parts(network);
         let scaled = parts.iter().enumerate().map(|(idx, part)| {
@@ -60,7 +60,7 @@ impl Spectral {
     /// Restores the vectors that `save` wrote.
     ///
     /// # Errors
-    /// When it is of another network.
+    /// When the state belongs to another network.
     pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         for (idx, (left, right)) in self.vectors.iter_mut().enumerate() {
             read_tensor(from, &format!("left{idx}"), left)?;
@@ -70,7 +70,7 @@ impl Spectral {
     }
 }
 
-/// Weights and biases by turns, flat.
+/// Returns weights and biases in turn, flat.
 fn parts(network: &Network) -> Vec<Tensor> {
     let sizes: Vec<i64> = network.shapes().iter().map(|shape| shape.iter().product()).collect();
     network.params().split_with_sizes(sizes, 0)

@@ -41,7 +41,7 @@ impl Networks {
 
     /// Returns μ and ln σ² of q(z|x), each `[B, latent_dim]`.
     pub(super) fn posterior(&self, x: &Tensor) -> [Tensor; 2] {
-        halves(&self.encoder.forward(x))
+        mean_and_log_var(&self.encoder.forward(x))
     }
 
     /// Returns the decoder's logits or means `[.., pixels]` of codes `[.., latent_dim]`.
@@ -68,7 +68,7 @@ impl Networks {
 }
 
 /// Returns μ and ln σ² of the encoder's output, each `[B, latent_dim]`.
-pub(super) fn halves(stats: &Tensor) -> [Tensor; 2] {
+pub(super) fn mean_and_log_var(stats: &Tensor) -> [Tensor; 2] {
     stats.chunk(2, 1).try_into().expect("two halves")
 }
 
@@ -116,8 +116,7 @@ fn layers(config: &VaeConfig, shape: [i64; 3]) -> [Vec<Layer>; 2] {
     decoder.push(Layer::Reshape(top.to_vec()));
     for pair in planes.windows(2).rev() {
         let ([outputs, ..], [inputs, ..]) = (pair[0], pair[1]);
-        // It doubles rows and columns: where the convolution met an odd number, there is one too many, cut off at the
-        // end.
+        // It doubles rows and columns. After an odd number there is one too many, which is cut off at the end.
         decoder.extend([act(), Layer::ConvTranspose { inputs, outputs, kernel: 4, stride: 2, padding: 1 }]);
     }
     [encoder, decoder]
