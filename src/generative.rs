@@ -1,7 +1,7 @@
-//! The generative half: autoencoders, VAE, RBM and GAN, fitted to images or to frames of an environment.
+//! Generative models: autoencoders, VAE, RBM and GAN, fitted to images or to frames of an environment.
 //!
 //! A [`Model`] takes steps on batches, measures itself on the test split, and turns images into codes and codes into
-//! images. One loop ([`fit`]) fits them all, in the run directory that agents have.
+//! images. One loop (`crate::fit`) fits all of them.
 
 mod autoencoder;
 pub(crate) mod classifier;

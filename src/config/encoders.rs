@@ -20,7 +20,7 @@ pub(crate) const ENCODERS: &[EncoderEntry] = &[
     EncoderEntry { name: "raw", summary: "no encoder: the agent sees the observations and learns end to end" },
     EncoderEntry {
         name: "oracle",
-        summary: "the true state (ball, paddle, bricks, ...) as a vector: a reference, though not always the best input",
+        summary: "the true state (ball, paddle, bricks, ...) as a vector: a reference, not always the best input",
     },
     EncoderEntry { name: "random", summary: "a convolutional network with random weights: a baseline for the others" },
     EncoderEntry { name: "pca", summary: "principal components of frames" },

@@ -7,7 +7,7 @@ use crate::generative::data::{self, Dataset, Source, frames};
 use crate::generative::images::Data;
 use crate::generative::measures::judge::Judge;
 use crate::generative::measures::probe;
-use crate::generative::model::{Batch, Effort, JudgeChoice, Measures, Model};
+use crate::generative::model::{Effort, ImageBatch, JudgeChoice, Measures, Model};
 use crate::generative::settings::ModelTask;
 use crate::plot::{self, PlotError};
 use crate::run::Run;
@@ -118,7 +118,7 @@ impl FitSession {
         let indices = order.narrow(0, start as i64, config.batch_size.min(n - start) as i64);
         let done = step as f64 / self.total_steps() as f64;
         let lr = config.lr * config.lr_schedule.factor(done);
-        let batch = Batch { x: train.gather(&indices), labels: train.gather_labels(&indices), step, lr };
+        let batch = ImageBatch { x: train.gather(&indices), labels: train.gather_labels(&indices), step, lr };
         self.seed_torch("fit", step);
         self.model.fit_batch(&batch)?;
         self.progress.step += 1;

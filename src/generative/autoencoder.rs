@@ -2,16 +2,15 @@
 //!
 //! `ae` is dense, 784 → 32 → 784 on MNIST: a code of 32 compresses 784 numbers by 24.5. `cnn-ae` has 3×3 convolutions
 //! of 16, 8 and 8 filters with 2×2 maxima between them, down to 4×4×8, and the mirror of that with upsampling; with its
-//! 128 numbers it reconstructs digits better. Loss: binary cross-entropy of the reconstruction, which is lowest where
-//! the reconstruction is the image, but is then not 0 unless the image is black and white ([`pixels::entropy_floor`]).
-//! It is the mean over pixels: their sum, as in a vae's ELBO, which has the KL divergence beside it, would be the same
-//! under Adam, whose steps do not depend on the scale of the loss (Kingma & Ba 2015, section 2.1) but for its epsilon;
-//! `sparsity` would weigh the less.
+//! 128 numbers it reconstructs digits better. Loss: binary cross-entropy of the reconstruction. It is lowest for a
+//! perfect reconstruction, but 0 only for black and white images ([`pixels::entropy_floor`]). The loss is a mean over
+//! pixels. A sum, as in a vae's ELBO, would give nearly the same steps under Adam, which do not depend on the loss's
+//! scale (Kingma & Ba 2015, section 2.1), but `sparsity` would weigh less.
 
 use super::difference::FrameDifference;
 use super::images::Data;
 use super::measures::{pca, pixels};
-use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
+use super::model::{Effort, EncoderDecoder, FitError, ImageBatch, Means, Measures, Model};
 use super::settings::{Descent, ModelTask, Recipe, Schedule, WIDTHS, WIDTHS_OR_NONE};
 use super::spec::ModelSettings;
 use super::weights::PixelWeights;
@@ -63,14 +62,13 @@ impl ModelSettings for AeConfig {
 settings! {
     /// Settings of `cnn-ae`.
     pub(crate) struct CnnAeConfig {
-        /// Channels of the code and of the layers beside it. The lecture that this follows prints 4 filters and calls
-        /// the code (4, 4, 8): it means 8.
+        /// Channels of the code and of the layers beside it. The lecture that this follows prints 4 filters but a code
+        /// of (4, 4, 8), so 8 are meant.
         filters: i64 = 8, in WIDTHS;
         /// How often convolutions are followed by 2×2 maxima: 3 leave a code of an eighth of the rows and columns, 2 of
         /// a quarter.
         halvings: usize = 3, in 1..=4;
-        /// Channels that one more convolution, a linear one, narrows the code to, its places kept; 0 leaves it as wide
-        /// as `filters`.
+        /// Channels to which one more, linear convolution reduces the code, with the same rows and columns; 0 for none.
         bottleneck: i64 = 0, in WIDTHS_OR_NONE;
         /// Standard deviation of the Gaussian noise on the input; 0 for none.
         noise: f64 = 0.0, in AtLeast(0.0);
@@ -82,8 +80,8 @@ settings! {
         /// must be of two frames at least (`env.frame_stack`).
         motion: f64 = 0.0, in AtLeast(0.0);
         /// Weight of the difference between the newest frame and the one before as a second target; 0 for none. Images
-        /// must be of two frames at least (`env.frame_stack`). Of two frames of `breakout` 1000 brought ball recall
-        /// from .52 to .74, means of two seeds, but single frames without it have .93: so 0.
+        /// must be of two frames at least (`env.frame_stack`). On two frames of `breakout` 1000 raised ball recall from
+        /// .52 to .74 (means of two seeds), but single frames without it have .93.
         difference: f64 = 0.0, in AtLeast(0.0);
     }
 }
@@ -91,7 +89,7 @@ settings! {
 impl Settings for CnnAeConfig {}
 
 impl ModelSettings for CnnAeConfig {
-    // Adam's usual 1e-3, held, ends at .0999 on MNIST's test images; this at .0982.
+    // On MNIST's test images this ends at a loss of .0982, and Adam's usual constant 1e-3 at .0999.
     const RECIPE: Recipe =
         Recipe::Descent(Descent { epochs: 12, batch_size: 128, lr: 3e-3, lr_schedule: Schedule::Cosine });
 
@@ -201,7 +199,7 @@ impl Autoencoder {
 }
 
 impl Model for Autoencoder {
-    fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError> {
+    fn fit_batch(&mut self, batch: &ImageBatch) -> Result<(), FitError> {
         let seen = match self.noise {
             0.0 => batch.x.shallow_clone(),
             noise => (&batch.x + batch.x.randn_like() * noise).clamp(0.0, 1.0),
@@ -270,11 +268,11 @@ impl Model for Autoencoder {
         Some(self.decoder.forward(code).sigmoid())
     }
 
-    fn halves(&self) -> Option<Halves> {
+    fn networks(&self) -> Option<EncoderDecoder> {
         let [encoder, decoder] = [&self.encoder, &self.decoder].map(|network| network.twin(network.params()));
         let weights = self.weights.as_ref().map(PixelWeights::share);
         let difference = self.difference;
-        Some(Halves { encoder, decoder: Some(decoder), has_logits: true, weights, difference })
+        Some(EncoderDecoder { encoder, decoder: Some(decoder), has_logits: true, weights, difference })
     }
 
     fn sample(&self, _n: usize) -> Option<Tensor> {
@@ -337,7 +335,7 @@ mod tests {
         let mut model = autoencoder(2.0, &data);
         let x = data.train.spaced(4).all();
         let p = model.decode(&model.encode(&x)).expect("images");
-        model.fit_batch(&Batch { x, labels: None, step: 0, lr: 0.0 }).expect("a finite loss");
+        model.fit_batch(&ImageBatch { x, labels: None, step: 0, lr: 0.0 }).expect("a finite loss");
         // Mean and deviation are 1/2 and 1/2, and 1/4 and √3/4: 1 + 2 |x − mean| / deviation is 3 for the first pixel,
         // and for the second 1 + 2 √3 where it is lit and 1 + 2 / √3 where it is not.
         let root = 3.0_f64.sqrt();
@@ -361,8 +359,8 @@ mod tests {
 
     #[test]
     fn frames_that_differ_are_fitted_to_differ() {
-        // Two frames of one pixel: lit and out, out and out, lit and lit, out and out; a code of one number must choose
-        // what to tell.
+        // Two frames of one pixel: lit and out, out and out, lit and lit, out and out. A code of one number cannot
+        // encode both differences and levels.
         let split = Split::new([2, 1, 1], vec![1, 0, 0, 0, 1, 1, 0, 0], vec![]);
         let (train, test) = (split.clone(), split);
         let dataset = Dataset { name: "lamp".into(), shape: [2, 1, 1], max: 1, n_classes: 0, train, test };
@@ -376,7 +374,7 @@ mod tests {
             let mut model = of(&AeConfig { difference, ..AeConfig::default() }, &data);
             for step in 0..300 {
                 let (x, before) = (data.train.spaced(4).all(), error(&model));
-                model.fit_batch(&Batch { x, labels: None, step, lr: 0.03 }).expect("a finite loss");
+                model.fit_batch(&ImageBatch { x, labels: None, step, lr: 0.03 }).expect("a finite loss");
                 let stats = model.stats();
                 let beside_bce = stat(&stats, "fit/loss") - stat(&stats, "fit/bce");
                 assert!((beside_bce - difference * before).abs() < 1e-4, "{beside_bce} for {before}");
@@ -400,7 +398,7 @@ mod tests {
             let code = model.encode(&x);
             assert_eq!(code.size(), [4, code_width]);
             assert_eq!(model.decode(&code).expect("images").size(), x.size());
-            model.fit_batch(&Batch { x, labels: None, step: 0, lr: 1e-3 }).expect("a finite loss");
+            model.fit_batch(&ImageBatch { x, labels: None, step: 0, lr: 1e-3 }).expect("a finite loss");
         }
     }
 
@@ -411,12 +409,12 @@ mod tests {
             let mut model = autoencoder(rarity, &data);
             for step in 0..300 {
                 let x = data.train.spaced(4).all();
-                model.fit_batch(&Batch { x, labels: None, step, lr: 0.03 }).expect("a finite loss");
+                model.fit_batch(&ImageBatch { x, labels: None, step, lr: 0.03 }).expect("a finite loss");
             }
             let seen = model.decode(&model.encode(&data.train.spaced(4).all())).expect("images");
             seen.double_value(&[3, 0, 0, 1])
         };
-        // Lit in the last image, where the other pixel is dark: a code of one number must choose what to tell.
+        // Lit in the last image, in which the other pixel is dark. A code of one number cannot encode both pixels.
         assert!(rare_pixel(5.0) > rare_pixel(0.0) + 0.02, "{} and {}", rare_pixel(5.0), rare_pixel(0.0));
     }
 }

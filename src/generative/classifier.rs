@@ -1,13 +1,13 @@
-//! A small convolutional classifier, whose features judge the images that other models make.
+//! A small convolutional classifier, whose features judge the images that other models generate.
 //!
 //! Fréchet and kernel distances, precision and recall are measured between features of a network that knows the data.
-//! On digits an Inception network trained on photographs knows less than this one, which takes seconds an epoch: three
-//! convolutions of stride 2 (5×5, 3×3, 3×3 with 16, 32 and 64 filters), a dense layer of
-//! [`ClassifierConfig::latent_dim`] units, whose activations are the features, and one of logits. Each training image
-//! is seen turned, shifted and scaled a little.
+//! An Inception network trained on photographs knows less about digits than this one, which takes seconds per epoch. It
+//! has three convolutions of stride 2 (5×5, 3×3, 3×3 with 16, 32 and 64 filters), a dense layer of
+//! [`ClassifierConfig::latent_dim`] units, whose activations are the features, and a layer of logits. Training images
+//! are slightly rotated, shifted and scaled.
 
 use super::images::Data;
-use super::model::{Batch, Effort, FitError, Means, Measures, Model};
+use super::model::{Effort, FitError, ImageBatch, Means, Measures, Model};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use crate::files::hex;
@@ -108,14 +108,15 @@ impl Classifier {
         Ok(Self { config: config.clone(), n_classes, body, head, means: Means::new(&["fit/loss", "fit/accuracy"]) })
     }
 
-    /// Features `[B, latent_dim]` and the most probable classes `i64 [B]` of images `[B, channels, rows, columns]`.
+    /// Returns features `[B, latent_dim]` and the most probable classes `i64 [B]` of images `[B, channels, rows,
+    /// columns]`.
     pub(crate) fn judge(&self, x: &Tensor) -> (Tensor, Tensor) {
         let features = self.body.forward(x);
         let classes = self.head.forward(&features).argmax(1, false);
         (features, classes)
     }
 
-    /// Number of classes.
+    /// Returns the number of classes.
     pub(crate) fn n_classes(&self) -> i64 {
         self.n_classes
     }
@@ -132,7 +133,7 @@ impl Classifier {
         hex(&hasher.finalize())
     }
 
-    /// The images turned, shifted and scaled, each by its own random amounts.
+    /// Rotates, shifts and scales each image by its own random amounts.
     fn augment(&self, x: &Tensor) -> Tensor {
         let ClassifierConfig { rotation_deg, shift, zoom, .. } = self.config;
         if rotation_deg == 0.0 && shift == 0.0 && zoom == 0.0 {
@@ -141,7 +142,7 @@ impl Classifier {
         let n = x.size()[0];
         let uniform = |largest: f64| (Tensor::rand([n], (Kind::Float, x.device())) * 2.0 - 1.0) * largest;
         let (angle, scale) = (uniform(rotation_deg.to_radians()), uniform(zoom) + 1.0);
-        // Of the grid, a side is 2 long.
+        // Coordinates of the grid are in −1..=1, so a side is 2 long.
         let (right, down) = (uniform(2.0 * shift), uniform(2.0 * shift));
         let (cos, sin) = (angle.cos() * &scale, angle.sin() * &scale);
         let rows = [Tensor::stack(&[&cos, &-&sin, &right], 1), Tensor::stack(&[&sin, &cos, &down], 1)];
@@ -152,7 +153,7 @@ impl Classifier {
 }
 
 impl Model for Classifier {
-    fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError> {
+    fn fit_batch(&mut self, batch: &ImageBatch) -> Result<(), FitError> {
         let labels = batch.labels.as_ref().expect("data with classes have labels");
         let logits = self.head.forward(&self.body.forward(&self.augment(&batch.x)));
         let smoothing = self.config.label_smoothing;
@@ -235,8 +236,8 @@ mod tests {
         Classifier::new(config, &task, &mut Seeds::new(0).stream("init")).unwrap()
     }
 
-    fn batch(data: &Data, step: u64) -> Batch {
-        Batch {
+    fn batch(data: &Data, step: u64) -> ImageBatch {
+        ImageBatch {
             x: data.train.spaced(16).all(),
             labels: data.train.spaced(16).labels().map(Tensor::shallow_clone),
             step,
@@ -268,7 +269,7 @@ mod tests {
         let x = data.train.spaced(16).all();
         let still = ClassifierConfig { rotation_deg: 0.0, shift: 0.0, zoom: 0.0, ..ClassifierConfig::default() };
         assert_eq!(classifier(&still, &data).augment(&x), x);
-        // A shift by up to an eighth of the side: one pixel of eight.
+        // A shift by up to an eighth of the side is one pixel of eight.
         tch::manual_seed(0);
         let shifted = ClassifierConfig { shift: 0.125, ..still };
         let moved = classifier(&shifted, &data).augment(&x);

@@ -1,4 +1,4 @@
-//! The data that models are fitted to: images and small tables, in memory as bytes.
+//! Data sets: images and small tables, in memory as bytes.
 //!
 //! [`open`](open()) reads a data set by its name and downloads it if it is missing.
 

@@ -1,5 +1,5 @@
-//! The change from one frame to the next as a second target. A reconstruction that misses a small ball is close in
-//! nearly all pixels of a frame, but misses most of the few that change.
+//! The difference of two frames as a second target. A reconstruction without a small ball is wrong in few pixels of a
+//! frame, but in most of the few that change.
 
 use super::images::Data;
 use anyhow::Result;
@@ -9,9 +9,8 @@ use tch::{Kind, Tensor};
 /// probabilities of the reconstruction, x the images, new their newest frame and old the one before it. Older frames
 /// have no part in it.
 ///
-/// Weights that count are in the hundreds: few pixels change, and where p is near 0 the sigmoid takes most of the
-/// gradient away. It does not care where both frames are off alike, so that too large a weight loses the pixels
-/// themselves: see `docs/encoders.md`.
+/// Useful weights are in the hundreds, since few pixels change, and the sigmoid's gradient is small where p is near 0.
+/// Equal errors in both frames cost nothing, so too large a weight degrades the frames themselves (`docs/encoders.md`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameDifference {
     weight: f64,
@@ -23,7 +22,7 @@ impl FrameDifference {
     /// Makes the loss with this weight for `data`, or `None` if the weight is 0.
     ///
     /// # Errors
-    /// When images are of one frame, which differs from nothing.
+    /// When images have a single frame.
     pub(crate) fn of(weight: f64, data: &Data) -> Result<Option<Self>> {
         data.check_moves("model.difference", weight)?;
         Ok((weight > 0.0).then(|| Self { weight, frame_channels: data.frame_channels() }))

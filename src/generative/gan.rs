@@ -1,13 +1,13 @@
 //! Generative adversarial networks (Goodfellow et al. 2014): a generator that learns from the judgement of a
 //! discriminator.
 //!
-//! By default relativistic pairing with gradient penalties on real and generated images ([`Loss::Rp`]), of which Huang
-//! et al. 2024 show that it converges and covers the modes. Samples are those of a running mean of the generator.
+//! The default loss is relativistic pairing with gradient penalties on real and generated images ([`Loss::Rp`]). Huang
+//! et al. 2024 show that it converges and covers the modes. Samples are drawn from a running mean of the generator.
 //!
 //! There is no inference network: [`Model::encode`] returns the discriminator's last hidden layer (Radford et al. 2016,
 //! section 5), `model.width` numbers that are not the generator's noise. So a code cannot be decoded.
 
-mod game;
+mod balance;
 mod loss;
 mod spectral;
 #[cfg(test)]
@@ -16,17 +16,17 @@ mod tests;
 pub(crate) use loss::Loss;
 
 use super::images::Data;
-use super::model::{Batch, Effort, Exhibit, FitError, Halves, JudgeChoice, Means, Measures, Model};
+use super::model::{Effort, EncoderDecoder, Exhibit, FitError, ImageBatch, JudgeChoice, Means, Measures, Model};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
+use balance::Balance;
 use carom_agents::net::tensor::{read_tensor, to_vec};
 use carom_agents::net::{Activation, Operation, Sequential, descend};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
 use carom_envs::settings::{AtLeast, Fault, Settings, validate};
-use game::Game;
 use loss::{between, slope_penalty, square_gradient};
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ settings! {
         /// Width of the dense layers (the larger of two has twice as much), or filters of the larger of two
         /// convolutions; an even number.
         width: i64 = 256, in WIDTHS;
-        /// Loss of the game between generator and discriminator.
+        /// Loss of generator and discriminator.
         loss: Loss = Loss::Rp;
         /// Weight γ of the penalties of `rp`: γ/2 (E|∇D(x)|² + E|∇D(G(z))|²), with pixels in 0..=1.
         gamma: f64 = 0.1, in AtLeast(0.0);
@@ -103,16 +103,16 @@ pub(crate) enum Architecture {
 
 /// Images in a row of the strip.
 const STRIP_COLUMNS: i64 = 10;
-/// Updates at which the strip gains a row. A shorter fit has the rows at the same shares of it.
+/// Updates after which a row is added to the strip. In shorter fits they are scaled to the fit's length.
 const STRIP_STEPS: [u64; 6] = [1000, 3000, 5000, 7000, 9000, 10_000];
-/// Least logit of a pixel, 4e-18 as a gray level, below which it has no gradient. Logits of pixels that are never lit
-/// would go on down to numbers whose products are subnormal, and those take so long that late updates had half the
-/// speed of early ones.
-const LEAST_LOGIT: f64 = -40.0;
+/// Lower bound of a pixel's logit, a gray level of 4e-18. Below it there is no gradient. Otherwise the logits of pixels
+/// that are never lit would fall until products are subnormal numbers, which are so slow that late updates took twice
+/// as long as early ones.
+const MIN_LOGIT: f64 = -40.0;
 /// Images whose distances measure the diversity of samples.
 const N_DIVERSITY_IMAGES: usize = 500;
 
-/// Generator, discriminator, and the state of the game between them.
+/// Generator, discriminator, and the balance between them.
 pub(crate) struct Gan {
     config: GanConfig,
     device: Device,
@@ -120,7 +120,7 @@ pub(crate) struct Gan {
     /// Running mean of the generator's parameters.
     average: Tensor,
     discriminator: Discriminator,
-    game: Game,
+    balance: Balance,
     strip: Strip,
     means: Means,
 }
@@ -146,7 +146,7 @@ impl Gan {
             generator,
             average,
             discriminator: Discriminator { body, head, spectral },
-            game: Game::default(),
+            balance: Balance::default(),
             means: Means::new(&["fit/loss", "fit/d_loss", "fit/g_loss", "fit/penalty", "fit/logit_gap"]),
         })
     }
@@ -157,11 +157,11 @@ impl Gan {
 
     /// Returns the images of noise `[n, latent_dim]` by the generator with these parameters.
     fn generate(&self, params: &Tensor, noise: &Tensor) -> Tensor {
-        self.generator.forward_with(params, noise).clamp_min(LEAST_LOGIT).sigmoid()
+        self.generator.forward_with(params, noise).clamp_min(MIN_LOGIT).sigmoid()
     }
 
     /// Updates the discriminator. Its loss with penalties is `fit/loss`.
-    fn update_discriminator(&mut self, batch: &Batch) -> Result<(), FitError> {
+    fn update_discriminator(&mut self, batch: &ImageBatch) -> Result<(), FitError> {
         self.discriminator.iterate();
         let n = batch.x.size()[0];
         let fake = tch::no_grad(|| self.generate(self.generator.params(), &self.noise(n)));
@@ -190,14 +190,14 @@ impl Gan {
         self.means.add("fit/loss", total.double_value(&[]), batch.step)?;
         let Discriminator { body, head, .. } = &mut self.discriminator;
         descend(&total, &mut [body, head], batch.lr);
-        if let Some(trouble) = self.game.observe(loss, d_value, gap) {
-            tracing::warn!("update {}: the game is {trouble}", batch.step);
+        if let Some(trouble) = self.balance.observe(loss, d_value, gap) {
+            tracing::warn!("update {}: training is {trouble}", batch.step);
         }
         Ok(())
     }
 
     /// Updates the generator and its running mean.
-    fn update_generator(&mut self, batch: &Batch) -> Result<(), FitError> {
+    fn update_generator(&mut self, batch: &ImageBatch) -> Result<(), FitError> {
         let loss = self.config.loss;
         let params = self.generator.params();
         let fake = self.discriminator.logits(&self.generate(params, &self.noise(batch.x.size()[0])));
@@ -232,7 +232,7 @@ fn mean_distance(x: &Tensor) -> f64 {
 }
 
 impl Model for Gan {
-    fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError> {
+    fn fit_batch(&mut self, batch: &ImageBatch) -> Result<(), FitError> {
         self.update_discriminator(batch)?;
         if (batch.step + 1).is_multiple_of(self.config.critic_steps) {
             self.update_generator(batch)?;
@@ -260,13 +260,13 @@ impl Model for Gan {
         let n = N_DIVERSITY_IMAGES.min(data.test.len());
         let samples = samples.map_or_else(|| self.samples(n), Tensor::shallow_clone);
         let mut measures = Measures::default();
-        // One image has no distance to others.
+        // A single image has no distances.
         let diversity =
             (n > 1).then(|| mean_distance(&samples.narrow(0, 0, n as i64)) / mean_distance(&data.test.spaced(n).all()));
         if let Some(diversity) = diversity {
             measures.add("test/diversity", diversity);
         }
-        measures.note("game", self.game.diagnosis(diversity));
+        measures.note("balance", self.balance.diagnosis(diversity));
         measures
     }
 
@@ -278,14 +278,14 @@ impl Model for Gan {
         None
     }
 
-    /// Copies the discriminator's layers below its logit; with spectral norm, as normalised now.
-    fn halves(&self) -> Option<Halves> {
+    /// Copies the discriminator's layers below its logit, with normalised weights.
+    fn networks(&self) -> Option<EncoderDecoder> {
         let Discriminator { body, spectral, .. } = &self.discriminator;
         let encoder = match spectral {
             Some([spectral, _]) => body.twin(&spectral.normalised(body)),
             None => body.twin(body.params()),
         };
-        Some(Halves { encoder, decoder: None, has_logits: false, weights: None, difference: None })
+        Some(EncoderDecoder { encoder, decoder: None, has_logits: false, weights: None, difference: None })
     }
 
     fn sample(&self, n: usize) -> Option<Tensor> {
@@ -299,7 +299,7 @@ impl Model for Gan {
     fn save(&self) -> Snapshot<'_> {
         Snapshot::default()
             .value("means", &self.means.save())
-            .value("game", &self.game)
+            .value("balance", &self.balance)
             .owned_array("average", &to_vec(&self.average))
             .nest("generator", self.generator.save())
             .nest("discriminator", self.discriminator.save())
@@ -308,7 +308,7 @@ impl Model for Gan {
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.means.load(from.value("means")?);
-        self.game = from.value("game")?;
+        self.balance = from.value("balance")?;
         read_tensor(from, "average", &mut self.average)?;
         self.generator.load(&from.nested("generator")?)?;
         self.discriminator.load(&from.nested("discriminator")?)?;

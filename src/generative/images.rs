@@ -14,8 +14,7 @@ pub(crate) struct Data {
     pub name: String,
     /// `[channels, rows, columns]`
     pub shape: [i64; 3],
-    /// Frames in an image, one after the other along its channels: 1 unless stacks of an environment's frames are
-    /// fitted.
+    /// Frames in an image, stacked along its channels: 1 unless stacks of an environment's frames are fitted.
     pub n_frames: i64,
     /// Number of classes; 0 without labels.
     pub n_classes: i64,
@@ -27,7 +26,7 @@ pub(crate) struct Data {
     pub test: Images,
 }
 
-/// Images of one split, as bytes until they are asked for.
+/// Images of one split, stored as bytes and converted on access.
 #[derive(Debug)]
 pub(crate) struct Images {
     /// `u8 [n, channels, rows, columns]`
@@ -38,7 +37,7 @@ pub(crate) struct Images {
 }
 
 impl Data {
-    /// Brings `dataset` to `device`.
+    /// Copies `dataset` to `device`.
     pub(crate) fn new(dataset: &Dataset, device: Device) -> Self {
         let shape = dataset.shape.map(|size| size as i64);
         let images = |split: &Split| {
@@ -57,27 +56,27 @@ impl Data {
         self.train.pixels.device()
     }
 
-    /// Returns the data again, sharing all pixels.
+    /// Returns a copy that shares all pixels.
     pub(crate) fn share(&self) -> Self {
         let Self { shape, n_frames, n_classes, .. } = *self;
         let (name, folder) = (self.name.clone(), self.folder.clone());
         Self { name, shape, n_frames, n_classes, folder, train: self.train.share(), test: self.test.share() }
     }
 
-    /// Numbers in one image.
+    /// Returns the number of values in one image.
     pub(crate) fn n_pixels(&self) -> i64 {
         self.shape.iter().product()
     }
 
-    /// Channels of one frame of an image.
+    /// Returns the channels of one frame.
     pub(crate) fn frame_channels(&self) -> i64 {
         self.shape[0] / self.n_frames
     }
 
-    /// Checks that images have several frames, unless the `value` of setting `key`, which compares frames, is 0.
+    /// Checks that images have several frames if setting `key`, which compares frames, is not 0.
     ///
     /// # Errors
-    /// When it is not 0 and images are of one frame, in which nothing moves.
+    /// When `value` is not 0 and images have a single frame.
     pub(crate) fn check_moves(&self, key: &str, value: f64) -> Result<()> {
         ensure!(
             value == 0.0 || self.n_frames > 1,
@@ -90,17 +89,17 @@ impl Data {
 }
 
 impl Images {
-    /// Number of images.
+    /// Returns the number of images.
     pub(crate) fn len(&self) -> usize {
         self.pixels.size()[0] as usize
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no images.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether every pixel is 0 or 1.
+    /// Returns whether every pixel is 0 or 1.
     pub(crate) fn is_binary(&self) -> bool {
         self.max == 1.0
     }
@@ -110,13 +109,13 @@ impl Images {
         Self { pixels: self.pixels.shallow_clone(), labels, max: self.max }
     }
 
-    /// Images `indices` (`i64 [B]`) as floats in 0..=1.
+    /// Returns images `indices` (`i64 [B]`) as floats in 0..=1.
     pub(crate) fn gather(&self, indices: &Tensor) -> Tensor {
         if self.pixels.device() != Device::Cpu {
             return self.scaled(&self.pixels.index_select(0, &indices.to_device(self.pixels.device())));
         }
-        // Three small operations, each with its own hand-over between torch's threads, would take longer than the step
-        // of a small network: the threads wait by spinning.
+        // Three small torch operations, each of which synchronises threads that wait by spinning, would take longer
+        // than the step of a small network.
         let indices = Vec::<i64>::try_from(indices).expect("a vector of indices");
         let size = self.pixels.size();
         let (image, max) = (size[1..].iter().product::<i64>() as usize, self.max as f32);
@@ -129,11 +128,12 @@ impl Images {
         gathered.into_tensor().view(shape)
     }
 
-    /// All pixels, where they live on the CPU.
+    /// Returns all pixels as bytes. They must be on the CPU.
     fn bytes(&self) -> &[u8] {
         let pixels = &self.pixels;
         assert!(pixels.device() == Device::Cpu && pixels.kind() == Kind::Uint8 && pixels.is_contiguous());
-        // SAFETY: checked above; nothing writes to the pixels, and they live as long as `self`.
+        // SAFETY: the assertion checks that these are contiguous bytes in memory. Nothing writes to them, and they live
+        // as long as `self`.
         unsafe { std::slice::from_raw_parts(pixels.data_ptr() as *const u8, pixels.numel()) }
     }
 
@@ -142,8 +142,8 @@ impl Images {
         self.labels.as_ref().map(|labels| labels.index_select(0, &indices.to_device(labels.device())))
     }
 
-    /// Returns `n` images (or all, if fewer), evenly from first to last: images that lie together may be of one
-    /// episode, one player, or one class.
+    /// Returns `n` images (or all, if fewer), evenly spaced, since neighbours may belong to one episode, one player, or
+    /// one class.
     pub(crate) fn spaced(&self, n: usize) -> Self {
         let (len, n) = (self.len(), n.min(self.len()));
         if n == len {
@@ -155,7 +155,7 @@ impl Images {
         Self { pixels: of(&self.pixels), labels: self.labels.as_ref().map(of), max: self.max }
     }
 
-    /// All images as floats in 0..=1.
+    /// Returns all images as floats in 0..=1.
     pub(crate) fn all(&self) -> Tensor {
         self.scaled(&self.pixels)
     }
@@ -165,7 +165,7 @@ impl Images {
         self.labels.as_ref()
     }
 
-    /// All images in order, `size` at a time (the last fewer), as floats in 0..=1.
+    /// Returns all images in order as floats in 0..=1, `size` at a time.
     pub(crate) fn chunks(&self, size: usize) -> impl Iterator<Item = Tensor> {
         (0..self.len()).step_by(size).map(move |start| {
             let n = size.min(self.len() - start);
@@ -179,7 +179,7 @@ impl Images {
     }
 }
 
-/// Bytes 0..=`max` as floats in 0..=1.
+/// Converts bytes in 0..=`max` to floats in 0..=1.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2"))]
 fn scale(bytes: &[u8], max: f32, values: &mut [f32]) {
     for (value, &byte) in values.iter_mut().zip(bytes) {

@@ -1,5 +1,5 @@
-//! Measures of models that several models share: of pixels ([`pixels`]), against the linear model of the same
-//! size ([`pca`]), of its code ([`probe`]), and of the images it generates, on features of a classifier ([`judge`]).
+//! Measures that several models share: of reconstructed pixels ([`pixels`]), in comparison with a linear model of the
+//! same size ([`pca`]), of codes ([`probe`]), and of generated images, on features of a classifier ([`judge`]).
 
 pub(crate) mod distance;
 pub(crate) mod judge;

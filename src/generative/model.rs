@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use std::path::PathBuf;
 use tch::Tensor;
 
-/// Images to learn from.
+/// A batch of images to learn from.
 #[derive(Debug)]
-pub(crate) struct Batch {
+pub(crate) struct ImageBatch {
     /// `[B, channels, rows, columns]` in 0..=1.
     pub x: Tensor,
     /// `i64 [B]`, where the data have labels.
@@ -78,7 +78,7 @@ impl Measures {
         self.facts.extend(others.facts);
     }
 
-    /// All as one JSON object.
+    /// Returns all values and facts as one JSON object.
     pub(crate) fn to_json(&self) -> Map<String, Value> {
         let facts = self.facts.iter().map(|(name, fact)| ((*name).to_string(), fact.clone().into()));
         let values = self.values.iter().map(|(name, value)| ((*name).to_string(), (*value).into()));
@@ -86,9 +86,9 @@ impl Measures {
     }
 }
 
-/// Copies of a model's encoder and decoder.
+/// Copies of a model's encoder and decoder networks.
 #[derive(Debug)]
-pub(crate) struct Halves {
+pub(crate) struct EncoderDecoder {
     /// Maps images `[B, channels, rows, columns]` to `[B, n]`; the first columns are the code.
     pub encoder: Sequential,
     /// Maps codes to images of at least the images' rows and columns. `None` if a code cannot be turned into an image.
@@ -101,7 +101,7 @@ pub(crate) struct Halves {
     pub difference: Option<FrameDifference>,
 }
 
-/// Images that a model shows beside its reconstructions and samples.
+/// Images that a model has beside reconstructions and samples.
 #[derive(Debug)]
 pub(crate) struct Exhibit {
     /// Short name in lower case, e.g. "receptive-fields".
@@ -114,10 +114,10 @@ pub(crate) struct Exhibit {
     pub caption: String,
 }
 
-/// Which classifier judges images that a model draws.
+/// Choice of the classifier that judges a model's samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum JudgeChoice {
-    /// The one kept for this data set, fitted when it is first needed.
+    /// The cached classifier of the data set, fitted on first use.
     Auto,
     /// The one fitted in this run directory.
     Run(PathBuf),
@@ -132,7 +132,7 @@ pub(crate) trait Model: Send {
     ///
     /// # Errors
     /// When a loss is no longer finite; parameters are not moved along its gradient.
-    fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError>;
+    fn fit_batch(&mut self, batch: &ImageBatch) -> Result<(), FitError>;
 
     /// Returns means since the last call, by their names in `metrics.csv`.
     fn stats(&mut self) -> Vec<Stat>;
@@ -150,7 +150,7 @@ pub(crate) trait Model: Send {
 
     /// Returns copies of encoder and decoder as networks that an agent can train further, or `None` if codes are not
     /// made by a network.
-    fn halves(&self) -> Option<Halves> {
+    fn networks(&self) -> Option<EncoderDecoder> {
         None
     }
 
@@ -179,7 +179,7 @@ pub(crate) trait Model: Send {
         None
     }
 
-    /// Saves all that is needed to go on exactly as if fitting had never stopped.
+    /// Saves the whole state. A fit goes on from it bit for bit.
     fn save(&self) -> Snapshot<'_>;
 
     /// Restores the state that `save` wrote.
@@ -240,7 +240,7 @@ impl Means {
     }
 }
 
-/// Copies the whole state of `from` to `to`, as by a checkpoint.
+/// Copies the whole state of `from` to `to`, through a snapshot.
 #[cfg(test)]
 pub(super) fn copy(from: &dyn Model, to: &mut dyn Model) {
     let snapshot = from.save();
@@ -253,7 +253,7 @@ pub(super) fn copy(from: &dyn Model, to: &mut dyn Model) {
 #[cfg(test)]
 pub(crate) fn seeded(seed: i64) -> std::sync::MutexGuard<'static, ()> {
     static GENERATOR: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    // A test that failed while it held the generator is no reason for others to fail.
+    // A test that panics while it holds the lock must not make others fail.
     let held = GENERATOR.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     tch::manual_seed(seed);
     held

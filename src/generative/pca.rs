@@ -3,7 +3,7 @@
 
 use super::images::Data;
 use super::measures::pca::Pca;
-use super::model::{Batch, Effort, FitError, Measures, Model};
+use super::model::{Effort, FitError, ImageBatch, Measures, Model};
 use super::settings::{ModelTask, Recipe, WIDTHS};
 use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
@@ -32,14 +32,14 @@ impl ModelSettings for PcaConfig {
     }
 }
 
-/// Components as a model.
+/// Principal components as a model.
 pub(super) struct PcaModel {
     shape: [i64; 3],
     pca: Pca,
 }
 
 impl PcaModel {
-    /// Finds the components of the training images at once: there is nothing to iterate.
+    /// Finds the components of the training images.
     ///
     /// # Errors
     /// When a setting is out of its range, or there are more components than pixels.
@@ -52,7 +52,7 @@ impl PcaModel {
 }
 
 impl Model for PcaModel {
-    fn fit_batch(&mut self, _batch: &Batch) -> Result<(), FitError> {
+    fn fit_batch(&mut self, _batch: &ImageBatch) -> Result<(), FitError> {
         Ok(())
     }
 
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn as_many_components_as_there_are_patterns_lose_nothing_and_fewer_lose_something() {
-        // 60 x 60 pixels are more than the sample, and are decomposed the other way round.
+        // For 60 x 60 pixels the Gram matrix is decomposed.
         for side in [6, 60] {
             let data = two_patterns(side);
             let task = ModelTask { data: &data, total_steps: 1, device: tch::Device::Cpu };

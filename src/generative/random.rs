@@ -1,8 +1,7 @@
-//! A convolutional network with its first, random weights: the control that shows how much of a code's worth was
-//! learned.
+//! A convolutional network with random weights: a baseline that shows how much of a code's value is learned.
 
 use super::images::Data;
-use super::model::{Batch, Effort, FitError, Halves, Measures, Model};
+use super::model::{Effort, EncoderDecoder, FitError, ImageBatch, Measures, Model};
 use super::settings::{ModelTask, Recipe, WIDTHS};
 use super::spec::ModelSettings;
 use anyhow::{Result, ensure};
@@ -32,7 +31,7 @@ impl ModelSettings for RandomConfig {
     }
 }
 
-/// The network.
+/// A network with random weights.
 pub(super) struct Random {
     network: Sequential,
 }
@@ -65,7 +64,7 @@ impl Random {
 }
 
 impl Model for Random {
-    fn fit_batch(&mut self, _batch: &Batch) -> Result<(), FitError> {
+    fn fit_batch(&mut self, _batch: &ImageBatch) -> Result<(), FitError> {
         Ok(())
     }
 
@@ -85,9 +84,9 @@ impl Model for Random {
         None
     }
 
-    fn halves(&self) -> Option<Halves> {
+    fn networks(&self) -> Option<EncoderDecoder> {
         let encoder = self.network.twin(self.network.params());
-        Some(Halves { encoder, decoder: None, has_logits: false, weights: None, difference: None })
+        Some(EncoderDecoder { encoder, decoder: None, has_logits: false, weights: None, difference: None })
     }
 
     fn sample(&self, _n: usize) -> Option<Tensor> {

@@ -1,9 +1,9 @@
 //! Restricted Boltzmann machines: one visible and one hidden layer, and an energy for every state of both (Smolensky
 //! 1986; Hinton 2002).
 //!
-//! The model's probabilities need its partition function Z: exact where one side is small, else estimated from both
-//! ends by annealed importance sampling. Reconstruction error and pseudo-likelihood need no Z and are monitors only:
-//! CD-1 wins on both and loses 35 nats of likelihood on MNIST.
+//! The model's probabilities need its partition function Z. It is exact if one layer is small, else estimated by
+//! annealed importance sampling in both directions. Reconstruction error and pseudo-likelihood need no Z, but only
+//! monitor a fit: CD-1 is best by both, and loses 35 nats of likelihood on MNIST.
 
 mod ais;
 mod energy;
@@ -17,7 +17,7 @@ mod units;
 
 use super::data::Source;
 use super::images::{Data, Images};
-use super::model::{Batch, Effort, Exhibit, FitError, Halves, Means, Measures, Model};
+use super::model::{Effort, EncoderDecoder, Exhibit, FitError, ImageBatch, Means, Measures, Model};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use crate::statistics;
@@ -27,7 +27,7 @@ use carom_agents::net::{Activation, Operation, Sequential};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
 use carom_envs::settings::{AtLeast, Settings, validate};
-use energy::{Energy, MOST_ENUMERATED, Visible};
+use energy::{Energy, MAX_ENUMERATED, Visible};
 use learn::{Learner, Rule};
 use rand::Rng;
 use rand_pcg::Pcg32;
@@ -98,15 +98,15 @@ impl ModelSettings for RbmConfig {
     }
 }
 
-/// Gibbs steps after which the states of chains count as the model's own samples.
+/// Gibbs steps after which states of chains are used as samples of the model.
 const BURN_IN: u64 = 1000;
 
 /// Temperatures and chains of a point of the learning curve: a second or two for 784 visible and 500 hidden units, and
 /// for a well-fitted model of MNIST a nat too high.
 const CURVE_AIS: (u64, i64) = (1000, 100);
 
-/// Most units whose states are summed over one by one for a point of the curve.
-const CURVE_ENUMERATED: i64 = 12;
+/// Bounds the units whose states are enumerated for a point of the curve.
+const MAX_CURVE_ENUMERATED: i64 = 12;
 
 /// A restricted Boltzmann machine.
 pub(super) struct Rbm {
@@ -123,8 +123,8 @@ pub(super) struct Rbm {
 }
 
 impl Rbm {
-    /// Weights are drawn from N(0, `init_std`²), hidden biases are 0, visible biases those that give each pixel its
-    /// mean over the training images (Hinton 2010, section 8).
+    /// Makes an RBM with weights from N(0, `init_std`²), hidden biases of 0, and visible biases that give each pixel
+    /// its mean over the training images (Hinton 2010, section 8).
     ///
     /// # Errors
     /// When a setting is out of its range.
@@ -133,7 +133,7 @@ impl Rbm {
         let (n_visible, n_hidden) = (task.data.n_pixels(), config.latent_dim);
         let (mean, std) = moments(&task.data.train, n_visible);
         let (base, visible_mean) = match config.visible {
-            // Half an image that is on and half one that is off, so that no bias is infinite.
+            // Half an image that is on and half one that is off are added, so that no bias is infinite.
             Visible::Bernoulli => {
                 let n = task.data.train.len() as f64;
                 (((&mean * n + 0.5) / (n + 1.0)).logit(None), mean.copy())
@@ -227,8 +227,8 @@ impl Rbm {
         n_visible as f64 * log_conditionals.sum::<f64>() / n as f64
     }
 
-    /// Measures ln p of the test images by annealed importance sampling from both ends; `test_mean` is their mean of
-    /// −F.
+    /// Measures ln p of the test images by annealed importance sampling in both directions; `test_mean` is their mean
+    /// of −F.
     fn anneal(&self, data: &Data, test_mean: f64, effort: Effort, noise: &mut Noise, measures: &mut Measures) {
         let (n_temperatures, n_chains) = match effort {
             Effort::Curve => CURVE_AIS,
@@ -332,14 +332,14 @@ fn log_likelihood_bound(images: &Images) -> f64 {
         *counts.entry(row.iter().map(|pixel| pixel.to_bits()).collect()).or_default() += 1.0;
     }
     let n = images.len() as f64;
-    // In a fixed order, since that of the map varies.
+    // Sorted, since the order of the map varies.
     let mut counts: Vec<f64> = counts.into_values().collect();
     counts.sort_by(f64::total_cmp);
     counts.iter().map(|count| count / n * (count / n).ln()).sum()
 }
 
 impl Model for Rbm {
-    fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError> {
+    fn fit_batch(&mut self, batch: &ImageBatch) -> Result<(), FitError> {
         let mut noise = Noise::from_torch();
         let v = self.visible_of(&batch.x);
         let is_drawn = self.config.visible == Visible::Bernoulli && self.config.binarisation == Binarisation::Sample;
@@ -365,7 +365,7 @@ impl Model for Rbm {
         let mut others = Measures::default();
         let test_mean = self.monitor(&test, &train, &mut others);
         let n_enumerated = self.energy.n_enumerated();
-        let most = if effort == Effort::Full { MOST_ENUMERATED } else { CURVE_ENUMERATED };
+        let most = if effort == Effort::Full { MAX_ENUMERATED } else { MAX_CURVE_ENUMERATED };
         if n_enumerated <= most {
             measures.add("test/log_likelihood", test_mean - self.energy.log_z());
             if data.test.is_binary() && self.config.visible == Visible::Bernoulli {
@@ -395,11 +395,12 @@ impl Model for Rbm {
         Some(self.images_of(&self.energy.visible_means(code)))
     }
 
-    /// One dense layer and the logistic function; its transpose, from which training may part, as the decoder.
-    fn halves(&self) -> Option<Halves> {
+    /// The encoder is a dense layer and the logistic function. The decoder starts as its transpose, but has weights of
+    /// its own.
+    fn networks(&self) -> Option<EncoderDecoder> {
         let Energy { visible, weight, visible_bias, hidden_bias } = &self.energy;
         let (n_visible, n_hidden) = (self.energy.n_visible(), self.energy.n_hidden());
-        // Mean and divisor of Gaussian units become a part of the layers.
+        // The layers include mean and divisor of Gaussian units.
         let (mean, std) = match visible {
             Visible::Bernoulli => (visible_bias.zeros_like(), visible_bias.ones_like()),
             Visible::Gaussian => (self.standard[0].view([-1]), self.standard[1].view([-1])),
@@ -412,7 +413,7 @@ impl Model for Rbm {
         let encoder =
             vec![Operation::Reshape(vec![n_visible]), dense(n_visible, n_hidden), Operation::Act(Activation::Sigmoid)];
         let decoder = vec![dense(n_hidden, n_visible), Operation::Reshape(self.shape.to_vec())];
-        Some(Halves {
+        Some(EncoderDecoder {
             encoder: Sequential::with_params(encoder, &up),
             decoder: Some(Sequential::with_params(decoder, &down)),
             has_logits: *visible == Visible::Bernoulli,

@@ -15,10 +15,10 @@ pub(crate) const MODELS: &[ModelEntry] = &[
     ModelEntry::of::<AeConfig>("ae", "dense autoencoder: 784-32-784 on MNIST"),
     ModelEntry::of::<CnnAeConfig>("cnn-ae", "convolutional autoencoder with a 4×4×8 code"),
     ModelEntry::of::<PcaConfig>("pca", "principal components: the best linear code"),
-    ModelEntry::of::<RandomConfig>("random", "features of a random network: learns nothing"),
+    ModelEntry::of::<RandomConfig>("random", "features of a random network, which is not trained"),
     ModelEntry::of::<VaeConfig>("vae", "variational autoencoder, by its ELBO or the importance-weighted bound"),
     ModelEntry::of::<RbmConfig>("rbm", "restricted Boltzmann machine with 500 hidden units"),
-    ModelEntry::of::<GanConfig>("gan", "generator and discriminator at play: dense or convolutional, four losses"),
+    ModelEntry::of::<GanConfig>("gan", "generative adversarial network: dense or convolutional, four losses"),
     ModelEntry::of::<ClassifierConfig>("classifier", "small convolutional classifier, whose features judge samples"),
 ];
 

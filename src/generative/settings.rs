@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use std::ops::RangeInclusive;
 use tch::Device;
 
-/// Most units of a layer.
-const WIDEST: i64 = carom_agents::settings::MAX_LAYER_WIDTH as i64;
+/// Bounds the units of a layer.
+const MAX_WIDTH: i64 = carom_agents::settings::MAX_LAYER_WIDTH as i64;
 
 /// Numbers of units that a layer can have.
-pub(crate) const WIDTHS: RangeInclusive<i64> = 1..=WIDEST;
+pub(crate) const WIDTHS: RangeInclusive<i64> = 1..=MAX_WIDTH;
 
-/// Numbers of units of a layer that can be left out, by a width of 0.
-pub(crate) const WIDTHS_OR_NONE: RangeInclusive<i64> = 0..=WIDEST;
+/// Numbers of units of an optional layer; 0 for none.
+pub(crate) const WIDTHS_OR_NONE: RangeInclusive<i64> = 0..=MAX_WIDTH;
 
 /// Numbers from 0 to below 1, such as decays and shares.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct ModelTask<'a> {
 pub(crate) enum Recipe {
     /// By updates along a gradient.
     Descent(Descent),
-    /// At once when it is made, or not at all. Learning rate, its schedule and epochs have no effect.
+    /// In closed form when it is made, or not at all. Learning rate, its schedule and epochs have no effect.
     AtOnce,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Descent {
 }
 
 impl Descent {
-    /// A single pass in large batches: for a model whose updates change nothing.
+    /// A single pass in large batches, for models whose updates do nothing.
     pub(crate) const SINGLE_PASS: Self = Self { epochs: 1, batch_size: 4096, lr: 1.0, lr_schedule: Schedule::Constant };
 }
 
@@ -71,7 +71,7 @@ impl Descent {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Schedule {
-    /// It stays.
+    /// It is constant.
     #[default]
     Constant,
     /// Half a cosine, from `lr` down to 0 (Loshchilov & Hutter 2017, without restarts).

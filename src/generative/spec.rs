@@ -35,7 +35,7 @@ pub(crate) struct ModelEntry {
 }
 
 impl ModelEntry {
-    /// The entry of the model with settings `S`.
+    /// Makes the entry of the model with settings `S`.
     pub(crate) const fn of<S: ModelSettings>(name: &'static str, summary: &'static str) -> Self {
         Self {
             name,
@@ -81,12 +81,12 @@ pub(crate) struct ModelSpec {
 }
 
 impl ModelSpec {
-    /// Name of the model.
+    /// Returns the name of the model.
     pub(crate) fn name(&self) -> &'static str {
         self.entry.name
     }
 
-    /// All settings that have a value and an effect, by key.
+    /// Returns all settings that have a value and an effect, by key.
     pub(crate) fn settings(&self) -> &Values {
         &self.settings
     }
@@ -112,14 +112,14 @@ impl PartialEq for ModelSpec {
     }
 }
 
-/// The name alone.
+/// Displays the name.
 impl fmt::Display for ModelSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.entry.name)
     }
 }
 
-/// As in a configuration file: `model`, the name, and the table `model_settings`.
+/// Serialises as in a configuration file: `model`, the name, and the table `model_settings`.
 impl Serialize for ModelSpec {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]

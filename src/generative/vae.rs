@@ -8,8 +8,8 @@
 //!   form;
 //! - `k > 1`: ln (1/k) Σ p(x|z_i) p(z_i) / q(z_i|x), whose expectation grows with k towards ln p(x).
 //!
-//! A bound on gray pixels and one on black and white pixels are different quantities: the binarisation is printed
-//! beside each. Agents and probes see μ(x).
+//! Bounds on gray pixels and on black and white pixels are different quantities, so the binarisation is printed beside
+//! each. Agents and probes get μ(x).
 
 mod config;
 mod densities;
@@ -22,14 +22,14 @@ mod tests;
 pub(crate) use config::VaeConfig;
 
 use super::images::Data;
-use super::model::{Batch, Effort, FitError, Halves, Means, Measures, Model};
+use super::model::{Effort, EncoderDecoder, FitError, ImageBatch, Means, Measures, Model};
 use super::settings::{Descent, ModelTask, Recipe, Schedule};
 use super::spec::ModelSettings;
 use super::weights::PixelWeights;
 use anyhow::Result;
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use config::{Binarisation, Likelihood};
-use iwae::{LEAST_WEIGHT, ROWS_AT_ONCE};
+use iwae::{MIN_CERTAIN_WEIGHT, ROWS_AT_ONCE};
 use networks::Networks;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
@@ -37,7 +37,7 @@ use tch::{Kind, Tensor};
 
 /// Variance of a code's mean over the data above which its dimension counts as active (Burda et al. 2016, section 5.3).
 const ACTIVE_VARIANCE: f64 = 0.01;
-/// Seed of the test images' binarisation: one test set for all runs.
+/// Seed of the test images' binarisation, which is the same for all runs.
 const BINARISATION_SEED: u64 = 0x6d_6e69_7374;
 
 impl ModelSettings for VaeConfig {
@@ -65,7 +65,7 @@ impl Vae {
         Ok(Self { nets: Networks::new(config, task, rng)?, means })
     }
 
-    /// Test images, `size` at a time, binarised as the settings say.
+    /// Returns test images, `size` at a time, binarised as the settings say.
     fn test_images<'a>(&self, data: &'a Data, size: usize) -> impl Iterator<Item = Tensor> + use<'a> {
         let mut rng = Pcg32::seed_from_u64(BINARISATION_SEED);
         let binarisation = self.nets.config.binarisation;
@@ -83,7 +83,7 @@ impl Vae {
     fn measure_fully(&self, data: &Data, elbo: &Tensor, measures: &mut Measures) {
         let (k, all) = (self.nets.config.iwae_k, data.test.len());
         let stride = all.div_ceil(self.nets.config.iwae_images);
-        // Whole strides, so that each chunk's first image is among those that are measured.
+        // A multiple of the stride, so that each chunk's first image is measured.
         let chunk = (ROWS_AT_ONCE as usize).div_ceil(stride) * stride;
         let (mut bounds, mut means) = (vec![], vec![]);
         for x in self.test_images(data, chunk) {
@@ -108,7 +108,7 @@ impl Vae {
 }
 
 impl Model for Vae {
-    fn fit_batch(&mut self, batch: &Batch) -> Result<(), FitError> {
+    fn fit_batch(&mut self, batch: &ImageBatch) -> Result<(), FitError> {
         let x = match self.nets.config.binarisation {
             Binarisation::None => batch.x.shallow_clone(),
             Binarisation::Dynamic => batch.x.bernoulli(),
@@ -116,7 +116,7 @@ impl Model for Vae {
         let terms = if self.nets.config.k == 1 {
             self.nets.elbo_gradient(&x)
         } else {
-            self.nets.bound_gradient(&x, LEAST_WEIGHT)
+            self.nets.bound_gradient(&x, MIN_CERTAIN_WEIGHT)
         };
         for (name, value) in ["fit/recon", "fit/kl", "fit/loss"].into_iter().zip(terms) {
             self.means.add(name, value, batch.step)?;
@@ -165,11 +165,11 @@ impl Model for Vae {
         Some(means.view([-1, channels, rows, columns]))
     }
 
-    fn halves(&self) -> Option<Halves> {
+    fn networks(&self) -> Option<EncoderDecoder> {
         let [encoder, decoder] = [&self.nets.encoder, &self.nets.decoder].map(|network| network.twin(network.params()));
         let has_logits = self.nets.config.likelihood == Likelihood::Bernoulli;
         let weights = self.nets.rarity.as_ref().map(PixelWeights::share);
-        Some(Halves { encoder, decoder: Some(decoder), has_logits, weights, difference: None })
+        Some(EncoderDecoder { encoder, decoder: Some(decoder), has_logits, weights, difference: None })
     }
 
     fn sample(&self, n: usize) -> Option<Tensor> {
@@ -201,7 +201,7 @@ impl Model for Vae {
     }
 }
 
-/// Black or white pixels, each white with its gray level as the probability.
+/// Draws black or white pixels. Each is white with its gray level as the probability.
 fn binarised(x: &Tensor, rng: &mut Pcg32) -> Tensor {
     let thresholds: Vec<f32> = (0..x.numel()).map(|_| rng.r#gen()).collect();
     Tensor::from_slice(&thresholds).to_device(x.device()).view_as(x).less_tensor(x).to_kind(Kind::Float)

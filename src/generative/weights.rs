@@ -1,5 +1,5 @@
-//! Weights that make rare and moving pixels count: the ball is 0.03 % of a frame's pixels, and a mean over pixels
-//! forgets it.
+//! Weights for rare and moving pixels. The ball is 0.03 % of a frame's pixels, and has little influence on a mean over
+//! pixels.
 
 use super::images::Data;
 use anyhow::Result;
@@ -7,13 +7,13 @@ use carom_agents::net::tensor::{read_tensor, to_vec};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Kind, Tensor};
 
-/// Most training images that mean and deviation are taken over.
-const MOST_IMAGES: usize = 5_000;
+/// Bounds the training images for means and deviations.
+const MAX_IMAGES: usize = 5_000;
 /// Images summed at a time.
 const CHUNK: usize = 500;
-/// Least deviation of a pixel that is divided by: 5 of 255 gray levels. A pixel that changes once in a thousand images
-/// is not worth a thousand others.
-const LEAST_DEVIATION: f64 = 0.02;
+/// Lower bound of a pixel's deviation: 5 of 255 gray levels. Otherwise a pixel that changes once in a thousand images
+/// would weigh as much as a thousand others.
+const MIN_DEVIATION: f64 = 0.02;
 
 /// Weights of pixels in a loss: 1 + rarity |x − mean| / deviation + motion |x − before|. Mean and deviation are that
 /// pixel's over the training images; before is the same pixel one frame earlier, and for the oldest frame of an image
@@ -33,13 +33,13 @@ impl PixelWeights {
     /// Makes weights with these factors for `data`, or `None` if both are 0 and all pixels weigh 1.
     ///
     /// # Errors
-    /// When images are of one frame, in which nothing moves.
+    /// When `motion` is not 0 and images have a single frame.
     pub(crate) fn of(rarity: f64, motion: f64, data: &Data) -> Result<Option<Self>> {
         data.check_moves("model.motion", motion)?;
         if rarity == 0.0 && motion == 0.0 {
             return Ok(None);
         }
-        let images = data.train.spaced(MOST_IMAGES);
+        let images = data.train.spaced(MAX_IMAGES);
         let chunks = || images.chunks(CHUNK);
         let mean_of = |value: fn(&Tensor) -> Tensor| {
             let sums = chunks().map(|x| value(&x).sum_dim_intlist(0, true, Kind::Double));
@@ -47,7 +47,7 @@ impl PixelWeights {
         };
         let mean = mean_of(Tensor::shallow_clone);
         let variance = mean_of(Tensor::square) - mean.square();
-        let deviation = variance.clamp_min(LEAST_DEVIATION * LEAST_DEVIATION).sqrt();
+        let deviation = variance.clamp_min(MIN_DEVIATION * MIN_DEVIATION).sqrt();
         let [mean, deviation] = [mean, deviation].map(|tensor| tensor.to_kind(Kind::Float));
         Ok(Some(Self { rarity, motion, frame_channels: data.frame_channels(), mean, deviation }))
     }
@@ -63,7 +63,7 @@ impl PixelWeights {
         weights + Tensor::cat(&[&moved.narrow(1, 0, of_frame), &moved], 1) * self.motion
     }
 
-    /// Returns the weights again, sharing mean and deviation.
+    /// Returns a copy that shares mean and deviation.
     pub(crate) fn share(&self) -> Self {
         let [mean, deviation] = [&self.mean, &self.deviation].map(Tensor::shallow_clone);
         Self { mean, deviation, ..*self }
@@ -77,7 +77,7 @@ impl PixelWeights {
     /// Restores the state that `save` wrote.
     ///
     /// # Errors
-    /// When it is of images of another size.
+    /// When it belongs to images of another size.
     pub(crate) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         read_tensor(from, "mean", &mut self.mean)?;
         read_tensor(from, "deviation", &mut self.deviation)

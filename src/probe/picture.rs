@@ -66,12 +66,12 @@ fn row(images: &Tensor, balls: &[[f32; 2]]) -> Picture {
         let origin = (GAP + i * ((picture.width - GAP) / n)) as f32;
         let middle = [origin + x * width, GAP as f32 + y * height];
         let [left, top] = middle.map(|at| (at - reach).max(0.0) as usize);
-        let side = (2.0 * reach) as usize;
+        let edge = (2.0 * reach) as usize;
         for (x, y, width, height) in [
-            (left, top, side + 1, 1),
-            (left, top + side, side + 1, 1),
-            (left, top, 1, side + 1),
-            (left + side, top, 1, side + 1),
+            (left, top, edge + 1, 1),
+            (left, top + edge, edge + 1, 1),
+            (left, top, 1, edge + 1),
+            (left + edge, top, 1, edge + 1),
         ] {
             picture.fill_rect(x, y, width, height, MARK);
         }

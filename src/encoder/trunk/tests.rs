@@ -48,13 +48,13 @@ fn model(name: &str, settings: &Value) -> Box<dyn Model> {
 }
 
 fn trunk(model: &dyn Model, recon_weight: Option<f64>) -> EncoderTrunk {
-    let mut halves = model.halves().expect("an encoder");
+    let mut networks = model.networks().expect("an encoder");
     if recon_weight.is_none() {
-        halves.decoder = None;
+        networks.decoder = None;
     }
     let code = tch::no_grad(|| model.encode(&data().test.spaced(60).all()));
     let scales = [code.mean_dim(0, false, Kind::Float), code.std_dim(0, false, false) + 0.1];
-    EncoderTrunk { halves, space: image_space(), n_frames: 1, scales, recon_weight }
+    EncoderTrunk { networks, space: image_space(), n_frames: 1, scales, recon_weight }
 }
 
 fn assert_close(what: &str, ours: &Tensor, theirs: &Tensor) {
@@ -64,7 +64,7 @@ fn assert_close(what: &str, ours: &Tensor, theirs: &Tensor) {
 }
 
 #[test]
-fn halves_do_what_their_models_do() {
+fn networks_give_what_their_models_give() {
     let spectral = json!({"architecture": "dense", "width": 16, "spectral_norm": true, "classifier": "none"});
     let cases = [
         ("ae", json!({"latent_dim": 5, "hidden": [7]})),
@@ -92,7 +92,7 @@ fn halves_do_what_their_models_do() {
         };
         let (loss, weight) = trunk.loss(&params, &bytes).expect("a decoder");
         assert_eq!(weight, 1.0);
-        let has_logits = trunk.halves.has_logits;
+        let has_logits = trunk.networks.has_logits;
         let expected = match has_logits {
             true => image.binary_cross_entropy::<Tensor>(&x, None, tch::Reduction::Mean),
             // `decode` clamps to 0..=1; the trunk does not.
@@ -112,7 +112,7 @@ fn rare_pixels_count_as_they_did_in_the_fit() {
         let params = Tensor::from_slice(&trunk.params());
         let frames = Tensor::from_slice(&frames()).view([60, -1]);
         let code = trunk.code(&trunk.parts(&params)[0], &data().test.spaced(60).all());
-        let logits = trunk.halves.decoder.as_ref().expect("a decoder").forward(&code);
+        let logits = trunk.networks.decoder.as_ref().expect("a decoder").forward(&code);
         (trunk.loss(&params, &frames).expect("a loss").0, bce(&logits, &data().test.spaced(60).all()))
     });
     let x = data().train.spaced(60).all();
@@ -130,9 +130,9 @@ fn the_difference_of_frames_counts_as_it_did_in_the_fit() {
     let frames = Tensor::from_slice(&frames()).view([60, -1]);
     let plain = trunk.loss(&params, &frames).expect("a loss").0;
     // The two planes as two frames.
-    trunk.halves.difference = FrameDifference::of(3.0, &Data { n_frames: 2, ..data() }).expect("two frames");
+    trunk.networks.difference = FrameDifference::of(3.0, &Data { n_frames: 2, ..data() }).expect("two frames");
     let x = data().test.spaced(60).all();
-    let decoder = trunk.halves.decoder.as_ref().expect("a decoder");
+    let decoder = trunk.networks.decoder.as_ref().expect("a decoder");
     let p = decoder.forward(&trunk.code(&trunk.parts(&params)[0], &x)).sigmoid();
     let [seen, true_one] = [p, x].map(|frames| frames.select(1, 1) - frames.select(1, 0));
     let expected = plain + (seen - true_one).square().mean(Kind::Float) * 3.0;
@@ -144,9 +144,9 @@ fn a_model_is_refused_exactly_where_it_lacks_a_half() {
     for entry in MODELS {
         let settings =
             if entry.name == "gan" { json!({"architecture": "dense", "classifier": "none"}) } else { json!({}) };
-        let halves = model(entry.name, &settings).halves();
-        assert_eq!(refuse(entry.name, EncoderMode::Finetune).is_ok(), halves.is_some(), "{}", entry.name);
-        let has_decoder = halves.is_some_and(|halves| halves.decoder.is_some());
+        let networks = model(entry.name, &settings).networks();
+        assert_eq!(refuse(entry.name, EncoderMode::Finetune).is_ok(), networks.is_some(), "{}", entry.name);
+        let has_decoder = networks.is_some_and(|networks| networks.decoder.is_some());
         assert_eq!(refuse(entry.name, EncoderMode::Joint).is_ok(), has_decoder, "{}", entry.name);
         assert!(refuse(entry.name, EncoderMode::Frozen).is_ok());
     }
@@ -185,7 +185,7 @@ fn stat(stats: &[Stat], name: &str) -> Option<f64> {
 #[test]
 fn the_td_loss_reaches_the_encoder_and_the_reconstruction_both_halves() {
     let model = model("ae", &json!({"latent_dim": 8, "hidden": [24], "activation": "elu"}));
-    let n_encoder = model.halves().expect("halves").encoder.n_params();
+    let n_encoder = model.networks().expect("networks").encoder.n_params();
     let moved = |[before, after]: &[Vec<f32>; 2], part: std::ops::Range<usize>| before[part.clone()] != after[part];
 
     let (params, [first, last]) = train(trunk(&*model, None), 40);

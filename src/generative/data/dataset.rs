@@ -1,6 +1,6 @@
 //! Images (or rows of a table) in memory.
 
-/// Images (or rows of a table) to fit a model to, in memory as bytes.
+/// Images (or rows of a table) to fit a model to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dataset {
     /// Name, as `--data` takes it.
@@ -28,7 +28,7 @@ pub(crate) struct Split {
 }
 
 impl Split {
-    /// Images of `shape` and their labels, if any.
+    /// Makes a split of images of `shape` and their labels, if any.
     ///
     /// # Panics
     /// When `pixels` are not whole images, or there are labels but not one for each image.
@@ -40,15 +40,15 @@ impl Split {
         Self { pixels, labels, n }
     }
 
-    /// Number of images.
+    /// Returns the number of images.
     pub(crate) fn len(&self) -> usize {
         self.n
     }
 
-    /// Image `idx`, `[channels * rows * columns]`.
+    /// Returns image `idx`, `[channels * rows * columns]`.
     ///
     /// # Panics
-    /// When there are not as many.
+    /// When `idx` is not below the number of images.
     pub(crate) fn image(&self, idx: usize) -> &[u8] {
         assert!(idx < self.n, "image {idx} of {}", self.n);
         let image_bytes = self.pixels.len() / self.n;

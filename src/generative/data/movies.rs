@@ -1,4 +1,4 @@
-//! Six people and which of six films they want to see: the smallest example of a restricted Boltzmann machine's latent
+//! Six people and which of six films they want to see: a minimal example of a restricted Boltzmann machine's latent
 //! factors.
 //!
 //! Source: E. Chen, "Introduction to Restricted Boltzmann Machines" (2011): Alice, Bob and Carol like fantasy, David,
@@ -22,7 +22,7 @@ pub(crate) const ROWS: [[u8; 6]; 6] = [
 /// The two tastes, and the films that belong to each, as indices of [`TITLES`]. LOTR 3 belongs to both.
 pub(crate) const GROUPS: [(&str, [usize; 3]); 2] = [("fantasy", [0, 1, 2]), ("Oscar winners", [2, 3, 4])];
 
-/// The six rows, to fit and to judge by alike: `[1, 1, 6]`, no labels.
+/// Returns the six rows as both splits, `[1, 1, 6]`, without labels.
 pub(crate) fn dataset() -> Dataset {
     let shape = [1, 1, TITLES.len()];
     let split = || Split::new(shape, ROWS.concat(), Vec::new());

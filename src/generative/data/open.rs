@@ -1,4 +1,4 @@
-//! Data sets by their source.
+//! Opens data sets by their source.
 
 use super::dataset::{Dataset, Split};
 use super::fetch;
@@ -11,11 +11,11 @@ use super::stacked;
 use anyhow::{Result, bail, ensure};
 use std::path::Path;
 
-/// Reads a data set, and fetches it first if need be. `data_dir` is a folder with an own copy of a published set, to be
-/// read instead of the cache. Data that are drawn at random (not the published sets) are drawn from `seed`.
+/// Reads a data set. A published set is fetched first if it is not in the cache, or read from the folder `data_dir`, if
+/// given. Random data are drawn from `seed`.
 ///
 /// # Errors
-/// When the set cannot be fetched, a file is damaged, or the source takes no `data_dir`.
+/// When the set cannot be fetched, a file is damaged, or the source is not read from a `data_dir`.
 pub(crate) fn open(source: &Source, data_dir: Option<&Path>, seed: u64) -> Result<Dataset> {
     if let Some(folder) = data_dir.filter(|_| source.published().is_none()) {
         bail!("--data-dir {}: {source} is not read from a folder; leave --data-dir out", folder.display());
@@ -33,7 +33,7 @@ pub(crate) fn open(source: &Source, data_dir: Option<&Path>, seed: u64) -> Resul
     }
 }
 
-/// The four files of a folder; those of labels may be missing.
+/// Reads the four files of a folder. Those of labels may be missing.
 fn idx_files(folder: &Path) -> Result<[Option<Idx>; 4]> {
     let images = |prefixes: &[&str]| idx::read(&published::find(folder, prefixes)?).map(Some);
     let labels = |prefixes: &[&str]| published::find(folder, prefixes).ok().map(|path| idx::read(&path)).transpose();
@@ -45,7 +45,7 @@ fn idx_files(folder: &Path) -> Result<[Option<Idx>; 4]> {
     ])
 }
 
-/// Training images and labels, test images and labels as a data set of gray levels.
+/// Makes a data set of gray levels from training images and labels, test images and labels.
 fn images(
     source: &Source,
     [train_images, train_labels, test_images, test_labels]: [Option<Idx>; 4],
@@ -75,7 +75,7 @@ fn images(
     Ok(Dataset { name: source.to_string(), shape, max: 255, n_classes, train, test })
 }
 
-/// `[channels, rows, columns]` by the header of a file of images.
+/// Returns `[channels, rows, columns]` from the header of a file of images.
 fn image_shape(images: &Idx) -> Result<[usize; 3]> {
     let shape = match images.dims[..] {
         [_, rows, columns] => [1, rows, columns],
@@ -162,7 +162,7 @@ mod tests {
             ([1, 28, 28], 60_000, 10_000, 10)
         );
         assert_eq!(mnist.train.labels[..5], [5, 0, 4, 1, 9]);
-        // The mean that everybody normalises by, 0.1307.
+        // 0.1307, the mean by which MNIST is usually normalised.
         let mean =
             mnist.train.pixels.iter().map(|&pixel| f64::from(pixel)).sum::<f64>() / mnist.train.pixels.len() as f64;
         assert!((mean / 255.0 - 0.1307).abs() < 5e-5, "{mean}");

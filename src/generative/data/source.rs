@@ -1,4 +1,4 @@
-//! Sources of data, as `--data` takes them.
+//! Sources of data, the values of `--data`.
 
 use super::published::{FASHION_MNIST, MNIST, Published};
 use anyhow::{Result, bail};
@@ -8,7 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Source of a data set. It reads from, and writes to, the text that a person types.
+/// Source of a data set. It is parsed from and displayed as the text that a person types.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Source {
     /// `mnist`: handwritten digits, 28×28.
@@ -34,7 +34,7 @@ const NAMED: [(&str, Source); 4] = [
 ];
 
 impl Source {
-    /// Returns the published files that it is made from, if there are any; a person can have a copy of them.
+    /// Returns the published files that the data are made from, if any. A person may have a copy of them.
     pub(crate) fn published(&self) -> Option<&'static Published> {
         match self {
             Source::Mnist | Source::StackedMnist => Some(&MNIST),
@@ -47,7 +47,7 @@ impl Source {
 impl FromStr for Source {
     type Err = anyhow::Error;
 
-    /// Reads a name, or else the path of a folder; `./NAME` is a folder. Environments are looked up elsewhere.
+    /// Reads a name, else the path of a folder; `./NAME` is a folder. Names of environments are resolved elsewhere.
     fn from_str(text: &str) -> Result<Self> {
         if let Some((_, source)) = NAMED.iter().find(|(name, _)| *name == text) {
             return Ok(source.clone());

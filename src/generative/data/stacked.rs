@@ -9,8 +9,9 @@ use rand::Rng;
 
 const N_CHANNELS: usize = 3;
 
-/// As many images as `mnist` has, 60,000 of training digits and 10,000 of test digits, each digit drawn uniformly and
-/// with replacement: `[3, 28, 28]`, 165 MB. No labels: a thousand do not fit a byte.
+/// Draws as many images as `mnist` has, 60,000 of training digits and 10,000 of test digits, `[3, 28, 28]`, 165 MB.
+/// Each digit is drawn uniformly and with replacement. There are no labels, since a thousand classes do not fit into a
+/// byte.
 pub(super) fn dataset(mnist: &Dataset, seed: u64) -> Dataset {
     let [_, rows, columns] = mnist.shape;
     let shape = [N_CHANNELS, rows, columns];

@@ -1,10 +1,10 @@
-//! Losses of the game between generator and discriminator, on logits `[B, 1]` that are high for images that the
-//! discriminator takes for real.
+//! Losses of generator and discriminator on logits `[B, 1]`, which are high for images that the discriminator takes for
+//! real.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// Loss of the two players.
+/// Loss of generator and discriminator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Loss {
@@ -63,6 +63,6 @@ pub(super) fn between(real: &Tensor, fake: &Tensor) -> Tensor {
 /// Returns E (|∇ₓ D(x)| − 1)² of points `x` drawn by [`between`] (Gulrajani et al. 2017, equation 3, without its weight
 /// λ).
 pub(super) fn slope_penalty(logits: &Tensor, x: &Tensor) -> Tensor {
-    // The root has no slope at 0.
+    // The epsilon keeps the root's derivative finite at 0.
     ((square_gradient(logits, x) + 1e-12).sqrt() - 1.0).square().mean(Kind::Float)
 }

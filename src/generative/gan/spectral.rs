@@ -8,8 +8,8 @@ use tch::{Kind, Tensor};
 /// Approximate singular vectors of a network's weights, found by power iteration.
 #[derive(Debug)]
 pub(super) struct Spectral {
-    /// Of each weight, as a matrix `[rows, columns]` whose rows are its first size: left `[rows]` and right
-    /// `[columns]`.
+    /// Left `[rows]` and right `[columns]` vectors of each weight as a matrix `[rows, columns]`, whose rows are its
+    /// first dimension.
     vectors: Vec<(Tensor, Tensor)>,
 }
 
@@ -60,7 +60,7 @@ impl Spectral {
     /// Restores the vectors that `save` wrote.
     ///
     /// # Errors
-    /// When it is of another network.
+    /// When the state belongs to another network.
     pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         for (idx, (left, right)) in self.vectors.iter_mut().enumerate() {
             read_tensor(from, &format!("left{idx}"), left)?;

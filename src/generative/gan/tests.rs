@@ -1,4 +1,4 @@
-//! Losses and penalties by hand, spectral norm, the running mean, and a toy that has to be covered.
+//! Losses and penalties by hand, spectral norm, the running mean, and mode coverage on a toy data set.
 
 use super::super::data::{Dataset, Split};
 use super::super::model::{copy, seeded};
@@ -35,11 +35,11 @@ fn small() -> GanConfig {
     GanConfig { latent_dim: 4, width: 64, classifier: "none".to_owned(), ..GanConfig::default() }
 }
 
-/// Update `step`, on images drawn by it.
+/// Makes update `step` on images drawn by `step`.
 fn update(gan: &mut Gan, data: &Data, step: u64, lr: f64) -> Result<(), FitError> {
     tch::manual_seed(step as i64);
     let indices = Tensor::randint(data.train.len() as i64, [64], (Kind::Int64, Device::Cpu));
-    gan.fit_batch(&Batch { x: data.train.gather(&indices), labels: None, step, lr })
+    gan.fit_batch(&ImageBatch { x: data.train.gather(&indices), labels: None, step, lr })
 }
 
 fn softplus(x: f64) -> f64 {
@@ -179,6 +179,6 @@ fn a_loss_that_is_no_number_is_named() {
     let data = ring();
     let mut gan = toy(&small(), &data, 10);
     let x = Tensor::full([4, 1, 1, 2], f64::NAN, (Kind::Float, Device::Cpu));
-    let error = gan.fit_batch(&Batch { x, labels: None, step: 3, lr: 1e-3 }).unwrap_err().to_string();
+    let error = gan.fit_batch(&ImageBatch { x, labels: None, step: 3, lr: 1e-3 }).unwrap_err().to_string();
     assert!(error.contains("fit/d_loss") && error.contains("step 3"), "{error}");
 }

@@ -1,13 +1,13 @@
-//! Distances between two sets of features `[n, d]`: Fréchet's and the kernel's.
+//! Fréchet distance and kernel distance between two sets of features `[n, d]`.
 
 use crate::statistics;
 use tch::{Kind, Tensor};
 
-/// Fréchet distance between the Gaussians that have the means and covariances of `a` and of `b`, float `[n, d]`:
-/// |μ_a − μ_b|² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½). Heusel et al. 2017, section 4 ("FID"; there on features of Inception).
+/// Returns the Fréchet distance between Gaussians with the means and covariances of `a` and of `b`, float `[n, d]`:
+/// |μ_a − μ_b|² + tr(Σ_a + Σ_b − 2 (Σ_a Σ_b)^½). Heusel et al. 2017, section 4 ("FID", on features of Inception).
 ///
-/// It falls with the number of features it is estimated from, also where both sets are of one distribution: compare
-/// equal numbers, and put a distance of real from real beside it.
+/// The estimate falls with the number of features, even for sets of one distribution. So compare equal numbers, and
+/// report a distance between real sets beside it.
 ///
 /// # Panics
 /// With fewer than two features in a set.
@@ -22,7 +22,7 @@ pub(crate) fn frechet(a: &Tensor, b: &Tensor) -> f64 {
     (between_means + cov_a.trace() + cov_b.trace() - root_trace * 2.0).double_value(&[])
 }
 
-/// Mean `[d]` and covariance `[d, d]`, in double precision.
+/// Returns mean `[d]` and covariance `[d, d]`, in double precision.
 fn moments(features: &Tensor) -> (Tensor, Tensor) {
     let n = features.size()[0];
     assert!(n > 1, "a covariance is of two features or more");
@@ -32,7 +32,7 @@ fn moments(features: &Tensor) -> (Tensor, Tensor) {
     (mean, centred.tr().matmul(&centred) / (n - 1) as f64)
 }
 
-/// A mean over blocks, and its standard error.
+/// A mean over blocks and its standard error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Estimate {
     /// The mean.
@@ -41,15 +41,15 @@ pub(crate) struct Estimate {
     pub error: f64,
 }
 
-/// Kernel distance between `a` and `b`, float `[n, d]`: the unbiased estimate of the squared maximum mean discrepancy
-/// with kernel k(x, y) = (xᵀy / d + 1)³, as mean over blocks of `block` features each. Bińkowski et al. 2018, section 4
-/// ("KID").
+/// Returns the kernel distance between `a` and `b`, float `[n, d]`: the unbiased estimate of the squared maximum mean
+/// discrepancy with kernel k(x, y) = (xᵀy / d + 1)³, as a mean over blocks of `block` features. Bińkowski et al. 2018,
+/// section 4 ("KID").
 ///
-/// Unbiased: about 0, on either side, where both sets are of one distribution, whatever their number. Features left
-/// over by whole blocks are left out. With one block the error is NaN.
+/// For sets of one distribution it is about 0, positive or negative, whatever their size. Features that do not fill a
+/// block are ignored. With one block the error is NaN.
 ///
 /// # Panics
-/// When `block` is below 2, or a set has fewer features than that.
+/// When `block` is below 2, or a set has fewer features than `block`.
 pub(crate) fn kernel(a: &Tensor, b: &Tensor, block: i64) -> Estimate {
     let n_blocks = a.size()[0].min(b.size()[0]) / block.max(1);
     assert!(block > 1 && n_blocks > 0, "a block of two features or more, and as many features");
@@ -61,7 +61,7 @@ pub(crate) fn kernel(a: &Tensor, b: &Tensor, block: i64) -> Estimate {
     Estimate { mean, error: (variance / n).sqrt() }
 }
 
-/// Σ_{i≠j} k(a_i, a_j) / n(n−1) + the same of b − 2 Σ_{ij} k(a_i, b_j) / n².
+/// Returns Σ_{i≠j} [k(a_i, a_j) + k(b_i, b_j)] / n(n−1) − 2 Σ_{ij} k(a_i, b_j) / n².
 fn discrepancy(a: &Tensor, b: &Tensor) -> f64 {
     let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
     let (n, d) = (a.size()[0] as f64, a.size()[1] as f64);

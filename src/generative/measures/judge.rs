@@ -8,7 +8,7 @@ use crate::generative::images::Data;
 use crate::generative::model::{Effort, Measures};
 use tch::Tensor;
 
-/// Neighbours that a sphere of precision and recall reaches to, as Kynkäänniemi et al. 2019.
+/// Neighbours that a sphere of precision and recall reaches to (Kynkäänniemi et al. 2019).
 const NEIGHBOURS: i64 = 3;
 
 /// A fitted classifier of single-channel images.
@@ -23,8 +23,8 @@ impl Judge {
         Self { sha256: classifier.sha256(), classifier }
     }
 
-    /// Returns how many samples [`Judge::measure`] is to be given: 2,000 for a point of the learning curve, 10,000 in
-    /// full, or 26,000 where modes are counted, as do Srivastava et al. 2017 and Lin et al. 2018.
+    /// Returns the number of samples for [`Judge::measure`]: 2,000 for a point of the learning curve, and 10,000 for
+    /// full measures, or 26,000 if modes are counted (Srivastava et al. 2017; Lin et al. 2018).
     pub(crate) fn n_samples(data: &Data, effort: Effort) -> usize {
         match effort {
             Effort::Curve => 2000,
@@ -33,8 +33,8 @@ impl Judge {
         }
     }
 
-    /// Measures `samples`, `[n, channels, rows, columns]` in 0..=1, against as many test images, and those against as
-    /// many training images. Images of several channels are classified channel by channel, and their modes counted.
+    /// Compares `samples`, `[n, channels, rows, columns]` in 0..=1, with as many test images, and those with as many
+    /// training images. Images of several channels are classified channel by channel, and their modes are counted.
     pub(crate) fn measure(&self, samples: &Tensor, data: &Data) -> Measures {
         let mut measures = Measures::default();
         if data.shape[0] > 1 {
@@ -96,7 +96,7 @@ impl Judge {
         );
     }
 
-    /// Features `[n, d]` and classes `[n]`.
+    /// Returns features `[n, d]` and classes `[n]`.
     fn features(&self, images: &Tensor) -> (Tensor, Tensor) {
         let judged: Vec<_> = images.split(1000, 0).iter().map(|x| self.classifier.judge(x)).collect();
         let (features, classes): (Vec<_>, Vec<_>) = judged.into_iter().unzip();

@@ -2,21 +2,21 @@
 
 use tch::{Kind, Tensor};
 
-/// Rows of a matrix of distances that are in memory at a time.
+/// Bounds the rows of a matrix of distances in memory.
 const ROWS_AT_ONCE: i64 = 1000;
 
-/// Both shares.
+/// Precision and recall.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PrecisionRecall {
-    /// Share of the generated that lie among the real.
+    /// Share of generated features that the real ones cover.
     pub precision: f64,
-    /// Share of the real that lie among the generated.
+    /// Share of real features that the generated ones cover.
     pub recall: f64,
 }
 
-/// Improved precision and recall of features `generated` against `real`, float `[n, d]`: a feature lies among those of
-/// the other set when it is in the sphere around one of them that reaches to its `k`-th nearest neighbour in its own
-/// set. Kynkäänniemi et al. 2019, equations 1 and 2 (there k = 3, on 50,000 features of a VGG-16).
+/// Returns improved precision and recall of features `generated` against `real`, float `[n, d]`. A feature is covered
+/// by the other set if it is in a sphere around one of its features that reaches to that feature's `k`-th nearest
+/// neighbour in the same set. Kynkäänniemi et al. 2019, equations 1 and 2 (with k = 3, on 50,000 features of a VGG-16).
 ///
 /// # Panics
 /// When a set has `k` features or fewer.
@@ -24,12 +24,12 @@ pub(crate) fn precision_recall(real: &Tensor, generated: &Tensor, k: i64) -> Pre
     PrecisionRecall { precision: covered(generated, real, k), recall: covered(real, generated, k) }
 }
 
-/// Share of `x` that lie in a sphere of `centres`.
+/// Returns the share of `x` in a sphere of `centres`.
 fn covered(x: &Tensor, centres: &Tensor, k: i64) -> f64 {
     let n = centres.size()[0];
     assert!(k > 0 && n > k, "{n} features have no {k}-th nearest neighbours");
     let (x, centres) = (x.to_kind(Kind::Float), centres.to_kind(Kind::Float));
-    // The nearest of all is the feature itself.
+    // The nearest one is the feature itself.
     let radii: Vec<Tensor> = centres
         .split(ROWS_AT_ONCE, 0)
         .iter()
@@ -41,7 +41,7 @@ fn covered(x: &Tensor, centres: &Tensor, k: i64) -> f64 {
     Tensor::cat(&inside, 0).to_kind(Kind::Double).mean(Kind::Double).double_value(&[])
 }
 
-/// Euclidean distances `[rows, columns]`.
+/// Returns Euclidean distances `[rows, columns]`.
 fn distances(rows: &Tensor, columns: &Tensor) -> Tensor {
     Tensor::cdist(rows, columns, 2.0, None)
 }

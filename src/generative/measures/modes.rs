@@ -9,14 +9,14 @@ pub(crate) struct Modes {
 }
 
 impl Modes {
-    /// Counts one class a sample, `i64 [n]` below `n_classes`.
+    /// Counts the classes of samples, `i64 [n]` below `n_classes`.
     pub(crate) fn of(classes: &Tensor, n_classes: i64) -> Self {
         let counts = classes.bincount::<Tensor>(None, n_classes);
         Self { counts: Vec::try_from(counts).expect("counts are integers") }
     }
 
-    /// Counts combinations of `channels` classes a sample, `i64 [n, channels]`; they are the modes: 1000 for the three
-    /// digits of stacked MNIST (Metz et al. 2017).
+    /// Counts combinations of classes, `i64 [n, channels]`. Each combination is a mode: three digits of stacked MNIST
+    /// have 1000 (Metz et al. 2017).
     pub(crate) fn stacked(classes: &Tensor, n_classes: i64) -> Self {
         let channels = classes.size()[1];
         let combined = (1..channels)
@@ -24,24 +24,24 @@ impl Modes {
         Self::of(&combined, n_classes.pow(channels as u32))
     }
 
-    /// Number of modes.
+    /// Returns the number of modes.
     pub(crate) fn n_modes(&self) -> usize {
         self.counts.len()
     }
 
-    /// Number of modes that were generated.
+    /// Returns the number of modes that were generated.
     pub(crate) fn n_found(&self) -> usize {
         self.counts.iter().filter(|count| **count > 0).count()
     }
 
-    /// Share of each mode.
+    /// Returns the share of each mode.
     pub(crate) fn shares(&self) -> Vec<f64> {
         let all: i64 = self.counts.iter().sum();
         self.counts.iter().map(|&count| count as f64 / all as f64).collect()
     }
 
-    /// Σ p ln(p n): Kullback-Leibler divergence, in nats, of the shares from equal ones. Its expectation under equal
-    /// shares is about (modes − 1) / (2 samples), not 0.
+    /// Returns Σ p ln(p n), the Kullback-Leibler divergence of the shares p of n modes from equal shares, in nats. Its
+    /// expectation for equal probabilities is about (modes − 1) / (2 samples), not 0.
     pub(crate) fn kl_to_uniform(&self) -> f64 {
         let n = self.n_modes() as f64;
         self.shares().into_iter().filter(|share| *share > 0.0).map(|share| share * (share * n).ln()).sum()

@@ -1,14 +1,14 @@
-//! Principal components: the best linear autoencoder (Baldi & Hornik 1989), which a model with a code of the same width
-//! has to beat.
+//! Principal components: the best linear autoencoder (Baldi & Hornik 1989), a baseline for models with a code of the
+//! same width.
 
 use crate::generative::images::{Data, Images};
 use tch::{Kind, Tensor};
 
-/// Most pixels whose covariance is decomposed (time grows with the cube). For more pixels the products of this many
-/// images with each other are decomposed, which hold the same directions.
-const MOST_DECOMPOSED: i64 = 2_000;
+/// Bounds the rows of a decomposed matrix, since time grows with their cube. For more pixels the Gram matrix of this
+/// many images is decomposed instead of the covariance; it gives the same directions.
+const MAX_DECOMPOSED: i64 = 2_000;
 
-/// The affine map to the directions of largest variance.
+/// Affine map to the directions of largest variance.
 #[derive(Debug)]
 pub(crate) struct Pca {
     /// `[n_pixels]`
@@ -18,9 +18,9 @@ pub(crate) struct Pca {
 }
 
 impl Pca {
-    /// The first `n_components` principal components of `images` (as many as there are pixels, at most), by the
-    /// eigenvectors of the covariance, which is summed up in double precision. Of images of more than 2,000 pixels as
-    /// many are taken as have the same rank; components that these do not have are 0.
+    /// Finds the first `n_components` principal components of `images`, at most as many as there are pixels. They are
+    /// eigenvectors of the covariance, in double precision. If images have more than 2,000 pixels, 2,000 images are
+    /// used, and components beyond their rank are 0.
     ///
     /// # Panics
     /// When there are no images.
@@ -31,9 +31,9 @@ impl Pca {
         let mean = (mean.expect("at least one image") / n).to_kind(Kind::Float);
         let n_pixels = mean.size()[0];
         let kept = n_components.min(n_pixels);
-        let components = if n_pixels > MOST_DECOMPOSED {
-            // Frames of one episode lie together: every so-many-th stands for all.
-            let stride = (images.len() as i64 + MOST_DECOMPOSED - 1) / MOST_DECOMPOSED;
+        let components = if n_pixels > MAX_DECOMPOSED {
+            // Evenly spaced images, since frames of one episode are neighbours.
+            let stride = (images.len() as i64 + MAX_DECOMPOSED - 1) / MAX_DECOMPOSED;
             let indices = Tensor::arange_start_step(0, images.len() as i64, stride, (Kind::Int64, mean.device()));
             of_few(&(images.gather(&indices).flatten(1, -1) - &mean).to_kind(Kind::Double), kept)
         } else {
@@ -53,7 +53,7 @@ impl Pca {
         (x.flatten(1, -1) - &self.mean).matmul(&self.components)
     }
 
-    /// The images at `code`, `[B, n_components]`, flat: `[B, n_pixels]`.
+    /// Returns the images of `code`, `[B, n_components]`, flat: `[B, n_pixels]`.
     pub(crate) fn decode(&self, code: &Tensor) -> Tensor {
         code.matmul(&self.components.tr()) + &self.mean
     }
@@ -70,8 +70,8 @@ impl Pca {
     }
 }
 
-/// The first `kept` principal components, `[n_pixels, kept]`, of fewer images than pixels, `x` less their mean. The
-/// eigenvectors of x xᵀ are those of xᵀ x seen from the images.
+/// Returns the first `kept` principal components, `[n_pixels, kept]`, of fewer images than pixels; `x` are the images
+/// less their mean. If u is an eigenvector of x xᵀ, then xᵀ u is one of xᵀ x.
 fn of_few(x: &Tensor, kept: i64) -> Tensor {
     let (rows, n_pixels) = (x.size()[0], x.size()[1]);
     let (values, vectors) = x.matmul(&x.tr()).linalg_eigh("L");
@@ -83,7 +83,7 @@ fn of_few(x: &Tensor, kept: i64) -> Tensor {
     components
 }
 
-/// Squared error per test pixel of the `n_components` principal components of the training split.
+/// Returns the squared error per test pixel of the first `n_components` principal components of the training split.
 pub(crate) fn test_mse(data: &Data, n_components: i64) -> f64 {
     Pca::fit(&data.train, n_components).mse(&data.test)
 }

@@ -1,11 +1,11 @@
-//! Yardsticks for the errors of reconstructions.
+//! References for the errors of reconstructions.
 
 use crate::generative::images::Images;
 use tch::{Kind, Tensor};
 
-/// Binary entropy of the images' pixels, the mean over all: −x ln x − (1 − x) ln(1 − x), in nats.
+/// Returns the mean binary entropy of the images' pixels, −x ln x − (1 − x) ln(1 − x), in nats.
 ///
-/// Gray levels have a binary cross-entropy of this much with themselves, so no reconstruction has less. 0 for black and
+/// It is the binary cross-entropy of the images with themselves, so no reconstruction has less. It is 0 for black and
 /// white.
 pub(crate) fn entropy_floor(images: &Images) -> f64 {
     let (mut sum, mut n) = (0.0, 0);
@@ -17,8 +17,8 @@ pub(crate) fn entropy_floor(images: &Images) -> f64 {
     sum / n as f64
 }
 
-/// Peak signal-to-noise ratio in decibels of images in 0..=1 whose mean squared error over all pixels is `mse`: 10
-/// log₁₀(1 / mse).
+/// Returns the peak signal-to-noise ratio in decibels, 10 log₁₀(1 / mse), of images in 0..=1 with mean squared error
+/// `mse` over all pixels.
 pub(crate) fn psnr(mse: f64) -> f64 {
     -10.0 * mse.log10()
 }

@@ -1,6 +1,6 @@
-//! Probes of a code for labels that it was fitted without: a linear classifier, and a vote of the nearest neighbours.
+//! Probes of a code for labels that the model has not seen: a linear classifier, and a vote of the nearest neighbours.
 //!
-//! Both see codes of the training split with their labels, and are measured on the test split.
+//! Both are fitted to codes and labels of the training split, and measured on the test split.
 
 use crate::generative::images::{Data, Images};
 use crate::generative::model::{Measures, Model};
@@ -10,20 +10,20 @@ use carom_agents::optim::{OptimConfig, Rule, TensorOptimizer};
 use std::collections::BTreeSet;
 use tch::{Kind, Tensor};
 
-/// Most images of each split that are encoded: all of MNIST.
+/// Bounds the training images that are encoded: all of MNIST.
 const MAX_TRAIN: usize = 60_000;
 const MAX_TEST: usize = 10_000;
 /// Images encoded at a time.
 const CHUNK: usize = 1000;
 
-/// Passes of the linear probe over all codes: on the 32 principal components of MNIST its accuracy is then .9015, that
-/// of the optimum as scikit-learn finds it .9006.
+/// Passes of the linear probe over all codes. On the 32 principal components of MNIST its accuracy is then .9015; at
+/// scikit-learn's optimum it is .9006.
 const N_PASSES: u64 = 500;
 /// Learning rate of the linear probe at its start; half a cosine brings it to 0.
 const FIRST_LR: f64 = 0.1;
 
 const N_NEIGHBOURS: i64 = 5;
-/// Test codes whose distances to all training codes are in memory at a time.
+/// Bounds the test codes whose distances to all training codes are in memory.
 const TEST_ROWS_AT_ONCE: i64 = 250;
 
 /// Codes and labels of one split.
@@ -36,7 +36,7 @@ pub(crate) struct Codes {
 }
 
 impl Codes {
-    /// Encodes `most` of `images` (all, if fewer), evenly spaced, by `model`. Returns `None` without labels.
+    /// Encodes at most `most` of `images`, evenly spaced, by `model`. Returns `None` without labels.
     pub(crate) fn of(model: &dyn Model, images: &Images, most: usize) -> Option<Self> {
         let images = images.spaced(most);
         let labels = images.labels()?.shallow_clone();
@@ -56,19 +56,18 @@ pub(crate) fn measure(model: &dyn Model, data: &Data, measures: &mut Measures) {
     measures.note("probes", format!("{sizes}; logistic regression with L2 1/n, and 5 nearest neighbours"));
 }
 
-/// Accuracy on `test` of a multinomial logistic regression fitted to `train`: see [`linear_predictions`].
+/// Returns the accuracy on `test` of a multinomial logistic regression fitted to `train`; see [`linear_predictions`].
 pub(crate) fn linear_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
     let predicted = linear_predictions(&train.codes, &[(&train.labels, n_classes)], &test.codes);
     share_equal(&predicted[0], &test.labels)
 }
 
-/// Labels, `i64 [m]` for each target, that multinomial logistic regressions give to codes `test`, `[m, d]`. Each was
-/// fitted to codes `train`, `[n, d]`, with its target's labels (`i64 [n]`) and number of classes.
+/// Fits a multinomial logistic regression to codes `train`, `[n, d]`, for each target, which has labels (`i64 [n]`) and
+/// a number of classes. Returns the predicted labels of codes `test`, `[m, d]`: `i64 [m]` for each target.
 ///
-/// Codes are standardised by mean and deviation of the training codes. Descended is the mean cross-entropy plus |W|² /
-/// (2 n), by Adam on all codes at once from W = 0; that is scikit-learn's objective at its default C = 1. No
-/// randomness, and a target's labels do not depend on which others are beside it: they share no more than the products
-/// with the codes.
+/// Codes are standardised by mean and deviation of the training codes. Adam minimises the mean cross-entropy plus |W|²
+/// / (2 n), scikit-learn's objective at its default C = 1, on all codes at once from W = 0. Nothing is random. Targets
+/// do not influence each other; they only share matrix products with the codes.
 pub(crate) fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], test: &Tensor) -> Vec<Tensor> {
     let scale = Standard::of(train);
     // A column of ones for the bias.
@@ -88,7 +87,7 @@ pub(crate) fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], tes
         let scores = x.matmul(&w).split_with_sizes(&widths[..], 1);
         let shares: Vec<Tensor> = scores.iter().map(|scores| scores.softmax(-1, Kind::Float)).collect();
         let grads = x.tr().matmul(&(Tensor::cat(&shares, 1) - &expected));
-        // The bias is not held back.
+        // The bias has no penalty.
         let _ = grads.narrow(0, 0, d).g_add_(&w.narrow(0, 0, d));
         let lr = FIRST_LR * Schedule::Cosine.factor(pass as f64 / N_PASSES as f64);
         optimizer.step(&mut weights, &(grads / n as f64).flatten(0, -1), lr);
@@ -97,11 +96,11 @@ pub(crate) fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], tes
     scores.split_with_sizes(&widths[..], 1).iter().map(|scores| scores.argmax(1, false)).collect()
 }
 
-/// R² on the test split of a ridge regression of numbers `y` on codes: 1 − Σ (y − ŷ)² / Σ (y − ȳ)², with ȳ the test
-/// mean; 1 is perfect, 0 as good as that mean. `train` and `test` are codes `[n, d]` and numbers `[n]`.
+/// Returns R² on the test split of a ridge regression of numbers y on codes: 1 − Σ (y − ŷ)² / Σ (y − ȳ)², with ȳ the
+/// test mean. 1 is perfect, 0 as good as ȳ. `train` and `test` are codes `[n, d]` and numbers `[n]`.
 ///
-/// Codes are standardised as for [`linear_predictions`]; the penalty is |w|², scikit-learn's default `alpha`. Where all
-/// `y` of the test split are the same there is nothing to explain: NaN.
+/// Codes are standardised by mean and deviation of the training codes. The penalty is |w|², scikit-learn's default
+/// `alpha`. If all y of the test split are equal, it is NaN.
 pub(crate) fn ridge_r2(train: [&Tensor; 2], test: [&Tensor; 2]) -> f64 {
     let scale = Standard::of(train[0]);
     let x = scale.apply(train[0]).to_kind(Kind::Double);
@@ -121,20 +120,20 @@ pub(crate) fn ridge_r2(train: [&Tensor; 2], test: [&Tensor; 2]) -> f64 {
     1.0 - sum_of_squares(&expected - predicted) / sum_of_squares(&expected - expected.mean(Kind::Double))
 }
 
-/// Mean over the classes that are in `labels` or `predicted` of each one's F1, 2 tp / (2 tp + fp + fn): scikit-learn's
+/// Returns the mean F1, 2 tp / (2 tp + fp + fn), over the classes that occur in `labels` or `predicted`: scikit-learn's
 /// `average="macro"`.
 pub(crate) fn macro_f1(predicted: &[i64], labels: &[i64]) -> f64 {
     let classes: BTreeSet<i64> = predicted.iter().chain(labels).copied().collect();
     let f1 = |class: i64| {
         let count = |values: &[i64]| values.iter().filter(|&&value| value == class).count();
         let hits = predicted.iter().zip(labels).filter(|(a, b)| a == b && **a == class).count();
-        // Predicted are tp + fp, there are tp + fn.
+        // tp + fp are predicted, and tp + fn occur.
         2.0 * hits as f64 / (count(predicted) + count(labels)) as f64
     };
     statistics::mean(&classes.iter().map(|&class| f1(class)).collect::<Vec<_>>())
 }
 
-/// Brings each number of a code to mean 0 and variance 1 over the training codes.
+/// Standardises each number of a code to mean 0 and variance 1 over the training codes.
 struct Standard {
     mean: Tensor,
     deviation: Tensor,
@@ -142,7 +141,7 @@ struct Standard {
 
 impl Standard {
     fn of(codes: &Tensor) -> Self {
-        // A dead unit has no deviation, so that its divisor does not matter.
+        // A dead unit is always 0 after centring, so any divisor will do.
         let deviation = codes.std_dim(0, false, true).clamp_min(1e-6);
         Self { mean: codes.mean_dim(0, true, Kind::Float), deviation }
     }
@@ -152,13 +151,13 @@ impl Standard {
     }
 }
 
-/// Accuracy on `test` of the vote of the five codes of `train` nearest by Euclidean distance; among equal votes the
-/// lowest label wins, as in scikit-learn.
+/// Returns the accuracy on `test` of the vote of the five nearest codes of `train` by Euclidean distance. Among equal
+/// votes the lowest label wins, as in scikit-learn.
 pub(crate) fn knn_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
     let k = N_NEIGHBOURS.min(train.labels.size()[0]);
     let squares = train.codes.square().sum_dim_intlist(1, false, Kind::Float);
     let votes = test.codes.split(TEST_ROWS_AT_ONCE, 0).into_iter().map(|rows| {
-        // |a − b|² without the term that is the same for all of a row.
+        // |a − b|² without the term that is constant in a row.
         let distances = &squares - (rows * 2.0).matmul(&train.codes.tr());
         let (_, nearest) = distances.topk(k, 1, false, false);
         let labels = train.labels.index_select(0, &nearest.flatten(0, -1)).view_as(&nearest);
@@ -167,7 +166,7 @@ pub(crate) fn knn_accuracy(train: &Codes, test: &Codes, n_classes: i64) -> f64 {
     accuracy(&Tensor::cat(&votes.collect::<Vec<_>>(), 0), &test.labels)
 }
 
-/// Share of the rows of `scores` whose largest is that of the label; the first of several.
+/// Returns the share of the rows of `scores` whose first maximum is at the label.
 fn accuracy(scores: &Tensor, labels: &Tensor) -> f64 {
     share_equal(&scores.argmax(1, false), labels)
 }

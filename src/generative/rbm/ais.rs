@@ -1,10 +1,10 @@
-//! The partition function by annealed importance sampling (Neal 2001; Salakhutdinov & Murray 2008), from both ends.
+//! The partition function by annealed importance sampling (Neal 2001; Salakhutdinov & Murray 2008), in both directions.
 //!
 //! Between the base-rate model, β = 0, whose hidden units are idle and whose Z is known, and the model itself, β = 1,
 //! lie ln p*_β(v) = ((1 − β) b₀ + β b)·v + Σ_j ln(1 + exp(β (c_j + (vᵀW)_j))) (− ½|v|² for Gaussian units). A chain
-//! that goes up draws from the base and tends to miss part of the model: it finds Z too small, and the likelihood too
-//! high. A chain that goes down starts from the model's own samples and errs the other way (Burda et al. 2015; Grosse
-//! et al. 2015): the truth lies between them, as far as those samples are the model's.
+//! that goes up starts from the base and tends to miss part of the model, so it gives too small a Z and too high a
+//! likelihood. A chain that goes down starts from samples of the model and errs in the other direction (Burda et al.
+//! 2015; Grosse et al. 2015). The true value is between them, if those samples are from the model.
 
 use super::energy::{Energy, Visible};
 use super::units::{self, Noise};
@@ -86,7 +86,7 @@ fn anneal(
     log_weights
 }
 
-/// ln Z at β = 0: H ln 2 + Σ_i ln(1 + exp b₀_i), or H ln 2 + ½ (V ln 2π + |b₀|²) for Gaussian units.
+/// Returns ln Z at β = 0: H ln 2 + Σ_i ln(1 + exp b₀_i), or H ln 2 + ½ (V ln 2π + |b₀|²) for Gaussian units.
 fn log_z_of_base(energy: &Energy, base: &Tensor) -> f64 {
     let base = base.to_kind(Kind::Double);
     let visible = match energy.visible {

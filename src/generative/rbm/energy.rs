@@ -31,16 +31,16 @@ pub(super) struct Energy {
     pub hidden_bias: Tensor,
 }
 
-/// Most units whose states are summed over one by one in full measurements.
-pub(super) const MOST_ENUMERATED: i64 = 20;
+/// Bounds the units whose states are enumerated in full measurements.
+pub(super) const MAX_ENUMERATED: i64 = 20;
 
 impl Energy {
-    /// V, the number of visible units.
+    /// Returns V, the number of visible units.
     pub(super) fn n_visible(&self) -> i64 {
         self.weight.size()[0]
     }
 
-    /// H, the number of hidden units.
+    /// Returns H, the number of hidden units.
     pub(super) fn n_hidden(&self) -> i64 {
         self.weight.size()[1]
     }
@@ -116,8 +116,8 @@ impl Energy {
         out
     }
 
-    /// Number of units of the side that [`Energy::log_z`] sums over: the smaller one, or the hidden one if the visible
-    /// units are real numbers.
+    /// Returns the number of units of the layer that [`Energy::log_z`] enumerates: the smaller one, or the hidden one
+    /// if visible units are real numbers.
     pub(super) fn n_enumerated(&self) -> i64 {
         match self.visible {
             Visible::Bernoulli => self.n_visible().min(self.n_hidden()),
@@ -125,13 +125,13 @@ impl Energy {
         }
     }
 
-    /// Returns ln Z, by a sum over all states of one side with the other summed out in closed form.
+    /// Returns ln Z, by a sum over all states of one layer; the other layer is summed out in closed form.
     ///
     /// # Panics
-    /// When that side has more than [`MOST_ENUMERATED`] units.
+    /// When that layer has more than [`MAX_ENUMERATED`] units.
     pub(super) fn log_z(&self) -> f64 {
         let n = self.n_enumerated();
-        assert!(n <= MOST_ENUMERATED, "{n} units have too many states to be summed over");
+        assert!(n <= MAX_ENUMERATED, "{n} units have too many states to be summed over");
         let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
         let (weight, b, c) = (double(&self.weight), double(&self.visible_bias), double(&self.hidden_bias));
         let by_hidden = n == self.n_hidden();
@@ -156,7 +156,7 @@ impl Energy {
     }
 }
 
-/// All 2ⁿ states of `n` binary units as doubles, some thousand at a time.
+/// Returns all 2ⁿ states of `n` binary units as doubles, some thousand at a time.
 fn all_states(n: i64, device: Device) -> impl Iterator<Item = Tensor> {
     const AT_ONCE: i64 = 1 << 12;
     let bits = Tensor::arange(n, (Kind::Int64, device));

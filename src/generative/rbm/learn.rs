@@ -2,7 +2,7 @@
 //! weights, with the model's expectation taken from Gibbs chains of k steps.
 
 use super::energy::Energy;
-use super::ones::LARGEST_SHARE;
+use super::ones::MAX_SPARSE_SHARE;
 use super::phases::Phases;
 use super::units::{self, Noise};
 use crate::statistics::mean;
@@ -50,7 +50,7 @@ impl Learner {
             false => [visible_mean.zeros_like(), hidden_mean.zeros_like()],
         };
         let steps = [&energy.weight, &energy.visible_bias, &energy.hidden_bias].map(Tensor::zeros_like);
-        Self { rule, chains, offsets, steps, phases: Phases::new(energy, 1, 1, LARGEST_SHARE) }
+        Self { rule, chains, offsets, steps, phases: Phases::new(energy, 1, 1, MAX_SPARSE_SHARE) }
     }
 
     /// Makes one update on `data`, `[B, V]`: visible states, or means that stand for them. Returns the mean of −F over
@@ -68,8 +68,8 @@ impl Learner {
         contrast
     }
 
-    /// Leaves visible states and hidden means of the data and of the ends of the chains; returns the contrast of
-    /// [`Learner::update`].
+    /// Samples both phases: visible states and hidden means of the data and of the ends of the chains. Returns the
+    /// contrast of [`Learner::update`].
     fn sample(&mut self, energy: &Energy, data: &Tensor, noise: &mut Noise) -> f64 {
         let phases = &mut self.phases;
         let (n_data, n_chains) = (data.size()[0], phases.chain_states.size()[0]);
@@ -105,7 +105,7 @@ impl Learner {
         of_chains - of_data
     }
 
-    /// Turns states and means into the gradient, and follows it.
+    /// Computes the gradient from states and means, and follows it.
     ///
     /// Centred at μ and λ, ∇W = ⟨(v − μ)(h − λ)ᵀ⟩_data − ⟨(v − μ)(h − λ)ᵀ⟩_model, ∇b = ⟨v⟩_data − ⟨v⟩_model − ∇W λ, ∇c
     /// = ⟨h⟩_data − ⟨h⟩_model − ∇Wᵀ μ (Montavon & Müller 2012, written for the parameters of the usual energy by
@@ -135,19 +135,19 @@ impl Learner {
         follow(&mut energy.hidden_bias, hidden_step, |to| *to += &d_hidden, momentum, 0.0);
     }
 
-    /// μ and λ of the last update.
+    /// Returns μ and λ of the last update.
     #[cfg(test)]
     pub(super) fn offsets(&self) -> &[Tensor; 2] {
         &self.offsets
     }
 
-    /// Whether the last update summed over 1s.
+    /// Returns whether the last update summed over 1s.
     #[cfg(test)]
     pub(super) fn sums_ones(&self) -> bool {
         self.phases.sums_ones()
     }
 
-    /// Multiplies densely from now on, also states that are mostly 0.
+    /// Uses dense products from now on, even for states that are mostly 0.
     #[cfg(test)]
     pub(super) fn dense(mut self) -> Self {
         self.phases.few = 0.0;
@@ -187,8 +187,8 @@ impl Learner {
     }
 }
 
-/// `step = momentum step + gradient − decay param`, and `param += step` (Hinton 2010, sections 9 and 10). The step is
-/// stored only if a momentum repeats it.
+/// Updates `step = momentum step + gradient − decay param` and `param += step` (Hinton 2010, sections 9 and 10). The
+/// step is stored only if momentum needs it.
 fn follow(param: &mut Tensor, step: &mut Tensor, add_gradient: impl Fn(&mut Tensor), momentum: f64, decay: f64) {
     if momentum > 0.0 {
         *step *= momentum;

@@ -1,19 +1,19 @@
-//! Words for the tastes that hidden units find in six films.
+//! Report on the tastes that hidden units found in six films.
 
 use super::energy::Energy;
 use crate::generative::data::movies::{GROUPS, TITLES};
 use tch::{Kind, Tensor};
 
-/// A viewer who is in none of the rows: Gladiator and Titanic.
+/// A viewer who is not in the data: Gladiator and Titanic.
 const SEVENTH: [f32; 6] = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0];
 
-/// Most hidden units whose weights fit on a line.
-const MOST_UNITS: i64 = 8;
+/// Bounds the hidden units of the table, whose weights must fit on a line.
+const MAX_UNITS: i64 = 8;
 
 /// Returns the weights of each hidden unit by title, the group of films that it found, and recommendations for a
 /// seventh viewer, or `None` if there are too many units for a table.
 pub(super) fn report(energy: &Energy) -> Option<String> {
-    if energy.n_hidden() > MOST_UNITS {
+    if energy.n_hidden() > MAX_UNITS {
         return None;
     }
     let weights: Vec<Vec<f32>> = Vec::try_from(&energy.weight).expect("a matrix");
@@ -25,7 +25,7 @@ pub(super) fn report(energy: &Energy) -> Option<String> {
     for (title, weights) in TITLES.iter().zip(&weights) {
         text += &format!("\n{title:14}");
         for weight in weights {
-            // Not "-0.00".
+            // Adding 0.0 turns -0.0 into 0.0.
             text += &format!("{:9.2}", (weight * 100.0).round() / 100.0 + 0.0);
         }
     }
@@ -53,7 +53,7 @@ pub(super) fn report(energy: &Energy) -> Option<String> {
     Some(text)
 }
 
-/// The group whose films a unit's weights, by film, favour, then the other; a film of both decides nothing.
+/// Returns the group of films that a unit's weights favour, then the other group. A film of both groups has no effect.
 fn groups_by(weights: &[f32]) -> [&'static str; 2] {
     let [first, second] = GROUPS.map(|(_, films)| films.iter().map(|&film| weights[film]).sum::<f32>());
     let [a, b] = GROUPS.map(|(name, _)| name);

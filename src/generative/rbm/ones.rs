@@ -1,35 +1,35 @@
 //! Products with states that are mostly 0: sums over the places of the 1s.
 //!
-//! Of a binarised MNIST image an eighth is on, and of the samples of an RBM fitted to such images no more. A product
-//! with such states adds up the few rows of the other matrix that meet a 1, instead of multiplying all of them. Three
-//! of the four products of an update by contrastive divergence are such, that with twice as many rows, the gradient's,
-//! among them.
+//! An eighth of a binarised MNIST image is 1, and no more of the samples of an RBM fitted to such images. A product
+//! with such states sums the few rows of the other matrix that meet a 1, instead of multiplying all rows. Three of the
+//! four products of an update by contrastive divergence are of this kind, among them the gradient's, which has twice as
+//! many rows.
 
 use carom_agents::net::threads;
 use multiversion::multiversion;
 use std::ops::Range;
 
 /// Largest share of 1s at which sums over them take less time than a dense product.
-pub(super) const LARGEST_SHARE: f64 = 0.25;
+pub(super) const MAX_SPARSE_SHARE: f64 = 0.25;
 
 /// The places of the 1s in rows of states, row by row.
 #[derive(Debug, Default)]
 pub(super) struct Ones {
     width: usize,
-    /// Columns of the 1s, those of one row after those of another, in ascending order.
+    /// Columns of the 1s, row by row, in ascending order.
     columns: Vec<u32>,
-    /// Where each row's columns end.
+    /// End of each row's columns.
     ends: Vec<usize>,
 }
 
 impl Ones {
-    /// Finds the 1s of `states [rows, width]`. Returns false, and leaves nothing useful, if more than a share of `most`
-    /// of them are 1, or one is neither 0 nor 1.
+    /// Finds the 1s of `states [rows, width]`. Returns false if a share of more than `most` is 1, or a state is neither
+    /// 0 nor 1; then the contents are undefined.
     pub(super) fn find(&mut self, states: &[f32], width: usize, most: f64) -> bool {
         self.width = width;
         self.ends.clear();
         let room = (states.len() as f64 * most) as usize;
-        // Branch-free: each column is written at the end of the list, which grows only by a 1.
+        // Branch-free: each column is written to the end of the list, but only a 1 advances the end.
         self.columns.resize(room + width, 0);
         let (mut n, mut is_binary) = (0, true);
         for row in states.chunks_exact(width) {
@@ -51,13 +51,13 @@ impl Ones {
         self.ends.len()
     }
 
-    /// Columns of the 1s of `row`.
+    /// Returns the columns of the 1s of `row`.
     fn row(&self, row: usize) -> &[u32] {
         let start = row.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.columns[start..self.ends[row]]
     }
 
-    /// The states' product with `values [width]`, `[rows]`.
+    /// Returns the states' product with `values [width]`: `[rows]`.
     pub(super) fn times_vector(&self, values: &[f32]) -> impl Iterator<Item = f32> {
         (0..self.n_rows()).map(move |row| self.row(row).iter().map(|&column| values[column as usize]).sum())
     }
@@ -81,7 +81,7 @@ impl Ones {
         above.columns.iter().chain(&below.columns).for_each(|&column| ends[column as usize] += 1);
         let mut rows = vec![0; above.columns.len() + below.columns.len()];
         let mut next = 0;
-        // From how many there are in a column to where they begin.
+        // Turns the number of 1s in each column into the beginning of the column.
         for end in &mut ends {
             next += std::mem::replace(end, next);
         }
@@ -94,7 +94,7 @@ impl Ones {
                 }
             }
         }
-        // Each beginning has moved to its column's end.
+        // Each beginning is now at its column's end.
         Self { width: n_rows, columns: rows, ends }
     }
 
@@ -116,7 +116,7 @@ impl Ones {
 /// Adds to each row of `out [rows, n]`, the states from `first_row` on, the rows of `matrix [width, n]` that meet its
 /// 1s.
 ///
-/// Some columns at a time, whose sums are held in registers and whose part of the matrix in a near cache.
+/// Some columns at a time, so that their sums stay in registers and their part of the matrix in the cache.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn add_rows(ones: &Ones, first_row: usize, matrix: &[f32], n: usize, out: &mut [f32]) {
     let mut done = 0;
@@ -130,7 +130,7 @@ fn add_rows(ones: &Ones, first_row: usize, matrix: &[f32], n: usize, out: &mut [
     }
 }
 
-/// Adds them for `N` columns from `first` on; returns N.
+/// Adds the rows for `N` columns from `first` on, and returns N.
 #[inline(always)]
 fn add_columns<const N: usize>(
     ones: &Ones,
@@ -164,7 +164,7 @@ mod tests {
 
     const OPTIONS: (Kind, Device) = (Kind::Float, Device::Cpu);
 
-    /// States of which about a sixth are 1, and their 1s.
+    /// Returns states of which about a sixth are 1, and their 1s.
     fn states(rows: i64, width: i64) -> (Tensor, Ones) {
         let states = Tensor::rand([rows, width], OPTIONS).lt(1.0 / 6.0).to_kind(Kind::Float);
         let mut ones = Ones::default();

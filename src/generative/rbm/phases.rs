@@ -7,8 +7,8 @@ use super::ones::Ones;
 use carom_agents::net::tensor::{assert_apart, slice, slice_mut, to_vec};
 use tch::{Device, Kind, Tensor};
 
-/// Units in the two phases of an update. Rows of data stand over rows of the chains, so that one product gives both
-/// sides of the gradient.
+/// Units in the two phases of an update. Rows of data are above rows of the chains, so that one product gives both
+/// phases of the gradient.
 #[derive(Debug)]
 pub(super) struct Phases {
     /// `[B + C, V]`: states, later centred.
@@ -21,11 +21,11 @@ pub(super) struct Phases {
     pub(super) chain_states: Tensor,
     /// `[B + C]`: 1 / B for data, −1 / C for chains.
     pub(super) shares: Tensor,
-    /// Where visible states of data and of chains are 1.
+    /// The 1s of the visible states of data and of chains.
     ones: [Ones; 2],
-    /// Whether so few of them are 1 that `ones` holds them.
+    /// Whether few enough states are 1 that `ones` is used.
     are_few: [bool; 2],
-    /// Largest share of 1s that are summed over one by one instead of multiplied densely.
+    /// Share of 1s up to which products sum over them.
     pub(super) few: f64,
 }
 
@@ -73,7 +73,7 @@ impl Phases {
         self.are_few == [true; 2]
     }
 
-    /// Takes `mu` off the visible states.
+    /// Subtracts `mu` from the visible states.
     pub(super) fn centre(&mut self, mu: &Tensor) -> Centred<'_> {
         if self.are_few == [true; 2] {
             let [data, chains] = &self.ones;
@@ -91,8 +91,8 @@ impl Phases {
 /// Centred states X of the visible units, `[B + C, V]`.
 pub(super) enum Centred<'a> {
     Dense(&'a Tensor),
-    /// By the places where states were 1 before μ was taken off. Nothing is subtracted: what μ adds to a product is
-    /// taken off the sum.
+    /// By the positions of 1s before centring. States are not changed; the contribution of μ is subtracted from each
+    /// product.
     Few {
         by_row: &'a [Ones; 2],
         by_column: Ones,
@@ -101,7 +101,7 @@ pub(super) enum Centred<'a> {
 }
 
 impl Centred<'_> {
-    /// X μ, `[B + C]`.
+    /// Returns X μ, `[B + C]`.
     pub(super) fn times(&self, mu: &Tensor) -> Tensor {
         match self {
             Self::Dense(x) => x.mv(mu),
@@ -113,7 +113,7 @@ impl Centred<'_> {
         }
     }
 
-    /// Xᵀ `values`, `[V]`.
+    /// Returns Xᵀ `values`, `[V]`.
     pub(super) fn transposed_times(&self, values: &Tensor) -> Tensor {
         match self {
             Self::Dense(x) => x.tr().mv(values),

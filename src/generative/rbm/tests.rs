@@ -1,6 +1,6 @@
 use super::*;
 use crate::generative::data::{Dataset, Split, movies as table};
-use crate::generative::model::Batch;
+use crate::generative::model::ImageBatch;
 use crate::generative::model::seeded;
 use carom_envs::Seeds;
 use rand::SeedableRng;
@@ -15,10 +15,10 @@ fn rbm(config: &RbmConfig, data: &Data) -> Rbm {
     Rbm::new(config, &task, &mut Pcg32::seed_from_u64(1)).unwrap()
 }
 
-/// Update `step` on all of `data`, seeded as the loop does.
+/// Makes update `step` on all of `data`, seeded as in the fit loop.
 fn update(rbm: &mut Rbm, data: &Data, step: u64, lr: f64) {
     tch::manual_seed(step as i64);
-    let batch = Batch { x: data.train.all(), labels: None, step, lr };
+    let batch = ImageBatch { x: data.train.all(), labels: None, step, lr };
     rbm.fit_batch(&batch).unwrap();
 }
 
@@ -171,8 +171,8 @@ fn an_update_follows_the_exact_gradient_of_the_log_likelihood() {
         let first = || random_energy(Visible::Bernoulli, 3, 2);
         let rule = Rule { gibbs_steps: 30, persistent: true, momentum: 0.0, weight_decay: 0.0, centring };
         let mean = seen.mean_dim(0, false, Kind::Float);
-        // So many chains, so long, that they stand for the model. Not all in one update: single precision loses the
-        // share of one chain in 100,000 where it is added to a weight of 1.
+        // Enough chains and steps to represent the model. They are split over updates, since in single precision the
+        // share of one chain in 100,000 is lost when it is added to a weight of 1.
         let updates: Vec<(Energy, Learner)> = (0..50)
             .map(|seed| {
                 let mut energy = first();
@@ -186,8 +186,7 @@ fn an_update_follows_the_exact_gradient_of_the_log_likelihood() {
             updates.iter().map(|(energy, _)| part(energy)).sum::<Tensor>() / updates.len() as f64
         };
 
-        // What the update was centred at; then the gradient in those parameters, by differences of the exact
-        // likelihood.
+        // The centres of the update, and the gradient in the centred parameters by differences of the exact likelihood.
         let [mu, lambda] = updates[0].1.offsets();
         let mut params = centred(&first(), mu, lambda);
         let likelihood = |params: &[f64]| mean_log_likelihood(&uncentred(params, mu, lambda), &seen);
@@ -400,7 +399,7 @@ fn a_fit_that_diverges_names_its_loss() {
     let _torch = seeded(0);
     let data = data(&table::dataset());
     let mut rbm = rbm(&RbmConfig { latent_dim: 2, ..RbmConfig::default() }, &data);
-    let batch = Batch { x: data.train.spaced(6).all() * f64::NAN, labels: None, step: 7, lr: 0.1 };
+    let batch = ImageBatch { x: data.train.spaced(6).all() * f64::NAN, labels: None, step: 7, lr: 0.1 };
     let before = to_vec(&rbm.energy.visible_bias);
     let config = RbmConfig { binarisation: Binarisation::Probabilities, ..rbm.config.clone() };
     rbm.config = config;

@@ -16,7 +16,7 @@ pub(super) struct Noise {
 }
 
 impl Noise {
-    /// Seeds it by one draw from torch's generator, so that it repeats with that one.
+    /// Seeds it by one draw from torch's generator, so that it is reproducible with that generator's seed.
     pub(super) fn from_torch() -> Self {
         let seed = Tensor::randint(i64::MAX, [1], (Kind::Int64, Device::Cpu)).int64_value(&[0]);
         Self::new(seed as u64)
@@ -35,7 +35,7 @@ impl Noise {
     }
 }
 
-/// Draws the next sixteen numbers in 0..1, multiples of 2⁻²⁴.
+/// Draws sixteen numbers in 0..1, multiples of 2⁻²⁴.
 #[inline(always)]
 fn uniform(state: &mut [[u32; LANES]; 4]) -> Lanes {
     let [s0, s1, s2, s3] = state;
@@ -88,7 +88,7 @@ fn means_pass(z: &mut [f32], scale: f32, bias: &[f32]) {
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn draw_pass(z: &mut [f32], scale: f32, bias: &[f32], states: &mut [f32], noise: &mut Noise) {
     let (bias_lanes, bias_tail) = bias.as_chunks::<LANES>();
-    // A copy, which the compiler can keep in registers.
+    // The compiler can keep a copy in registers.
     let mut own = noise.clone();
     for (z, states) in z.chunks_exact_mut(bias.len()).zip(states.chunks_exact_mut(bias.len())) {
         let (z_lanes, z_tail) = z.as_chunks_mut::<LANES>();
@@ -164,7 +164,7 @@ pub(super) fn binarise(means: &Tensor, states: &mut Tensor, noise: &mut Noise) {
     }
 }
 
-/// Factors 1 + e^-|scale x| onto `product`, and max(x, 0) onto `positive`, where x = z + bias.
+/// Multiplies `product` by 1 + e^-|scale x|, and adds max(x, 0) to `positive`, where x = z + bias.
 #[inline(always)]
 fn add_softplus(z: &Lanes, bias: &Lanes, scale: f32, positive: &mut Lanes, product: &mut Lanes) {
     for i in 0..LANES {
@@ -174,7 +174,7 @@ fn add_softplus(z: &Lanes, bias: &Lanes, scale: f32, positive: &mut Lanes, produ
     }
 }
 
-/// Factors up to 2⁶⁰ each: sixteen of them fit a double.
+/// Returns the logarithm of the product of sixteen factors. Each is at most 2⁶⁰, so the product fits into a double.
 #[inline(always)]
 fn log_of_product(factors: &Lanes) -> f64 {
     factors.iter().map(|&factor| f64::from(factor)).product::<f64>().ln()
@@ -183,12 +183,12 @@ fn log_of_product(factors: &Lanes) -> f64 {
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn softplus_pass(z: &[f32], bias: &[f32], scale: f32, out: &mut [f64]) {
     // ln(1 + eˣ) = max(x, 0) + ln(1 + e^-|x|): one logarithm of a product, taken before it can overflow.
-    const MOST_FACTORS: usize = 60;
+    const MAX_FACTORS: usize = 60;
     let (bias_lanes, bias_tail) = bias.as_chunks::<LANES>();
     for (z, out) in z.chunks_exact(bias.len()).zip(out) {
         let (z_lanes, z_tail) = z.as_chunks::<LANES>();
         let (mut positive, mut logs) = ([0.0; LANES], 0.0);
-        for (z_lanes, bias_lanes) in z_lanes.chunks(MOST_FACTORS).zip(bias_lanes.chunks(MOST_FACTORS)) {
+        for (z_lanes, bias_lanes) in z_lanes.chunks(MAX_FACTORS).zip(bias_lanes.chunks(MAX_FACTORS)) {
             let mut product = [1.0; LANES];
             for (z, bias) in z_lanes.iter().zip(bias_lanes) {
                 add_softplus(z, bias, scale, &mut positive, &mut product);

@@ -74,7 +74,7 @@ impl VaeConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Architecture {
-    /// Nothing.
+    /// No convolutions.
     Dense,
     /// Convolutions of stride 2.
     Conv,

@@ -3,7 +3,7 @@
 
 use super::config::Likelihood;
 use super::densities::gaussian_kl;
-use super::networks::{Networks, halves, uncropped};
+use super::networks::{Networks, mean_and_log_var, uncropped};
 use carom_agents::net::bce_with_gradient;
 use tch::{Kind, Tensor};
 
@@ -15,12 +15,13 @@ impl Networks {
         [-self.log_likelihood(&self.output(&code), &x.flatten(1, -1)), gaussian_kl(&mean, &log_var)]
     }
 
-    /// Leaves the gradient of the loss, −ln p(x|z) + β KL(q ‖ p), in both networks. Returns means over the batch of −ln
-    /// p(x|z), the KL divergence and the loss. The gradient is by hand, since autograd takes as long again as all else:
-    /// with z = μ + σ ε, ∂z/∂μ = 1 and ∂z/∂ln σ² = ½ σ ε, and ∂KL/∂μ = μ and ∂KL/∂ln σ² = ½ (σ² − 1).
+    /// Computes the gradient of the loss, −ln p(x|z) + β KL(q ‖ p), in both networks. Returns means over the batch of
+    /// −ln p(x|z), the KL divergence and the loss. The gradient is written by hand, since autograd would double the
+    /// time of an update: with z = μ + σ ε, ∂z/∂μ = 1 and ∂z/∂ln σ² = ½ σ ε, and ∂KL/∂μ = μ and ∂KL/∂ln σ² = ½ (σ² −
+    /// 1).
     pub(super) fn elbo_gradient(&mut self, x: &Tensor) -> [f64; 3] {
         let _no_grad = tch::no_grad_guard();
-        let [mean, log_var] = halves(&self.encoder.pass(x).detach());
+        let [mean, log_var] = mean_and_log_var(&self.encoder.pass(x).detach());
         let (noise, sigma) = (mean.randn_like(), (&log_var * 0.5).exp());
         let spread = noise * &sigma;
         let images = self.decoder.pass(&(&mean + &spread).set_requires_grad(true));
@@ -59,7 +60,7 @@ impl Networks {
     /// Returns ln p(x|z) with each pixel's part times its weight: `output` `[.., B, pixels]`, `x` and `weights` `[B,
     /// pixels]`.
     pub(super) fn weighted_log_likelihood(&self, output: &Tensor, x: &Tensor, weights: &Tensor) -> Tensor {
-        // Pixel by pixel: each is a row of one.
+        // Each pixel is a row of length 1.
         let parts = self.log_likelihood(&output.unsqueeze(-1), &x.unsqueeze(-1));
         (parts * weights).sum_dim_intlist(-1, false, Kind::Float)
     }

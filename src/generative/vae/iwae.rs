@@ -3,23 +3,24 @@
 
 use super::config::Likelihood;
 use super::densities::log_gaussian;
-use super::networks::{Networks, halves, uncropped};
+use super::networks::{Networks, mean_and_log_var, uncropped};
 use carom_agents::net::{bce_rows, bce_with_gradient};
 use tch::{Kind, Tensor};
 
-/// Rows that the decoder is given at once: enough for a fast matrix product, few enough for the cache.
+/// Rows that are decoded at once: enough for a fast matrix product, few enough for the cache.
 pub(super) const ROWS_AT_ONCE: i64 = 1000;
 /// Share of an image's weights below which chance decides whether a sample is differentiated: see [`thinned`]. With k =
 /// 50 on MNIST ln w has a standard deviation of 20 over an image's samples, so that nine in ten are dropped. That adds
 /// less than a hundredth of each sample's share to the gradient's variance.
-pub(super) const LEAST_WEIGHT: f64 = 0.01;
+pub(super) const MIN_CERTAIN_WEIGHT: f64 = 0.01;
+
 /// Returns the importance-weighted bound ln (1/k) Σ wᵢ of `log_w`, `[k, B]`: `[B]`. Burda et al. 2016, equation 8.
 pub(super) fn iwae_bound(log_w: &Tensor) -> Tensor {
     log_w.logsumexp(0, false) - (log_w.size()[0] as f64).ln()
 }
 
 impl Networks {
-    /// Leaves the gradient of the negative bound in both networks. Returns means over the batch of −ln p(x|z) and −ln
+    /// Computes the gradient of the negative bound in both networks. Returns means over the batch of −ln p(x|z) and −ln
     /// p(z) / q(z|x), over the samples too, and of the negative bound.
     ///
     /// With w̃ᵢ = wᵢ / Σ wⱼ the decoder's gradient of the bound is Σ w̃ᵢ ∇ ln wᵢ (Burda et al. 2016, equation 13). The
@@ -28,7 +29,7 @@ impl Networks {
     /// to find w̃; then those that [`thinned`] leaves above `least_weight` are decoded again and differentiated.
     pub(super) fn bound_gradient(&mut self, x: &Tensor, least_weight: f64) -> [f64; 3] {
         let _no_grad = tch::no_grad_guard();
-        let [mean, log_var] = halves(&self.encoder.pass(x).detach());
+        let [mean, log_var] = mean_and_log_var(&self.encoder.pass(x).detach());
         let (n_images, k, d) = (x.size()[0], self.config.k, self.config.latent_dim);
         let noise = Tensor::randn([k, n_images, d], (Kind::Float, self.device));
         let flat = x.flatten(1, -1);
@@ -106,7 +107,7 @@ impl Networks {
 /// Drops each w below `least` with the probability 1 − w / `least`, and returns the indices of the `weights`, `[n]`,
 /// that are left. If those below `least` are given that weight, every sum keeps its expectation.
 pub(super) fn thinned(weights: &Tensor, least: f64) -> Tensor {
-    // Not by `>=`, so that NaN is left too.
+    // Not `>=`, so that NaN is kept too.
     let dropped = weights.less_tensor(&(weights.rand_like() * least));
     dropped.logical_not().nonzero().squeeze_dim(1)
 }
@@ -123,7 +124,7 @@ fn samples_at_once(n_images: i64) -> i64 {
 pub(super) fn plain_bound_gradient(nets: &Networks, x: &Tensor) -> ([f64; 3], [Tensor; 2]) {
     let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
     let (x, k) = (double(x), nets.config.k);
-    let [mean, log_var] = halves(&nets.encoder.forward_with(&double(nets.encoder.params()), &x));
+    let [mean, log_var] = mean_and_log_var(&nets.encoder.forward_with(&double(nets.encoder.params()), &x));
     let noise = double(&Tensor::randn([k, mean.size()[0], mean.size()[1]], (Kind::Float, nets.device)));
     let code = &mean + (&log_var * 0.5).exp() * &noise;
     let images = nets.decoder.forward_with(&double(nets.decoder.params()), &code.flatten(0, 1));

@@ -41,7 +41,7 @@ impl Networks {
 
     /// Returns μ and ln σ² of q(z|x), each `[B, latent_dim]`.
     pub(super) fn posterior(&self, x: &Tensor) -> [Tensor; 2] {
-        halves(&self.encoder.forward(x))
+        mean_and_log_var(&self.encoder.forward(x))
     }
 
     /// Returns the decoder's logits or means `[.., pixels]` of codes `[.., latent_dim]`.
@@ -68,7 +68,7 @@ impl Networks {
 }
 
 /// Returns μ and ln σ² of the encoder's output, each `[B, latent_dim]`.
-pub(super) fn halves(stats: &Tensor) -> [Tensor; 2] {
+pub(super) fn mean_and_log_var(stats: &Tensor) -> [Tensor; 2] {
     stats.chunk(2, 1).try_into().expect("two halves")
 }
 

@@ -32,8 +32,8 @@ fn vae(config: VaeConfig, data: &Data) -> Vae {
     Vae::new(config, &task, &mut Pcg32::seed_from_u64(0)).expect("settings of a test")
 }
 
-/// Makes σ so small that no sample's noise is left in a float. Tests that run side by side share torch's generator:
-/// what is to come out the same twice must not depend on it.
+/// Makes σ so small that the noise of samples vanishes in floats. Parallel tests share torch's generator, so
+/// reproducible results must not depend on it.
 fn silence(vae: &Vae) {
     spread(vae, -60.0);
 }
@@ -48,7 +48,7 @@ fn spread(vae: &Vae, log_var: f64) {
 /// Updates `steps` on all training images.
 fn fit(vae: &mut Vae, data: &Data, steps: std::ops::Range<u64>, lr: f64) {
     for step in steps {
-        let batch = Batch { x: data.train.all(), labels: None, step, lr };
+        let batch = ImageBatch { x: data.train.all(), labels: None, step, lr };
         vae.fit_batch(&batch).expect("finite losses");
     }
 }
@@ -113,7 +113,7 @@ impl Linear {
     const BIAS: [f32; 3] = [0.1, 0.4, 0.6];
     const SIGMA: f64 = 0.3;
 
-    /// With an encoder that is exact, but for `shift` added to its ln σ².
+    /// Makes a model whose encoder is exact, except that `shift` is added to its ln σ².
     fn new(shift: f64) -> Self {
         let data = data([1, 1, 3], 255, vec![0, 100, 255, 200, 30, 90, 255, 255, 0, 10, 130, 150]);
         let config = VaeConfig {
@@ -148,12 +148,12 @@ impl Linear {
         Self { vae, x, log_p }
     }
 
-    /// The mean of ln p(x) over the images.
+    /// Returns the mean of ln p(x) over the images.
     fn exact(&self) -> f64 {
         self.log_p.iter().sum::<f64>() / self.log_p.len() as f64
     }
 
-    /// The mean of the `k`-sample bound over the images, `repeats` times each.
+    /// Returns the mean of the `k`-sample bound over the images, each used `repeats` times.
     fn bound(&self, k: i64, repeats: i64) -> f64 {
         self.vae.nets.measure_bound(&self.x.repeat([repeats, 1, 1, 1]), k).mean(Kind::Double).double_value(&[])
     }
@@ -358,7 +358,7 @@ fn what_is_not_a_number_stops_the_fit_by_its_name() {
     for k in [1, 5] {
         let mut vae = vae(VaeConfig { k, ..VaeConfig::default() }, &data);
         let _ = tch::no_grad(|| vae.nets.decoder.params().shallow_clone().fill_(f64::NAN));
-        let batch = Batch { x: data.train.spaced(8).all(), labels: None, step: 7, lr: 1e-3 };
+        let batch = ImageBatch { x: data.train.spaced(8).all(), labels: None, step: 7, lr: 1e-3 };
         let error = vae.fit_batch(&batch).expect_err("a loss that is none").to_string();
         assert!(error.starts_with("fit/recon is NaN at step 7"), "{error}");
     }

@@ -60,9 +60,9 @@ fn the_encoders_gradient_has_the_expectation_of_the_bounds() {
     let x = data.train.spaced(2).all().repeat([500, 1, 1, 1]);
     let (by_hand, by_autograd): (Vec<_>, Vec<_>) = (0..100)
         .map(|_| {
-            vae.nets.bound_gradient(&x, LEAST_WEIGHT);
+            vae.nets.bound_gradient(&x, MIN_CERTAIN_WEIGHT);
             let by_hand = vae.nets.encoder.grads();
-            // To clear it.
+            // A step of size 0 clears the gradient.
             vae.nets.encoder.step(0.0);
             let bound = vae.nets.measure_bound(&x, 4).mean(Kind::Float);
             (by_hand, gradient(&-bound, vae.nets.encoder.params()))
@@ -73,7 +73,7 @@ fn the_encoders_gradient_has_the_expectation_of_the_bounds() {
     let error = difference.std_dim([0].as_slice(), true, false) / 10.0;
     let off = difference.mean_dim([0].as_slice(), false, Kind::Float).abs();
     assert!(off.le_tensor(&(error * 5.0 + 1e-6)).all().int64_value(&[]) == 1, "{off}");
-    // A gradient that is zero would have that too.
+    // A zero gradient would have that expectation too.
     let size = by_autograd.mean_dim([0].as_slice(), false, Kind::Float).abs().max();
     assert!((size / off.max()).double_value(&[]) > 20.0, "{off}");
 }

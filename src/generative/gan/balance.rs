@@ -1,30 +1,29 @@
-//! State of the game between generator and discriminator: whether the generator can still learn from it.
+//! Balance between generator and discriminator: whether the generator can still learn.
 
 use super::loss::Loss;
 use serde::{Deserialize, Serialize};
 
-/// Loss of the discriminator below which it tells real from generated almost always: that of `ns`, `rp` and `hinge` at
-/// logits about 4 apart.
+/// Loss of the discriminator below which it almost always separates real from generated images: the loss of `ns`, `rp`
+/// and `hinge` for logits about 4 apart.
 const WON_LOSS: f64 = 0.02;
-/// Updates over which its loss is averaged, and for which it must stay there.
+/// Updates over which the loss is averaged, and for which it must stay below [`WON_LOSS`].
 const LONG_UPDATES: f64 = 500.0;
-/// Samples that are less than so many times as far apart as the data are nearly one image.
+/// Below this ratio of the distances of samples to those of the data, samples are nearly one image.
 const COLLAPSED_DIVERSITY: f64 = 0.5;
 
-/// Running state of the game.
+/// Running statistics of the discriminator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Game {
+pub(super) struct Balance {
     /// Running mean of the discriminator's loss, without penalties.
     loss: f64,
     /// Running mean of the distance between mean logits, real less generated.
     gap: f64,
-    /// Updates for which the discriminator has had won.
+    /// Updates since the discriminator won.
     won_for: u64,
 }
 
-impl Game {
-    /// Records one update. Returns a diagnosis at the update when the discriminator has had won for long, and `None` at
-    /// all others.
+impl Balance {
+    /// Records one update. Returns a diagnosis once, when the discriminator has won for [`LONG_UPDATES`] updates.
     pub(super) fn observe(&mut self, loss: Loss, d_loss: f64, gap: f64) -> Option<String> {
         let share = 1.0 / LONG_UPDATES;
         // Each loss begins near 1.
@@ -35,7 +34,7 @@ impl Game {
         (self.won_for == LONG_UPDATES as u64).then(|| self.saturated())
     }
 
-    /// Returns the state of the game in words. Samples are `diversity` times as far apart as the data.
+    /// Describes the balance. Samples are `diversity` times as far apart as the data.
     pub(super) fn diagnosis(&self, diversity: Option<f64>) -> String {
         let spread = |diversity: f64| format!("samples lie {diversity:.2} times as far apart as the data");
         match diversity {
@@ -62,8 +61,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_won_game_is_told_once_and_a_level_one_never() {
-        let (mut level, mut won) = (Game::default(), Game::default());
+    fn a_discriminator_that_has_won_is_reported_once() {
+        let (mut level, mut won) = (Balance::default(), Balance::default());
         assert!((0..5000).all(|_| level.observe(Loss::Rp, 0.6, 0.3).is_none()));
         assert!(level.diagnosis(Some(0.95)).starts_with("goes on"));
         let told: Vec<String> = (0..5000).filter_map(|_| won.observe(Loss::Rp, 0.0001, 12.0)).collect();
@@ -73,12 +72,12 @@ mod tests {
 
     #[test]
     fn one_image_is_a_collapse() {
-        assert!(Game::default().diagnosis(Some(0.1)).starts_with("collapsed"));
+        assert!(Balance::default().diagnosis(Some(0.1)).starts_with("collapsed"));
     }
 
     #[test]
     fn a_wasserstein_loss_may_be_negative() {
-        let mut game = Game::default();
-        assert!((0..5000).all(|_| game.observe(Loss::WganGp, -3.0, 3.0).is_none()));
+        let mut balance = Balance::default();
+        assert!((0..5000).all(|_| balance.observe(Loss::WganGp, -3.0, 3.0).is_none()));
     }
 }
