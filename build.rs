@@ -1,5 +1,5 @@
-//! Lets this package's programs, tests and benches find libtorch at run time without `LD_LIBRARY_PATH`, and builds the presets
-//! into the program.
+//! Lets this package's programs, tests and benches find libtorch at run time without `LD_LIBRARY_PATH`, and builds the
+//! presets into the program.
 
 use std::path::Path;
 use std::{env, fs};

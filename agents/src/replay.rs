@@ -2,7 +2,7 @@
 //!
 //! A transition needs the observation before and after it, and each observation may be a stack of frames. A copy of all
 //! of them takes 56 kB for a transition of 84×84×4. Here every environment writes its frames once, in order, into a
-//! ring of its own (a *lane*). Stacks, successors and n-step returns follow from the order, and a transition takes 7 kB.
+//! ring of its own (a *lane*). Stacks, successors and n-step returns follow from the order. A transition takes 7 kB.
 
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use rand::Rng;
