@@ -26,8 +26,8 @@ pub fn bce_with_gradient(logits: &Tensor, target: &Tensor, scale: f64) -> (f64, 
     (sum[0] * scale, grad.into_tensor().view_as(logits))
 }
 
-/// The sum over each row of the binary cross-entropy of `logits`, `[k, B, n]`, which are lost, against `target`, `[B,
-/// n]`: doubles `[k, B]`.
+/// Sums the binary cross-entropy over each row: doubles `[k, B]` for `logits [k, B, n]`, whose memory is overwritten,
+/// and `target [B, n]`.
 #[allow(clippy::needless_pass_by_value, reason = "the logits are overwritten")]
 pub fn bce_rows(logits: Tensor, target: &Tensor) -> Tensor {
     let _no_grad = tch::no_grad_guard();
@@ -52,8 +52,8 @@ const SMALLEST_SLOPE: f32 = 1e-18;
 /// double precision, is far from overflow.
 const MAX_FACTORS: usize = 32;
 
-/// Of each row of logits the sum of max(l, 0) − l t + ln(1 + e^−|l|), while l becomes (σ(l) − t) `scale`. There are as
-/// many rows as `sums`, equally long; where those of `target` are fewer, it starts over.
+/// Sums max(l, 0) − l t + ln(1 + e^−|l|) over each row of logits, and replaces l by (σ(l) − t) `scale`. There are as
+/// many rows as `sums`, equally long. Where `target` has fewer rows, it starts over.
 ///
 /// Logarithms are taken of products, one for 512 factors.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]

@@ -14,21 +14,21 @@ use crate::net::threads;
 use std::mem::swap;
 use std::ops::Range;
 
-/// A network whose layers are all known here, without its parameters.
+/// The passes of a sequential network of 3×3 convolutions with any vector of parameters.
 #[derive(Debug)]
 pub(crate) struct Convolutions {
-    /// `[channels, rows, columns]` that the network itself gives flat input; nothing where it takes images.
+    /// `[channels, rows, columns]` of a flat input; `None` if the network takes images.
     input: Option<[usize; 3]>,
     /// Whether its output is flat.
     is_flat: bool,
     stages: Vec<Stage>,
     /// Blocks of the latest forward pass, and of those before that were larger.
     blocks: Vec<Block>,
-    /// What each thread works in.
+    /// Memory that the threads work in, one for each.
     workspaces: Vec<Workspace>,
 }
 
-/// A convolution and what follows it.
+/// A convolution, its rectifier, and the operation that follows.
 #[derive(Clone, Debug)]
 struct Stage {
     n_in: usize,
@@ -40,7 +40,7 @@ struct Stage {
     then: Then,
 }
 
-/// What follows the rectifier.
+/// The operation that follows the rectifier.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Then {
     Nothing,
@@ -48,7 +48,7 @@ enum Then {
     Upsample([usize; 2]),
 }
 
-/// What is kept of sixteen images.
+/// Sixteen images' values that the way back needs.
 #[derive(Debug, Default)]
 struct Block {
     input: Planes,
@@ -59,18 +59,18 @@ struct Block {
     grads: Vec<f32>,
 }
 
-/// What is overwritten all the time.
+/// Values of one block that are overwritten by the next.
 #[derive(Debug, Default)]
 struct Workspace {
     /// Rows of a convolution before its maxima are taken.
     lines: Vec<Cell>,
     /// Gradient of a convolution's output before its maxima are taken.
     wide: Planes,
-    /// What was upsampled.
+    /// Output of an upsampling.
     upsampled: Planes,
     /// Gradients of a stage's output and input.
     grads: [Planes; 2],
-    /// Stands for the blocks where nothing is kept.
+    /// The block where nothing is kept for the way back.
     block: Block,
 }
 
@@ -135,14 +135,13 @@ impl Convolutions {
         shapes
     }
 
-    /// The output's shape without the batch, given the input's.
+    /// Shape of the output without the batch, given the input's.
     pub(crate) fn output_shape(&self, input: &[i64]) -> Vec<i64> {
         let output = self.shapes(input)[self.stages.len()].map(|size| size as i64);
         if self.is_flat { vec![output.iter().product()] } else { output.to_vec() }
     }
 
-    /// What the network makes of the images `x`, each of shape `input`. With `keep`, [`Convolutions::backward`] can
-    /// follow.
+    /// Output for the images `x`, each of shape `input`. With `keep`, [`Convolutions::backward`] can follow.
     pub(crate) fn forward(&mut self, params: &[f32], x: &[f32], input: &[i64], keep: bool) -> Vec<f32> {
         let shapes = self.shapes(input);
         let [size, out_size] = [shapes[0], shapes[self.stages.len()]].map(|shape| shape.iter().product::<usize>());
@@ -167,8 +166,8 @@ impl Convolutions {
         output
     }
 
-    /// Adds the gradient of the parameters to `grads`, given that of the latest kept forward pass's output, and gives
-    /// that of its input if `wants_input`.
+    /// Adds the gradient of the parameters to `grads`, given that of the latest kept forward pass's output. Returns the
+    /// gradient of its input if `wants_input`.
     pub(crate) fn backward(
         &mut self,
         params: &[f32],
@@ -207,7 +206,7 @@ impl Convolutions {
     }
 }
 
-/// The three sizes of `shape`; nothing where there are not three.
+/// The three sizes of `shape`; `None` if it has more or fewer.
 fn sizes(shape: &[i64]) -> Option<[usize; 3]> {
     <[i64; 3]>::try_from(shape).ok().map(|shape| shape.map(|size| size as usize))
 }
@@ -251,7 +250,7 @@ fn forward(
     }
 }
 
-/// The input of stage `i`, upsampled once more where that is what it is.
+/// The input of stage `i`. An upsampled one is computed again: it is four times as large as the values kept.
 fn input_of<'a>(
     stages: &[Stage],
     i: usize,
@@ -269,7 +268,7 @@ fn input_of<'a>(
     upsampled
 }
 
-/// Whether what comes before stage `i` is upsampled.
+/// Whether stage `i` takes an upsampled input.
 fn upsamples(stages: &[Stage], i: usize) -> bool {
     i > 0 && matches!(stages[i - 1].then, Then::Upsample(_))
 }

@@ -23,7 +23,7 @@ pub(super) struct Planes {
 }
 
 impl Planes {
-    /// Takes another shape. The rim is 0 afterwards; what is inside is whatever was there, and must be overwritten.
+    /// Changes the shape. The rim is 0 afterwards; the cells inside hold old values and must be overwritten.
     pub(super) fn reshape(&mut self, [channels, rows, cols]: [usize; 3]) {
         if self.shape() == [channels, rows, cols] {
             return;
@@ -84,7 +84,7 @@ impl Planes {
         &mut self.cells[channel * area..][..area]
     }
 
-    /// Takes up to sixteen images `[n, channels, rows, cols]` of the shape last given; lanes without an image become 0.
+    /// Reads up to sixteen images `[n, channels, rows, cols]` of the present shape; lanes without an image become 0.
     pub(super) fn load(&mut self, images: &[f32]) {
         let [channels, rows, cols] = self.shape();
         let (size, stride, area) = (channels * rows * cols, self.stride(), self.area());

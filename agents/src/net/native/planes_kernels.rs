@@ -47,19 +47,21 @@ pub(super) struct Filters {
 }
 
 impl Filters {
-    /// Of the convolution itself: `weight [n_out, bias.len(), 3, 3]`.
+    /// Packs the filters of a convolution, given its weight `[n_out, n_in, 3, 3]` and bias `[n_out]`.
     pub(super) fn forward(weight: &[f32], bias: &[f32]) -> Self {
         let n_in = weight.len() / bias.len() / TAPS;
         Self::pack(n_in, bias.to_vec(), |o, i, tap| weight[(o * n_in + i) * TAPS + tap])
     }
 
-    /// Of the convolution that takes the gradient of the output to that of the input: transposed and turned about.
+    /// Packs the filters of the convolution that turns the output's gradient into the input's: transposed and rotated
+    /// by half a turn, without bias.
     pub(super) fn backward(weight: &[f32], n_out: usize) -> Self {
         let n_in = weight.len() / n_out / TAPS;
         Self::pack(n_out, vec![0.0; n_in], |i, o, tap| weight[(o * n_in + i) * TAPS + TAPS - 1 - tap])
     }
 
-    /// Of each four output channels, and then of each left over: the first, how many, their weights and biases.
+    /// Lists the groups of four output channels, then the channels left over one by one: first channel, number of
+    /// channels, weights, biases.
     fn groups(&self, n_in: usize) -> impl Iterator<Item = (usize, usize, &[f32], &[f32])> {
         let (n_out, size) = (self.bias.len(), n_in * TAPS);
         Self::group_ranges(n_out).map(move |group| {
@@ -115,8 +117,8 @@ pub(super) fn conv(x: &Planes, filters: &Filters, floor: f32, z: &mut Planes) {
 
 /// `y = max_pool(max(filters * x + bias, 0))`: maxima of 2×2 cells; an odd last row or column is completed by zeros.
 ///
-/// `from` gets which of the four it was, counted row by row; of equals the first. What maxima are taken of is never
-/// more than two rows of four channels, in `lines`.
+/// `from` receives the index of the largest of the four cells, counted row by row; of equals the first. The convolution
+/// is never stored as a whole: `lines` holds two rows of up to four channels of it, which stay in the nearest cache.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 pub(super) fn conv_pool(
     x: &Planes,
@@ -155,7 +157,7 @@ pub(super) fn conv_pool(
     }
 }
 
-/// The largest of four in each lane, and which it was.
+/// Returns the largest of four in each lane, and its index.
 #[inline(always)]
 fn largest(cells: [&Cell; 4]) -> (Cell, [u8; LANES]) {
     // As wide as the numbers compared, so that one mask serves both.
@@ -170,7 +172,7 @@ fn largest(cells: [&Cell; 4]) -> (Cell, [u8; LANES]) {
     (largest, from_fn(|lane| which[lane] as u8))
 }
 
-/// One row of `N` output channels, to `z[channel * area + start..]`, rim included.
+/// Writes one row of `N` output channels to `z[channel * area + start..]`, between the rim's cells.
 #[inline(always)]
 fn conv_row<const FMA: bool, const N: usize>(
     x: &Planes,
@@ -202,7 +204,7 @@ fn conv_row<const FMA: bool, const N: usize>(
     }
 }
 
-/// `LEN` cells of a row, whose first has cell `at` of `x`'s planes above it to the left.
+/// Sums `LEN` cells of a row. The first one's filter begins at cell `at` of each plane of `x`.
 #[inline(always)]
 fn conv_cells<const FMA: bool, const N: usize, const LEN: usize>(
     x: &Planes,
@@ -279,7 +281,7 @@ pub(super) fn conv_backward(x: &Planes, d_z: &Planes, d_weight: &mut [f32], d_bi
     }
 }
 
-/// The weights between `N_IN` input and `N_OUT` output channels.
+/// Adds the gradient of the weights between `N_IN` input and `N_OUT` output channels.
 #[inline(always)]
 fn weight_gradient<const FMA: bool, const N_IN: usize, const N_OUT: usize>(
     x: &Planes,
@@ -329,7 +331,8 @@ pub(super) fn pooled([channels, rows, cols]: [usize; 3]) -> [usize; 3] {
     [channels, rows.div_ceil(2), cols.div_ceil(2)]
 }
 
-/// The gradient of what [`conv_pool`] takes maxima of, before the rectifier, whose shape `grad` has, given that of `y`.
+/// Turns the gradient `d_y` of the output `y` of [`conv_pool`] into the convolution's, before the rectifier. `grad` has
+/// the convolution's shape.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 pub(super) fn max_pool_backward(y: &Planes, from: &[[u8; LANES]], d_y: &Planes, grad: &mut Planes) {
     let (stride, y_stride) = (grad.stride(), y.stride());
@@ -356,7 +359,7 @@ pub(super) fn max_pool_backward(y: &Planes, from: &[[u8; LANES]], d_y: &Planes, 
     }
 }
 
-/// Each cell of `x` four times, as far as the shape of `y` reaches.
+/// Writes each cell of `x` four times to `y`, as far as the shape of `y` reaches.
 pub(super) fn upsample(x: &Planes, y: &mut Planes) {
     let (stride, x_stride, cols) = (y.stride(), x.stride(), y.cols);
     for channel in 0..x.channels {
@@ -372,7 +375,7 @@ pub(super) fn upsample(x: &Planes, y: &mut Planes) {
     }
 }
 
-/// The gradient of [`upsample`]'s input, whose shape `d_x` has.
+/// Turns the gradient of [`upsample`]'s output into that of its input: each cell's sum over its four copies.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 pub(super) fn upsample_backward(d_y: &Planes, d_x: &mut Planes) {
     let (stride, y_stride, cols) = (d_x.stride(), d_y.stride(), d_x.cols);
