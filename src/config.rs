@@ -5,4 +5,6 @@ pub(crate) mod fit;
 pub(crate) mod kind;
 pub(crate) mod layers;
 pub(crate) mod presets;
+#[cfg(test)]
+mod tests;
 pub(crate) mod training;

@@ -8,10 +8,10 @@ use crate::generative::data::frames::default_n_frames;
 use crate::generative::registry as models;
 use crate::generative::settings::{Descent, Recipe, Schedule};
 use crate::generative::spec::ModelSpec;
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use carom_envs::registry as envs;
 use carom_envs::settings::{self, Above, AtLeast, IfGiven, Schema, Settings, Values};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::PathBuf;
 
 carom_envs::settings! {
@@ -158,21 +158,16 @@ fn n_frames(source: &Source, given: Option<usize>) -> Result<Option<usize>> {
     }
 }
 
-/// Settings whose defaults come from the model's recipe.
-const FROM_RECIPE: [&str; 4] = ["epochs", "batch_size", "lr", "lr_schedule"];
-
 /// Returns how the model is fitted, and stores in `run` the settings that its recipe gives.
 fn complete(run: &mut FitSettings, model: &ModelSpec) -> Result<Descent> {
     let Recipe::Descent(usual) = model.recipe() else {
-        for (key, is_given) in
-            FROM_RECIPE.iter().zip([run.epochs.is_some(), false, run.lr.is_some(), run.lr_schedule.is_some()])
-        {
-            ensure!(!is_given, "{key} has no effect on {}, which is found at once", model.name());
+        let given = settings::to_values(run);
+        let unheard = settings::to_values(&Descent::SINGLE_PASS).into_iter().map(|(key, _)| key);
+        if let Some(key) = unheard.filter(|key| key != "batch_size").find(|key| given.contains_key(key)) {
+            bail!("{key} has no effect on {}, which is found at once", model.name());
         }
-        return Ok(Descent {
-            batch_size: run.batch_size.unwrap_or(Descent::SINGLE_PASS.batch_size),
-            ..Descent::SINGLE_PASS
-        });
+        let batch_size = run.batch_size.unwrap_or(Descent::SINGLE_PASS.batch_size);
+        return Ok(Descent { batch_size, ..Descent::SINGLE_PASS });
     };
     Ok(Descent {
         epochs: *run.epochs.get_or_insert(usual.epochs),
@@ -189,16 +184,10 @@ fn overlay_own(below: &Values, above: &Values) -> Values {
     let name = |values: &Values| values.get("model").and_then(Value::as_str).map(str::to_owned);
     if let (Some(old), Some(new)) = (name(&below), name(above))
         && old != new
+        && let Ok(Recipe::Descent(usual)) = models::find(&old).map(|entry| entry.recipe)
     {
-        let recipe = models::find(&old).map(|entry| entry.recipe);
-        let (usual, is_descent) = match recipe {
-            Ok(Recipe::Descent(usual)) => (usual, true),
-            _ => (Descent::SINGLE_PASS, false),
-        };
-        let implied = json!({
-            "epochs": usual.epochs, "batch_size": usual.batch_size, "lr": usual.lr, "lr_schedule": usual.lr_schedule,
-        });
-        below.retain(|key, value| !(is_descent && FROM_RECIPE.contains(&key.as_str()) && implied[key] == *value));
+        let implied = settings::to_values(&usual);
+        below.retain(|key, value| implied.get(key) != Some(value));
     }
     settings::overlay::<FitSettings>(&below, above)
 }

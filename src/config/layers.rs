@@ -43,7 +43,8 @@ impl Part {
         }
     }
 
-    fn table(self) -> String {
+    /// Returns the name of its table in a configuration file.
+    pub(super) fn table(self) -> String {
         format!("{}_settings", self.prefix())
     }
 
@@ -77,7 +78,7 @@ impl Part {
     }
 
     /// Returns whether any part of this kind has a setting `key`.
-    fn has_key(self, key: &str) -> bool {
+    pub(super) fn has_key(self, key: &str) -> bool {
         let has_key = |schema: Schema| (schema.list)().iter().any(|setting| setting.key == key);
         match self {
             Part::Env => envs::all().into_iter().any(|entry| has_key(entry.schema)),

@@ -49,8 +49,8 @@ pub(crate) enum Recipe {
     AtOnce,
 }
 
-/// A fit by updates along a gradient.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// A fit by updates along a gradient. The fields have the keys of a fit's settings.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Descent {
     /// Passes over the training split.
     pub epochs: u64,
