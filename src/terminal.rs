@@ -245,7 +245,8 @@ mod tests {
         let mut expected = Buffer::empty(area);
         expected.set_style(Rect::new(20, 1, 40, 20), Style::new().bg(Color::Rgb(9, 9, 9)));
         expected.set_string(0, 22, "status", Style::new());
-        expected.set_string(0, 23, "help", DIM);
+        expected.set_string(0, 23, "help", Style::new());
+        expected.set_style(Rect::new(0, 23, 80, 1), DIM);
         assert_eq!(buffer, expected);
     }
 
@@ -257,8 +258,9 @@ mod tests {
             compose(&mut buffer, Depth::Palette, &picture, 2.0, &lines(&[], &[]));
             buffer
         };
-        let is_pixel = |cell: &ratatui::buffer::Cell| cell.bg != Color::Reset;
-        assert!(composed(MIN_SIZE.width, MIN_SIZE.height).content.iter().any(is_pixel));
+        // 600 by 7 units at the width of 20 cells: one row of pixels, which are the upper halves of their cells.
+        let smallest = composed(MIN_SIZE.width, MIN_SIZE.height);
+        assert_eq!(smallest.content.iter().filter(|cell| cell.symbol() == "▀").count(), 20);
         assert_eq!(composed(16, 3), Buffer::with_lines(["16x3: too small ", "20x8 is needed  ", ""]));
         assert_eq!(composed(1, 1), Buffer::with_lines(["1"]));
     }
