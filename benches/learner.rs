@@ -20,7 +20,7 @@ fn seeds() -> Seeds {
     Seeds::new(0)
 }
 
-fn vector(n_envs: usize, settings: serde_json::Value) -> VecEnv {
+fn vector(n_envs: usize, settings: &serde_json::Value) -> VecEnv {
     let settings = settings.as_object().expect("a table of settings");
     let spec = registry::resolve(ENV, settings).expect("a registered environment");
     spec.make_vec(seeds().streams("env", n_envs)).expect("streams")
@@ -48,7 +48,7 @@ fn dqn(c: &mut Criterion) {
         epsilon_steps: 5_000,
         ..DqnConfig::default()
     };
-    let mut envs = vector(1, json!({"sticky": 0.1, "action_set": "full"}));
+    let mut envs = vector(1, &json!({"sticky": 0.1, "action_set": "full"}));
     let mut dqn = Dqn::new(config, &task(&envs), &seeds()).expect("valid settings");
     let mut actions = [0];
     for _ in 0..5_000 {
@@ -62,7 +62,7 @@ fn dqn(c: &mut Criterion) {
 
 /// 32 steps of 128 environments and the 64 updates of 128 transitions that follow; the throughput is in frames.
 fn pqn(c: &mut Criterion) {
-    let mut envs = vector(128, json!({"sticky": 0.0, "action_set": "minimal", "max_steps": 1000}));
+    let mut envs = vector(128, &json!({"sticky": 0.0, "action_set": "minimal", "max_steps": 1000}));
     let config = PqnConfig::default();
     let rollout_len = config.rollout_len;
     let mut pqn = Pqn::new(config, &task(&envs), &seeds()).expect("valid settings");
@@ -80,7 +80,7 @@ fn pqn(c: &mut Criterion) {
 fn act(c: &mut Criterion) {
     let mut group = c.benchmark_group("q_values");
     for batch in [1, 128] {
-        let envs = vector(batch, json!({}));
+        let envs = vector(batch, &json!({}));
         let spec = NetSpec {
             obs_space: envs.obs_space().clone(),
             frame_stack: envs.frame_stack(),

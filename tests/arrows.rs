@@ -52,7 +52,9 @@ fn nothing_but_look_ups_imports_a_registry() {
     for source in ["envs/src", "agents/src", "src"] {
         for path in files(&root().join(source)) {
             let module = module_of(&root().join(source), &path);
-            if !looks_up(&module) && paths(&fs::read_to_string(&path).expect("a source file")).iter().any(is_registry) {
+            if !looks_up(&module)
+                && paths(&fs::read_to_string(&path).expect("a source file")).iter().any(|path| is_registry(path))
+            {
                 wrong.push(format!("{source}: {}", name(&module)));
             }
         }
@@ -60,7 +62,7 @@ fn nothing_but_look_ups_imports_a_registry() {
     assert!(wrong.is_empty(), "these import a registry:\n{}", wrong.join("\n"));
 }
 
-fn is_registry(path: &String) -> bool {
+fn is_registry(path: &str) -> bool {
     path.split("::").any(|part| part == "registry")
 }
 

@@ -61,8 +61,7 @@ pub(super) struct Arguments {
     /// Reduction of a VAE's KL divergence over the latent dimensions, `sum` or `mean`: `model.kl`
     #[arg(long, value_name = "HOW")]
     kl: Option<String>,
-    /// A setting: model.KEY, eval_every, checkpoint_every, threads; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", help = FIT.set_help())]
     set: Vec<String>,
     /// Master seed of all random streams [default: 0]
     #[arg(long, value_name = "S", allow_hyphen_values = true)]

@@ -66,9 +66,7 @@ pub(super) struct Arguments {
     /// Configuration file that overrides the preset, for instance a run's config.toml
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A setting: env.KEY, agent.KEY, recon_weight, log_every, eval_every, eval_episodes, checkpoint_every, threads;
-    /// may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
+    #[arg(long, value_name = "KEY=VALUE", help = TRAINING.set_help())]
     set: Vec<String>,
     /// Directory of the run; with --seeds, -s<seed> is appended [default: runs/<env>-<agent>-s<seed>]
     #[arg(long, value_name = "DIR")]

@@ -251,6 +251,13 @@ impl Form {
         if self.kind == "fit" { "fit" } else { "train" }
     }
 
+    /// Returns the help of `--set`, which names all settings of the run and the prefixes of the others.
+    pub(crate) fn set_help(&self) -> String {
+        let of_parts = self.parts.iter().map(|part| format!("{}.KEY", part.prefix()));
+        let own = (self.own.list)().into_iter().map(|setting| setting.key.to_owned());
+        format!("A setting: {}; may be repeated", of_parts.chain(own).collect::<Vec<_>>().join(", "))
+    }
+
     /// Checks that the run's own settings have `key`.
     fn check_key(&self, key: &str) -> Result<()> {
         let known: Vec<&str> = (self.own.list)().iter().map(|setting| setting.key).collect();
