@@ -315,7 +315,7 @@ pub fn to_values(settings: &impl Serialize) -> Values {
 /// A group of settings without its type, for tables of names.
 #[derive(Clone, Copy, Debug)]
 pub struct Schema {
-    /// Describes each setting.
+    /// Describes each setting. A default that other settings determine is the one that their defaults give.
     pub list: fn() -> Vec<Setting>,
     /// [`resolve`], then [`heard`].
     pub resolve: fn(&Values) -> Result<Values, Fault>,
@@ -326,8 +326,17 @@ pub struct Schema {
 impl Schema {
     /// The schema of `S`.
     pub const fn of<S: Settings>() -> Self {
-        Self { list: S::list, resolve: |given| Ok(heard(&resolve::<S>(given)?)), overlay: overlay::<S> }
+        Self { list: list::<S>, resolve: |given| Ok(heard(&resolve::<S>(given)?)), overlay: overlay::<S> }
     }
+}
+
+fn list<S: Settings>() -> Vec<Setting> {
+    let mut defaults = to_values(&read::<S>(&Values::new()).expect("defaults are of their types"));
+    let derived = |setting: Setting| match S::DERIVED.contains(&setting.key) {
+        true => Setting { default: defaults.remove(setting.key).unwrap_or_default(), ..setting },
+        false => setting,
+    };
+    S::list().into_iter().map(derived).collect()
 }
 
 settings! {

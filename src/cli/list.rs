@@ -2,7 +2,9 @@
 
 use super::print;
 use crate::config::encoders::ENCODERS;
+use crate::config::fit::FIT;
 use crate::config::presets::PRESETS;
+use crate::config::training::TRAINING;
 use crate::generative::registry::MODELS;
 use anyhow::{Result, bail};
 use carom_agents::registry as agents;
@@ -32,6 +34,8 @@ enum What {
     Encoders,
     Models,
     Presets,
+    /// The settings of `train` and `fit` themselves
+    Settings,
 }
 
 /// An entry of a list.
@@ -55,6 +59,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
             MODELS.iter().map(|entry| with_settings(entry.name, entry.summary, "model", entry.schema)).collect()
         }
         What::Presets => presets()?,
+        What::Settings => vec![
+            with_settings("train", "the settings of a training run itself", "", TRAINING.own),
+            with_settings("fit", "the settings of a fit itself", "", FIT.own),
+        ],
     };
     if let Some(name) = &arguments.name {
         let known: Vec<_> = entries.iter().map(|entry| entry.name).collect();
@@ -148,5 +156,6 @@ fn explain(prefix: &str, Setting { key, doc, expected, default }: &Setting) -> S
         Value::Null => "not set".to_owned(),
         value => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
     };
-    format!("\n{prefix}.{key} = {default}\n    {doc}\n    {expected}\n")
+    let dot = if prefix.is_empty() { "" } else { "." };
+    format!("\n{prefix}{dot}{key} = {default}\n    {doc}\n    {expected}\n")
 }
