@@ -211,8 +211,8 @@ pub struct SettingError(String);
 pub fn resolve<S: Settings>(given: &Values) -> Result<S, Fault> {
     let settings = read::<S>(given)?;
     validate(&settings)?;
-    let heard = |key: &str| given.get(key).is_none_or(Value::is_null);
-    match settings.unheard().into_iter().find(|(key, _)| !heard(key)) {
+    let is_given = |key: &str| given.get(key).is_some_and(|value| !value.is_null());
+    match settings.unheard().into_iter().find(|(key, _)| is_given(key)) {
         Some((key, reason)) => {
             Err(Fault::Unheard { key: key.to_owned(), found: to_values(&settings)[key].clone(), reason })
         }
@@ -263,7 +263,7 @@ fn explicit<S: Settings>(given: &Values) -> Values {
     let (whole, implied) = (to_values(&whole), to_values(&implied));
     given
         .iter()
-        .filter(|(key, _)| !is_derived(key) || whole[*key] != implied[*key])
+        .filter(|(key, _)| !is_derived(key) || whole.get(*key) != implied.get(*key))
         .map(|(k, v)| (k.clone(), v.clone()))
         .collect()
 }

@@ -9,7 +9,7 @@ use carom_agents::AgentSpec;
 use carom_agents::registry as agents;
 use carom_envs::EnvSpec;
 use carom_envs::registry as envs;
-use carom_envs::settings::{self, AtLeast, Fault, IfGiven, Schema, Settings};
+use carom_envs::settings::{self, AtLeast, IfGiven, Schema, Settings};
 
 /// Bounds the number of parallel environments. More do not fit into memory.
 const MAX_ENVS: usize = 100_000;
@@ -78,10 +78,6 @@ impl Settings for TrainSettings {
         let is_joint = self.encoder_mode == Some(EncoderMode::Joint);
         let reason = || "only the encoder mode `joint` has a reconstruction loss".to_owned();
         if is_joint { vec![] } else { vec![("recon_weight", reason())] }
-    }
-
-    fn check(&self) -> Result<(), Fault> {
-        Ok(())
     }
 }
 
@@ -192,6 +188,15 @@ mod tests {
         assert_eq!((new.run.log_every, new.run.checkpoint_every), (10, 500));
         let skip = resolve(&[file, set(&["env.frame_skip=1"]).expect("valid")]);
         assert_eq!(skip.env.settings()["max_steps"], json!(108_000));
+    }
+
+    #[test]
+    fn a_setting_that_only_another_layer_gives_an_effect_waits_for_it() {
+        let file = layer("env = \"minatar/breakout\"\nagent = \"dqn\"\nencoder = \"ae\"\nrecon_weight = 0.5");
+        let joint = resolve(&[file.clone(), set(&["encoder_mode=joint"]).expect("valid")]);
+        assert_eq!(joint.run.recon_weight, Some(0.5));
+        let error = TrainConfig::resolve(&[file]).expect_err("no effect without the mode");
+        assert!(format!("{error:#}").contains("recon_weight is 0.5, which has no effect"), "{error:#}");
     }
 
     #[test]
