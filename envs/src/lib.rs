@@ -33,7 +33,7 @@ pub use game::{EnvEntry, EnvError, EnvSpec, Game};
 pub use model::TransitionModel;
 pub use picture::Picture;
 pub use seeds::Seeds;
-pub use settings::{Values, nearest_of_all as nearest};
+pub use settings::Values;
 pub use space::{ImageSpace, ObsArray, ObsSpace};
 pub use vec_env::{Episode, Transition, VecEnv};
 pub use view::{FactorsEnv, StackEnv, View};

@@ -6,10 +6,15 @@
 //! says what is wrong with a value.
 
 use serde::Serialize;
+mod nearest;
+mod ranges;
+
+pub use nearest::{nearest, suggest};
+pub use ranges::{Above, AboveUpTo, AtLeast, Each, Finite, IfGiven, Range};
+
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use std::fmt::Display;
-use std::ops::RangeInclusive;
 
 #[doc(hidden)]
 pub use serde;
@@ -346,114 +351,12 @@ settings! {
 
 impl Settings for NoSettings {}
 
-/// The values that a setting of type `T` may have.
-pub trait Range<T: ?Sized> {
-    /// Whether `value` is one of them.
-    fn holds(&self, value: &T) -> bool;
-
-    /// Words for all of them, e.g. "a number in 0..=1".
-    fn in_words(&self) -> String;
-}
-
 /// Checks `value` against `range`.
 ///
 /// # Errors
 /// When it is outside.
 pub fn check_range<T: Serialize>(key: &str, value: &T, range: &impl Range<T>) -> Result<(), Fault> {
     if range.holds(value) { Ok(()) } else { Err(Fault::value(key, value, range.in_words())) }
-}
-
-/// Numbers above a bound; finite ones.
-#[derive(Clone, Copy, Debug)]
-pub struct Above<T>(pub T);
-
-/// Numbers from a bound on; finite ones.
-#[derive(Clone, Copy, Debug)]
-pub struct AtLeast<T>(pub T);
-
-/// Numbers above the first bound, up to the second.
-#[derive(Clone, Copy, Debug)]
-pub struct AboveUpTo<T>(pub T, pub T);
-
-/// Any number but infinities and NaN.
-#[derive(Clone, Copy, Debug)]
-pub struct Finite;
-
-/// Lists of elements that are each in a range.
-#[derive(Clone, Copy, Debug)]
-pub struct Each<R>(pub R);
-
-/// No value, or one in a range.
-#[derive(Clone, Copy, Debug)]
-pub struct IfGiven<R>(pub R);
-
-macro_rules! ranges {
-    ($noun:literal: $($number:ty),*) => {$(
-        impl Range<$number> for RangeInclusive<$number> {
-            fn holds(&self, value: &$number) -> bool {
-                self.contains(value)
-            }
-            fn in_words(&self) -> String {
-                format!("{} in {}..={}", $noun, self.start(), self.end())
-            }
-        }
-        impl Range<$number> for AtLeast<$number> {
-            fn holds(&self, value: &$number) -> bool {
-                (self.0..=<$number>::MAX).contains(value)
-            }
-            fn in_words(&self) -> String {
-                format!("{}, {} or above", $noun, self.0)
-            }
-        }
-        impl Range<$number> for Above<$number> {
-            fn holds(&self, value: &$number) -> bool {
-                *value > self.0 && *value <= <$number>::MAX
-            }
-            fn in_words(&self) -> String {
-                format!("{} above {}", $noun, self.0)
-            }
-        }
-        impl Range<$number> for AboveUpTo<$number> {
-            fn holds(&self, value: &$number) -> bool {
-                *value > self.0 && *value <= self.1
-            }
-            fn in_words(&self) -> String {
-                format!("{} above {} and at most {}", $noun, self.0, self.1)
-            }
-        }
-    )*};
-}
-ranges!("a number": f32, f64);
-ranges!("a whole number": u8, u32, u64, usize, i64);
-
-impl Range<f64> for Finite {
-    fn holds(&self, value: &f64) -> bool {
-        value.is_finite()
-    }
-
-    fn in_words(&self) -> String {
-        "a finite number".to_owned()
-    }
-}
-
-impl<T, R: Range<T>> Range<Vec<T>> for Each<R> {
-    fn holds(&self, values: &Vec<T>) -> bool {
-        values.iter().all(|value| self.0.holds(value))
-    }
-
-    fn in_words(&self) -> String {
-        format!("a list, each {}", self.0.in_words())
-    }
-}
-
-impl<T, R: Range<T>> Range<Option<T>> for IfGiven<R> {
-    fn holds(&self, value: &Option<T>) -> bool {
-        value.as_ref().is_none_or(|value| self.0.holds(value))
-    }
-
-    fn in_words(&self) -> String {
-        self.0.in_words()
-    }
 }
 
 /// Words for the values of type `T`.
@@ -479,33 +382,6 @@ fn expected(error: &serde_json::Error) -> String {
         other => other,
     }
     .to_owned()
-}
-
-/// "did you mean `…`? (there are …)", without the question where nothing is near.
-pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let known: Vec<&str> = known.into_iter().collect();
-    let all = known.join(", ");
-    match nearest(word, known) {
-        Some(near) => format!("did you mean `{near}`? (there are {all})"),
-        None => format!("there are {all}"),
-    }
-}
-
-/// The one of `known` most like `word`: it begins with `word`, or differs in at most a third of its letters. None where
-/// nothing is that near.
-pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |known: &str| {
-        if !word.is_empty() && known.starts_with(word) { 0 } else { strsim::damerau_levenshtein(word, known) }
-    };
-    let is_near = |(distance, known): &(usize, &str)| *distance <= (word.len().max(known.len()) / 3).max(1);
-    let near = known.into_iter().map(|known| (distance(known), known)).filter(is_near);
-    near.min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
-}
-
-/// The one of `known` most like `word`, however unlike; empty if there are none.
-#[doc(hidden)]
-pub fn nearest_of_all<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> &'a str {
-    known.into_iter().min_by_key(|known| strsim::damerau_levenshtein(word, known)).unwrap_or_default()
 }
 
 #[cfg(test)]

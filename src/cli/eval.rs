@@ -69,7 +69,7 @@ struct Report {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     match kind::config(&arguments.run)? {
-        Config::Training(config) => score(arguments, &config),
+        Config::Training(config) => score(arguments, config),
         Config::Fit(config) => measure(arguments, config),
     }
 }
@@ -102,9 +102,9 @@ fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
     Ok(out.write_all(session.model.report(&session.data).unwrap_or_default().as_bytes())?)
 }
 
-fn score(arguments: &Arguments, config: &TrainConfig) -> Result<()> {
-    let evaluation = arguments.evaluation(config)?;
-    let mut policy = Policy::open(&arguments.run)?;
+fn score(arguments: &Arguments, config: TrainConfig) -> Result<()> {
+    let evaluation = arguments.evaluation(&config)?;
+    let mut policy = Policy::of(config, &arguments.run)?;
     let bar = progress::of(evaluation.episodes, "episodes");
     let scores = evaluation.run_telling(&mut policy.player, &policy.transform, |n| bar.set_position(n))?;
     bar.finish_and_clear();

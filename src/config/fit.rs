@@ -66,6 +66,7 @@ pub(crate) struct FitConfig {
 /// Kinds of settings of a fit.
 pub(crate) const FIT: Form = Form {
     kind: "fit",
+    command: "fit",
     own: Schema { overlay: overlay_own, ..Schema::of::<FitSettings>() },
     parts: &[Part::Env, Part::Model],
 };

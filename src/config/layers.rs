@@ -16,6 +16,8 @@ use std::path::Path;
 pub(crate) struct Form {
     /// Value of `kind` in a configuration file.
     pub kind: &'static str,
+    /// Command that starts a run of this kind.
+    pub command: &'static str,
     /// The run's own settings.
     pub own: Schema,
     /// The parts that have settings of their own.
@@ -124,12 +126,7 @@ impl Layer {
     fn insert_from_file(&mut self, key: &str, value: toml::Value, form: &Form) -> Result<()> {
         if key == "kind" {
             let found = value.as_str().unwrap_or_default();
-            ensure!(
-                found == form.kind,
-                "kind is {value}: expected \"{}\", as for `carom {}`",
-                form.kind,
-                form.command()
-            );
+            ensure!(found == form.kind, "kind is {value}: expected \"{}\", as for `carom {}`", form.kind, form.command);
             return Ok(());
         }
         let value = json(key, value)?;
@@ -246,11 +243,6 @@ pub(crate) fn merge(layers: &[Layer], form: &Form) -> Result<Layer> {
 }
 
 impl Form {
-    /// Returns the command that starts a run of this kind.
-    pub(crate) fn command(&self) -> &'static str {
-        if self.kind == "fit" { "fit" } else { "train" }
-    }
-
     /// Returns the help of `--set`, which names all settings of the run and the prefixes of the others.
     pub(crate) fn set_help(&self) -> String {
         let of_parts = self.parts.iter().map(|part| format!("{}.KEY", part.prefix()));

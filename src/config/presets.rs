@@ -52,7 +52,7 @@ pub(crate) fn find(name: &str, form: &Form) -> Result<Preset> {
         .into_iter()
         .find(|(other, _)| !preset.is_of(form) && preset.is_of(other));
     match of_other {
-        Some((other, what)) => bail!("preset `{name}` {what}: carom {} --preset {name}", other.command()),
+        Some((other, what)) => bail!("preset `{name}` {what}: carom {} --preset {name}", other.command),
         None => Ok(preset),
     }
 }

@@ -66,7 +66,7 @@ fn each_flag_that_is_no_file_or_directory_is_a_setting_of_its_name() {
         for flag in flags(form) {
             let is_own = keys(&form.own).contains(&flag.as_str());
             let is_of_model = form.parts.contains(&Part::Model) && Part::Model.has_key(&flag);
-            assert!(is_own || is_of_model, "carom {} has a flag for {flag}, which is no setting", form.command());
+            assert!(is_own || is_of_model, "carom {} has a flag for {flag}, which is no setting", form.command);
         }
     }
 }
@@ -78,14 +78,14 @@ fn help_names_each_setting() {
         let set = command.get_arguments().find(|argument| argument.get_id() == "set").expect("--set");
         let help = set.get_help().expect("a documented flag").to_string();
         for key in keys(&form.own) {
-            assert!(help.contains(key), "carom {} --help says nothing of {key}: {help}", form.command());
+            assert!(help.contains(key), "carom {} --help says nothing of {key}: {help}", form.command);
         }
     }
 }
 
 /// Returns the command that starts a run of this kind.
 fn command(form: &Form) -> Command {
-    Cli::command().find_subcommand(form.command()).expect("a command").clone()
+    Cli::command().find_subcommand(form.command).expect("a command").clone()
 }
 
 /// Returns the keys of the settings that have a flag or a positional argument.

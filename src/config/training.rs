@@ -96,7 +96,7 @@ pub(crate) struct TrainConfig {
 
 /// Kinds of settings of a training run.
 pub(crate) const TRAINING: Form =
-    Form { kind: "training", own: Schema::of::<TrainSettings>(), parts: &[Part::Env, Part::Agent] };
+    Form { kind: "training", command: "train", own: Schema::of::<TrainSettings>(), parts: &[Part::Env, Part::Agent] };
 
 impl TrainConfig {
     /// Merges `layers` over the defaults (later ones win), checks every value and looks up every name.

@@ -1,13 +1,12 @@
 //! A trained agent, ready to act: its networks or table, without replay and optimiser.
 
-use super::session::TrainState;
+use super::session::{Session, TrainState};
 use crate::config::kind::training_config;
 use crate::config::training::TrainConfig;
-use crate::device;
 use crate::encoder::ObsTransform;
 use crate::run::checkpoint;
 use anyhow::Result;
-use carom_agents::{Player, Task};
+use carom_agents::Player;
 use carom_envs::{ObsSpace, Seeds, VecEnv};
 use std::path::Path;
 
@@ -45,22 +44,21 @@ impl Policy {
     /// # Errors
     /// When `dir` is not a training run, has no valid checkpoint, or the run's device is not there.
     pub fn open(dir: &Path) -> Result<Self> {
-        let config = training_config(dir, "play")?;
+        Self::of(training_config(dir, "play")?, dir)
+    }
+
+    /// Opens the newest checkpoint in `dir` of the run of `config`.
+    ///
+    /// # Errors
+    /// When there is no valid checkpoint, or the run's device is not there.
+    pub(crate) fn of(config: TrainConfig, dir: &Path) -> Result<Self> {
         let checkpoint = checkpoint::newest::<TrainState>(dir)?;
         let transform = ObsTransform::open(&config, dir)?;
-        let device = device::open(config.run.device)?;
-        tch::set_num_threads(config.run.threads as i32);
-        let seeds = Seeds::new(config.run.seed);
-        let envs = transform.envs(&config.env, seeds.streams("env", 1))?;
-        let task = Task::of(&envs, config.env.id(), config.run.steps).with_device(device).with_trunk(transform.trunk());
-        // The settings were checked for as many environments as the agent was trained on.
-        let task = Task { n_envs: config.run.n_envs, ..task };
-        let mut player = config.agent.make(&task, &seeds)?;
+        let Session { config, transform, envs, mut player, .. } = Session::new(config, transform)?;
         if let Some(agent) = player.agent() {
             checkpoint.load(|learned| Ok(agent.load_policy(learned)?))?;
         }
-        let (obs_space, frame_stack, n_actions) = (task.obs_space.clone(), task.frame_stack, task.n_actions);
-        drop(task);
+        let (obs_space, frame_stack, n_actions) = (envs.obs_space().clone(), envs.frame_stack(), envs.n_actions());
         let (step, stacks) = (checkpoint.step, vec![]);
         Ok(Self { config, transform, player, step, obs_space, frame_stack, n_actions, stacks })
     }
