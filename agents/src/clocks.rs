@@ -1,9 +1,8 @@
 //! Games for tests. Each observation tells which game, episode and step it is of.
 
 use crate::agent::Task;
-use carom_envs::{Env, ObsSpace, RestoreError, Seeds, Step, VecEnv};
+use carom_envs::{Env, ObsSpace, Seeds, Step, VecEnv};
 use rand::RngCore;
-use serde_json::Value;
 
 /// Shows its number, its episode and its step, all from 1 on; ends by its rules after `length` steps.
 struct Clock {
@@ -35,20 +34,6 @@ impl Env for Clock {
     fn observe(&self, out: &mut [u8]) {
         out.copy_from_slice(&frame(self.number, self.episode, self.step));
     }
-
-    fn factor_names(&self) -> &[&'static str] {
-        &[]
-    }
-
-    fn factors(&self, _out: &mut [f32]) {}
-
-    fn save(&self) -> Value {
-        unreachable!("nobody saves it")
-    }
-
-    fn restore(&mut self, _state: &Value) -> Result<(), RestoreError> {
-        unreachable!("nobody saves it")
-    }
 }
 
 fn frame(number: usize, episode: usize, step: usize) -> [u8; 12] {
@@ -70,9 +55,9 @@ pub(crate) const FRAME_STACK: usize = 2;
 
 pub(crate) fn clocks() -> VecEnv {
     let clock = |(i, &length)| -> Box<dyn Env> { Box::new(Clock { number: i + 1, length, episode: 0, step: 0 }) };
-    let streams = (0..N_CLOCKS).map(|i| Seeds::new(0).stream(&format!("env/{i}")));
+    let streams = Seeds::new(0).streams("env", N_CLOCKS);
     let envs = LENGTHS.iter().enumerate().map(clock).collect();
-    VecEnv::new(envs, streams.collect(), Some(TIME_LIMIT as u64)).with_frame_stack(FRAME_STACK)
+    VecEnv::new(envs, streams, Some(TIME_LIMIT as u64)).with_frame_stack(FRAME_STACK)
 }
 
 pub(crate) fn clocks_task(clocks: &VecEnv) -> Task<'_> {

@@ -78,12 +78,31 @@ impl Optimizer {
             "lengths of parameters and gradients"
         );
         self.n_steps += 1;
-        apply(self.config, self.n_steps, params, grads, &mut self.mean, &mut self.mean_sq, lr);
-    }
-
-    /// Its constants.
-    pub fn config(&self) -> OptimConfig {
-        self.config
+        let Self { config, n_steps, mean, mean_sq } = self;
+        let OptimConfig { rule, beta1, beta2, epsilon } = *config;
+        match rule {
+            Rule::RmsProp => rms_prop(params, grads, mean_sq, lr as f32, beta2 as f32, epsilon as f32),
+            Rule::RmsPropCentered => {
+                rms_prop_centered(params, grads, mean, mean_sq, lr as f32, beta2 as f32, epsilon as f32);
+            }
+            Rule::Adam | Rule::RAdam => {
+                let (rate, adaptive) = adam_rate(*config, *n_steps, lr);
+                let root = second_moment_correction(beta2, *n_steps);
+                // PyTorch's RAdam adds ε before the bias correction, its Adam after it.
+                let epsilon = if rule == Rule::RAdam { epsilon * root } else { epsilon };
+                let constants = AdamStep {
+                    beta1: beta1 as f32,
+                    beta2: beta2 as f32,
+                    rate: rate as f32,
+                    root: root as f32,
+                    epsilon: epsilon as f32,
+                };
+                match adaptive {
+                    true => adam(params, grads, mean, mean_sq, constants),
+                    false => momentum(params, grads, mean, mean_sq, constants),
+                }
+            }
+        }
     }
 
     /// Its moments and step count.
@@ -99,42 +118,6 @@ impl Optimizer {
         self.n_steps = from.value("n_steps")?;
         from.read("mean", &mut self.mean)?;
         from.read("mean_sq", &mut self.mean_sq)
-    }
-}
-
-/// Step `n_steps` of the rule, in one pass over the parameters and their moments.
-fn apply(
-    config: OptimConfig,
-    n_steps: u64,
-    params: &mut [f32],
-    grads: &[f32],
-    mean: &mut [f32],
-    mean_sq: &mut [f32],
-    lr: f64,
-) {
-    let OptimConfig { rule, beta1, beta2, epsilon } = config;
-    match rule {
-        Rule::RmsProp => rms_prop(params, grads, mean_sq, lr as f32, beta2 as f32, epsilon as f32),
-        Rule::RmsPropCentered => {
-            rms_prop_centered(params, grads, mean, mean_sq, lr as f32, beta2 as f32, epsilon as f32);
-        }
-        Rule::Adam | Rule::RAdam => {
-            let (rate, adaptive) = adam_rate(config, n_steps, lr);
-            let root = second_moment_correction(beta2, n_steps);
-            // PyTorch's RAdam adds ε before the bias correction, its Adam after it.
-            let epsilon = if rule == Rule::RAdam { epsilon * root } else { epsilon };
-            let constants = AdamStep {
-                beta1: beta1 as f32,
-                beta2: beta2 as f32,
-                rate: rate as f32,
-                root: root as f32,
-                epsilon: epsilon as f32,
-            };
-            match adaptive {
-                true => adam(params, grads, mean, mean_sq, constants),
-                false => momentum(params, grads, mean, mean_sq, constants),
-            }
-        }
     }
 }
 

@@ -34,12 +34,6 @@ impl Env for Clock {
         out.copy_from_slice(&[self.episode, self.time]);
     }
 
-    fn factor_names(&self) -> &[&'static str] {
-        &[]
-    }
-
-    fn factors(&self, _out: &mut [f32]) {}
-
     fn save(&self) -> Value {
         vec![self.episode, self.time].into()
     }

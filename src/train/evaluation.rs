@@ -88,7 +88,7 @@ impl Evaluation {
     ) -> Result<Scores> {
         let seeds = Seeds::new(self.seed);
         let n_envs = self.episodes.min(N_ENVS);
-        let rngs = (0..n_envs).map(|env_idx| seeds.stream(&format!("eval/{env_idx}"))).collect();
+        let rngs = seeds.streams("eval", n_envs as usize);
         let mut envs = transform.envs(&self.env, rngs)?;
         let mut explore = seeds.stream("eval/explore");
         let mut left: Vec<u64> =

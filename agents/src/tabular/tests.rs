@@ -52,12 +52,6 @@ impl Env for TableEnv {
         out.copy_from_slice(&(self.state as u32).to_le_bytes());
     }
 
-    fn factor_names(&self) -> &[&'static str] {
-        &[]
-    }
-
-    fn factors(&self, _out: &mut [f32]) {}
-
     fn model(&self) -> Option<&TransitionModel> {
         Some(&self.model)
     }
@@ -86,8 +80,7 @@ fn corridor(slip: f64) -> TransitionModel {
 
 fn vec_env(model: &TransitionModel, n_envs: usize, max_steps: Option<u64>) -> VecEnv {
     let env = |_| Box::new(TableEnv { model: model.clone(), state: 0 }) as Box<dyn Env>;
-    let stream = |i| Seeds::new(3).stream(&format!("env/{i}"));
-    VecEnv::new((0..n_envs).map(env).collect(), (0..n_envs).map(stream).collect(), max_steps)
+    VecEnv::new((0..n_envs).map(env).collect(), Seeds::new(3).streams("env", n_envs), max_steps)
 }
 
 fn make(name: &str, settings: &Value, model: &TransitionModel, n_envs: usize) -> Player {
