@@ -45,6 +45,7 @@ pub(crate) fn replace_folder<E: From<io::Error>>(
     fs::create_dir_all(folder_of(dir))?;
     let aside = beside(dir, "new")?;
     let replaced = (|| {
+        remove_if_there(&aside)?;
         fs::create_dir(&aside)?;
         fill(&aside)?;
         sync_tree(&aside)?;
@@ -64,10 +65,17 @@ fn swap(dir: &Path, made: &Path) -> io::Result<()> {
         return sync(folder_of(dir));
     }
     let old = beside(dir, "old")?;
+    remove_if_there(&old)?;
     fs::rename(dir, &old)?;
     fs::rename(made, dir)?;
     sync(folder_of(dir))?;
     fs::remove_dir_all(old)
+}
+
+/// Removes a folder beside the one to write that has this process's id. A killed process had that id before: in a
+/// container it is often 1.
+fn remove_if_there(aside: &Path) -> io::Result<()> {
+    if aside.exists() { fs::remove_dir_all(aside) } else { Ok(()) }
 }
 
 /// Returns whether `name` is a temporary file or folder that a killed process left.
@@ -130,6 +138,22 @@ mod tests {
     fn names(dir: &Path) -> Vec<String> {
         let entries = fs::read_dir(dir).expect("readable");
         entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn a_folder_left_by_a_killed_process_of_the_same_id_is_no_obstacle() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("run");
+        for what in ["new", "old"] {
+            let left = beside(&dir, what).expect("a name");
+            fs::create_dir(&left).expect("writable");
+            fs::write(left.join("half"), "").expect("writable");
+        }
+        for text in ["first", "second"] {
+            replace_folder(&dir, |aside| fs::write(aside.join("file"), text)).expect("written");
+            assert_eq!(fs::read_to_string(dir.join("file")).expect("readable"), text);
+        }
+        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1);
     }
 
     #[test]

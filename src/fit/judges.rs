@@ -2,7 +2,7 @@
 
 use super::run_loop::fit;
 use super::session::{FitProgress, FitSession};
-use crate::config::fit::{FIT, FitConfig};
+use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
 use crate::config::layers::Layer;
 use crate::files;
@@ -67,8 +67,8 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
              its run by --set model.classifier=RUN"
         )
     };
-    let config = format!("model = \"classifier\"\ndata = \"{source}\"\neval_every = 0\ncheckpoint_every = 0");
-    let config = FitConfig::resolve(&[Layer::from_toml(&config, "the judge's settings", &FIT)?])?;
+    let layer = Layer::default().with("model", Some("classifier")).with("data", Some(source.to_string()));
+    let config = FitConfig::resolve(&[layer.with("eval_every", Some(0)).with("checkpoint_every", Some(0))])?;
     let dir = published::cache()?.join("classifiers").join(source.to_string());
     let is_there = matches!(kind::config(&dir), Ok(Config::Fit(found)) if found == config);
     if !is_there {
