@@ -5,8 +5,6 @@ use super::settings::{ModelTask, Recipe};
 use anyhow::{Context, Result};
 use carom_envs::settings::{self, Schema, SettingError, Settings, Values, suggest};
 use rand_pcg::Pcg32;
-use serde::Serialize;
-use std::fmt;
 
 /// The settings of a kind of model, and how such a model is made and fitted.
 pub(crate) trait ModelSettings: Settings {
@@ -109,24 +107,5 @@ impl ModelSpec {
 impl PartialEq for ModelSpec {
     fn eq(&self, other: &Self) -> bool {
         (self.entry.name, &self.settings) == (other.entry.name, &other.settings)
-    }
-}
-
-/// Displays the name.
-impl fmt::Display for ModelSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.entry.name)
-    }
-}
-
-/// Serialises as in a configuration file: `model`, the name, and the table `model_settings`.
-impl Serialize for ModelSpec {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Named<'a> {
-            model: &'static str,
-            model_settings: &'a Values,
-        }
-        Named { model: self.entry.name, model_settings: &self.settings }.serialize(serializer)
     }
 }
