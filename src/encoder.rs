@@ -100,7 +100,7 @@ impl ObsTransform {
         Ok(ObsTransform::Trunk(SharedFitted::new(fitted), Arc::new(Mutex::new(trunk))))
     }
 
-    /// Saves the transform in the run directory `dir`.
+    /// Saves the transform to the run directory `dir`.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -110,7 +110,7 @@ impl ObsTransform {
             ObsTransform::Oracle(scales) => fitted::write_scales(dir, scales),
             ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) => fitted.lock().save(dir),
         }
-        .with_context(|| format!("cannot keep the encoder in {}", dir.display()))
+        .with_context(|| format!("cannot save the encoder in {}", dir.display()))
     }
 
     /// Makes an environment for each of `rngs`, with transformed observations.
@@ -209,7 +209,7 @@ impl CodeForm {
     }
 }
 
-/// View of frames as codes.
+/// Turns frames into codes.
 struct CodeView {
     fitted: SharedFitted,
     form: CodeForm,

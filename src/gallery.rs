@@ -41,8 +41,8 @@ pub(crate) fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Draws double rows: `n` test images (or as many as there are), taken evenly, over their reconstructions. Returns
-/// `None` if the model cannot turn a code into an image.
+/// Draws double rows: `n` evenly spaced test images (or all, if fewer) above their reconstructions. Returns `None` if
+/// the model cannot turn a code into an image.
 pub(crate) fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Picture> {
     let inputs = test.spaced(n).all();
     let outputs = model.decode(&model.encode(&inputs))?;

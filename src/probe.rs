@@ -1,8 +1,8 @@
 //! Measures what encoders preserve of an environment's true state: linear probes of their codes, recall of the ball in
 //! decoded frames, and cost.
 //!
-//! All is measured on newly collected frames ([`frames::collect`]), split by episode. Probes and the ball's detector
-//! are fitted to the training part and measured on the test part. Only frames with a ball in play are used.
+//! Everything is measured on newly collected frames ([`frames::collect`]), split by episode. Probes and the ball's
+//! detector are fitted to the training part and measured on the test part. Only frames with a ball in play are used.
 
 mod ball;
 mod picture;
@@ -32,7 +32,7 @@ const N_TIMED_BATCHES: usize = 21;
 /// Stacked frames whose codes the probe of the direction gets, if agents of the environment observe stacks.
 pub(crate) const DIRECTION_STACK: u64 = 2;
 
-/// Measures of one encoder. Missing ones are omitted.
+/// Measures of one encoder. Those it does not have are omitted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct EncoderMeasures {
     /// Name or path of the encoder.
@@ -150,7 +150,7 @@ impl Probe {
             let (n, n_stacked) = (fitted.n_frames(), self.test.stack.len());
             ensure!(
                 n <= n_stacked,
-                "encoder `{encoder}` sees {n} frames at once, {n_stacked} are probed: --set env.frame_stack={n}"
+                "encoder `{encoder}` takes {n} frames at once, not {n_stacked}: --set env.frame_stack={n}"
             );
         }
         let _no_grad = tch::no_grad_guard();

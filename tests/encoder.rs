@@ -94,7 +94,11 @@ fn the_oracle_sees_each_brick() {
     }
     scales.truncate(7);
     program.write("run/encoder/encoder.json", &facts.to_string());
-    assert!(program.fail("eval run --episodes 1").contains("run saw 7 factors of minatar/breakout, which has 37 now"));
+    assert!(
+        program
+            .fail("eval run --episodes 1")
+            .contains("run was trained with 7 factors of minatar/breakout, which now has 37")
+    );
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn an_interrupted_fit_ends_as_other_commands_do_and_the_same_command_continues_i
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there").success());
     let last = lines.last().expect("a last message");
     assert_eq!((child.wait().expect("it ends").code(), program.path("run").exists()), (Some(130), false), "{last}");
-    assert_eq!(last, "stopped while encoder ae was fitted; the same command goes on");
+    assert_eq!(last, "stopped while encoder ae was fitted; the same command resumes it");
 
     // Facts of the fit are cached with it, so that its frames need not be played again.
     let cached = |line: &str| program.run_with(line, &[("CAROM_CACHE", program.path("cache"))]);
@@ -155,7 +159,7 @@ fn a_fit_of_stacks_is_given_as_many_frames() {
     assert!(program.fail("train --env minatar/breakout --agent dqn --encoder pair").contains("images of 2x84x84"));
 
     let probe = "probe pair --env breakout --frames 200 --json";
-    assert!(program.fail(&format!("{probe} --set env.frame_stack=1")).contains("sees 2 frames at once, 1 are probed"));
+    assert!(program.fail(&format!("{probe} --set env.frame_stack=1")).contains("takes 2 frames at once, not 1"));
     let output = program.run_with(probe, &[("CAROM_CACHE", program.path("cache"))]);
     let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
     assert_eq!((&report["encoders"][0]["encoder"], &report["encoders"][0]["code"]), (&"pair".into(), &8.into()));

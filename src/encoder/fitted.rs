@@ -114,7 +114,7 @@ pub(crate) fn prepare(config: &TrainConfig) -> Result<FittedEncoder> {
     let widths = rows(&std).into_iter().map(|std| if std < least { IDLE_WIDTH } else { std as f32 });
     let scales = rows(&mean).into_iter().map(|mean| mean as f32).zip(widths).collect();
     let facts = Facts { scales, n_env_steps: session.n_env_steps };
-    // Fits in the cache are finished. A run that a person keeps may be resumed, which would change the scales.
+    // Fits in the cache are finished. Another run may be resumed, which would change the scales.
     if matches!(config.encoder, EncoderSpec::Model(_)) {
         facts.write(&source)?;
     }
@@ -134,8 +134,8 @@ fn fit_config(config: &TrainConfig, model: &str) -> Result<FitConfig> {
     FitConfig::resolve(&[named, recipes::of(model, &env.make().obs_space())?])
 }
 
-/// Returns the cached run of `config`, which is fitted first if it is missing, and the session of that fit if it was
-/// now.
+/// Returns the directory of the cached run of `config`, which is fitted first if it is missing, and then also the
+/// session of that fit.
 fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
     let text = config.to_toml();
     let hash = Sha256::digest(format!("carom {}\n{text}", env!("CARGO_PKG_VERSION")));
@@ -167,7 +167,7 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
         Outcome::Finished => session.draw(&dir)?,
         Outcome::Interrupted => {
             bail!(Interrupted(format!(
-                "stopped while encoder {} was fitted; the same command goes on",
+                "stopped while encoder {} was fitted; the same command resumes it",
                 config.model.name()
             )))
         }
@@ -322,18 +322,22 @@ pub(super) fn factor_scales(config: &TrainConfig) -> Result<Vec<(f32, f32)>> {
     Ok((0..n_factors).map(moments).collect())
 }
 
-/// Writes the oracle's scales to the run in `dir`.
+/// Writes the scales of encoder `oracle` to the run in `dir`.
 pub(super) fn write_scales(dir: &Path, scales: &[(f32, f32)]) -> Result<()> {
     let to = dir.join(FOLDER);
     fs::create_dir_all(&to)?;
     Facts { scales: scales.to_vec(), n_env_steps: 0 }.write(&to)
 }
 
-/// Reads the oracle's scales of a run of environment `env`.
+/// Reads the scales of encoder `oracle` from a run of environment `env`.
 pub(super) fn read_scales(dir: &Path, env: &EnvSpec) -> Result<Vec<(f32, f32)>> {
     let facts = Facts::read(&dir.join(FOLDER))?;
     let (n, expected) = (facts.scales.len(), env.make().factor_names().len());
     let id = env.id();
-    ensure!(n == expected, "{} saw {n} factors of {id}, which has {expected} now: train again", dir.display());
+    ensure!(
+        n == expected,
+        "{} was trained with {n} factors of {id}, which now has {expected}: train again",
+        dir.display()
+    );
     Ok(facts.scales)
 }

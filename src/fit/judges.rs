@@ -1,4 +1,5 @@
-//! The classifiers that judge generated images: opened from a run, or kept in the cache and fitted there on first need.
+//! The classifiers that judge generated images: opened from a run, or from the cache, where they are fitted on first
+//! use.
 
 use super::run_loop::fit;
 use super::session::{FitProgress, FitSession};
@@ -34,7 +35,7 @@ pub(crate) fn open(choice: &JudgeChoice, data: &Data) -> Result<Judge> {
     Ok(Judge::new(open_classifier(&dir, [1, rows, columns], n_classes, data.device())?))
 }
 
-/// Fails. The fit of a judge itself has no judge.
+/// Fails: a fit of a classifier has no judge.
 fn open_none(_: &JudgeChoice, _: &Data) -> Result<Judge> {
     bail!("a classifier's fit has no judge")
 }
@@ -94,9 +95,9 @@ fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
         let mut run = Run::create(aside, &session.config.to_toml(), None, false)?;
         match fit(&mut session, &mut run)? {
             Outcome::Finished => Ok(()),
-            Outcome::Interrupted => bail!(Interrupted(
-                "stopped while the classifier was fitted; the same command begins it anew".to_owned()
-            )),
+            Outcome::Interrupted => {
+                bail!(Interrupted("stopped while the classifier was fitted; the same command restarts it".to_owned()))
+            }
         }
     })
 }

@@ -38,7 +38,7 @@ pub(crate) struct FitSession {
     pub n_env_steps: u64,
     /// The last measures of the fit loop.
     pub measured: Measures,
-    /// The judge of the model's samples, or why there is none; opened on first need.
+    /// The judge of the model's samples, or the reason why there is none; opened on first use.
     judge: OnceCell<Result<Judge, String>>,
     open_judge: OpenJudge,
 }
@@ -68,7 +68,7 @@ impl FitSession {
         Ok(Self { n_env_steps, ..Self::on(config, data, open_judge)? })
     }
 
-    /// Begins a fit to `data`, which are on their device.
+    /// Begins a fit to `data`, which are already on the fit's device.
     ///
     /// # Errors
     /// When the model cannot be fitted to them.
@@ -143,8 +143,8 @@ impl FitSession {
         self.judge.get_or_init(|| (self.open_judge)(choice, &self.data).map_err(|error| format!("{error:#}")))
     }
 
-    /// Measures the model on the test split, and asks the judge about its samples. [`Effort::Full`] adds probes of its
-    /// code. The random numbers depend on the seed and the step alone.
+    /// Measures the model on the test split, and its samples by the judge. [`Effort::Full`] adds probes of its code.
+    /// The random numbers depend on the seed and the step alone.
     pub(crate) fn evaluate(&self, effort: Effort) -> Measures {
         tch::no_grad(|| {
             let judge = self.model.judge().map(|choice| self.judge(&choice));

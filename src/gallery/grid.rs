@@ -98,7 +98,7 @@ pub(crate) fn stack(pictures: &[Picture], gap: usize) -> Picture {
     stacked
 }
 
-/// Writes `picture` to `path` as a PNG. Gray alone is written as gray.
+/// Writes `picture` to `path` as a PNG. A picture without colour is written as gray.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -106,7 +106,7 @@ pub(crate) fn write_png(path: &Path, picture: &Picture) -> Result<()> {
     write(path, picture, None)
 }
 
-/// Writes `picture` to `path` as a PNG that holds `caption` as its description.
+/// Writes `picture` to `path` as a PNG with `caption` as its description.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -119,7 +119,7 @@ fn write(path: &Path, picture: &Picture, caption: Option<&str>) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes `picture` to `to` as a PNG. Gray alone is written as gray.
+/// Writes `picture` to `to` as a PNG. A picture without colour is written as gray.
 ///
 /// # Errors
 /// When it cannot be written.

@@ -1,11 +1,12 @@
 //! Autoencoders: an encoder from images to a code, and a decoder back (Hinton & Salakhutdinov 2006).
 //!
 //! `ae` is dense, 784 → 32 → 784 on MNIST: a code of 32 compresses 784 numbers by 24.5. `cnn-ae` has 3×3 convolutions
-//! of 16, 8 and 8 filters with 2×2 maxima between them, down to 4×4×8, and the mirror of that with upsampling; with its
-//! 128 numbers it reconstructs digits better. Loss: binary cross-entropy of the reconstruction. It is lowest for a
-//! perfect reconstruction, but 0 only for black and white images ([`pixels::entropy_floor`]). The loss is a mean over
-//! pixels. A sum, as in a vae's ELBO, would give nearly the same steps under Adam, which do not depend on the loss's
-//! scale (Kingma & Ba 2015, section 2.1), but `sparsity` would weigh less.
+//! of 16, 8 and 8 filters with 2×2 max-pooling between them. Its code is 4×4×8, and its decoder mirrors the encoder
+//! with upsampling. With these 128 numbers it reconstructs digits better. Loss: binary cross-entropy of the
+//! reconstruction. It is lowest for a perfect reconstruction, but 0 only for black and white images
+//! ([`pixels::entropy_floor`]). The loss is a mean over pixels. A sum, as in a vae's ELBO, would give nearly the same
+//! steps under Adam, which do not depend on the loss's scale (Kingma & Ba 2015, section 2.1), but `sparsity` would
+//! weigh less.
 
 use super::difference::FrameDifference;
 use super::images::Data;
@@ -37,13 +38,13 @@ settings! {
         noise: f64 = 0.0, in AtLeast(0.0);
         /// Weight of the code's mean absolute value in the loss, which makes a sparse code; 0 for none.
         sparsity: f64 = 0.0, in AtLeast(0.0);
-        /// How much more a pixel counts that differs from its mean by a standard deviation; 0 for all alike.
+        /// Extra weight of a pixel that is one standard deviation from its mean; 0 weights all pixels alike.
         rarity: f64 = 0.0, in AtLeast(0.0);
-        /// How much more a pixel counts that changed from black to white since the frame before; 0 for none. Images
-        /// must be of two frames at least (`env.frame_stack`).
+        /// Extra weight of a pixel that turned from black to white since the previous frame; 0 for none. Images must
+        /// have at least two frames (`env.frame_stack`).
         motion: f64 = 0.0, in AtLeast(0.0);
-        /// Weight of the difference between the newest frame and the one before as a second target; 0 for none. Images
-        /// must be of two frames at least (`env.frame_stack`).
+        /// Weight of a second target, the difference between the newest frame and the previous one; 0 for none. Images
+        /// must have at least two frames (`env.frame_stack`).
         difference: f64 = 0.0, in AtLeast(0.0);
     }
 }
@@ -65,8 +66,7 @@ settings! {
         /// Channels of the code and of the layers beside it. The lecture that this follows prints 4 filters but a code
         /// of (4, 4, 8), so 8 are meant.
         filters: i64 = 8, in WIDTHS;
-        /// How often convolutions are followed by 2×2 maxima: 3 leave a code of an eighth of the rows and columns, 2 of
-        /// a quarter.
+        /// Number of 2×2 max-poolings: 3 leave a code with an eighth of the rows and columns, 2 with a quarter.
         halvings: usize = 3, in 1..=4;
         /// Channels to which one more, linear convolution reduces the code, with the same rows and columns; 0 for none.
         bottleneck: i64 = 0, in WIDTHS_OR_NONE;
@@ -74,13 +74,13 @@ settings! {
         noise: f64 = 0.0, in AtLeast(0.0);
         /// Weight of the code's mean absolute value in the loss; 0 for none.
         sparsity: f64 = 0.0, in AtLeast(0.0);
-        /// How much more a pixel counts that differs from its mean by a standard deviation; 0 for all alike.
+        /// Extra weight of a pixel that is one standard deviation from its mean; 0 weights all pixels alike.
         rarity: f64 = 0.0, in AtLeast(0.0);
-        /// How much more a pixel counts that changed from black to white since the frame before; 0 for none. Images
-        /// must be of two frames at least (`env.frame_stack`).
+        /// Extra weight of a pixel that turned from black to white since the previous frame; 0 for none. Images must
+        /// have at least two frames (`env.frame_stack`).
         motion: f64 = 0.0, in AtLeast(0.0);
-        /// Weight of the difference between the newest frame and the one before as a second target; 0 for none. Images
-        /// must be of two frames at least (`env.frame_stack`). On two frames of `breakout` 1000 raised ball recall from
+        /// Weight of a second target, the difference between the newest frame and the previous one; 0 for none. Images
+        /// must have at least two frames (`env.frame_stack`). On two frames of `breakout` 1000 raised ball recall from
         /// .52 to .74 (means of two seeds), but single frames without it have .93.
         difference: f64 = 0.0, in AtLeast(0.0);
     }
@@ -99,7 +99,7 @@ impl ModelSettings for CnnAeConfig {
 }
 
 /// Filters of the widest convolutions.
-const WIDE: i64 = 16;
+const N_WIDE_FILTERS: i64 = 16;
 
 /// An encoder and a decoder, dense or convolutional.
 pub(super) struct Autoencoder {
@@ -116,13 +116,13 @@ impl Autoencoder {
     /// Makes an autoencoder of dense layers.
     ///
     /// # Errors
-    /// When a setting is out of its range, or images are of one frame and a setting needs two.
+    /// When a setting is out of its range, or needs two frames and images have one.
     pub(super) fn dense(config: &AeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         validate(config)?;
         let n_pixels = task.data.n_pixels();
         if config.latent_dim >= n_pixels {
-            let (d, unless) = (config.latent_dim, "model.noise or model.sparsity keeps it from that");
-            tracing::warn!("a code of {d} numbers for {n_pixels} can be learned as the identity; {unless}");
+            let (d, hint) = (config.latent_dim, "set model.noise or model.sparsity to prevent that");
+            tracing::warn!("a code of {d} numbers for {n_pixels} pixels can copy the image; {hint}");
         }
         let act = Operation::Act(config.activation);
         let widths: Vec<i64> = [n_pixels].into_iter().chain(config.hidden.clone()).chain([config.latent_dim]).collect();
@@ -144,8 +144,8 @@ impl Autoencoder {
     /// Makes an autoencoder of 3×3 convolutions.
     ///
     /// # Errors
-    /// When a setting is out of its range, the images are too small to be halved so often, or are of one frame and a
-    /// setting needs two.
+    /// When a setting is out of its range or needs two frames where images have one, or when the images are too small
+    /// for so many halvings.
     pub(super) fn convolutional(config: &CnnAeConfig, task: &ModelTask, rng: &mut Pcg32) -> Result<Self> {
         validate(config)?;
         let [channels, rows, columns] = task.data.shape;
@@ -159,7 +159,7 @@ impl Autoencoder {
         // Rows and columns after each halving: 28, 14, 7, 4.
         let halved = |times: usize| [rows, columns].map(|side| (0..times).fold(side, |side, _| (side + 1) / 2));
         // Channels between one halving and the next.
-        let mut widths = vec![channels, WIDE];
+        let mut widths = vec![channels, N_WIDE_FILTERS];
         widths.resize(halvings + 1, filters);
         widths[halvings] = filters;
         let [code_rows, code_columns] = halved(halvings);
@@ -175,10 +175,10 @@ impl Autoencoder {
         }
         encoder.push(Operation::Reshape(vec![code_channels * code_rows * code_columns]));
         for left in (0..halvings).rev() {
-            let outputs = if left == 0 { WIDE } else { filters };
+            let outputs = if left == 0 { N_WIDE_FILTERS } else { filters };
             decoder.extend([Operation::conv3(filters, outputs), act(), Operation::Upsample(halved(left))]);
         }
-        decoder.push(Operation::conv3(WIDE, channels));
+        decoder.push(Operation::conv3(N_WIDE_FILTERS, channels));
         let weights = PixelWeights::of(config.rarity, config.motion, task.data)?;
         let difference = FrameDifference::of(config.difference, task.data)?;
         Ok(Self::new([encoder, decoder], [config.noise, config.sparsity], (weights, difference), task, rng))
@@ -414,7 +414,8 @@ mod tests {
             let seen = model.decode(&model.encode(&data.train.spaced(4).all())).expect("images");
             seen.double_value(&[3, 0, 0, 1])
         };
-        // Lit in the last image, in which the other pixel is dark. A code of one number cannot encode both pixels.
+        // The rare pixel is lit in the last image, in which the other pixel is dark. A code of one number cannot encode
+        // both pixels.
         assert!(rare_pixel(5.0) > rare_pixel(0.0) + 0.02, "{} and {}", rare_pixel(5.0), rare_pixel(0.0));
     }
 }

@@ -53,7 +53,7 @@ impl FrameDifference {
         images.narrow(1, images.size()[1] - n, n)
     }
 
-    /// (p_new − p_old) − (x_new − x_old).
+    /// Returns (p_new − p_old) − (x_new − x_old).
     fn errors(&self, p: &Tensor, images: &Tensor) -> Tensor {
         let n = self.frame_channels;
         let error = self.pair(p) - self.pair(images);

@@ -40,7 +40,7 @@ settings! {
         latent_dim: i64 = 64, in WIDTHS;
         /// Layers of both networks.
         architecture: Architecture = Architecture::Dense;
-        /// Width of the dense layers (the larger of two has twice as much), or filters of the larger of two
+        /// Units of the smaller of two dense layers (the larger has twice as many), or filters of the larger of two
         /// convolutions; an even number.
         width: i64 = 256, in WIDTHS;
         /// Loss of generator and discriminator.
@@ -49,18 +49,19 @@ settings! {
         gamma: f64 = 0.1, in AtLeast(0.0);
         /// Weight λ of the penalty of `wgan-gp`.
         lambda: f64 = 10.0, in AtLeast(0.0);
-        /// Updates of the discriminator for one of the generator (Gulrajani et al. 2017 take 5).
+        /// Updates of the discriminator for each of the generator (5 in Gulrajani et al. 2017).
         critic_steps: u64 = 1, in AtLeast(1);
         /// Whether the discriminator's weights are divided by their largest singular value.
         spectral_norm: bool = false;
-        /// Decay of the running mean of the generator, which samples; lower in the first updates.
+        /// Decay of the running mean of the generator's parameters, by which samples are drawn; lower in the first
+        /// updates.
         ema: f64 = 0.999, in BelowOne;
         /// Adam's decay of the mean: 0, or 0.5 (Radford et al. 2016).
         beta1: f64 = 0.0, in BelowOne;
         /// Adam's decay of the mean square: 0.9 (with `wgan-gp`), 0.99 or 0.999.
         beta2: f64 = 0.99, in BelowOne;
-        /// Judge of the samples: a run of `carom fit classifier`, `auto` for the one in the cache, which is fitted on
-        /// first need, or `none`.
+        /// Classifier that judges the samples: a run of `carom fit classifier`, `auto` for the cached one, which is
+        /// fitted on first use, or `none`.
         classifier: String = "auto".to_owned();
     }
 }
@@ -106,8 +107,8 @@ const STRIP_COLUMNS: i64 = 10;
 /// Updates after which a row is added to the strip. In shorter fits they are scaled to the fit's length.
 const STRIP_STEPS: [u64; 6] = [1000, 3000, 5000, 7000, 9000, 10_000];
 /// Lower bound of a pixel's logit, a gray level of 4e-18. Below it there is no gradient. Otherwise the logits of pixels
-/// that are never lit would fall until products are subnormal numbers, which are so slow that late updates took twice
-/// as long as early ones.
+/// that are never lit would fall until products are subnormal numbers, whose arithmetic is so slow that late updates
+/// took twice as long as early ones.
 const MIN_LOGIT: f64 = -40.0;
 /// Images whose distances measure the diversity of samples.
 const N_DIVERSITY_IMAGES: usize = 500;

@@ -51,7 +51,7 @@ pub(crate) enum FitError {
 pub(crate) struct Measures {
     /// Name as in `metrics.csv`, and value.
     pub values: Vec<(&'static str, f64)>,
-    /// Facts without a number, such as the binarisation, by name.
+    /// Facts that are not numbers, such as the binarisation, by name.
     pub facts: Vec<(&'static str, String)>,
 }
 
@@ -101,7 +101,7 @@ pub(crate) struct EncoderDecoder {
     pub difference: Option<FrameDifference>,
 }
 
-/// Images that a model has beside reconstructions and samples.
+/// Images that a model shows besides reconstructions and samples.
 #[derive(Debug)]
 pub(crate) struct Exhibit {
     /// Short name in lower case, e.g. "receptive-fields".
@@ -119,7 +119,7 @@ pub(crate) struct Exhibit {
 pub(crate) enum JudgeChoice {
     /// The cached classifier of the data set, fitted on first use.
     Auto,
-    /// The one fitted in this run directory.
+    /// The classifier fitted in this run directory.
     Run(PathBuf),
 }
 
@@ -141,8 +141,8 @@ pub(crate) trait Model: Send {
     /// that the model drew for its judge, if it has one.
     fn evaluate(&self, data: &Data, effort: Effort, samples: Option<&Tensor>) -> Measures;
 
-    /// Returns the codes `[B, latent_dim]` of images `[B, channels, rows, columns]`: the observations of an agent
-    /// behind this encoder.
+    /// Returns the codes `[B, latent_dim]` of images `[B, channels, rows, columns]`. An agent that uses this encoder
+    /// observes them.
     fn encode(&self, x: &Tensor) -> Tensor;
 
     /// Returns the images of codes, or `None` if the model cannot turn a code into an image.
@@ -174,12 +174,12 @@ pub(crate) trait Model: Send {
         None
     }
 
-    /// Returns the model's findings in words, if the data are small enough.
+    /// Returns a report in words, if the model has one for `data`.
     fn report(&self, _data: &Data) -> Option<String> {
         None
     }
 
-    /// Saves the whole state. A fit goes on from it bit for bit.
+    /// Saves the whole state, from which a fit continues bit for bit.
     fn save(&self) -> Snapshot<'_>;
 
     /// Restores the state that `save` wrote.

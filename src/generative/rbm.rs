@@ -36,14 +36,14 @@ use std::collections::HashMap;
 use tch::{Device, Kind, Tensor};
 use units::Noise;
 
-/// Meaning of a gray pixel to a binary unit.
+/// How a binary unit treats a gray pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Binarisation {
     /// Its value is the probability of 1; a state is drawn anew whenever the image is seen (Salakhutdinov & Murray
     /// 2008).
     Sample,
-    /// Its value is used as the state when the model is fitted. Likelihoods are those of drawn states nevertheless.
+    /// Its value is used as the state when the model is fitted. Likelihoods are still those of drawn states.
     Probabilities,
 }
 
@@ -52,20 +52,20 @@ settings! {
     pub(crate) struct RbmConfig {
         /// Hidden units.
         latent_dim: i64 = 500, in WIDTHS;
-        /// `bernoulli`, or `gaussian` with unit variance: each pixel less its mean over the training images, over its
-        /// standard deviation there, or 0.1 where that is less.
+        /// `bernoulli`, or `gaussian` with unit variance: each pixel is standardised by its mean and standard deviation
+        /// (at least 0.1) over the training images.
         visible: Visible = Visible::Bernoulli;
         /// `sample` or `probabilities`, for gray pixels in Bernoulli units.
         binarisation: Binarisation = Binarisation::Sample;
         /// Gibbs steps of an update: the k of CD-k.
         gibbs_steps: u64 = 1, in AtLeast(1);
-        /// Whether chains go on from update to update instead of starting at the data.
+        /// Whether chains continue from update to update instead of starting at the data.
         persistent: bool = true;
-        /// Persistent chains; if chains start at the data, chains that are kept to sample from.
+        /// Number of persistent chains; if chains start at the data, number of chains that are kept to sample from.
         n_chains: i64 = 100, in AtLeast(1);
-        /// Share of the last step that the next one repeats.
+        /// Momentum: share of the last step that is added to the next.
         momentum: f64 = 0.0, in BelowOne;
-        /// Share of each weight that its gradient takes off.
+        /// Weight decay: share of each weight that is subtracted from its gradient.
         weight_decay: f64 = 0.0, in AtLeast(0.0);
         /// Whether both layers are centred at their means (Montavon & Müller 2012).
         centring: bool = true;
@@ -101,8 +101,8 @@ impl ModelSettings for RbmConfig {
 /// Gibbs steps after which states of chains are used as samples of the model.
 const BURN_IN: u64 = 1000;
 
-/// Temperatures and chains of a point of the learning curve: a second or two for 784 visible and 500 hidden units, and
-/// for a well-fitted model of MNIST a nat too high.
+/// Temperatures and chains for a point of the learning curve. With 784 visible and 500 hidden units it takes a second
+/// or two. For a well-fitted model of MNIST the likelihood is a nat too high.
 const CURVE_AIS: (u64, i64) = (1000, 100);
 
 /// Bounds the units whose states are enumerated for a point of the curve.
@@ -133,7 +133,7 @@ impl Rbm {
         let (n_visible, n_hidden) = (task.data.n_pixels(), config.latent_dim);
         let (mean, std) = moments(&task.data.train, n_visible);
         let (base, visible_mean) = match config.visible {
-            // Half an image that is on and half one that is off are added, so that no bias is infinite.
+            // Adds half an image of ones and half an image of zeros, so that no bias is infinite.
             Visible::Bernoulli => {
                 let n = task.data.train.len() as f64;
                 (((&mean * n + 0.5) / (n + 1.0)).logit(None), mean.copy())
@@ -374,7 +374,7 @@ impl Model for Rbm {
                 measures.note(
                     "bound",
                     format!(
-                        "less the entropy of the test images, which no model exceeds; coin flips have {uniform:.3}"
+                        "minus the entropy of the test images, which no model exceeds; coin flips have {uniform:.3}"
                     ),
                 );
             }

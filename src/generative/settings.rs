@@ -40,12 +40,12 @@ pub(crate) struct ModelTask<'a> {
     pub device: Device,
 }
 
-/// How a model is fitted unless a person says otherwise.
+/// How a model is fitted by default.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Recipe {
     /// By updates along a gradient.
     Descent(Descent),
-    /// In closed form when it is made, or not at all. Learning rate, its schedule and epochs have no effect.
+    /// In closed form when it is made, or not at all. Learning rate, schedule and epochs have no effect.
     AtOnce,
 }
 

@@ -8,7 +8,7 @@ use rand_pcg::Pcg32;
 
 /// The settings of a kind of model, and how such a model is made and fitted.
 pub(crate) trait ModelSettings: Settings {
-    /// How the model is fitted unless a person says otherwise.
+    /// How the model is fitted by default.
     const RECIPE: Recipe;
 
     /// Makes an unfitted model.
@@ -25,9 +25,9 @@ pub(crate) struct ModelEntry {
     pub name: &'static str,
     /// Description of one line.
     pub summary: &'static str,
-    /// Its settings.
+    /// Settings of the model.
     pub schema: Schema,
-    /// How it is fitted unless a person says otherwise.
+    /// How it is fitted by default.
     pub recipe: Recipe,
     make: fn(&Values, &ModelTask, &mut Pcg32) -> Result<Box<dyn Model>>,
 }
@@ -89,7 +89,7 @@ impl ModelSpec {
         &self.settings
     }
 
-    /// How the model is fitted unless a person says otherwise.
+    /// How the model is fitted by default.
     pub(crate) fn recipe(&self) -> Recipe {
         self.entry.recipe
     }

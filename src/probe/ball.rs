@@ -4,7 +4,7 @@
 //! a detector's output: two convolutions with a receptive field of 11×11 pixels. They are fitted to true training
 //! frames only, by the cross-entropy of a softmax over all positions. The detector's input is an image less the mean of
 //! all images of its kind. For decoded frames that is the mean of the encoder's decoded test frames, so that a wall
-//! which is drawn slightly wrong in every frame is not taken for a ball.
+//! that every frame shows slightly wrong is not taken for a ball.
 
 use super::world::World;
 use carom_agents::net::{Operation, Sequential, descend};

@@ -31,7 +31,11 @@ const MAX_DOWNLOAD_BYTES: u64 = 100 << 20;
 pub(super) fn read(set: &Published, own: Option<&Path>) -> Result<[Idx; 4]> {
     if let Some(folder) = own {
         return set.read(folder).with_context(|| {
-            format!("{} holds no whole {}; --data-dir wants the four published files", folder.display(), set.name)
+            format!(
+                "{} does not contain all of {}; --data-dir needs its four published files",
+                folder.display(),
+                set.name
+            )
         });
     }
     if let Some(folder) = set.system.map(Path::new).filter(|folder| set.is_in(folder)) {
@@ -153,7 +157,7 @@ fn take(wanted: &[&File], folder: &Path, archive: impl Read, origin: &str) -> Re
         }
     }
     match missing.first() {
-        Some(file) => bail!("{origin} holds no {}", file.name),
+        Some(file) => bail!("{origin} does not contain {}", file.name),
         None => Ok(()),
     }
 }
@@ -161,7 +165,7 @@ fn take(wanted: &[&File], folder: &Path, archive: impl Read, origin: &str) -> Re
 fn only_file(folder: &Path, suffix: &str) -> Result<PathBuf> {
     let mut paths = fs::read_dir(folder)?.flatten().map(|entry| entry.path());
     let found = paths.find(|path| path.to_string_lossy().ends_with(suffix));
-    found.with_context(|| format!("no {suffix} has come to {}", folder.display()))
+    found.with_context(|| format!("found no {suffix} file in {}", folder.display()))
 }
 
 /// Runs a program and returns its stdout.
@@ -249,7 +253,7 @@ mod tests {
         assert_eq!(names(folder.path()), [FILE.name]);
         let other = File { name: "other", ..FILE };
         let message = take(&[&other], folder.path(), &archive[..], "package.tgz").expect_err("not there").to_string();
-        assert_eq!(message, "package.tgz holds no other");
+        assert_eq!(message, "package.tgz does not contain other");
     }
 
     #[test]
@@ -278,6 +282,9 @@ mod tests {
     fn a_missing_file_is_named() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let message = format!("{:#}", read(&FASHION_MNIST, Some(folder.path())).expect_err("nothing there"));
-        assert!(message.contains("no whole fashion-mnist") && message.contains("no train-images*"), "{message}");
+        assert!(
+            message.contains("not contain all of fashion-mnist") && message.contains("no train-images*"),
+            "{message}"
+        );
     }
 }

@@ -17,7 +17,7 @@ use rand_pcg::Pcg32;
 const FRAME_INTERVAL: u32 = 8;
 /// Probability that the scripted player takes a random action.
 const EPSILON: f64 = 0.2;
-/// One of this many episodes is for testing, beginning with the first of each policy.
+/// One in this many episodes is for testing, starting with the first of each policy.
 const TEST_EVERY: u32 = 10;
 /// Minimum number of episodes of a policy: an episode gives at most this fraction of its frames.
 const MIN_EPISODES: usize = 10;

@@ -1,5 +1,4 @@
-//! IDX, the format of MNIST and its successors: big-endian, a type and a number of dimensions, the dimensions, the
-//! elements.
+//! IDX, the format of MNIST and its successors: element type, number of dimensions, sizes, elements; all big-endian.
 //!
 //! The format is described by LeCun, Cortes and Burges with the MNIST database. Only unsigned bytes are read here (type
 //! `0x08`), the one type that image sets use.
@@ -94,7 +93,7 @@ fn parse(mut source: impl Read, path: &Path) -> Result<Idx> {
     let n_elements = dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
     let with_header = n_elements.and_then(|n_elements| Some((n_elements, n_elements.checked_add(header_bytes)?)));
     let (n_elements, expected) =
-        with_header.with_context(|| format!("{}: sizes {dims:?} are beyond reason", path.display()))?;
+        with_header.with_context(|| format!("{}: sizes {dims:?} are too large", path.display()))?;
     let mut elements = Vec::new();
     // No memory is reserved, since the header may be wrong.
     source.by_ref().take(n_elements as u64).read_to_end(&mut elements).with_context(|| unreadable(path))?;
@@ -165,11 +164,13 @@ mod tests {
         assert_eq!(message(&[]), "some-file: expected an IDX file, found 0 bytes");
         let long = [&PLAIN[..], &[7, 7]].concat();
         assert_eq!(message(&long), "some-file: too long: sizes [1, 2, 3] make 22 bytes, found 24");
-        assert!(message(&[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]).contains("beyond"));
+        assert!(
+            message(&[0, 0, 8, 3, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255]).contains("too large")
+        );
         // 2^32 - 1 = 3 × 5 × 17 × 257 × 65537 and 2^32 + 1 = 641 × 6700417: elements that just fit, and not with their
         // header.
         let most = [0x00, 0x00, 0x08, 0x03, 0xff, 0xff, 0xff, 0xff, 0, 0, 0x02, 0x81, 0, 0x66, 0x3d, 0x81];
-        assert!(message(&most).contains("beyond"), "{}", message(&most));
+        assert!(message(&most).contains("too large"), "{}", message(&most));
         // A compressed stream that ends early.
         let cut = gzip(&PLAIN);
         assert!(message(&cut[..cut.len() - 9]).contains("cannot read some-file"));

@@ -12,7 +12,7 @@ pub(crate) fn image_space(env_id: &str, space: &ObsSpace) -> Result<ImageSpace> 
     match space.image() {
         Some(space) => Ok(space),
         None => bail!(
-            "{env_id} observes {space}, which is no image; frames are taken of planes or pixels, as of minatar/breakout"
+            "{env_id} observes {space}, which is not an image; use one of planes or pixels, e.g. minatar/breakout"
         ),
     }
 }

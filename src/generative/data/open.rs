@@ -53,11 +53,8 @@ fn images(
     let (Some(train_images), Some(test_images)) = (train_images, test_images) else { unreachable!("images are there") };
     for (there, missing) in [(&train_labels, &test_labels), (&test_labels, &train_labels)] {
         if let (Some(there), None) = (there, missing) {
-            let hint = "add the labels of the other images, or take these away";
-            bail!(
-                "{}: labels of one split alone, and data have them for both or neither; {hint}",
-                there.path.display()
-            );
+            let hint = "add the labels of the other split, or remove these";
+            bail!("{}: only one split has labels, but both or neither must; {hint}", there.path.display());
         }
     }
     let shape = image_shape(&train_images)?;
@@ -82,7 +79,7 @@ fn image_shape(images: &Idx) -> Result<[usize; 3]> {
         [_, channels, rows, columns] => [channels, rows, columns],
         _ => bail!("{}: sizes {:?} are not of images", images.path.display(), images.dims),
     };
-    ensure!(!images.elements.is_empty(), "{}: it holds no images (sizes {:?})", images.path.display(), images.dims);
+    ensure!(!images.elements.is_empty(), "{}: it contains no images (sizes {:?})", images.path.display(), images.dims);
     Ok(shape)
 }
 
@@ -140,13 +137,13 @@ mod tests {
             (2, 1, &[6, 7, 8, 9, 10, 11][..])
         );
         write(folder.path(), "train-labels", &[2], &[1, 4]);
-        assert!(refuse().contains("train-labels: labels of one split alone"), "{}", refuse());
+        assert!(refuse().contains("train-labels: only one split has labels"), "{}", refuse());
         write(folder.path(), "test-labels", &[2], &[1, 1]);
         assert!(refuse().contains("test-labels: sizes [2], expected [1]"), "{}", refuse());
         write(folder.path(), "test-labels", &[1], &[2]);
         assert_eq!(open(&source, None, 0).expect("whole").n_classes, 5);
         write(folder.path(), "train-images", &[0, 1, 2], &[]);
-        assert!(refuse().contains("train-images: it holds no images"), "{}", refuse());
+        assert!(refuse().contains("train-images: it contains no images"), "{}", refuse());
         write(folder.path(), "train-images", &[2], &[1, 1]);
         assert!(refuse().contains("train-images: sizes [2] are not of images"), "{}", refuse());
     }

@@ -13,7 +13,7 @@ pub(crate) struct Published {
     pub files: [File; 4],
     /// Addresses to which `FILE.gz` is appended, in order of preference.
     pub(super) mirrors: &'static [&'static str],
-    /// A package with the files, if no mirror can be reached.
+    /// A package that contains the files, used if no mirror can be reached.
     pub(super) package: Package,
     /// Folder of the system's package.
     pub(super) system: Option<&'static str>,
@@ -108,7 +108,7 @@ impl Published {
     /// When one is missing.
     pub(crate) fn paths(&self, own: Option<&Path>) -> Result<Vec<PathBuf>> {
         let folder = own.map(Path::to_owned).or_else(|| self.found());
-        let folder = folder.with_context(|| format!("{} is not here", self.name))?;
+        let folder = folder.with_context(|| format!("{} is not on this machine", self.name))?;
         self.files.iter().map(|file| file.find(&folder)).collect()
     }
 
@@ -198,7 +198,7 @@ mod tests {
     use super::*;
     use fs_err as fs;
 
-    /// Three labels: a whole IDX file, but of no published set.
+    /// Three labels: a whole IDX file that belongs to no published set.
     const LABELS: [u8; 11] = [0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9];
 
     #[test]

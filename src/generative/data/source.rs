@@ -25,7 +25,7 @@ pub(crate) enum Source {
     Folder(PathBuf),
 }
 
-/// Sources that are a name and nothing more.
+/// Sources that are written as a plain name.
 const NAMED: [(&str, Source); 4] = [
     ("mnist", Source::Mnist),
     ("fashion-mnist", Source::FashionMnist),

@@ -1,7 +1,7 @@
 //! Stacked MNIST: three digits as the three channels of one image, so that there are a thousand kinds of image.
 //!
-//! Source: Metz, Poole, Pfau and Sohl-Dickstein 2017, "Unrolled Generative Adversarial Networks", section 3.3.1: the
-//! number of the 1000 kinds that a generator makes measures how much of the data it has forgotten.
+//! Source: Metz, Poole, Pfau and Sohl-Dickstein 2017, "Unrolled Generative Adversarial Networks", section 3.3.1: how
+//! many of the 1000 kinds a generator makes measures how much of the data it covers.
 
 use super::dataset::{Dataset, Split};
 use carom_envs::Seeds;

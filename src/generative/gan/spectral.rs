@@ -34,7 +34,7 @@ impl Spectral {
         }
     }
 
-    /// The flat parameters of `network` with each weight W divided by uᵀ W v, its largest singular value;
+    /// Returns the flat parameters of `network` with each weight W divided by uᵀ W v, its largest singular value;
     /// differentiable.
     pub(super) fn normalised(&self, network: &Sequential) -> Tensor {
         let parts = parts(network);

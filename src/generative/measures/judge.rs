@@ -8,7 +8,7 @@ use crate::generative::images::Data;
 use crate::generative::model::{Effort, Measures};
 use tch::Tensor;
 
-/// Neighbours that a sphere of precision and recall reaches to (Kynkäänniemi et al. 2019).
+/// A sphere of precision and recall reaches to the neighbour of this rank (Kynkäänniemi et al. 2019).
 const NEIGHBOURS: i64 = 3;
 
 /// A fitted classifier of single-channel images.
@@ -75,7 +75,7 @@ impl Judge {
         measures.note("classes", format!("{} % of the samples", shares.join(" ")));
         measures.note(
             "samples",
-            format!("{n}, against as many test images; floors: as many training images against the same"),
+            format!("{n}, compared with as many test images; floors compare as many training images with these"),
         );
     }
 

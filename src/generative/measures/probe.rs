@@ -109,7 +109,7 @@ pub(crate) fn ridge_r2(train: [&Tensor; 2], test: [&Tensor; 2]) -> f64 {
     let centred = (&y - &mean).unsqueeze(1);
     let [n, d] = [x.size()[0], x.size()[1]];
     let penalty = |size: i64| Tensor::eye(size, (Kind::Double, x.device()));
-    // The smaller of the two systems with the same solution.
+    // Of two systems with the same solution, solves the smaller.
     let solve = |system: Tensor, right: &Tensor| Tensor::linalg_solve(&system, right, true);
     let w = match d <= n {
         true => solve(x.tr().matmul(&x) + penalty(d), &x.tr().matmul(&centred)),

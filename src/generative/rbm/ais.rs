@@ -1,9 +1,9 @@
 //! The partition function by annealed importance sampling (Neal 2001; Salakhutdinov & Murray 2008), in both directions.
 //!
-//! Between the base-rate model, β = 0, whose hidden units are idle and whose Z is known, and the model itself, β = 1,
-//! lie ln p*_β(v) = ((1 − β) b₀ + β b)·v + Σ_j ln(1 + exp(β (c_j + (vᵀW)_j))) (− ½|v|² for Gaussian units). A chain
-//! that goes up starts from the base and tends to miss part of the model, so it gives too small a Z and too high a
-//! likelihood. A chain that goes down starts from samples of the model and errs in the other direction (Burda et al.
+//! Between the base-rate model, β = 0, whose hidden units have no effect and whose Z is known, and the model itself, β
+//! = 1, lie ln p*_β(v) = ((1 − β) b₀ + β b)·v + Σ_j ln(1 + exp(β (c_j + (vᵀW)_j))) (− ½|v|² for Gaussian units). A
+//! chain that goes up starts from the base and tends to miss part of the model, so it gives too small a Z and too high
+//! a likelihood. A chain that goes down starts from samples of the model and errs in the other direction (Burda et al.
 //! 2015; Grosse et al. 2015). The true value is between them, if those samples are from the model.
 
 use super::energy::{Energy, Visible};

@@ -84,8 +84,8 @@ impl Energy {
         }
     }
 
-    /// Makes `n` Gibbs steps h → v → h from hidden states `h [B, H]`, and leaves the last ones there. Returns the last
-    /// means of the visible units and their states, both `[B, V]`.
+    /// Makes `n` Gibbs steps h → v → h from hidden states `h [B, H]`, which it replaces by the last ones. Returns the
+    /// last means of the visible units and their states, both `[B, V]`.
     pub(super) fn walk(&self, h: &mut Tensor, n: u64, noise: &mut Noise) -> (Tensor, Tensor) {
         let mut means = Tensor::zeros([h.size()[0], self.n_visible()], (Kind::Float, h.device()));
         let (mut v, mut z) = (means.zeros_like(), h.zeros_like());

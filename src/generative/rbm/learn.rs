@@ -15,11 +15,11 @@ use tch::{Kind, Tensor};
 pub(super) struct Rule {
     /// k, the Gibbs steps of an update.
     pub gibbs_steps: u64,
-    /// Whether chains go on from update to update (Tieleman 2008) or start at the data (Hinton 2002).
+    /// Whether chains continue from update to update (Tieleman 2008) or start at the data (Hinton 2002).
     pub persistent: bool,
-    /// Share of the last step that the next one repeats.
+    /// Momentum: share of the last step that is added to the next.
     pub momentum: f64,
-    /// Share of the weights that the gradient takes off.
+    /// Weight decay: share of the weights that is subtracted from their gradient.
     pub weight_decay: f64,
     /// Whether both layers are centred at their means.
     pub centring: bool,
@@ -203,9 +203,9 @@ fn follow(param: &mut Tensor, step: &mut Tensor, add_gradient: impl Fn(&mut Tens
     }
 }
 
-/// CD-k as the literature has it, without momentum and weight decay: the plain form of [`Learner::update`], and its
-/// test. `chains`, `[n_chains, H]`, are hidden states of persistent chains, and `None` starts chains at the data; `mu`
-/// and `lambda` are the offsets.
+/// CD-k as in the literature, without momentum and weight decay: a plain form by which [`Learner::update`] is tested.
+/// `chains`, `[n_chains, H]`, are hidden states of persistent chains, and `None` starts chains at the data; `mu` and
+/// `lambda` are the offsets.
 #[cfg(test)]
 pub(super) fn plain_update(
     energy: &mut Energy,

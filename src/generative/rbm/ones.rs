@@ -1,9 +1,9 @@
 //! Products with states that are mostly 0: sums over the places of the 1s.
 //!
-//! An eighth of a binarised MNIST image is 1, and no more of the samples of an RBM fitted to such images. A product
-//! with such states sums the few rows of the other matrix that meet a 1, instead of multiplying all rows. Three of the
-//! four products of an update by contrastive divergence are of this kind, among them the gradient's, which has twice as
-//! many rows.
+//! An eighth of the pixels of a binarised MNIST image are 1, and no more in the samples of an RBM fitted to such
+//! images. A product with such states sums the few rows of the other matrix that meet a 1, instead of multiplying all
+//! rows. Three of the four products of an update by contrastive divergence are of this kind, among them the gradient's,
+//! which has twice as many rows.
 
 use carom_agents::net::threads;
 use multiversion::multiversion;

@@ -1,8 +1,8 @@
 //! Means and states of layers of binary units: the passes between an RBM's matrix products.
 //!
 //! A layer's bias, logistic function and draw are one pass, compiled for AVX-512, AVX2 and the baseline and chosen at
-//! run time: 5 % of an update of 784-500 units by CD-1, whose matrix products take most of the rest. Tensors that are
-//! not on the CPU take torch's operations instead.
+//! run time. It takes 5 % of a CD-1 update of 784-500 units; matrix products take most of the rest. Tensors that are
+//! not on the CPU use torch's operations instead.
 
 use carom_agents::net::lanes::{LANES, Lanes, exp, padded};
 use carom_agents::net::tensor::{assert_apart, slice, slice_mut};

@@ -28,7 +28,7 @@ settings! {
         beta: f64 = 1.0, in AtLeast(0.0);
         /// `sum` over the code's dimensions, or `mean`, which is no bound but equals a `beta` of 1 / `latent_dim`.
         kl: KlReduction = KlReduction::Sum;
-        /// How much more a pixel counts in the loss that differs from its mean by a standard deviation; 0 for all
+        /// Extra weight in the loss of a pixel that is one standard deviation from its mean; 0 weights all pixels
         /// alike. Measures have no weights.
         rarity: f64 = 0.0, in AtLeast(0.0);
         /// Samples of the importance-weighted bound that is fitted; 1 for the ELBO.
@@ -38,7 +38,7 @@ settings! {
         binarisation: Binarisation = Binarisation::None;
         /// Samples of the importance-weighted bound that `carom eval` measures.
         iwae_k: i64 = 5000, in AtLeast(1);
-        /// Most test images that it is measured on; evenly spaced.
+        /// Largest number of test images that this bound is measured on; evenly spaced.
         iwae_images: usize = 500, in AtLeast(1);
     }
 }
@@ -96,7 +96,7 @@ pub(crate) enum Likelihood {
 pub(crate) enum KlReduction {
     /// Their sum, which makes the ELBO a bound.
     Sum,
-    /// Their mean, as in lectures that average where they should sum.
+    /// Their mean, as in some lectures; it makes no bound.
     Mean,
 }
 

@@ -9,9 +9,9 @@ use tch::{Kind, Tensor};
 
 /// Rows that are decoded at once: enough for a fast matrix product, few enough for the cache.
 pub(super) const ROWS_AT_ONCE: i64 = 1000;
-/// Share of an image's weights below which chance decides whether a sample is differentiated: see [`thinned`]. With k =
-/// 50 on MNIST ln w has a standard deviation of 20 over an image's samples, so that nine in ten are dropped. That adds
-/// less than a hundredth of each sample's share to the gradient's variance.
+/// Share of an image's weights below which a sample is differentiated only by chance: see [`thinned`]. With k = 50 on
+/// MNIST ln w has a standard deviation of 20 over an image's samples, so that nine in ten are dropped. That adds less
+/// than a hundredth of each sample's share to the gradient's variance.
 pub(super) const MIN_CERTAIN_WEIGHT: f64 = 0.01;
 
 /// Returns the importance-weighted bound ln (1/k) Σ wᵢ of `log_w`, `[k, B]`: `[B]`. Burda et al. 2016, equation 8.
@@ -26,7 +26,7 @@ impl Networks {
     /// With w̃ᵢ = wᵢ / Σ wⱼ the decoder's gradient of the bound is Σ w̃ᵢ ∇ ln wᵢ (Burda et al. 2016, equation 13). The
     /// encoder's is doubly reparameterised (Tucker et al. 2019, section 4): Σ w̃ᵢ² ∂ln wᵢ/∂zᵢ · ∂zᵢ/∂φ with zᵢ = μ + σ
     /// ε, which has the expectation of equation 13 and, with many samples, far less variance. All samples are decoded
-    /// to find w̃; then those that [`thinned`] leaves above `least_weight` are decoded again and differentiated.
+    /// to find w̃; then those that [`thinned`] keeps are decoded again and differentiated.
     pub(super) fn bound_gradient(&mut self, x: &Tensor, least_weight: f64) -> [f64; 3] {
         let _no_grad = tch::no_grad_guard();
         let [mean, log_var] = mean_and_log_var(&self.encoder.pass(x).detach());
@@ -117,8 +117,8 @@ fn samples_at_once(n_images: i64) -> i64 {
     (ROWS_AT_ONCE / n_images).max(1)
 }
 
-/// The plain form of [`Networks::bound_gradient`], its test: all samples at once, differentiated by autograd. In double
-/// precision, since floats of ln w leave weights with an error of 1e-5 of their own. Returns the terms and the
+/// Differentiates all samples at once by autograd: a plain form by which [`Networks::bound_gradient`] is tested. It
+/// computes in double precision, since ln w in floats gives weights a relative error of 1e-5. Returns the terms and the
 /// gradients in both networks.
 #[cfg(test)]
 pub(super) fn plain_bound_gradient(nets: &Networks, x: &Tensor) -> ([f64; 3], [Tensor; 2]) {
@@ -132,7 +132,7 @@ pub(super) fn plain_bound_gradient(nets: &Networks, x: &Tensor) -> ([f64; 3], [T
     let log_p = nets.log_likelihood(&output, &x.flatten(1, -1));
     let log_ratio = (noise.square() + &log_var - code.square()).sum_dim_intlist(-1, false, Kind::Double) * 0.5;
     let log_w = &log_p + &log_ratio;
-    // The encoder's gradient: ln w again, of a posterior that only the code knows, and the squared weights constants.
+    // The encoder's gradient is that of ln w through the code alone: posterior and squared weights are constants.
     let score = (&code - mean.detach()) / (log_var.detach() * 0.5).exp();
     let log_w_of_code = &log_p + (score.square() - code.square()).sum_dim_intlist(-1, false, Kind::Double) * 0.5;
     let encoders =
