@@ -54,7 +54,7 @@ impl<'a> Task<'a> {
         Self { device, ..self }
     }
 
-    /// Puts an encoder before the agent's network, to be trained with it.
+    /// Sets an encoder as the first part of the agent's network, to be trained with it.
     #[must_use]
     pub fn with_trunk(self, trunk: Option<SharedTrunk>) -> Self {
         Self { trunk, ..self }
@@ -64,11 +64,11 @@ impl<'a> Task<'a> {
 /// A number that an agent reports: its name in `metrics.csv`, and its value.
 pub type Stat = (&'static str, f64);
 
-/// Training cannot go on.
+/// Reason why training cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum LearnError {
     /// A quantity became NaN or infinite.
-    #[error("{what} is {value} at step {step}: training diverged; lower agent.lr or check the rewards' size")]
+    #[error("{what} is {value} at step {step}: training diverged; lower agent.lr or check the scale of the rewards")]
     NonFinite {
         /// Name of the quantity, as in `metrics.csv`.
         what: &'static str,
@@ -84,14 +84,14 @@ pub trait Agent: Send {
     /// Writes the greedy action of each observation in `obs`, `[B, frame_stack, obs_bytes]`, to `actions`, `[B]`.
     /// Ties are broken by the lowest index.
     ///
-    /// This leaves training as it was and draws none of its random numbers. The agent `random` draws from a stream that
-    /// training does not use.
+    /// This changes nothing that training depends on, and draws no random number of training's streams. The agent
+    /// `random` draws from a stream of its own.
     fn greedy(&mut self, obs: &[u8], actions: &mut [usize]);
 
     /// Statistics since the last call: means over the updates, and present values of schedules.
     fn stats(&mut self) -> Vec<Stat>;
 
-    /// The whole state. Training goes on from it bit for bit.
+    /// The whole state, from which training continues bit for bit.
     fn save(&self) -> Snapshot<'_>;
 
     /// Restores the state that [`Agent::save`] wrote.
@@ -100,7 +100,7 @@ pub trait Agent: Send {
     /// When a part is missing or has another shape than this agent's.
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError>;
 
-    /// Restores what [`Agent::greedy`] needs of the state that [`Agent::save`] wrote. By default that is all of it.
+    /// Restores the part of the saved state that [`Agent::greedy`] needs; by default, all of it.
     ///
     /// # Errors
     /// When a part is missing or has another shape than this agent's.
@@ -143,7 +143,7 @@ pub enum Player {
 }
 
 impl Player {
-    /// The agent, however it is trained, or `None` where the environment plays by itself.
+    /// The agent, however it is trained, or `None` for the scripted player.
     pub fn agent(&mut self) -> Option<&mut dyn Agent> {
         match self {
             Player::Learner(learner) => Some(&mut **learner),

@@ -1,4 +1,4 @@
-//! Games for tests. Each observation tells which game, episode and step it is of.
+//! Games for tests. Each observation contains the numbers of its game, episode and step.
 
 use crate::agent::Task;
 use carom_envs::{Env, ObsSpace, Seeds, Step, VecEnv};
@@ -46,7 +46,8 @@ fn reward(number: usize, step: usize, action: usize) -> f32 {
 
 const TIME_LIMIT: usize = 3;
 
-/// A clock each. The first ends by its rules before the time limit, the second on it, the third is cut off by it.
+/// Steps of each clock's episodes. The first ends by its rules before the time limit, the second on it, the third is
+/// cut off by it.
 const LENGTHS: [usize; N_CLOCKS] = [2, 3, 9];
 
 pub(crate) const N_CLOCKS: usize = 3;
@@ -64,7 +65,7 @@ pub(crate) fn clocks_task(clocks: &VecEnv) -> Task<'_> {
     Task::of(clocks, "clocks", 1_000)
 }
 
-/// A step of one of the clocks, told from its number alone, whatever the environments say.
+/// A step of one of the clocks, computed from its number alone, independently of the environments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tick {
     env_idx: usize,
@@ -91,12 +92,12 @@ impl Tick {
         reward(self.env_idx + 1, self.step, action)
     }
 
-    /// The stack it was made on.
+    /// The stack before the step.
     pub(crate) fn obs(self) -> Vec<u8> {
         self.stack(self.step)
     }
 
-    /// The stack it led to; where it ended the episode, that with the final observation.
+    /// The stack after the step; with the final observation, if the step ended the episode.
     pub(crate) fn next_obs(self) -> Vec<u8> {
         self.stack(self.step + 1)
     }

@@ -1,6 +1,6 @@
 //! Agents that estimate Q(s, a) by the Bellman equation: in tables and as deep Q-networks.
 //!
-//! An agent knows no logger and no files: it acts, learns, reports statistics and gives a [`Snapshot`] of itself.
+//! An agent writes no logs and no files: it acts, learns, reports statistics and saves itself to a [`Snapshot`].
 //! [`registry`] makes one from a name and settings.
 
 mod agent;

@@ -32,7 +32,7 @@ pub fn double_q_learning_target(r_t: f32, discount_t: f32, q_t: &[f32], q_t_sele
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
-    /// Half the square within ±1, linear beyond (Huber 1964; Mnih et al. 2015 clip the gradient alike).
+    /// Half the square within ±1, linear beyond (Huber 1964). Its gradient is the clipped error of Mnih et al. 2015.
     Huber,
     /// Half the square.
     Squared,
@@ -47,7 +47,7 @@ impl Loss {
         }
     }
 
-    /// Its derivative by the error.
+    /// The derivative of the loss with respect to the error.
     pub fn slope(self, td_error: f32) -> f32 {
         match self {
             Loss::Huber => td_error.clamp(-1.0, 1.0),
@@ -56,7 +56,7 @@ impl Loss {
     }
 }
 
-/// The mean loss of a batch and its gradient by `q_tm1`, `[B, n_actions]`, written to `d_q_tm1`.
+/// The mean loss of a batch. Its gradient in `q_tm1`, `[B, n_actions]`, is written to `d_q_tm1`.
 ///
 /// The error is `target_tm1 - q_tm1(a_tm1)`; targets are constants.
 pub fn mean_loss(loss: Loss, q_tm1: &[f32], a_tm1: &[u8], target_tm1: &[f32], d_q_tm1: &mut [f32]) -> f32 {

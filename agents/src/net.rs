@@ -1,14 +1,13 @@
 //! Small networks: lists of operations over one flat parameter vector.
 //!
 //! A network's parameters are one contiguous array, so that an optimiser is one pass, a target update one copy and a
-//! checkpoint one buffer. Each [`Operation`] states its shapes, its costs and its line in torch; a [`Layout`] places
-//! the parameters of a list in the vector, draws the first ones and, in torch's operations, is the whole network on any
-//! device ([`Layout::forward`]). The `native` engines write the passes of a few lists by hand, and are tested against
-//! it.
+//! checkpoint one buffer. Each [`Operation`] defines its shapes, its cost and its implementation in torch. A [`Layout`]
+//! places the parameters of a list in the vector, draws their initial values and computes the whole network in torch on
+//! any device ([`Layout::forward`]). The `native` engines compute a few lists by kernels written by hand, and are
+//! tested against it.
 //!
-//! [`NetSpec`] describes a Q-network, [`Sequential`] is a network that models train. [`Matrix`] and [`tensor`] are
-//! where plain Rust meets torch's memory, [`lanes`] and [`threads`] where kernels get their sums, exponential and
-//! threads.
+//! [`NetSpec`] describes a Q-network, and [`Sequential`] is a network that models train. [`Matrix`] and [`tensor`] give
+//! plain Rust access to torch's memory. [`lanes`] and [`threads`] provide sums, an exponential and threads for kernels.
 
 mod activation;
 mod cross_entropy;
@@ -40,8 +39,8 @@ pub(crate) mod tests {
     use std::sync::{Mutex, MutexGuard, PoisonError};
     use tch::Tensor;
 
-    /// Torch's number of threads and generator, which all tests of the process share: held by one test, and put back
-    /// after it.
+    /// Torch's number of threads and generator, which all tests of the process share. One test at a time holds the lock
+    /// on them; the number of threads is restored after it.
     pub(crate) struct Torch {
         n_threads: i32,
         _held: MutexGuard<'static, ()>,
@@ -63,7 +62,7 @@ pub(crate) mod tests {
     /// Torch with a fresh generator.
     pub(crate) fn torch() -> Torch {
         static HELD: Mutex<()> = Mutex::new(());
-        // A test that failed while it held torch is no reason for others to fail.
+        // A test that fails while it holds the lock must not make others fail.
         let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
         tch::manual_seed(0);
         Torch { n_threads: tch::get_num_threads(), _held: held }
@@ -114,7 +113,7 @@ pub(crate) mod tests {
             let mut network = QPasses::of(&layout).expect("a small network");
             let mut params = Matrix::zeros(1, layout.len());
             let init = layout.first_params(spec.init(), &mut rng);
-            // Biases, scales and shifts off their first values, so that none can be forgotten.
+            // Moves biases, scales and shifts off their initial values, so that a pass that omits one fails.
             let shaken = init.iter().map(|p| p + rng.gen_range(-0.1..0.1));
             params.as_mut_slice().iter_mut().zip(shaken).for_each(|(p, value)| *p = value);
             for batch in [32, 5] {

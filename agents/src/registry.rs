@@ -118,7 +118,7 @@ pub const AGENTS: &[AgentEntry] = &[
 static ADDED: Mutex<Vec<AgentEntry>> = Mutex::new(Vec::new());
 
 fn added() -> MutexGuard<'static, Vec<AgentEntry>> {
-    // A thread that panicked while it held the lock left whole entries behind.
+    // A panic while the lock is held cannot leave half an entry.
     ADDED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

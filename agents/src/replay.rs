@@ -62,14 +62,14 @@ pub struct Batch {
     pub actions: Vec<u8>,
     /// Sum of the discounted rewards of up to `n_step` steps.
     pub returns: Vec<f32>,
-    /// γ to the number of steps summed, 0 where the episode terminated.
+    /// γ to the power of the number of steps summed; 0 where the episode terminated.
     pub discounts: Vec<f32>,
     /// Observations after those steps, `[B, frame_stack * frame_bytes]`; zeros where the episode terminated.
     pub next_obs: Vec<u8>,
 }
 
 impl Replay {
-    /// Memory of a slot beside its frame: action, reward and kind of slot.
+    /// Bytes of a slot besides its frame: action, reward and kind of slot.
     pub(crate) const BYTES_BESIDE_FRAME: usize = 6;
 
     /// An empty replay.
@@ -168,7 +168,7 @@ impl Replay {
                 });
                 let lane = lane.expect("the draw lies in one of the lanes");
                 let index = ranges[lane].start + draw;
-                // A final observation is no transition. They are one in an episode, so a second draw is rare.
+                // A final observation is not a transition. An episode has at most one, so a second draw is rare.
                 if self.slot(self.at(lane, index)) != Slot::Final {
                     break (lane, index);
                 }

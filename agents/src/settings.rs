@@ -128,7 +128,7 @@ pub enum AgentError {
 }
 
 impl AgentError {
-    /// Names `agent` as the owner of the setting at fault.
+    /// Returns a function that adds to a fault the agent whose setting it is about.
     pub fn of(agent: &'static str) -> impl Fn(Fault) -> Self {
         move |fault| Self::Setting(fault.of("agent", format!("agent `{agent}`")))
     }
@@ -142,7 +142,7 @@ pub fn validate<S: Settings>(agent: &'static str, settings: &S) -> Result<(), Ag
     settings::validate(settings).map_err(AgentError::of(agent))
 }
 
-/// Reads the settings of `agent` as their type.
+/// Parses and checks `values`, settings of `agent`.
 ///
 /// # Errors
 /// When a setting does not exist, or its value is refused.

@@ -11,7 +11,8 @@ pub type SharedTrunk = Arc<dyn Trunk + Sync>;
 /// An encoder whose parameters are part of the Q-network's: Q(s, ·) = head(features of each frame of the stack).
 ///
 /// It has no state of its own. Features and loss are functions of a flat vector of parameters, which the network's
-/// optimiser moves together with the head's, at one learning rate. Both must be differentiable by that vector.
+/// optimiser updates together with the head's, at one learning rate. Both must be differentiable with respect to that
+/// vector.
 pub trait Trunk: Debug + Send {
     /// The parameters that training starts from.
     fn params(&self) -> Vec<f32>;

@@ -24,11 +24,11 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// Applied to every element of `x`.
+    /// Applies the function to every element of `x`.
     pub fn of(self, x: &Tensor) -> Tensor {
         match self {
             Activation::Relu => x.relu(),
-            // Not `leaky_relu`, whose second derivative torch does not give on every kind of tensor.
+            // Not `leaky_relu`, whose second derivative torch does not implement for every kind of tensor.
             Activation::LeakyRelu => x.maximum(&(x * 0.2)),
             Activation::Elu => x.elu(),
             Activation::Silu => x.silu(),

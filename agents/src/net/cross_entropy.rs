@@ -44,18 +44,18 @@ pub fn bce_rows(logits: Tensor, target: &Tensor) -> Tensor {
     Tensor::from_slice(&sums).view(&size[..2])
 }
 
-/// Slopes below this are set to 0, their trace in any sum being lost in a float's rounding. In a long fit the pixels
-/// that are never lit come to logits of -50 and less, and products with numbers that small are subnormal, so slow that
-/// a step took five times as long.
+/// Slopes below this are set to 0; in any sum, rounding loses them anyway. In a long fit the logits of pixels that are
+/// never lit fall to -50 and below. Products with slopes that small are subnormal numbers, whose arithmetic is so slow
+/// that a step took five times as long.
 const SMALLEST_SLOPE: f32 = 1e-18;
-/// Elements of a lane between two logarithms, at most. A product of as many factors in 1..=2, and one of all lanes in
-/// double precision, is far from overflow.
+/// Bounds the factors of a lane between two logarithms. A product of that many factors in 1..=2, and one over all lanes
+/// in double precision, is far from overflow.
 const MAX_FACTORS: usize = 32;
 
 /// Sums max(l, 0) − l t + ln(1 + e^−|l|) over each row of logits, and replaces l by (σ(l) − t) `scale`. There are as
-/// many rows as `sums`, equally long. Where `target` has fewer rows, it starts over.
+/// many rows as `sums`, equally long. A `target` of fewer rows is repeated.
 ///
-/// Logarithms are taken of products, one for 512 factors.
+/// Logarithms are slow, so one is taken of a product of up to 512 factors.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 fn logistic(logits: &mut [f32], target: &[f32], scale: f32, sums: &mut [f64]) {
     let width = logits.len() / sums.len();
@@ -76,7 +76,7 @@ fn logistic_row(logits: &mut [f32], target: &[f32], scale: f32) -> f64 {
             logistic_lanes(l, t, scale, &mut sums, &mut products);
         }
         if !last_logits.is_empty() {
-            // Filled up with elements whose loss is 0.
+            // Pads the last lanes with elements whose loss is 0.
             let mut l = padded(last_logits, -1e9);
             logistic_lanes(&mut l, &padded(last_target, 0.0), scale, &mut sums, &mut products);
             last_logits.copy_from_slice(&l[..last_logits.len()]);

@@ -1,4 +1,4 @@
-//! Sixteen numbers side by side: what every kernel here works in.
+//! Sixteen numbers side by side, the unit in which kernels compute.
 //!
 //! Sixteen `f32` fill a register of AVX-512, two of AVX2, four of the baseline; plain loops over [`LANES`] elements
 //! compile to those instructions. All sums run lane by lane and end in [`sum`], whose order is fixed: one machine gives
@@ -18,7 +18,7 @@ pub fn sum(lanes: &Lanes) -> f32 {
     (four[0] + four[2]) + (four[1] + four[3])
 }
 
-/// The elements of a slice that do not fill the lanes, and `rest` in the others.
+/// The elements of a slice of fewer than sixteen, padded with `rest`.
 #[inline(always)]
 pub fn padded(tail: &[f32], rest: f32) -> Lanes {
     let mut lanes = [rest; LANES];
@@ -38,7 +38,7 @@ pub(super) fn lanes_mut(row: &mut [f32]) -> impl Iterator<Item = &mut Lanes> {
     row.as_chunks_mut().0.iter_mut()
 }
 
-/// eˣ to 2e-7 of its value for x in −87..=88, and the value at the nearer end outside; NaN stays NaN.
+/// eˣ with a relative error below 2e-7 for x in −87..=88; outside, the value at the nearer end. NaN stays NaN.
 ///
 /// x = n ln 2 + r with |r| ≤ ln 2 / 2, and eʳ by its series up to r⁷. Unlike the standard library's, it is inlined and
 /// made of products and sums alone, so that a loop over lanes stays in vector registers.
@@ -63,7 +63,7 @@ pub fn exp(x: f32) -> f32 {
     let series = series * r + 1.0 / 6.0;
     let series = series * r + 0.5;
     let series = series * r * r + r + 1.0;
-    // n + 127 in the exponent's place is 2ⁿ.
+    // The float whose exponent bits are n + 127 is 2ⁿ.
     let power = f32::from_bits(rounded.to_bits().wrapping_add(127) << 23);
     series * power
 }

@@ -1,4 +1,4 @@
-//! Where each operation's parameters lie in the one flat vector, and what they are at first.
+//! Places of the operations' parameters in one flat vector, and their initial values.
 
 use super::lanes::LANES;
 use super::operation::Operation;
@@ -18,7 +18,7 @@ pub struct Layout {
     len: usize,
 }
 
-/// How first parameters are drawn. Norms always start with scale 1 and shift 0.
+/// How initial parameters are drawn. Norms always start with scale 1 and shift 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Init {
     /// Weights and biases uniform in ±1 / √fan_in, as PyTorch's layers draw them.
@@ -30,12 +30,13 @@ pub enum Init {
 }
 
 impl Layout {
-    /// One parameter directly behind the other.
+    /// Places the parameters directly one after another.
     pub fn packed(operations: Vec<Operation>) -> Self {
         Self::new(operations, 1)
     }
 
-    /// Each parameter on a cache line of its own, where matrix products run fastest and always alike. Gaps stay 0.
+    /// Starts each parameter on a cache line of its own, where matrix products are fastest and take equal time. Gaps
+    /// stay 0.
     pub fn aligned(operations: Vec<Operation>) -> Self {
         Self::new(operations, LANES)
     }
@@ -81,7 +82,7 @@ impl Layout {
         self.len == 0
     }
 
-    /// First parameters. The order of the draws is that of the parameters.
+    /// Initial parameters, drawn in the order of the parameters.
     pub fn first_params(&self, init: Init, rng: &mut impl Rng) -> Vec<f32> {
         let mut params = vec![0.0; self.len];
         for (i, (operation, places)) in self.placed().enumerate() {

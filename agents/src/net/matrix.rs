@@ -66,7 +66,7 @@ impl Matrix {
     /// All elements, row by row.
     pub fn as_slice(&self) -> &[f32] {
         if self.len == 0 {
-            return &[]; // Its address may be null, which no slice has.
+            return &[]; // Its address may be null, which a slice must not have.
         }
         // SAFETY: the tensor is contiguous, of kind Float, holds `len` elements, and lives as long as `self`. It is
         // written to through `&mut self` and through a `ViewMut`, which holds `&mut self`: neither exists beside
@@ -110,7 +110,7 @@ impl Matrix {
         ViewMut { tensor: self.tensor.shallow_clone(), matrix: PhantomData }
     }
 
-    /// The tensor `[rows, cols]`. The matrix is no more, so nothing here relies on its memory any longer.
+    /// Turns the matrix into a tensor `[rows, cols]`. This consumes the matrix, so no safe slice of its memory remains.
     pub fn into_tensor(self) -> Tensor {
         self.tensor
     }
@@ -127,20 +127,20 @@ impl Clone for Matrix {
 }
 
 impl<'a> View<'a> {
-    /// Rows as columns.
+    /// The transposed view.
     #[must_use]
     pub fn transposed(self) -> View<'a> {
         View { tensor: self.tensor.tr(), ..self }
     }
 }
 
-/// `out = a b`; what `out` held is lost.
+/// Computes `out = a b`, overwriting `out`.
 ///
 /// # Panics
 /// When the sizes do not fit.
 pub fn matmul(a: &View, b: &View, out: &mut ViewMut) {
     let (left, right) = (a.tensor.size2().expect("a matrix"), b.tensor.size2().expect("a matrix"));
-    // Torch would give `out` other memory where its size is wrong.
+    // Torch would move `out` to other memory if its size were wrong.
     assert_eq!(out.tensor.size2().expect("a matrix"), (left.0, right.1), "rows and columns of a product");
     // The result is a second handle on `out`.
     let _ = a.tensor.mm_out(&out.tensor, &b.tensor);

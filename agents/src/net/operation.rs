@@ -1,4 +1,4 @@
-//! What networks are made of: operations with their shapes, parameters, costs and lines in torch.
+//! The operations that networks consist of, with their shapes, parameters, costs and implementations in torch.
 
 use super::activation::Activation;
 use carom_envs::ObsSpace;
@@ -38,7 +38,7 @@ pub enum Operation {
         stride: i64,
         /// Rows and columns of zeros on each side.
         padding: i64,
-        /// Where the channels of its images stand.
+        /// Order of the dimensions of its images and weight.
         order: Order,
     },
     /// The adjoint of [`Operation::Conv`] on images `[B, channels, rows, columns]`: a stride of 2 doubles rows and
@@ -116,7 +116,7 @@ impl Operation {
         }
     }
 
-    /// Inputs of an output and outputs of an input, by way of the weight; `None` if it has no weight.
+    /// Fan-in and fan-out of its weight; `None` if it has no weight.
     pub fn fans(&self) -> Option<[i64; 2]> {
         match *self {
             Operation::Dense { inputs, outputs } => Some([inputs, outputs]),
@@ -168,7 +168,7 @@ impl Operation {
     }
 
     /// Floating-point operations of the forward pass of one element of the batch, given its input's shape: two for each
-    /// weight that an input meets, of which the last addition is the bias; zeros around an image count too.
+    /// product of an input and a weight, of which the last addition is the bias. Zeros around an image count too.
     pub fn flops(&self, input: &[i64]) -> i64 {
         let n_outputs: i64 = self.output_shape(input).iter().product();
         let n_inputs: i64 = input.iter().product();
@@ -180,13 +180,13 @@ impl Operation {
             Operation::LayerNorm { .. } => 7 * n_outputs,
             Operation::MaxPool => 3 * n_outputs,
             Operation::Act(Activation::Linear) | Operation::Upsample(_) | Operation::Reshape(_) => 0,
-            // A whole function, such as a logistic one, counts as one, and so does the division of a pixel.
+            // A function such as the logistic one counts as one operation, and so does the division of a pixel.
             Operation::Act(_) | Operation::Observe { space: ObsSpace::Pixels { .. }, .. } => n_outputs,
             Operation::Observe { .. } => 0,
         }
     }
 
-    /// Its line in torch, which autograd differentiates. `params` are its own two, or nothing.
+    /// Computes the operation in torch, differentiable by autograd. `params` are its own two, or none.
     ///
     /// # Panics
     /// When shapes do not fit.

@@ -1,8 +1,8 @@
 //! Sequential networks that are trained: operations, their flat parameters, an optimiser.
 //!
 //! [`Sequential::forward`] is differentiated by autograd, whatever the operations. [`Sequential::pass`] and
-//! [`Sequential::back`] do the same in two halves, by an engine of [`native`](super::native) where one covers the
-//! operations.
+//! [`Sequential::back`] compute output and gradient separately, by an engine of [`native`](super::native) if one covers
+//! the operations.
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +18,7 @@ use rand_pcg::Pcg32;
 use std::cell::RefCell;
 use tch::{Device, Kind, Tensor};
 
-/// A sequential network with all that training it needs.
+/// A sequential network with its parameters, their gradient and an optimiser.
 #[derive(Debug)]
 pub struct Sequential {
     layout: Layout,
@@ -26,15 +26,15 @@ pub struct Sequential {
     params: Tensor,
     optimizer: TensorOptimizer,
     engine: Engine,
-    /// Gradient of the parameters that native passes have left for the next step.
+    /// Gradient of the parameters that native passes have added up for the next step.
     grads: Option<Tensor>,
     latest: Option<Latest>,
 }
 
-/// Passes in two halves.
+/// Implementation of [`Sequential::pass`] and [`Sequential::back`].
 #[derive(Debug)]
 enum Engine {
-    /// On the CPU alone; elsewhere autograd does it.
+    /// Used on the CPU; on other devices autograd is used instead.
     Convolutions(RefCell<Convolutions>),
     Dense,
     Autograd,
@@ -43,9 +43,9 @@ enum Engine {
 /// State that [`Sequential::back`] needs of the latest [`Sequential::pass`].
 #[derive(Debug)]
 enum Latest {
-    /// A leaf of autograd's graph, and the output that was made of it.
+    /// A leaf of autograd's graph, and the output computed from it.
     Autograd { input: Tensor, output: Tensor },
-    /// Shape of the input, and whether its gradient will be asked for; the passes keep the rest.
+    /// Shape of the input, and whether its gradient is needed; the passes keep the rest.
     Convolutions { input: Vec<i64>, wants_input: bool },
     /// Input of each operation.
     Dense { values: Vec<Tensor>, wants_input: bool },
@@ -85,8 +85,8 @@ impl Sequential {
         Self::with_params(self.layout.operations().to_vec(), params)
     }
 
-    /// Output for `x`, a batch: a leaf of autograd's graph, from which [`Sequential::back`] leads back to the
-    /// parameters, and to `x` if that requires a gradient.
+    /// Output for `x`, a batch, as a leaf of autograd's graph. [`Sequential::back`] computes the gradient in the
+    /// parameters from the gradient in this output, and that in `x` if `x` requires one.
     pub fn pass(&mut self, x: &Tensor) -> Tensor {
         let wants_input = x.requires_grad();
         let (output, latest) = match &self.engine {
@@ -109,14 +109,15 @@ impl Sequential {
         output.set_requires_grad(true)
     }
 
-    /// Adds the parameters' gradient to what the next [`Sequential::step`] follows, given that of the latest
-    /// [`Sequential::pass`]'s output; returns that of its input, if the input required one.
+    /// Computes the gradient in the parameters, given the gradient `d_output` in the output of the latest
+    /// [`Sequential::pass`], and adds it to the gradient of the next [`Sequential::step`]. Returns the gradient in the
+    /// input, if the input requires one.
     ///
     /// # Panics
-    /// Without a pass since the last time.
+    /// Without a pass since the last call.
     pub fn back(&mut self, d_output: &Tensor) -> Option<Tensor> {
         let _no_grad = tch::no_grad_guard();
-        match (self.latest.take().expect("a pass to go back over"), &self.engine) {
+        match (self.latest.take().expect("a pass before each call"), &self.engine) {
             (Latest::Convolutions { input, wants_input }, Engine::Convolutions(passes)) => {
                 let mut grads = vec![0.0; self.n_params()];
                 let (params, d_output) = (to_vec(&self.params), to_vec(d_output));
@@ -137,7 +138,7 @@ impl Sequential {
         }
     }
 
-    /// Adds a native gradient to what the next step follows.
+    /// Adds a native gradient to that of the next step.
     fn leave(&mut self, grads: Tensor) {
         self.grads = Some(match self.grads.take() {
             Some(before) => before + grads,
@@ -152,7 +153,7 @@ impl Sequential {
 
     /// Output for `x` with other parameters, such as a running mean of the network's own.
     pub fn forward_with(&self, params: &Tensor, x: &Tensor) -> Tensor {
-        // Where autograd does not watch, nothing that is made of the parameters requires a gradient.
+        // While autograd is off, nothing computed from the parameters requires a gradient.
         let is_watched = || (params.narrow(0, 0, 1) + 1.0).requires_grad() || x.requires_grad();
         match &self.engine {
             Engine::Convolutions(passes) if is_native(x) && !is_watched() => {
@@ -215,12 +216,12 @@ impl Sequential {
     }
 }
 
-/// Whether the native convolutions can take `x`.
+/// Whether the native convolutions support `x`.
 fn is_native(x: &Tensor) -> bool {
     x.device() == Device::Cpu && x.kind() == Kind::Float && x.numel() > 0
 }
 
-/// Output of `passes` for `x`, with all that the way back needs kept or not.
+/// Output of `passes` for `x`. If `keep`, the passes store the values that the backward pass needs.
 fn by_hand(passes: &mut Convolutions, params: &Tensor, x: &Tensor, keep: bool) -> Tensor {
     let _no_grad = tch::no_grad_guard();
     let size = x.size();
@@ -231,8 +232,7 @@ fn by_hand(passes: &mut Convolutions, params: &Tensor, x: &Tensor, keep: bool) -
 
 /// Moves all of `networks` one step down the gradient of `loss`, a scalar.
 pub fn descend(loss: &Tensor, networks: &mut [&mut Sequential], lr: f64) {
-    // Straight into the optimiser: gradients that tensors keep would be cleared and added up, two more passes over
-    // them.
+    // Gradients go straight to the optimiser. Storing them in the tensors would clear and add them, two more passes.
     let params: Vec<&Tensor> = networks.iter().map(|network| network.params()).collect();
     let grads = Tensor::run_backward(&[loss], &params, false, false);
     for (network, grads) in networks.iter_mut().zip(grads) {

@@ -5,8 +5,8 @@ use super::operation::{Operation, Order};
 use carom_envs::ObsSpace;
 
 /// A Q-network: convolutions where the observation is planes (one, 3×3, of sixteen filters: Young & Tian 2019) or
-/// pixels (three: Mnih et al. 2015, methods), then dense layers, each rectified; last a linear layer with one output an
-/// action.
+/// pixels (three: Mnih et al. 2015, methods), then dense layers, each rectified, and a last linear layer with one
+/// output for each action.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetSpec {
     /// Space of one frame of the observation. A discrete state is one-hot.
@@ -33,9 +33,9 @@ impl NetSpec {
         Layout::aligned(self.operations())
     }
 
-    /// How first parameters are drawn: He's way where there are norms, as PQN does, else as PyTorch does. The DQN
-    /// baselines were measured so, and on `minatar/breakout` it learns better than He's (by half a point of return from
-    /// half a million frames on).
+    /// How initial parameters are drawn: by He's scheme if there are norms, as in PQN, else by PyTorch's. The DQN
+    /// baselines were measured with PyTorch's. On `minatar/breakout` DQN learns better with it than with He's (by half
+    /// a point of return from half a million frames on).
     pub fn init(&self) -> Init {
         let is_norm = |operation: &Operation| matches!(operation, Operation::LayerNorm { .. });
         if self.operations().iter().any(is_norm) { Init::He } else { Init::FanIn }
@@ -44,7 +44,7 @@ impl NetSpec {
     /// The operations; the first turns bytes into numbers.
     pub fn operations(&self) -> Vec<Operation> {
         let (space, frames) = match self.obs_space {
-            // A stack of vectors is a longer one.
+            // A stack of vectors is one longer vector.
             ObsSpace::Vector { len } => (ObsSpace::Vector { len: self.frame_stack * len }, 1),
             ref space => (space.clone(), self.frame_stack as i64),
         };

@@ -1,11 +1,11 @@
 //! Elements of torch tensors, copied or in place.
 //!
 //! Any number of tensors are handles on one piece of memory, and torch writes through shared references too (`mm_out`).
-//! So no reference to a tensor proves that its elements stand still, and [`slice()`] and [`slice_mut`] are unsafe.
-//! Where the memory is ours from the start, [`Matrix`](super::Matrix) hands out safe slices.
+//! So no reference to a tensor proves that nothing writes to its elements, and [`slice()`] and [`slice_mut`] are
+//! unsafe. A [`Matrix`](super::Matrix) owns its memory and therefore offers safe slices.
 //!
-//! A tensor can be sent to another thread. Writing there while this thread reads races with torch's own operations just
-//! as with the slices here; whoever sends handles across threads rules that out, in Carom nobody does.
+//! A tensor can be sent to another thread. A write there while this thread reads is a data race, with torch's own
+//! operations as with these slices. Code that sends handles across threads must rule that out; Carom sends none.
 
 use crate::snapshot::{Loaded, SnapshotError};
 use tch::{Device, Kind, Tensor};
@@ -26,11 +26,11 @@ use tch::{Device, Kind, Tensor};
 /// While the slice lives, nothing writes to the tensor's memory, through this handle or another.
 ///
 /// # Panics
-/// When the tensor is of another kind, lies elsewhere, or is not contiguous.
+/// When the tensor is of another kind, is on another device, or is not contiguous.
 pub unsafe fn slice(tensor: &Tensor) -> &[f32] {
     assert_plain(tensor);
     if tensor.numel() == 0 {
-        return &[]; // Its address may be null, which no slice has.
+        return &[]; // Its address may be null, which a slice must not have.
     }
     // SAFETY: checked above; the memory lives as long as the tensor, and the caller promises that nobody writes to it.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<f32>().cast_const(), tensor.numel()) }
@@ -49,7 +49,7 @@ pub unsafe fn slice(tensor: &Tensor) -> &[f32] {
 /// While the slice lives, nothing else reads or writes the tensor's memory, through this handle or another.
 ///
 /// # Panics
-/// When the tensor is of another kind, lies elsewhere, or is not contiguous.
+/// When the tensor is of another kind, is on another device, or is not contiguous.
 pub unsafe fn slice_mut(tensor: &mut Tensor) -> &mut [f32] {
     assert_plain(tensor);
     if tensor.numel() == 0 {
@@ -64,8 +64,8 @@ fn assert_plain(tensor: &Tensor) {
     assert!(is_plain, "a contiguous float tensor on the CPU, not {tensor:?}");
 }
 
-/// Checks that `written` shares no memory with any tensor of `others`, all contiguous: what safe functions check before
-/// they take slices of tensors that a caller chose.
+/// Checks that `written` shares no memory with any tensor of `others`, all contiguous. Safe functions check this before
+/// they take slices of a caller's tensors.
 ///
 /// # Panics
 /// When two of them overlap.

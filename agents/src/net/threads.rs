@@ -1,23 +1,24 @@
 //! Work shared among torch's own threads.
 //!
-//! Torch runs its operations on an OpenMP library's threads, which wait for the next operation by spinning. Threads of
-//! any other kind share the cores with them. Two 100-500-784 products with a pass of ours behind each took 1.06 ms on
-//! torch's two threads, and 1.66 ms where the pass had threads of its own (on busy cores 14 and 31, medians). Between
-//! convolutions torch runs little else, and both ways took the same time.
+//! Torch runs its operations on an OpenMP library's threads, which wait for the next operation by spinning. Any other
+//! threads compete with them for the cores. Two 100-500-784 products, each followed by a pass of ours, took 1.06 ms
+//! with the pass on torch's two threads, and 1.66 ms with the pass on threads of its own (14 and 31 ms on busy cores;
+//! medians). Between convolutions torch runs little else, and both ways took the same time.
 
 use std::ffi::{c_uint, c_void};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// A parallel region of GNU's OpenMP library: calls the function with the data on so many threads.
+/// Entry point of GNU's OpenMP library for a parallel region: calls the function with the data on the given number of
+/// threads.
 type Region = unsafe extern "C" fn(unsafe extern "C" fn(*mut c_void), *mut c_void, c_uint, c_uint);
 
-/// The entry point of the OpenMP library that torch was loaded with, if it has one by this name; LLVM's has it too.
+/// The entry point in the OpenMP library that torch was loaded with, if it has one by this name; LLVM's has it too.
 fn region() -> Option<Region> {
     #[cfg(unix)]
     {
         static FOUND: OnceLock<Option<Region>> = OnceLock::new();
         *FOUND.get_or_init(|| {
-            // SAFETY: the name is a string with its end; the look-up itself runs no code of the library.
+            // SAFETY: the name is a null-terminated string; the look-up itself runs no code of the library.
             let symbol = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"GOMP_parallel".as_ptr()) };
             // SAFETY: a symbol of this name is a function of this type, by the ABI that compilers of OpenMP code rely
             // on.
@@ -28,9 +29,9 @@ fn region() -> Option<Region> {
     None
 }
 
-/// Does every task of `work`, on as many threads as torch uses and there are `workspaces`, or on this one where torch's
-/// threads cannot be had. A thread takes the next task when it is done with the last, and keeps one workspace, the
-/// memory it works in.
+/// Does every task of `work`, on as many threads as torch uses but no more than there are `workspaces`, or on the
+/// calling thread if torch's threads are not available. A thread takes the next task when it has finished the last, and
+/// uses one workspace, its scratch memory, throughout.
 ///
 /// # Panics
 /// Without a workspace.
@@ -43,7 +44,7 @@ pub fn share<W: Send, T: Send>(
     let n_threads = (tch::get_num_threads().max(1) as usize).min(workspaces.len());
     let (workspaces, tasks) = (Mutex::new(workspaces.iter_mut()), Mutex::new(work));
     let worker = || {
-        // A library may start more threads than it was asked for: those go without work.
+        // A library may start more threads than it was asked for; these get no workspace and return.
         let Some(workspace) = workspaces.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
         loop {
             let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -65,12 +66,12 @@ pub fn for_each_chunk<T: Send>(out: &mut [T], len: usize, work: impl Fn(usize, &
     share(&mut workspaces, out.chunks_mut(len).enumerate(), |(), (number, chunk)| work(number, chunk));
 }
 
-/// Calls `worker` on each of so many threads, and returns when all have.
+/// Calls `worker` on each of `n_threads` threads, and returns when all calls have.
 fn run<F: Fn() + Sync>(region: Region, n_threads: c_uint, worker: &F) {
     /// # Safety
     /// `worker` points to an F.
     unsafe extern "C" fn call<F: Fn()>(worker: *mut c_void) {
-        // SAFETY: as promised.
+        // SAFETY: the caller promises that `worker` points to an F.
         unsafe { (*worker.cast::<F>().cast_const())() }
     }
     // SAFETY: `worker` outlives the region, which ends before this returns, and may be called from several threads. A

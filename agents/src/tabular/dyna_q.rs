@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_model_gives_back_the_latest_outcome_of_what_was_tried() {
+    fn the_model_returns_the_latest_outcome_of_each_pair_tried() {
         let mut model = Model::new(4, 2);
         let step = TableStep { state: 2, action: 1, reward: 1.0, next_state: 3, terminated: false, truncated: true };
         model.remember(&step);

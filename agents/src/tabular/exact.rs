@@ -16,7 +16,7 @@ pub fn action_value(model: &TransitionModel, v: &[f64], gamma: f64, state: usize
     outcomes.map(|o| o.probability * (o.reward + if o.terminated { 0.0 } else { gamma * v[o.next_state] })).sum()
 }
 
-/// The Q-table that looks one step ahead to `v`, `[n_states, n_actions]`.
+/// The Q-table of one step of look-ahead to `v`, `[n_states, n_actions]`.
 pub fn action_values(model: &TransitionModel, v: &[f64], gamma: f64) -> Array2<f64> {
     let shape = (model.n_states(), model.n_actions);
     Array2::from_shape_fn(shape, |(state, action)| action_value(model, v, gamma, state, action))

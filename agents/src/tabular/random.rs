@@ -8,8 +8,8 @@ use rand_pcg::Pcg32;
 
 /// Plays every action equally often, on any observation space, and learns nothing.
 ///
-/// Its greedy policy is uniform too. Evaluation draws from a random stream of its own, so that it leaves training as it
-/// was.
+/// Its greedy policy is uniform too. Evaluation draws from a random stream of its own, so that it does not change
+/// training.
 #[derive(Debug)]
 pub struct Random {
     n_actions: u32,

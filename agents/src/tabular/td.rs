@@ -1,6 +1,6 @@
 //! Settings that all methods of temporal differences in tables share.
 
-/// Declares a struct of the shared settings, and of more where a method has its own.
+/// Declares a struct of the shared settings, and of a method's own, if any.
 macro_rules! td_settings {
     ($(#[$attribute:meta])* $vis:vis struct $name:ident { $($own:tt)* }) => {
         carom_envs::settings! {
@@ -51,7 +51,7 @@ td_settings! {
     pub struct TdConfig {}
 }
 
-/// The ends of schedules that have no length.
+/// End values of schedules over 0 steps: settings that have no effect.
 pub(super) fn unheard(lr_steps: u64, epsilon_steps: u64) -> Vec<(&'static str, String)> {
     let lr_end = ("lr_end", lr_steps, "lr_steps is 0, so the step size stays at lr");
     let epsilon_end = ("epsilon_end", epsilon_steps, "epsilon_steps is 0, so epsilon stays at epsilon_start");
