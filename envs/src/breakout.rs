@@ -79,7 +79,7 @@ pub struct Breakout {
 #[serde(deny_unknown_fields)]
 struct Memory {
     now: State,
-    /// The frame before. The observation shows the brighter of both in every pixel.
+    /// The previous frame. The observation shows the brighter of the two in every pixel.
     before: State,
     /// ALE's number of the action that a sticky action repeats.
     last_action: u8,
@@ -98,17 +98,17 @@ impl Breakout {
         Self { settings: settings.clone(), memory, backdrop: Backdrop::new(Screen::of(&memory.now)) }
     }
 
-    /// The game after the latest frame.
+    /// State after the latest frame.
     pub fn state(&self) -> &State {
         &self.memory.now
     }
 
-    /// The settings that it was made with.
+    /// Settings of the game.
     pub fn settings(&self) -> &BreakoutSettings {
         &self.settings
     }
 
-    /// Sets any state, as if the frame before had been the same.
+    /// Sets the state after the latest frame, and after the previous one to the same.
     pub fn set_state(&mut self, state: State) {
         (self.memory.now, self.memory.before) = (state, state);
         self.show();

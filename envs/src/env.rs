@@ -40,7 +40,7 @@ impl RestoreError {
 /// All randomness comes from the `rng` argument, so that one seed gives one episode, and so that a test can drive the
 /// game with the random numbers of a reference implementation.
 ///
-/// Five methods are enough for an environment that can be trained on; the others add what their names say.
+/// Five methods are enough for an environment that can be trained on; the others are optional.
 pub trait Env: Send {
     /// Shape and element type of an observation.
     fn obs_space(&self) -> ObsSpace;
@@ -79,14 +79,15 @@ pub trait Env: Send {
     /// Restores the state that [`Env::save`] returned.
     ///
     /// # Errors
-    /// When `state` was not saved by the same kind of environment, and by default.
+    /// When `state` was not saved by the same kind of environment, or the environment does not support saving (the
+    /// default).
     fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
         let _ = state;
         Err(RestoreError::NotSupported)
     }
 
-    /// After a step that terminated: whether the next reset continues the same game, for instance where a lost life
-    /// ends an episode. Returns, lengths and the time limit are of whole games.
+    /// Whether the next reset after a step that terminated continues the same game, for instance where a lost life ends
+    /// an episode. Returns, lengths and the time limit are of whole games.
     fn goes_on(&self) -> bool {
         false
     }

@@ -42,7 +42,7 @@ impl Frames {
     pub(crate) fn advance(&mut self) {
         self.now = (self.now + 1) % self.ring.len();
         self.were_older.copy_from_slice(&self.older);
-        // More is never asked for, and an episode may last for ever.
+        // The count stops at the length of the ring: more is never asked for, and an episode may last for ever.
         let ring_len = self.ring.len();
         self.older.iter_mut().for_each(|older| *older = (*older + 1).min(ring_len));
     }

@@ -6,7 +6,7 @@ use crate::vec_env::VecEnv;
 use rand_pcg::Pcg32;
 use serde_json::Value;
 
-/// An environment with settings, before it has a name.
+/// A kind of environment, with its settings and constructor.
 ///
 /// Three settings have a meaning outside the game, if it has them: `max_steps` is the time limit of an episode in steps
 /// (0 for none), `frame_stack` the number of observations that an agent sees at once, and `reward_clip` replaces
@@ -96,7 +96,7 @@ pub enum EnvError {
     #[error("a vector of environments needs at least one, and a random stream for each")]
     NoStreams,
     /// The id of a new environment is in use.
-    #[error("there is an environment `{0}` already")]
+    #[error("there is already an environment `{0}`")]
     IdTaken(&'static str),
 }
 
@@ -125,7 +125,7 @@ impl EnvSpec {
         &self.settings
     }
 
-    /// Lays one setting over the others. What the environment derived from the old value is derived again.
+    /// Overrides one setting. Settings that the environment derived from its old value are derived again.
     ///
     /// # Errors
     /// When the setting does not exist or has a wrong value.
@@ -133,7 +133,8 @@ impl EnvSpec {
         self.with_all(&Values::from_iter([(key.to_owned(), value.into())]))
     }
 
-    /// Lays `above` over the settings. What the environment derived from the old values is derived again.
+    /// Overrides the settings in `above`. Settings that the environment derived from their old values are derived
+    /// again.
     ///
     /// # Errors
     /// When a setting does not exist or has a wrong value.
@@ -159,15 +160,14 @@ impl EnvSpec {
         self
     }
 
-    /// The environment as a policy is judged on it: switches that make training easier are off.
+    /// The environment as used in evaluation: switches that make training easier are off.
     #[must_use]
     pub fn evaluation(&self) -> Self {
         let off = self.entry.training_only.iter().map(|&key| (key.to_owned(), Value::Bool(false)));
         self.with_all(&off.collect()).expect("a switch can be off")
     }
 
-    /// Makes one environment. It knows no time limit, stacks no observations and clips no rewards: that is for the
-    /// caller.
+    /// Makes one environment, without time limit, stacked observations and clipped rewards, which [`VecEnv`] adds.
     pub fn make(&self) -> Box<dyn Env> {
         (self.entry.make)(&self.settings).expect("the settings were checked")
     }
@@ -212,7 +212,7 @@ impl EnvSpec {
         self.settings.get(REWARD_CLIP).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// Name of the protocol that the settings amount to, printed beside every score. A game that names none gives its
+    /// Name of the protocol that the settings amount to, printed beside every score. If the game names none, it is the
     /// id and the settings that differ from their defaults.
     pub fn protocol(&self) -> String {
         let named = (self.entry.protocol)(&self.settings).expect("the settings were checked");

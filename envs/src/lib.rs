@@ -1,12 +1,12 @@
 //! Exact, fast reinforcement-learning environments.
 //!
-//! [`Env`] is the trait of all environments: a game that knows its own rules, but nothing of time limits, automatic
-//! resets or stacked frames. [`VecEnv`] owns many of them and adds those. A [`Game`] is an environment with settings;
+//! [`Env`] is the trait of all environments: a game with its rules, but without time limits, automatic resets or
+//! stacked frames. [`VecEnv`] steps many of them and adds these. A [`Game`] is an environment with settings;
 //! [`registry`] finds one by its id and returns an [`EnvSpec`], which makes environments.
 //!
 //! A new environment needs one file, one line of the registry and one golden test.
 
-// The code that `settings!` writes names this crate by its name, here as elsewhere.
+// `settings!` expands to code that names this crate, inside the crate too.
 extern crate self as carom_envs;
 
 pub mod breakout;
@@ -38,7 +38,7 @@ pub use space::{ImageSpace, ObsArray, ObsSpace};
 pub use vec_env::{Episode, Transition, VecEnv};
 pub use view::{FactorsEnv, StackEnv, View};
 
-// The signatures of this crate name types of these.
+// Public signatures use types of these crates.
 pub use {ndarray, rand, rand_pcg, serde, serde_json};
 
 #[cfg(doctest)]

@@ -1,4 +1,4 @@
-//! Transition tables of small environments, for planning and for judging what was learned.
+//! Transition tables of small environments, for planning and for evaluating policies exactly.
 
 /// One possible outcome of an action.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,8 +2,8 @@
 //!
 //! [`settings!`](crate::settings!) declares a group of settings as a struct. Each setting is written once, with its
 //! documentation, type, default and range. Everything else follows from that declaration: [`resolve`] reads and checks
-//! values, [`overlay`] lays one layer of values over another, [`Schema::list`] describes the settings, and a [`Fault`]
-//! says what is wrong with a value.
+//! values, [`overlay`] overrides one layer of values by another, [`Schema::list`] describes the settings, and a
+//! [`Fault`] says what is wrong with a value.
 
 use serde::Serialize;
 mod nearest;
@@ -24,7 +24,7 @@ pub type Values = Map<String, Value>;
 
 /// A group of settings, as a struct with a field for each.
 ///
-/// The methods say what a declaration cannot: rules over several settings.
+/// The methods define rules over several settings, which a declaration cannot express.
 pub trait Settings: Declared {
     /// Keys that [`Settings::derive`] may fill in.
     const DERIVED: &'static [&'static str] = &[];
@@ -42,7 +42,7 @@ pub trait Settings: Declared {
         Ok(())
     }
 
-    /// Keys that have no effect beside the other values, each with the reason. Giving one of them a value is an error.
+    /// Keys that have no effect given the other values, each with the reason. Giving one of them a value is an error.
     fn unheard(&self) -> Vec<(&'static str, String)> {
         vec![]
     }
@@ -69,7 +69,7 @@ pub struct Setting {
     pub doc: String,
     /// Type and range in words, e.g. "a number in 0..=1".
     pub expected: String,
-    /// Default value, or null if there is none. A derived default is the one beside the other defaults.
+    /// Default value, or null if there is none. A derived default is the one that follows from the other defaults.
     pub default: Value,
 }
 
@@ -164,10 +164,10 @@ pub enum Fault {
         key: String,
         /// The value given.
         found: Value,
-        /// Words for what it can be.
+        /// The valid values, in words.
         expected: String,
     },
-    /// The value has no effect beside the others.
+    /// The value has no effect given the others.
     #[error("{key} is {found}, which has no effect: {reason}")]
     Unheard {
         /// The key.
@@ -234,7 +234,7 @@ pub fn validate<S: Settings>(settings: &S) -> Result<(), Fault> {
     settings.check()
 }
 
-/// Values of all settings that have one and have an effect: what a run keeps. [`resolve`] reads them back.
+/// Values of all settings that have a value and an effect, as a run stores them. [`resolve`] reads them back.
 pub fn heard<S: Settings>(settings: &S) -> Values {
     let mut values = to_values(settings);
     for (key, _) in settings.unheard() {
@@ -243,8 +243,8 @@ pub fn heard<S: Settings>(settings: &S) -> Values {
     values
 }
 
-/// Lays `above` over `below`. Dropped from `below` is what does not survive the change: derived defaults, which follow
-/// from the settings that `above` may set, and values that have no effect any more.
+/// Returns `below`, overridden by `above`. Values of `below` are dropped if they are derived defaults, which `above`
+/// may change, or if they no longer have an effect.
 pub fn overlay<S: Settings>(below: &Values, above: &Values) -> Values {
     let mut merged = explicit::<S>(below);
     merged.extend(above.clone());
@@ -282,7 +282,7 @@ fn read<S: Settings>(given: &Values) -> Result<S, Fault> {
             return Err(Fault::Unknown { key: key.clone(), known });
         }
         check_integers(key, value)?;
-        // Alone, so that an error is known to be about this key.
+        // Reads each key alone, so that an error is known to be about this key.
         let alone = Values::from_iter([(key.clone(), value.clone())]);
         S::deserialize(Value::Object(alone)).map_err(|error| Fault::value(key, value, expected(&error)))?;
     }
@@ -345,7 +345,7 @@ fn list<S: Settings>() -> Vec<Setting> {
 }
 
 settings! {
-    /// The settings of what has none.
+    /// Settings of an environment, agent or model that has none.
     pub struct NoSettings {}
 }
 
@@ -361,14 +361,14 @@ pub fn check_range<T: Serialize>(key: &str, value: &T, range: &impl Range<T>) ->
 
 /// Words for the values of type `T`.
 fn type_in_words<T: DeserializeOwned>() -> String {
-    // Nobody names a variant so: serde's error lists the names that there are.
+    // No variant has this name, so serde's error lists the valid ones.
     match T::deserialize(Value::String("\0".to_owned())) {
         Ok(_) => "text".to_owned(),
         Err(error) => expected(&error),
     }
 }
 
-/// The end of serde's "invalid type: …, expected …", in the words of a person.
+/// The end of serde's "invalid type: …, expected …", in plain words.
 fn expected(error: &serde_json::Error) -> String {
     let message = error.to_string();
     let tail = message.split_once("expected ").map_or(message.as_str(), |(_, tail)| tail);

@@ -36,7 +36,7 @@ pub trait TableGame: Send {
 /// An environment that draws outcomes from the table of a game.
 ///
 /// Every reset and every step draws one number in [0, 1), as Gymnasium's toy text does. The table alone decides what
-/// follows: a step after the end is what the table says of the last state.
+/// follows, also for a step after the end.
 pub struct TableEnv<G> {
     game: G,
     model: TransitionModel,

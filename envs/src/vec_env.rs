@@ -188,7 +188,7 @@ impl VecEnv {
     }
 
     /// Observations that the actions of the latest step were chosen on, `[n_envs * obs_bytes]`. Meaningless before the
-    /// first step. The buffers take turns, so nothing is copied.
+    /// first step. The buffers rotate, so nothing is copied.
     pub fn prev_obs(&self) -> &[u8] {
         self.frames.ago(1)
     }
@@ -340,7 +340,7 @@ impl VecEnv {
         serde_json::to_value(slots).expect("saved environments are JSON")
     }
 
-    /// Restores the state that [`VecEnv::save`] returned. The episodes continue as they would have from there.
+    /// Restores the state that [`VecEnv::save`] returned. The episodes continue exactly from there.
     ///
     /// # Errors
     /// When `state` is of other environments or of another number of them, or an environment does not support saving.
@@ -379,11 +379,12 @@ impl Slot {
         (self.episode_return, self.length) = (0.0, 0);
     }
 
-    /// Begins the next episode, and returns whether the game is over that return and length are of.
+    /// Begins the next episode. Returns whether it begins a new game, so that return and length start again.
     fn begin_next(&mut self, max_steps: u64, obs: &mut [u8]) -> bool {
         let mut goes_on = self.env.goes_on();
         if goes_on && self.length >= max_steps {
-            // The time limit was reached as a life was lost: the first reset continues the game, the second begins one.
+            // The time limit was reached when a life was lost: the first reset continues the game, the second begins a
+            // new one.
             self.env.reset(&mut self.rng);
             goes_on = false;
         }

@@ -9,13 +9,13 @@ use rand::RngCore;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Turns observations into others, for instance pictures into features. Each frame is turned once, whatever stacks and
-/// replays it is part of later.
+/// Transforms observations, for instance pictures into features. Each frame is transformed once, however many stacks
+/// and replays contain it.
 pub trait View: Send {
     /// Shape and element type of the new observations.
     fn obs_space(&self) -> ObsSpace;
 
-    /// Turns `frames`, `[n * frame bytes]`, into `seen`, `[n * bytes of obs_space]`.
+    /// Transforms `frames`, `[n * frame bytes]`, and writes the result to `seen`, `[n * bytes of obs_space]`.
     fn look(&mut self, frames: &[u8], seen: &mut [u8]);
 }
 

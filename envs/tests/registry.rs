@@ -234,7 +234,7 @@ impl Game for Plain {
 fn environments_of_other_crates_are_found_by_name() {
     registry::register(EnvEntry::of::<Counter>("tests/counter", "counts to three")).unwrap();
     let taken = registry::register(EnvEntry::of::<Counter>("taxi", "not a taxi")).unwrap_err();
-    assert_eq!(taken.to_string(), "there is an environment `taxi` already");
+    assert_eq!(taken.to_string(), "there is already an environment `taxi`");
     assert!(registry::all().iter().any(|entry| entry.id == "tests/counter"));
     let counter = spec("tests/counter", json!({"target": 5}));
     assert_eq!((counter.protocol().as_str(), counter.time_limit()), ("tests/counter, target 5", None));

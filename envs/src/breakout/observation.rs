@@ -1,5 +1,5 @@
-//! The 84×84 observation, computed from what changed. Sums over all that stands still are kept from step to step; ball
-//! and paddle are added to the few pixels that they touch.
+//! The 84×84 observation, computed incrementally. Sums over everything that does not move are kept from step to step;
+//! ball and paddle are added to the few pixels that they touch.
 
 use super::area::{self, COLUMN_UNITS, ROW_UNITS, SIDE};
 use super::field::{self, FIELD, WIDTH};

@@ -11,7 +11,7 @@ const REACH: std::ops::RangeInclusive<i32> = 177..=183;
 const LONGEST_FLIGHT: u32 = 1000;
 /// Number of frames before the landing at which the player begins to try all ways to move the paddle.
 const LOOK_AHEAD: u32 = 20;
-/// Least number of frames for which a turn of the knob is held when ways are tried. It is rounded up to whole steps.
+/// Minimum number of frames for which a tried turn of the knob is held. It is rounded up to whole steps.
 const HOLD: u32 = 4;
 /// Number of flights to look ahead while none brings points.
 const FLIGHTS: u32 = 3;
@@ -141,12 +141,12 @@ fn distance_to_ball(state: &State) -> f64 {
 
 /// Points of the flight that begins, or, if it brings none, discounted points of the best flight after it.
 fn flight_value(state: &State, flights: u32) -> f64 {
-    const LATER: f64 = 0.05;
+    const DISCOUNT: f64 = 0.05;
     let Some((landing, points)) = land(*state) else { return 0.0 };
     if points > 0 || flights <= 1 {
         return f64::from(points);
     }
-    LATER * returns(&landing).map(|hit| flight_value(&hit, flights - 1)).fold(0.0, f64::max)
+    DISCOUNT * returns(&landing).map(|hit| flight_value(&hit, flights - 1)).fold(0.0, f64::max)
 }
 
 /// States after each way to return the ball: with either side of the paddle, near its edge or near its middle, or with

@@ -202,8 +202,8 @@ impl State {
         }
     }
 
-    /// Section 4: paddle, bricks or ceiling, which are in different rows, and then the side walls. All depends on the
-    /// last picture.
+    /// Section 4: paddle, bricks or ceiling, which are in different rows, and then the side walls. All collisions
+    /// depend on the last picture.
     #[inline]
     fn collide(&mut self, paddle_was: u8) -> u8 {
         let (x, y) = (self.column(), self.row());

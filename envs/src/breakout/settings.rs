@@ -13,7 +13,7 @@ const MAX_FRAME_SKIP: u64 = 16;
 const MAX_FRAME_STACK: u64 = 16;
 
 crate::settings! {
-    /// Settings of `breakout`. Unless given, those that a protocol determines have its values.
+    /// Settings of `breakout`. The settings that a protocol determines default to its values.
     pub struct BreakoutSettings {
         /// Protocol that sets the defaults of `sticky`, `noop_max` and `life_loss_terminal`.
         protocol: Protocol = Protocol::Dqn2015;
@@ -38,7 +38,7 @@ crate::settings! {
     }
 }
 
-/// A paper's way to play the game.
+/// A paper's protocol of training and evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {
     /// Mnih et al. 2015: no-op starts, no sticky actions, in training a life is an episode.

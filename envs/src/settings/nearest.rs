@@ -1,6 +1,6 @@
-//! The known word most like one that nobody knows.
+//! The known word nearest to an unknown one.
 
-/// "did you mean `…`? (there are …)", without the question where nothing is near.
+/// "did you mean `…`? (there are …)", without the question if no known word is near.
 pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let all = known.join(", ");
@@ -10,8 +10,8 @@ pub fn suggest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Stri
     }
 }
 
-/// The one of `known` most like `word`: it begins with `word`, or differs in at most a third of its letters. None where
-/// nothing is that near.
+/// The one of `known` most like `word`: it begins with `word`, or differs in at most a third of its letters. `None` if
+/// no word is that near.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distance = |known: &str| {
         if !word.is_empty() && known.starts_with(word) { 0 } else { strsim::damerau_levenshtein(word, known) }
