@@ -1,4 +1,4 @@
-//! The structure of the three crates: every import points down, and none leads back to where it came from.
+//! The structure of the three crates: every import points down, and no files import each other in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -126,7 +126,7 @@ fn imports(source: &str) -> Imports {
     imports
 }
 
-/// The file that `path`, written in `module`, leads to; none where it is another crate's.
+/// The file of the item that `path`, written in `module`, names; none if it is another crate's.
 fn resolve(module: &[String], path: &str, modules: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
     let mut parts: Vec<String> = path.split("::").map(str::to_owned).collect();
     let mut base = match parts[0].as_str() {
@@ -209,7 +209,7 @@ fn expand(prefix: &str, tree: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Groups of files that import each other, directly or by way of others.
+/// Groups of files that import each other, directly or through others.
 fn circles(imports: &Imports) -> Vec<Vec<String>> {
     let reached: BTreeMap<_, _> = imports.keys().map(|module| (module, reach(imports, module))).collect();
     let mut circles = BTreeSet::new();
@@ -220,7 +220,7 @@ fn circles(imports: &Imports) -> Vec<Vec<String>> {
     circles.into_iter().collect()
 }
 
-/// The files that `from` imports, directly or by way of others.
+/// The files that `from` imports, directly or through others.
 fn reach<'a>(imports: &'a Imports, from: &'a Vec<String>) -> BTreeSet<&'a Vec<String>> {
     let (mut seen, mut next) = (BTreeSet::new(), vec![from]);
     while let Some(module) = next.pop() {

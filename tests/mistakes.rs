@@ -1,4 +1,4 @@
-//! The message of each mistake names the mistake and the expected value, and no file is written.
+//! The message of each mistake names the wrong and the expected value, and no file is written.
 
 use crate::program::Program;
 

@@ -3,9 +3,9 @@
 The actions of the first traces are those already in FILE: random, tracking and predicting play that reaches most rules.
 Two more are drawn here: all 18 actions with sticky ones, and a game that is left alone until it ends itself after
 65,536 frames. `actions` are ALE's numbers, one letter from `a` on a frame; `rewards` and `lives` hold `[frame, value]`
-where they differ from 0 or from the frame before; `frames` the CRC-32 of every `every`-th gray picture and the last,
-reset's in front; `obs` that of all 84x84 observations so far (the maximum of frames 3 and 4 of every four, by cv2's
-INTER_AREA), after every hundredth.
+where they differ from 0 or from the previous frame. `frames` holds the CRC-32 of every `every`-th gray picture,
+beginning with the reset's, and of the last. `obs` holds, after every hundredth observation, the CRC-32 of all 84x84
+observations so far (the maximum of frames 3 and 4 of every four, by cv2's INTER_AREA).
 """
 
 import gzip
@@ -70,7 +70,7 @@ def sticky_actions():
 
 
 def left_alone():
-    """A ball is served and lost, then nothing but a turn of the paddle now and then, and FIRE in vain in the end."""
+    """Serves a ball and loses it, then plays no-ops past the game's own end, then random actions between no-ops."""
     actions = [1] + [0] * 65_200
     choices = random.Random(6)
     while len(actions) < 65_537 + 70 * 256:

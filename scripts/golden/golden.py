@@ -1,4 +1,4 @@
-"""What the golden scripts share: how a file is written and a random stream recorded."""
+"""Functions that the golden scripts share: write a file, record a random stream."""
 
 import gzip
 import json
@@ -12,6 +12,6 @@ def write(path, data):
 
 
 def pcg64_state(generator):
-    """The state of a numpy PCG64 generator under the names that the Rust crate rand_pcg gives it."""
+    """Returns the state of a numpy PCG64 generator under the names that the Rust crate rand_pcg uses."""
     state = generator.bit_generator.state["state"]
     return {"state": state["state"], "increment": state["inc"]}

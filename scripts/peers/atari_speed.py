@@ -52,7 +52,7 @@ def behind_wrappers() -> Callable[[], int]:
 
 
 def vector(env: gym.vector.VectorEnv) -> Callable[[], int]:
-    """For one that resets by itself."""
+    """Returns a function that steps a vector of environments, which reset themselves."""
     env.reset()
     choices = np.random.default_rng(0)
 

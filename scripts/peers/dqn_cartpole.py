@@ -1,4 +1,4 @@
-"""DQN on CartPole-v1 in CleanRL's manner and with its hyperparameters, in plain PyTorch on Gymnasium: steps per second.
+"""DQN on CartPole-v1 in CleanRL's style and with its hyperparameters, in plain PyTorch on Gymnasium: steps per second.
 
     python3 scripts/peers/dqn_cartpole.py --steps 60000 --learning-starts 10000 --seed 0 --threads 1
 

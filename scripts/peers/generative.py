@@ -4,8 +4,8 @@ they fit.
     python3 scripts/peers/generative.py ae --data FOLDER --epochs 5 --threads 2 [--limit 6000]
 
 FOLDER holds the four IDX files, plain or gzipped. Models, batch sizes and optimiser (Adam at 1e-3; the RBM: CD-1) are
-those of Keras' own examples, and the same as ours. Seconds are the mean of the epochs after the first, which compiles;
-the data are in memory, nothing is measured between. Prints one JSON object.
+those of Keras' own examples, and the same as ours. Seconds are the mean of the epochs after the first, which compiles.
+The data are in memory, and nothing is measured between epochs. Prints one JSON object.
 """
 
 import argparse
@@ -41,7 +41,7 @@ class Clock:
 
 
 def fit_keras(model, x, batch_size: int, epochs: int, target) -> float:
-    """Fits, and gives the seconds per epoch."""
+    """Fits `model` and returns the seconds per epoch."""
     clock = Clock()
     at_end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: clock.mark())
     model.fit(x, target, batch_size=batch_size, epochs=epochs, shuffle=True, verbose=0, callbacks=[at_end])
@@ -110,7 +110,7 @@ def rbm(train, test, epochs: int) -> dict:
     clock = Clock()
     model = BernoulliRBM(n_components=500, learning_rate=0.05, batch_size=100, n_iter=1, random_state=0)
     rng = np.random.default_rng(0)
-    # An epoch of `fit`, which cannot be asked for the time between two.
+    # `partial_fit` batch by batch is an epoch of `fit`, which does not report the time of single epochs.
     for _ in range(epochs):
         order = rng.permutation(len(train))
         for start in range(0, len(train), 100):
@@ -133,7 +133,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of MNIST's IDX files")
     parser.add_argument("--epochs", type=int, default=5, help="at least 2")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--limit", type=int, help="only so many images of each split")
+    parser.add_argument("--limit", type=int, help="use only this many images of each split")
     args = parser.parse_args()
     if args.epochs < 2:
         parser.error("--epochs is at least 2: the first is not timed")

@@ -1,8 +1,7 @@
 """A throw-away virtual environment for the peers' scripts, outside the checkout.
 
 `enter("torch", "torch==2.11.0", "numpy")` makes (once) the environment `torch` with those packages and starts the
-calling script again in it. It lies under $CAROM_PEERS_DIR, else ~/.cache/carom/peers; delete that folder to be rid of
-it.
+calling script again in it. It lies under $CAROM_PEERS_DIR, else ~/.cache/carom/peers; delete that folder to remove it.
 """
 
 import os

@@ -4,7 +4,7 @@ second, learning included.
     python3 scripts/peers/pqn_minatar.py --steps 200000 --seed 0 --threads 1
 
 The environment is a vectorised numpy Breakout of our own (no sticky actions, 3 actions, cap 1000, as gymnax has it), so
-that it does not slow the learner; `env_share` in the answer is its part of the time. `--check` holds it against the
+that it does not slow the learner; `env_share` in the answer is its part of the time. `--check` compares it with the
 `minatar` package. The clock starts after the first rollout and its updates. `--steps 10000000` is the recipe's full
 run. The inputs are 0 and 1; purejaxql divides them by 255, which is an accident of sharing code with Atari.
 """
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200_000, help=steps_help)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--check", action="store_true", help="hold the environment against the minatar package instead")
+    parser.add_argument("--check", action="store_true", help="compare the environment with the minatar package instead")
     args = parser.parse_args()
     if args.steps < 2 * N_ENVS * N_STEPS:
         parser.error(f"--steps must be at least {2 * N_ENVS * N_STEPS}")

@@ -1,4 +1,4 @@
-"""The clock of the environments' peers: steps per second of processor time, which a busy machine does not stretch."""
+"""The clock of the environments' peers: steps per second of processor time, which a busy machine does not change."""
 
 import argparse
 import json
@@ -10,7 +10,7 @@ CHUNK = 4096  # steps between two looks at the clock
 
 
 def stay_on_one_core() -> None:
-    """To be called before a library starts its threads."""
+    """Keeps the process on one core. Call this before a library starts its threads."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
