@@ -27,7 +27,9 @@ impl Spectral {
     /// Makes one power iteration of each weight.
     pub(super) fn iterate(&mut self, network: &Sequential) {
         let _no_grad = tch::no_grad_guard();
-        for ((left, right), weight) in self.vectors.iter_mut().zip(parts(network).iter().step_by(2)) {
+        let params = network.layout().split(network.params());
+        // Weights and biases take turns.
+        for ((left, right), weight) in self.vectors.iter_mut().zip(params.iter().step_by(2)) {
             let matrix = weight.view([left.size()[0], -1]);
             *right = unit(&matrix.tr().mv(left));
             *left = unit(&matrix.mv(right));
@@ -37,14 +39,15 @@ impl Spectral {
     /// Returns the flat parameters of `network` with each weight W divided by uᵀ W v, its largest singular value;
     /// differentiable.
     pub(super) fn normalised(&self, network: &Sequential) -> Tensor {
-        let parts = parts(network);
-        let scaled = parts.iter().enumerate().map(|(idx, part)| {
+        let params = network.layout().split(network.params());
+        let scaled = params.iter().enumerate().map(|(idx, param)| {
+            let flat = param.view(-1);
             if idx % 2 == 1 {
-                return part.shallow_clone();
+                return flat;
             }
             let (left, right) = &self.vectors[idx / 2];
-            let sigma = part.view([left.size()[0], -1]).mv(right).dot(left);
-            part / sigma
+            let sigma = flat.view([left.size()[0], -1]).mv(right).dot(left);
+            flat / sigma
         });
         Tensor::cat(&scaled.collect::<Vec<_>>(), 0)
     }
@@ -68,12 +71,6 @@ impl Spectral {
         }
         Ok(())
     }
-}
-
-/// Weights and biases by turns, flat.
-fn parts(network: &Sequential) -> Vec<Tensor> {
-    let sizes: Vec<i64> = network.layout().shapes().iter().map(|shape| shape.iter().product()).collect();
-    network.params().split_with_sizes(sizes, 0)
 }
 
 fn unit(x: &Tensor) -> Tensor {
