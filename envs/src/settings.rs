@@ -50,6 +50,9 @@ pub trait Settings: Declared {
 
 /// The part of [`Settings`] that [`settings!`](crate::settings!) writes.
 pub trait Declared: Default + Serialize + DeserializeOwned {
+    /// Keys of all settings, in the order of declaration.
+    const KEYS: &'static [&'static str];
+
     /// Describes each setting, in the order of declaration.
     fn list() -> Vec<Setting>;
 
@@ -126,6 +129,8 @@ macro_rules! settings {
         }
 
         impl $crate::settings::Declared for $name {
+            const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+
             fn list() -> Vec<$crate::settings::Setting> {
                 #[allow(unused_mut, unused_variables, reason = "there may be no settings")]
                 let mut defaults = $crate::settings::to_values(&Self::default());
@@ -275,11 +280,10 @@ fn explicit<S: Settings>(given: &Values) -> Values {
 
 /// Reads `given` with all defaults, and checks keys and types but no ranges.
 fn read<S: Settings>(given: &Values) -> Result<S, Fault> {
-    let known: Vec<&'static str> = S::list().iter().map(|setting| setting.key).collect();
     let is_given = |key: &str| given.get(key).is_some_and(|value| !value.is_null());
     for (key, value) in given {
-        if !known.contains(&key.as_str()) {
-            return Err(Fault::Unknown { key: key.clone(), known });
+        if !S::KEYS.contains(&key.as_str()) {
+            return Err(Fault::Unknown { key: key.clone(), known: S::KEYS.to_vec() });
         }
         check_integers(key, value)?;
         // Reads each key alone, so that an error is known to be about this key.
