@@ -1,9 +1,10 @@
 //! Pictures of probes: frames and their reconstructions, with the true ball framed.
 
+use crate::files;
 use crate::gallery::grid::{self, GAP, grid, stack};
 use anyhow::{Context, Result, bail};
 use carom_envs::Picture;
-use fs_err as fs;
+use std::io::Write;
 use std::path::Path;
 use tch::Tensor;
 
@@ -30,7 +31,8 @@ pub(super) fn write(path: &Path, rows: &[(String, Tensor)], balls: &[[f32; 2]]) 
         PictureFormat::Png => grid::write_png(path, &picture),
         PictureFormat::Svg => {
             let names = rows.iter().map(|(name, _)| name.as_str());
-            fs::write(path, svg(&picture, pictures[0].height, names)?)
+            let text = svg(&picture, pictures[0].height, names)?;
+            files::write_whole(path, |file| file.write_all(text.as_bytes()))
                 .with_context(|| format!("cannot write {}", path.display()))
         }
     }
