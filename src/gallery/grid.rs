@@ -115,19 +115,16 @@ pub(crate) fn write_captioned(path: &Path, picture: &Picture, caption: &str) -> 
 }
 
 fn write(path: &Path, picture: &Picture, caption: Option<&str>) -> Result<()> {
-    files::write_whole(path, |file| encode_captioned(picture, caption, file))
+    files::write_whole(path, |file| encode(picture, caption, file))
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Writes `picture` to `to` as a PNG. A picture without colour is written as gray.
+/// Writes `picture` to `to` as a PNG, with `caption` as its description, if any. A picture without colour is written as
+/// gray.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(crate) fn encode(picture: &Picture, to: impl Write) -> Result<()> {
-    encode_captioned(picture, None, to)
-}
-
-fn encode_captioned(picture: &Picture, caption: Option<&str>, to: impl Write) -> Result<()> {
+pub(crate) fn encode(picture: &Picture, caption: Option<&str>, to: impl Write) -> Result<()> {
     let mut encoder = png::Encoder::new(to, picture.width as u32, picture.height as u32);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::High);

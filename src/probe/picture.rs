@@ -84,7 +84,7 @@ fn row(images: &Tensor, balls: &[[f32; 2]]) -> Picture {
 /// Returns the picture as an SVG with the names of its rows, which are `row_height` pixels high, at the left.
 fn svg<'a>(picture: &Picture, row_height: usize, names: impl Iterator<Item = &'a str>) -> Result<String> {
     let mut png = vec![];
-    grid::encode(picture, &mut png)?;
+    grid::encode(picture, None, &mut png)?;
     let Picture { width, height, .. } = picture;
     let mut text = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0}\" height=\"{height}\" viewBox=\"0 0 {0} {height}\">\n\
