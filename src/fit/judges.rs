@@ -35,11 +35,6 @@ pub(crate) fn open(choice: &JudgeChoice, data: &Data) -> Result<Judge> {
     Ok(Judge::new(open_classifier(&dir, [1, rows, columns], n_classes, data.device())?))
 }
 
-/// Fails: a fit of a classifier has no judge.
-fn open_none(_: &JudgeChoice, _: &Data) -> Result<Judge> {
-    bail!("a classifier's fit has no judge")
-}
-
 /// Opens the classifier fitted in the run `dir`, of images `[channels, rows, columns]`.
 fn open_classifier(dir: &Path, shape: [i64; 3], n_classes: i64, device: Device) -> Result<Classifier> {
     let Config::Fit(config) = kind::config(dir)? else { bail!("{} is no fit of a classifier", dir.display()) };
@@ -91,7 +86,7 @@ fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
     let name = config.source.to_string();
     tracing::info!("fitting the classifier that judges samples of {name}, once (a minute or two): {}", dir.display());
     files::replace_folder(dir, |aside| {
-        let mut session = FitSession::on(config, data, open_none)?;
+        let mut session = FitSession::on(config, data, open)?;
         let mut run = Run::create(aside, &session.config.to_toml(), None, false)?;
         match fit(&mut session, &mut run)? {
             Outcome::Finished => Ok(()),
