@@ -17,6 +17,7 @@ use crate::human::count;
 use crate::interrupt::Interrupted;
 use crate::run::Outcome;
 use crate::run::{self, Run, checkpoint};
+use crate::statistics;
 use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Encoder;
 use carom_agents::net::tensor::to_vec;
@@ -309,12 +310,14 @@ pub(super) fn factor_scales(config: &TrainConfig) -> Result<Vec<(f32, f32)>> {
     const N_FRAMES: usize = 2_000;
     const MAX_SCALED: f64 = 10.0;
     let frames = frames::collect(&config.env.evaluation(), N_FRAMES, 0)?;
-    let (n, n_factors) = (frames.len() as f64, frames.factor_names.len());
+    let n_factors = frames.factor_names.len();
     let moments = |i: usize| {
-        let values = || frames.factors.iter().skip(i).step_by(n_factors).map(|&value| f64::from(value));
-        let mean = values().sum::<f64>() / n;
-        let std = (values().map(|value| (value - mean).powi(2)).sum::<f64>() / n).sqrt();
-        let farthest = values().map(|value| (value - mean).abs()).fold(0.0, f64::max);
+        let values = frames.factors.iter().skip(i).step_by(n_factors).map(|&value| f64::from(value));
+        let values: Vec<f64> = values.collect();
+        let mean = statistics::mean(&values);
+        let squares: Vec<f64> = values.iter().map(|value| (value - mean).powi(2)).collect();
+        let std = statistics::mean(&squares).sqrt();
+        let farthest = values.iter().map(|value| (value - mean).abs()).fold(0.0, f64::max);
         let width = std.max(farthest / MAX_SCALED);
         // A constant factor is not scaled.
         (mean as f32, if width > 0.0 { width as f32 } else { 1.0 })
