@@ -195,6 +195,7 @@ impl Replay {
                     discount = 0.0;
                     break;
                 }
+                // The slot after a truncated step holds the final observation, which bootstraps.
                 Slot::Truncated | Slot::Final => break,
             }
         }
@@ -214,6 +215,7 @@ impl Replay {
             if age > 0 && source > 0 {
                 let before = self.at(lane, source - 1);
                 let same_episode = match self.slot(before) {
+                    // Behind a truncated step is the final observation of the episode itself.
                     Slot::Step | Slot::Truncated => true,
                     Slot::Terminated | Slot::Final => false,
                 };

@@ -91,6 +91,7 @@ fn logistic_row(logits: &mut [f32], target: &[f32], scale: f32) -> f64 {
 fn logistic_lanes(logits: &mut Lanes, target: &Lanes, scale: f32, sums: &mut Lanes, products: &mut Lanes) {
     for lane in 0..LANES {
         let (l, t) = (logits[lane], target[lane]);
+        // The exponent is never positive, so that e is at most 1. σ(l) is 1 / (1 + e) for l ≥ 0, else e / (1 + e).
         let e = exp(-l.abs());
         let sigmoid = (if l < 0.0 { e } else { 1.0 }) / (1.0 + e);
         sums[lane] += (if l < 0.0 { 0.0 } else { l }) - l * t;

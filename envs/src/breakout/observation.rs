@@ -160,6 +160,7 @@ impl Backdrop {
             }
             return;
         }
+        // Paddles that touch are one bar: its pixels are equal but for those at its two ends.
         let edges = &*EDGES;
         let (left, right) = (edges[0][paddles.both.start as usize], edges[1][paddles.both.end as usize]);
         for (i, (row, weight)) in Paddles::ROWS.into_iter().enumerate() {
@@ -211,6 +212,7 @@ impl Backdrop {
                 }
             }
         }
+        // Where both balls cover a pixel, its maximum counts once.
         for row in behind.top..behind.bottom {
             let gray = screen::ball_ink(row).gray();
             for column in behind.left..behind.left + 2 {

@@ -72,12 +72,14 @@ fn anneal(
     let tilt = &energy.visible_bias - base;
     let mut betas = betas.peekable();
     while let (Some(beta), Some(&next)) = (betas.next(), betas.peek()) {
+        // ln p* at the next temperature less that at this one. The term ½|v|² of Gaussian units cancels.
         let linear = Vec::<f32>::try_from(v.mv(&tilt).to_device(Device::Cpu)).expect("floats");
         let after = units::softplus_sums(&z, &energy.hidden_bias, next);
         let before = units::softplus_sums(&z, &energy.hidden_bias, beta);
         for (i, log_weight) in log_weights.iter_mut().enumerate() {
             *log_weight += (next - beta) * f64::from(linear[i]) + after[i] - before[i];
         }
+        // A Gibbs step that leaves the distribution at the next temperature invariant.
         units::draw(&mut z, next, &(&energy.hidden_bias * next), &mut h, noise);
         let bias = base + &tilt * next;
         energy.draw_visible(&h, next, &bias, &mut means, &mut v, noise);

@@ -121,6 +121,7 @@ impl Learner {
             *lambda += (h_mean - &*lambda) * OFFSET_RATE;
             hidden -= &*lambda;
         }
+        // Chains have negative shares, so that one product is the difference of both expectations.
         let rates = &self.phases.shares * lr;
         hidden *= rates.unsqueeze(1);
         let visible = self.phases.centre(mu);

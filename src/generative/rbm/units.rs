@@ -41,6 +41,7 @@ fn uniform(state: &mut [[u32; LANES]; 4]) -> Lanes {
     let [s0, s1, s2, s3] = state;
     let mut out = [0.0; LANES];
     for i in 0..LANES {
+        // A float holds 24 bits exactly. The signed type converts in one instruction.
         out[i] = (s0[i].wrapping_add(s3[i]) >> 8) as i32 as f32 * (1.0 / 16_777_216.0);
         let shifted = s1[i] << 9;
         s2[i] ^= s0[i];
@@ -197,6 +198,7 @@ fn softplus_pass(z: &[f32], bias: &[f32], scale: f32, out: &mut [f64]) {
         }
         let (mut tail_positive, mut product) = ([0.0; LANES], [1.0; LANES]);
         add_softplus(&padded(z_tail, 0.0), &padded(bias_tail, 0.0), scale, &mut tail_positive, &mut product);
+        // The padding stands for no units: it must not multiply the product, and adds max(0, 0) to the sum.
         product[z_tail.len()..].fill(1.0);
         logs += log_of_product(&product);
         let positive = positive.iter().zip(&tail_positive).map(|(a, b)| f64::from(*a) + f64::from(*b)).sum::<f64>();

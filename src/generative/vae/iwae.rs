@@ -33,6 +33,7 @@ impl Networks {
         let (n_images, k, d) = (x.size()[0], self.config.k, self.config.latent_dim);
         let noise = Tensor::randn([k, n_images, d], (Kind::Float, self.device));
         let flat = x.flatten(1, -1);
+        // Some samples at a time, so that what the decoder computes stays in the cache.
         let terms = noise.split(samples_at_once(n_images), 0);
         let terms = terms.iter().map(|noise| self.weight_terms(&flat, [&mean, &log_var], noise).into());
         let (log_p, log_ratio): (Vec<Tensor>, Vec<Tensor>) = terms.unzip();
@@ -43,12 +44,15 @@ impl Networks {
         let counted = thinned(&weights, least_weight);
         let image = counted.remainder(n_images);
         let weights = weights.index_select(0, &counted).unsqueeze(1);
+        // A sample that `thinned` kept by chance stands for those it dropped.
         let shares = weights.clamp_min(least_weight) / n_images as f64;
         let (noise, sigma) =
             (noise.view([-1, d]).index_select(0, &counted), (log_var * 0.5).exp().index_select(0, &image));
         let spread = &noise * &sigma;
         let code = mean.index_select(0, &image) + &spread;
+        // −∂ln w/∂z = −∂ln p(x|z)/∂z + z − ε / σ, times w̃².
         let d_code = (self.code_gradient(&code, x, &image, &shares) + (code - noise / sigma) * shares) * weights;
+        // ∂z/∂μ = 1 and ∂z/∂ln σ² = ½ σ ε, summed over an image's samples.
         let sums = |rows: &Tensor| mean.zeros_like().index_add(0, &image, rows);
         self.encoder.back(&Tensor::cat(&[sums(&d_code), sums(&(d_code * spread)) * 0.5], 1));
         [-log_p, -log_ratio, -iwae_bound(&log_w)].map(|term| term.mean(Kind::Double).double_value(&[]))
