@@ -119,13 +119,25 @@ impl Run {
     /// When it cannot be written. The previous checkpoint stays valid.
     pub(crate) fn save(&mut self, step: u64, loop_state: impl Serialize, learned: &Snapshot) -> Result<()> {
         let file_lengths = self.metrics.sync()?;
-        let state = CheckpointState { loop_state, learned: learned.state().clone(), file_lengths };
-        checkpoint::write(&self.dir, step, &state, learned).with_context(|| match self.saved_at {
+        let state = CheckpointState { step, loop_state, learned: learned.state().clone(), file_lengths };
+        checkpoint::write(&self.dir, &state, learned).with_context(|| match self.saved_at {
             Some(before) => format!("cannot save a checkpoint of step {step}; that of step {before} stays valid"),
             None => format!("cannot save a checkpoint of step {step}, the first"),
         })?;
         self.saved_at = Some(step);
         self.log(&format!("step {step}: checkpoint"))
+    }
+
+    /// Saves `policy`, the state of the policy with the best evaluation so far, at `step`.
+    ///
+    /// # Errors
+    /// When it cannot be written. The previous best stays.
+    pub(crate) fn save_best(&mut self, step: u64, loop_state: impl Serialize, policy: &Snapshot) -> Result<()> {
+        let file_lengths = self.metrics.sync()?;
+        let state = CheckpointState { step, loop_state, learned: policy.state().clone(), file_lengths };
+        checkpoint::write_best(&self.dir, &state, policy)
+            .with_context(|| format!("cannot save the best policy, of step {step}"))?;
+        self.log(&format!("step {step}: best policy"))
     }
 
     /// Replaces the run's configuration by `config`.

@@ -80,13 +80,14 @@ fn advance(session: &mut Session, actions: &mut [usize], stacks: &mut Vec<u8>) -
 }
 
 fn evaluate(session: &mut Session, run: &mut Run) -> Result<()> {
-    let scores = Evaluation::of_run(&session.config).run(&mut session.player, &session.transform)?;
+    let scores = Evaluation::during(&session.config).run(&mut session.player, &session.transform)?;
     let rows = [("eval/return", scores.return_mean), ("eval/return_std", scores.return_std)];
     let rows = rows.into_iter().chain([("eval/return_iqm", scores.return_iqm), ("eval/length", scores.length_mean)]);
+    let rows = rows.chain([("eval/truncated", scores.truncated_share)]);
     for (name, value) in rows.chain(scores.return_exact.map(|exact| ("eval/return_exact", exact))) {
         run.metrics.row(MetricsFile::Eval, session.progress.step, name, value)?;
     }
-    Ok(())
+    session.keep_if_best(scores.return_mean, run)
 }
 
 /// Writes the rows of this step and updates the progress display.

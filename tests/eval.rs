@@ -54,3 +54,49 @@ fn the_scripted_player_is_trained_and_scored_like_any_agent() {
     program.succeed("train --env breakout --agent scripted --steps 4000 --set env.max_steps=1500 --out whole");
     assert_eq!(program.read("run/episodes.csv"), program.read("whole/episodes.csv"));
 }
+
+#[test]
+fn the_best_policy_evaluated_is_kept_beside_the_newest() {
+    let program = Program::new();
+    program.succeed(
+        "train --env cartpole --agent dqn --steps 6k --out run --set eval_every=1k --set eval_episodes=5 \
+         --set agent.learning_starts=500 --set agent.buffer_size=5000 --set checkpoint_every=2k",
+    );
+    assert_eq!(program.names("run/checkpoints"), ["4000", "6000", "best"]);
+    let returns = program.read("run/eval.csv");
+    let returns = returns.lines().filter_map(|line| {
+        let (step, value) = line.split_once(",eval/return,")?;
+        Some((step.parse::<u64>().expect("a step"), value.parse::<f64>().expect("a number")))
+    });
+    let best = returns.fold((0, f64::MIN), |best, found| if found.1 > best.1 { found } else { best }).0;
+    let step = |flags: &str| json(&program, &format!("eval run --episodes 2 --json {flags}"))["step"].as_u64();
+    assert_eq!(step("--checkpoint best"), Some(best));
+    assert_eq!(step("--checkpoint 4000"), Some(4000));
+    assert_eq!((step("--checkpoint newest"), step("")), (Some(6000), Some(6000)));
+    program.succeed("watch run --checkpoint best --gif best.gif --max-steps 20");
+    let error = program.fail("eval run --checkpoint 5000");
+    assert!(error.contains("run has no checkpoint of step 5000; there are those of 4000, 6000"), "{error}");
+}
+
+#[test]
+fn a_run_without_evaluations_has_no_best_policy() {
+    let program = Program::new();
+    program.succeed("train --env taxi --agent q-learning --steps 2k --out run");
+    let error = program.fail("eval run --checkpoint best");
+    assert!(error.contains("run has no best checkpoint") && error.contains("--set eval_every=N"), "{error}");
+}
+
+#[test]
+fn breakout_is_evaluated_by_its_protocols_rules() {
+    let program = Program::new();
+    let train = "train --env breakout --agent random --steps 64 --set eval_every=64 --set eval_episodes=2";
+    program.succeed(&format!("{train} --out short --set eval_max_steps=10"));
+    let evaluations = program.read("short/eval.csv");
+    assert!(evaluations.contains("64,eval/length,10.0\n64,eval/truncated,1.0\n"), "{evaluations}");
+    let epsilon = |run: &str| json(&program, &format!("eval {run} --episodes 1 --json"))["epsilon"].as_f64();
+    assert_eq!(epsilon("short"), Some(0.05));
+    program.succeed(&format!("{train} --out machado --set env.protocol=machado-2018"));
+    assert_eq!(epsilon("machado"), Some(0.01));
+    program.succeed(&format!("{train} --out own --set eval_epsilon=0.5"));
+    assert_eq!(epsilon("own"), Some(0.5));
+}

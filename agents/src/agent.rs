@@ -100,7 +100,13 @@ pub trait Agent: Send {
     /// When a part is missing or has another shape than this agent's.
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError>;
 
-    /// Restores the part of the saved state that [`Agent::greedy`] needs; by default, all of it.
+    /// The part of the state that [`Agent::greedy`] needs; by default, all of it.
+    fn save_policy(&self) -> Snapshot<'_> {
+        self.save()
+    }
+
+    /// Restores the part of the saved state that [`Agent::greedy`] needs, from what [`Agent::save`] or
+    /// [`Agent::save_policy`] wrote; by default, all of it.
     ///
     /// # Errors
     /// When a part is missing or has another shape than this agent's.

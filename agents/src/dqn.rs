@@ -252,6 +252,10 @@ impl Agent for Dqn {
         self.replay.load(&from.nested("replay")?)
     }
 
+    fn save_policy(&self) -> Snapshot<'_> {
+        Snapshot::default().nest("network", self.network.save())
+    }
+
     fn load_policy(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.network.load(&from.nested("network")?)
     }

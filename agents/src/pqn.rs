@@ -361,6 +361,10 @@ impl Agent for Pqn {
         from.read("max_q", &mut rollout.max_q)
     }
 
+    fn save_policy(&self) -> Snapshot<'_> {
+        Snapshot::default().nest("network", self.network.save())
+    }
+
     fn load_policy(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.network.load(&from.nested("network")?)
     }

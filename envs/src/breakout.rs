@@ -31,7 +31,7 @@ pub use settings::{ActionSet, BreakoutSettings, Protocol};
 
 use crate::bricks;
 use crate::env::{Env, RestoreError, Step};
-use crate::game::Game;
+use crate::game::{EvaluationRules, Game};
 use crate::picture::Picture;
 use crate::space::ObsSpace;
 use area::SIDE;
@@ -275,6 +275,10 @@ impl Game for Breakout {
 
     fn protocol(settings: &BreakoutSettings) -> Option<String> {
         Some(settings.protocol_name())
+    }
+
+    fn evaluation_rules(settings: &BreakoutSettings) -> EvaluationRules {
+        settings.evaluation_rules()
     }
 }
 

@@ -28,6 +28,21 @@ pub trait Game {
         let _ = settings;
         None
     }
+
+    /// How a policy is evaluated while it learns. By default it plays greedily to the end of each episode.
+    fn evaluation_rules(settings: &Self::Settings) -> EvaluationRules {
+        let _ = settings;
+        EvaluationRules::default()
+    }
+}
+
+/// Rules of a protocol for evaluating a policy while it learns.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct EvaluationRules {
+    /// Probability of a random action in place of the greedy one.
+    pub epsilon: f64,
+    /// Time limit of an episode in steps, where the environment's own is longer.
+    pub max_steps: Option<u64>,
 }
 
 /// An environment's name, description, settings and constructor: a row in a table of environments.
@@ -42,6 +57,7 @@ pub struct EnvEntry {
     training_only: &'static [&'static str],
     make: fn(&Values) -> Result<Box<dyn Env>, Fault>,
     protocol: fn(&Values) -> Result<Option<String>, Fault>,
+    evaluation_rules: fn(&Values) -> Result<EvaluationRules, Fault>,
 }
 
 impl EnvEntry {
@@ -54,6 +70,7 @@ impl EnvEntry {
             training_only: G::TRAINING_ONLY,
             make: |values| Ok(G::make(&settings::resolve(values)?)),
             protocol: |values| Ok(G::protocol(&settings::resolve(values)?)),
+            evaluation_rules: |values| Ok(G::evaluation_rules(&settings::resolve(values)?)),
         }
     }
 
@@ -225,6 +242,11 @@ impl EnvSpec {
             });
             self.entry.id.to_owned() + &changed.collect::<String>()
         })
+    }
+
+    /// How a policy is evaluated while it learns.
+    pub fn evaluation_rules(&self) -> EvaluationRules {
+        (self.entry.evaluation_rules)(&self.settings).expect("the settings were checked")
     }
 
     fn number(&self, key: &str) -> Option<u64> {

@@ -29,7 +29,7 @@ mod vec_env;
 mod view;
 
 pub use env::{Env, RestoreError, Step};
-pub use game::{EnvEntry, EnvError, EnvSpec, Game};
+pub use game::{EnvEntry, EnvError, EnvSpec, EvaluationRules, Game};
 pub use model::TransitionModel;
 pub use picture::Picture;
 pub use seeds::Seeds;

@@ -7,6 +7,7 @@ use crate::config::training::TrainConfig;
 use crate::fit::open::open;
 use crate::generative::model::Effort;
 use crate::human::parse_count;
+use crate::run::checkpoint::Which;
 use crate::run::progress;
 use crate::train::evaluation::{Evaluation, Scores};
 use crate::train::policy::Policy;
@@ -19,7 +20,7 @@ use std::path::PathBuf;
 
 /// Score a run: play an agent's greedy policy, or measure a fitted model on its test images
 ///
-/// The newest checkpoint is used. Each environment plays a fixed number of episodes, so that short episodes are not
+/// The newest checkpoint is used unless --checkpoint names another. Each environment plays a fixed number of episodes, so that short episodes are not
 /// over-represented. Episodes that the time limit cuts off count with the return so far; their share is printed.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  carom eval runs/taxi-q-learning-s0\n  \
@@ -34,9 +35,12 @@ pub(super) struct Arguments {
     /// Time limit of an episode [default: the run's]
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     max_steps: Option<u64>,
-    /// Probability of a uniformly random action instead of the greedy one [default: 0]
+    /// Probability of a uniformly random action instead of the greedy one [default: the run's eval_epsilon]
     #[arg(long, value_name = "E", allow_hyphen_values = true)]
     epsilon: Option<f64>,
+    /// Checkpoint to use: newest, best (by the evaluations during training), or a step [default: newest]
+    #[arg(long, value_name = "WHICH")]
+    checkpoint: Option<Which>,
     /// Seed of the episodes [default: the run's]
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<u64>,
@@ -76,12 +80,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Measures a fitted model on its test split, with all measures.
 fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
-    let Arguments { run, episodes, max_steps, epsilon, seed, json: _ } = arguments;
+    let Arguments { run, episodes, max_steps, epsilon, seed, checkpoint, json: _ } = arguments;
     let given = [
         ("--episodes", episodes.is_some()),
         ("--max-steps", max_steps.is_some()),
         ("--epsilon", epsilon.is_some()),
         ("--seed", seed.is_some()),
+        ("--checkpoint", checkpoint.is_some()),
     ];
     if let Some((flag, _)) = given.iter().find(|(_, is_given)| *is_given) {
         bail!("{flag} is for agents, and {} is a fitted model, which is measured on its test images", run.display());
@@ -104,7 +109,7 @@ fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
 
 fn score(arguments: &Arguments, config: TrainConfig) -> Result<()> {
     let evaluation = arguments.evaluation(&config)?;
-    let mut policy = Policy::of(config, &arguments.run)?;
+    let mut policy = Policy::of(config, &arguments.run, arguments.checkpoint.unwrap_or_default())?;
     let bar = progress::of(evaluation.episodes, "episodes");
     let scores = evaluation.run_telling(&mut policy.player, &policy.transform, |n| bar.set_position(n))?;
     bar.finish_and_clear();
@@ -125,11 +130,11 @@ fn score(arguments: &Arguments, config: TrainConfig) -> Result<()> {
 
 impl Arguments {
     fn evaluation(&self, config: &TrainConfig) -> Result<Evaluation> {
-        let (episodes, epsilon) = (self.episodes.unwrap_or(DEFAULT_EPISODES), self.epsilon.unwrap_or(0.0));
+        let of_run = Evaluation::of_run(config);
+        let (episodes, epsilon) = (self.episodes.unwrap_or(DEFAULT_EPISODES), self.epsilon.unwrap_or(of_run.epsilon));
         ensure!(episodes > 0, "--episodes is 0: at least one is needed");
         ensure!((0.0..=1.0).contains(&epsilon), "--epsilon is {epsilon}: expected a number in 0..=1");
-        let mut evaluation =
-            Evaluation { episodes, epsilon, seed: self.seed.unwrap_or(config.run.seed), ..Evaluation::of_run(config) };
+        let mut evaluation = Evaluation { episodes, epsilon, seed: self.seed.unwrap_or(of_run.seed), ..of_run };
         if let Some(max_steps) = self.max_steps {
             ensure!(max_steps > 0, "--max-steps is 0: an episode has at least one step");
             evaluation.env = evaluation.env.with_time_limit(max_steps);

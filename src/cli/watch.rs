@@ -1,6 +1,7 @@
 //! `carom watch`: shows a policy playing, in the terminal or as a GIF.
 
 use super::print;
+use crate::config::kind::training_config;
 use crate::config::layers::{Layer, Part};
 use crate::config::training::TRAINING;
 use crate::encoder::ObsTransform;
@@ -8,8 +9,10 @@ use crate::game::{End, LiveGame};
 use crate::human::{parse_count, plural};
 use crate::interrupt;
 use crate::movie::Movie;
+use crate::run::checkpoint::Which;
 use crate::statistics::mean;
 use crate::terminal::{Lines, Pace, Terminal};
+use crate::train::evaluation::Evaluation;
 use crate::train::policy::Policy;
 use anyhow::{Context, Result, ensure};
 use carom_envs::{EnvSpec, Seeds, Values, registry as envs};
@@ -52,9 +55,12 @@ pub(super) struct Arguments {
     /// Seed of the episodes [default: the run's, else 0]
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<u64>,
-    /// Probability of a uniformly random action instead of the policy's
-    #[arg(long, value_name = "E", default_value_t = 0.0)]
-    epsilon: f64,
+    /// Probability of a uniformly random action instead of the policy's [default: the run's eval_epsilon, else 0]
+    #[arg(long, value_name = "E", allow_hyphen_values = true)]
+    epsilon: Option<f64>,
+    /// Checkpoint of the run: newest, best (by the evaluations during training), or a step
+    #[arg(long, value_name = "WHICH", requires = "run", default_value = "newest")]
+    checkpoint: Which,
     /// A setting of the environment, e.g. env.sticky=0; may be repeated
     #[arg(long, value_name = "env.KEY=VALUE")]
     set: Vec<String>,
@@ -82,10 +88,12 @@ const POLL_EVERY: Duration = Duration::from_millis(200);
 const MAX_STEPS_IN_GIF: u64 = 10_000;
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let &Arguments { episodes, fps, epsilon, .. } = arguments;
+    let &Arguments { episodes, fps, .. } = arguments;
     ensure!(episodes != Some(0), "--episodes is 0: at least one is needed");
     ensure!(arguments.max_steps != Some(0), "--max-steps is 0: an episode has at least one step");
-    ensure!((0.0..=1.0).contains(&epsilon), "--epsilon is {epsilon}: expected a number in 0..=1");
+    if let Some(epsilon) = arguments.epsilon {
+        ensure!((0.0..=1.0).contains(&epsilon), "--epsilon is {epsilon}: expected a number in 0..=1");
+    }
     ensure!(fps.is_none_or(|fps| (0.1..=1000.0).contains(&fps)), "--fps: expected a number in 0.1..=1000");
     if let Some(path) = &arguments.gif {
         let is_gif = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gif"));
@@ -107,15 +115,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 impl Arguments {
     fn prepare(&self) -> Result<(LiveGame, EpsilonGreedy)> {
         let set = env_settings(&self.set)?;
-        let (spec, actor, seed) = match (&self.run, &self.env) {
+        let (spec, actor, seed, epsilon) = match (&self.run, &self.env) {
             (Some(dir), _) => {
-                let policy = Policy::open(dir)?;
-                let (spec, seed) = (policy.config.env.clone(), policy.config.run.seed);
-                (spec, Actor::Trained(Box::new(policy)), seed)
+                let policy = Policy::of(training_config(dir, "watch")?, dir, self.checkpoint)?;
+                let Evaluation { seed, epsilon, .. } = Evaluation::of_run(&policy.config);
+                (policy.config.env.clone(), Actor::Trained(Box::new(policy)), seed, epsilon)
             }
             (None, id) => {
                 let spec = envs::resolve(id.as_deref().unwrap_or_default(), &Values::new())?;
-                (spec, Actor::Untrained(self.agent), 0)
+                (spec, Actor::Untrained(self.agent), 0, 0.0)
             }
         };
         let seeds = Seeds::new(self.seed.unwrap_or(seed));
@@ -126,7 +134,8 @@ impl Arguments {
         };
         let game = LiveGame::seen_through(transform, &spec, seeds.stream("eval/0"))?;
         actor.check(&game)?;
-        Ok((game, EpsilonGreedy { actor, epsilon: self.epsilon, rng: seeds.stream("eval/explore") }))
+        let epsilon = self.epsilon.unwrap_or(epsilon);
+        Ok((game, EpsilonGreedy { actor, epsilon, rng: seeds.stream("eval/explore/0") }))
     }
 
     fn with_limit(&self, spec: EnvSpec) -> EnvSpec {

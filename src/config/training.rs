@@ -48,10 +48,14 @@ carom_envs::settings! {
         threads: usize = 1, in 1..=MAX_THREADS;
         /// Steps between two rows of a metric; a 500th of the run unless given.
         log_every: u64 = 1, in AtLeast(1);
-        /// Steps between two evaluations of the greedy policy; 0 for none.
+        /// Steps between two evaluations of the greedy policy; 0 for none. The best policy evaluated is kept.
         eval_every: u64 = 0;
         /// Episodes of each evaluation.
         eval_episodes: u64 = 20, in AtLeast(1);
+        /// Probability of a random action in evaluations; the protocol's own unless given.
+        eval_epsilon: Option<f64> = None, in IfGiven(0.0..=1.0);
+        /// Time limit of an episode in evaluations during training, in steps; the protocol's own unless given.
+        eval_max_steps: Option<u64> = None, in IfGiven(AtLeast(1));
         /// Steps between two checkpoints, 0 for one at the end only; a tenth of the run unless given.
         checkpoint_every: u64 = 1;
     }

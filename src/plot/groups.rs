@@ -5,7 +5,8 @@ use super::runs::Run;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Settings that do not affect learning.
-const IGNORED_SETTINGS: &[&str] = &["log_every", "checkpoint_every", "eval_every", "eval_episodes", "data_dir"];
+const IGNORED_SETTINGS: &[&str] =
+    &["log_every", "checkpoint_every", "eval_every", "eval_episodes", "eval_epsilon", "eval_max_steps", "data_dir"];
 
 /// Runs that differ only in their seed.
 #[derive(Debug)]

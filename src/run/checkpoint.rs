@@ -2,8 +2,10 @@
 //!
 //! A checkpoint is written to a temporary folder, fsynced and renamed. So a folder named by a number is complete,
 //! whenever the process or the machine stops. Only the newest two are kept, since a replay memory makes them large.
+//! `checkpoints/best/` holds the policy with the best evaluation, without what only training needs.
 
 use crate::files;
+use crate::human::parse_count;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use carom_agents::{Loaded, Snapshot};
 use fs_err as fs;
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// Folder of the checkpoints in a run's directory.
 pub(super) const FOLDER: &str = "checkpoints";
@@ -21,11 +24,38 @@ pub(super) const FOLDER: &str = "checkpoints";
 const TENSORS: &str = "arrays.safetensors";
 const STATE: &str = "state.json";
 const SUMS: &str = "SHA256SUMS";
+const BEST: &str = "best";
 const N_KEPT: usize = 2;
+
+/// A checkpoint of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The newest valid one.
+    #[default]
+    Newest,
+    /// The policy with the best evaluation during training.
+    Best,
+    /// That of a step.
+    Step(u64),
+}
+
+impl FromStr for Which {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "newest" => Ok(Which::Newest),
+            BEST => Ok(Which::Best),
+            _ => parse_count(text).map(Which::Step).map_err(|_| "expected best, newest or a step".to_owned()),
+        }
+    }
+}
 
 /// All contents of a checkpoint but its arrays. `S` is the progress of the run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CheckpointState<S> {
+    /// Step at which it was saved.
+    pub step: u64,
     /// Progress of the run.
     pub loop_state: S,
     /// State values of the agent or model.
@@ -56,15 +86,45 @@ impl<S> Checkpoint<S> {
     }
 }
 
-/// Writes the checkpoint of `step`, and removes all but the newest two.
-pub(super) fn write(run: &Path, step: u64, state: &CheckpointState<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
+/// Writes a checkpoint, and removes all but the newest two.
+pub(super) fn write(run: &Path, state: &CheckpointState<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
     let folder = run.join(FOLDER);
     remove_leftovers(&folder)?;
-    files::replace_folder(&folder.join(step.to_string()), |dir| fill(dir, state, snapshot))?;
+    files::replace_folder(&folder.join(state.step.to_string()), |dir| fill(dir, state, snapshot))?;
     for old in steps(run)?.into_iter().skip(N_KEPT) {
         fs::remove_dir_all(folder.join(old.to_string()))?;
     }
     Ok(())
+}
+
+/// Writes the checkpoint of the best policy.
+pub(super) fn write_best(run: &Path, state: &CheckpointState<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
+    let folder = run.join(FOLDER);
+    remove_leftovers(&folder)?;
+    files::replace_folder(&folder.join(BEST), |dir| fill(dir, state, snapshot))
+}
+
+/// Opens a checkpoint of the run in `run`.
+///
+/// # Errors
+/// When there is no such checkpoint, or it is not valid.
+pub(crate) fn open<S: DeserializeOwned>(run: &Path, which: Which) -> Result<Checkpoint<S>> {
+    let name = match which {
+        Which::Newest => return newest(run),
+        Which::Best => BEST.to_owned(),
+        Which::Step(step) => step.to_string(),
+    };
+    let path = run.join(FOLDER).join(&name);
+    if path.exists() {
+        return read(&path);
+    }
+    let there = steps(run)?.iter().rev().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let run = run.display();
+    match which {
+        Which::Best => bail!("{run} has no best checkpoint: it is kept when a run is trained with --set eval_every=N"),
+        _ if there.is_empty() => bail!("{run} has no checkpoint: it was stopped before the first"),
+        _ => bail!("{run} has no checkpoint of step {name}; there are those of {there}"),
+    }
 }
 
 /// Opens the newest valid checkpoint of the run in `run`. Damaged ones are skipped with a warning.
@@ -75,7 +135,7 @@ pub(crate) fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
     let mut first_error = None;
     for step in steps(run)? {
         let path = run.join(FOLDER).join(step.to_string());
-        match read(&path, step) {
+        match read(&path) {
             Ok(checkpoint) => {
                 if let Some(error) = first_error {
                     tracing::warn!("{error:#}; going back to the checkpoint of step {step}");
@@ -123,7 +183,7 @@ fn fill(dir: &Path, state: &CheckpointState<impl Serialize>, snapshot: &Snapshot
     Ok(fs::write(dir.join(SUMS), sums)?)
 }
 
-fn read<S: DeserializeOwned>(path: &Path, step: u64) -> Result<Checkpoint<S>> {
+fn read<S: DeserializeOwned>(path: &Path) -> Result<Checkpoint<S>> {
     let sums = fs::read_to_string(path.join(SUMS))?;
     for name in [TENSORS, STATE] {
         let file = path.join(name);
@@ -133,11 +193,11 @@ fn read<S: DeserializeOwned>(path: &Path, step: u64) -> Result<Checkpoint<S>> {
         ensure!(files::sha256(&file)? == expected, damaged());
     }
     let state_path = path.join(STATE);
-    let state = serde_json::from_slice(&fs::read(&state_path)?)
+    let state: CheckpointState<S> = serde_json::from_slice(&fs::read(&state_path)?)
         .with_context(|| format!("{} is not of this version", state_path.display()))?;
     let file = fs::File::open(path.join(TENSORS))?;
     // SAFETY: nothing writes to a checkpoint after its folder is renamed. It may be removed, but a mapping keeps the
     // file's contents.
     let tensors = unsafe { Mmap::map(file.file()) }.with_context(|| format!("cannot map {}", path.display()))?;
-    Ok(Checkpoint { step, state, path: path.to_path_buf(), tensors })
+    Ok(Checkpoint { step: state.step, state, path: path.to_path_buf(), tensors })
 }

@@ -28,6 +28,27 @@ pub(crate) struct Evaluation {
     pub epsilon: f64,
     /// Master seed. The names of its streams differ from those of training.
     pub seed: u64,
+    /// Which games of the seed are played.
+    pub games: Games,
+}
+
+/// Two sets of games of a seed. The games that choose a run's best policy are not those that score it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Games {
+    /// Played during training.
+    Choosing,
+    /// Played after it.
+    Scoring,
+}
+
+impl Games {
+    /// Returns the name of their random streams.
+    fn stream(self) -> &'static str {
+        match self {
+            Games::Choosing => "eval/choosing",
+            Games::Scoring => "eval",
+        }
+    }
 }
 
 /// The scores of an evaluation.
@@ -51,10 +72,22 @@ pub(crate) struct Scores {
 }
 
 impl Evaluation {
-    /// Returns the evaluation of a run's configuration.
+    /// Returns the evaluation of a run after training.
     pub(crate) fn of_run(config: &TrainConfig) -> Self {
         let (episodes, seed) = (config.run.eval_episodes, config.run.seed);
-        Self { env: config.env.clone(), episodes, epsilon: 0.0, seed }.of_whole_games()
+        let epsilon = config.run.eval_epsilon.unwrap_or(config.env.evaluation_rules().epsilon);
+        Self { env: config.env.clone(), episodes, epsilon, seed, games: Games::Scoring }.of_whole_games()
+    }
+
+    /// Returns the evaluation of a run during training: other games, and none longer than the protocol's time limit.
+    pub(crate) fn during(config: &TrainConfig) -> Self {
+        let mut evaluation = Self { games: Games::Choosing, ..Self::of_run(config) };
+        let own = evaluation.env.time_limit();
+        let protocols = config.env.evaluation_rules().max_steps.filter(|&cap| own.is_none_or(|own| cap < own));
+        if let Some(cap) = config.run.eval_max_steps.or(protocols) {
+            evaluation.env = evaluation.env.with_time_limit(cap);
+        }
+        evaluation
     }
 
     /// Changes the environment to its version for evaluation: whole games, true rewards, and a time limit.
@@ -88,9 +121,9 @@ impl Evaluation {
     ) -> Result<Scores> {
         let seeds = Seeds::new(self.seed);
         let n_envs = self.episodes.min(N_ENVS);
-        let rngs = seeds.streams("eval", n_envs as usize);
+        let rngs = seeds.streams(self.games.stream(), n_envs as usize);
         let mut envs = transform.envs(&self.env, rngs)?;
-        let mut explore = seeds.stream("eval/explore");
+        let mut explore = seeds.streams(&format!("{}/explore", self.games.stream()), n_envs as usize);
         let mut left: Vec<u64> =
             (0..n_envs).map(|env_idx| self.episodes / n_envs + u64::from(env_idx < self.episodes % n_envs)).collect();
         let (mut actions, mut stacks) = (vec![0; envs.n_envs()], Vec::new());
@@ -112,10 +145,10 @@ impl Evaluation {
         Ok(scores(returns, lengths, n_truncated, self.exact(player, &envs)))
     }
 
-    /// Replaces each action with probability `epsilon` by a uniformly random one.
-    fn explore(&self, n_actions: usize, explore: &mut Pcg32, actions: &mut [usize]) {
+    /// Replaces each action with probability `epsilon` by a uniformly random one. Each environment has its own stream.
+    fn explore(&self, n_actions: usize, explore: &mut [Pcg32], actions: &mut [usize]) {
         if self.epsilon > 0.0 {
-            for action in actions {
+            for (action, explore) in actions.iter_mut().zip(explore) {
                 if explore.gen_bool(self.epsilon) {
                     *action = explore.gen_range(0..n_actions as u32) as usize;
                 }

@@ -4,7 +4,7 @@ use super::session::{Session, TrainState};
 use crate::config::kind::training_config;
 use crate::config::training::TrainConfig;
 use crate::encoder::ObsTransform;
-use crate::run::checkpoint;
+use crate::run::checkpoint::{self, Which};
 use anyhow::Result;
 use carom_agents::Player;
 use carom_envs::{ObsSpace, Seeds, VecEnv};
@@ -44,15 +44,15 @@ impl Policy {
     /// # Errors
     /// When `dir` is not a training run, has no valid checkpoint, or the run's device is not there.
     pub fn open(dir: &Path) -> Result<Self> {
-        Self::of(training_config(dir, "play")?, dir)
+        Self::of(training_config(dir, "play")?, dir, Which::Newest)
     }
 
-    /// Opens the newest checkpoint in `dir` of the run of `config`.
+    /// Opens a checkpoint in `dir` of the run of `config`.
     ///
     /// # Errors
-    /// When there is no valid checkpoint, or the run's device is not there.
-    pub(crate) fn of(config: TrainConfig, dir: &Path) -> Result<Self> {
-        let checkpoint = checkpoint::newest::<TrainState>(dir)?;
+    /// When there is no such checkpoint, it is not valid, or the run's device is not there.
+    pub(crate) fn of(config: TrainConfig, dir: &Path, which: Which) -> Result<Self> {
+        let checkpoint = checkpoint::open::<TrainState>(dir, which)?;
         let transform = ObsTransform::open(&config, dir)?;
         let Session { config, transform, envs, mut player, .. } = Session::new(config, transform)?;
         if let Some(agent) = player.agent() {

@@ -39,6 +39,9 @@ pub(crate) struct Progress {
     pub wall_s: f64,
     /// Whether a planner has converged.
     pub converged: bool,
+    /// Best mean return of an evaluation.
+    #[serde(default)]
+    pub best: Option<f64>,
     /// Codes that a table was indexed by.
     #[serde(default)]
     pub codes: Option<Codes>,
@@ -83,9 +86,27 @@ impl Session {
         if run.is_saved(step) {
             return Ok(());
         }
-        let loop_state = TrainState { progress: self.progress.clone(), envs: self.envs.save() };
+        let state = self.state();
         let learned = self.player.agent().map(|agent| agent.save()).unwrap_or_default();
-        run.save(step, loop_state, &learned)
+        run.save(step, state, &learned)
+    }
+
+    /// Saves the policy as the best of the run, if `score` is above those of all evaluations before.
+    ///
+    /// # Errors
+    /// When it cannot be written. The previous best stays.
+    pub(crate) fn keep_if_best(&mut self, score: f64, run: &mut Run) -> Result<()> {
+        if self.progress.best.is_some_and(|best| score <= best) {
+            return Ok(());
+        }
+        self.progress.best = Some(score);
+        let state = self.state();
+        let policy = self.player.agent().map(|agent| agent.save_policy()).unwrap_or_default();
+        run.save_best(self.progress.step, state, &policy)
+    }
+
+    fn state(&self) -> TrainState {
+        TrainState { progress: self.progress.clone(), envs: self.envs.save() }
     }
 
     /// Opens the run of `config` in `dir` and restores its newest checkpoint. Returns the checkpoint too.

@@ -23,7 +23,7 @@ impl Random {
     pub fn new(task: &Task, seeds: &Seeds) -> Self {
         Self {
             n_actions: task.n_actions as u32,
-            obs_bytes: task.obs_space.n_bytes(),
+            obs_bytes: task.frame_stack * task.obs_space.n_bytes(),
             explore: seeds.stream("explore"),
             evaluate: seeds.stream("evaluate"),
         }

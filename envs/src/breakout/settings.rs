@@ -1,12 +1,15 @@
 //! Settings of `breakout`: the preprocessing of the field's papers, and the names of the two usual protocols.
 
 use super::knob::Turn;
-use crate::game::cap_suffix;
+use crate::game::{EvaluationRules, cap_suffix};
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 
 /// Frames of the longest game: half an hour of play.
 const MAX_FRAMES: u64 = 108_000;
+/// Frames of the longest game in an evaluation during training: five minutes of play (Mnih et al. 2015, methods;
+/// Machado et al. 2018, table 6).
+const MAX_FRAMES_EVALUATED: u64 = 18_000;
 /// Frames of the longest step: so few that the steps a reset plays cannot lose a ball.
 const MAX_FRAME_SKIP: u64 = 16;
 /// Observations of the deepest stack.
@@ -93,6 +96,16 @@ impl Settings for BreakoutSettings {
 }
 
 impl BreakoutSettings {
+    /// Random actions keep a greedy policy from standing still until the time limit: with 0.05 in Mnih et al. 2015, and
+    /// with 0.01, which is the last epsilon of training, in Machado et al. 2018, who report returns of training.
+    pub(super) fn evaluation_rules(&self) -> EvaluationRules {
+        let epsilon = match self.protocol {
+            Protocol::Dqn2015 => 0.05,
+            Protocol::Machado2018 => 0.01,
+        };
+        EvaluationRules { epsilon, max_steps: Some(MAX_FRAMES_EVALUATED.div_ceil(self.frame_skip.max(1))) }
+    }
+
     fn usual_max_steps(&self) -> u64 {
         MAX_FRAMES.div_ceil(self.frame_skip.max(1))
     }
