@@ -20,8 +20,9 @@ use std::path::PathBuf;
 
 /// Score a run: play an agent's greedy policy, or measure a fitted model on its test images
 ///
-/// The newest checkpoint is used unless --checkpoint names another. Each environment plays a fixed number of episodes, so that short episodes are not
-/// over-represented. Episodes that the time limit cuts off count with the return so far; their share is printed.
+/// The newest checkpoint is used unless --checkpoint names another. Each environment plays a fixed number of episodes,
+/// so that short episodes are not over-represented. Episodes that the time limit cuts off count with the return so far;
+/// their share is printed.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  carom eval runs/taxi-q-learning-s0\n  \
                   carom eval runs/x --episodes 1000 --epsilon 0.01 --json")]
