@@ -105,3 +105,29 @@ fn stacks_and_clipped_rewards_are_those_of_the_vectoriser() {
         }
     }
 }
+
+#[test]
+fn a_life_lost_on_the_time_limit_is_followed_by_a_game_and_not_by_one_step() {
+    let plays = |env: &mut ToGym| {
+        (1..).find_map(|t| {
+            let outcome = env.step(t % 2);
+            (outcome.done || outcome.truncated).then_some((t, outcome.done))
+        })
+    };
+    let mut env = ToGym::new(&spec("breakout", json!({"noop_max": 0})));
+    env.reset(Some(3), false, None);
+    let (life, _) = plays(&mut env).expect("a ball that nobody meets is lost");
+    let mut env = ToGym::new(&spec("breakout", json!({"noop_max": 0, "max_steps": life})));
+    env.reset(Some(3), false, None);
+    assert_eq!(plays(&mut env), Some((life, true)), "the life is lost on the time limit");
+    env.reset(None, false, None);
+    assert!(plays(&mut env).expect("an end").0 > 1);
+}
+
+#[test]
+fn more_than_half_of_the_episodes_of_gym_rs_cartpole_begin_fallen() {
+    let rngs = Seeds::new(1).streams("env", 200);
+    let mut envs = spec("gym-rs/cartpole", json!({})).make_vec(rngs).unwrap();
+    envs.step(&[0; 200]);
+    assert!(envs.episodes().len() > 100, "{} of 200 last one step, as the listing says", envs.episodes().len());
+}

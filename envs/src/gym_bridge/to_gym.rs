@@ -58,6 +58,11 @@ impl ToGym {
         }
     }
 
+    /// Returns whether the game has reached the time limit.
+    fn is_late(&self) -> bool {
+        self.spec.time_limit().is_some_and(|limit| self.steps >= limit)
+    }
+
     /// Writes the present observation to the end of the stack.
     fn observe(&mut self) {
         let older = self.stack.len() - self.env.obs_space().n_bytes();
@@ -108,12 +113,11 @@ impl GymEnv for ToGym {
         self.stack.rotate_left(obs_bytes);
         self.observe();
         let reward = if self.spec.reward_clip() { sign(step.reward) } else { step.reward };
-        let is_late = self.spec.time_limit().is_some_and(|limit| self.steps >= limit);
         ActionReward {
             observation: self.observation(),
             reward: f64::from(reward).into(),
             done: step.terminated,
-            truncated: is_late && !step.terminated,
+            truncated: self.is_late() && !step.terminated,
             info: None,
         }
     }
@@ -130,6 +134,10 @@ impl GymEnv for ToGym {
         );
         if seed.is_some() {
             (self.rng, _) = rand_random(seed);
+        }
+        if self.env.goes_on() && self.is_late() {
+            // The time limit was reached as a life was lost: this reset continues the game, the next one begins another.
+            self.env.reset(&mut self.rng);
         }
         if !self.env.goes_on() {
             self.steps = 0;
