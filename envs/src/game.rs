@@ -21,9 +21,8 @@ pub trait Game {
     /// Makes the environment.
     fn make(settings: &Self::Settings) -> Box<dyn Env>;
 
-    /// Name of the protocol that the settings amount to, printed beside every score, e.g. "minatar-v1" or
-    /// "CartPole-v1". By default there is none, and [`EnvSpec::protocol`] lists the settings that differ from their
-    /// defaults.
+    /// Name of the protocol that the settings amount to, without the time limit, e.g. "minatar-v1" or "CartPole-v1". By
+    /// default there is none, and [`EnvSpec::protocol`] lists the settings that differ from their defaults.
     fn protocol(settings: &Self::Settings) -> Option<String> {
         let _ = settings;
         None
@@ -83,6 +82,18 @@ impl EnvEntry {
         let mut spec = EnvSpec { entry: *self, settings, time_limit: None };
         spec.time_limit = spec.number(MAX_STEPS).filter(|&max_steps| max_steps > 0);
         Ok(spec)
+    }
+
+    /// Refuses those of `given` that turn on what only makes training easier: a policy is judged without it.
+    ///
+    /// # Errors
+    /// When there is one.
+    pub fn refuse_easing(&self, given: &Values) -> Result<(), EnvError> {
+        let easing = self.training_only.iter().find(|&&key| given.get(key) == Some(&Value::Bool(true)));
+        easing.map_or(Ok(()), |&key| {
+            let reason = "it is for training, and here games are whole and rewards true".to_owned();
+            Err(self.blame(Fault::Unheard { key: key.to_owned(), found: Value::Bool(true), reason }).into())
+        })
     }
 
     fn blame(&self, fault: Fault) -> SettingError {
@@ -229,19 +240,25 @@ impl EnvSpec {
         self.settings.get(REWARD_CLIP).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// Name of the protocol that the settings amount to, printed beside every score. If the game names none, it is the
-    /// id and the settings that differ from their defaults.
+    /// Name of the protocol that the settings amount to, with the time limit, printed beside every score: scores under
+    /// different limits cannot be compared. If the game names none, it is the id and the settings that differ from
+    /// their defaults.
     pub fn protocol(&self) -> String {
         let named = (self.entry.protocol)(&self.settings).expect("the settings were checked");
-        named.unwrap_or_else(|| {
+        let name = named.unwrap_or_else(|| {
             let defaults = (self.entry.schema.resolve)(&Values::new()).unwrap_or_default();
-            let changed = self.settings.iter().filter(|&(key, value)| defaults.get(key) != Some(value));
+            let is_changed = |key: &str, value| key != MAX_STEPS && defaults.get(key) != Some(value);
+            let changed = self.settings.iter().filter(|(key, value)| is_changed(key, value));
             let changed = changed.map(|(key, value)| match value.as_str() {
                 Some(text) => format!(", {key} {text}"),
                 None => format!(", {key} {value}"),
             });
             self.entry.id.to_owned() + &changed.collect::<String>()
-        })
+        });
+        match self.time_limit {
+            Some(cap) => format!("{name}, cap {cap}"),
+            None => format!("{name}, no cap"),
+        }
     }
 
     /// How a policy is evaluated while it learns.
@@ -251,14 +268,5 @@ impl EnvSpec {
 
     fn number(&self, key: &str) -> Option<u64> {
         self.settings.get(key).and_then(Value::as_u64)
-    }
-}
-
-/// Returns ", cap 1000" if the time limit is not the usual one of the protocol.
-pub(crate) fn cap_suffix(max_steps: u64, usual: u64) -> String {
-    match max_steps {
-        cap if cap == usual => String::new(),
-        0 => ", no cap".to_owned(),
-        cap => format!(", cap {cap}"),
     }
 }

@@ -26,7 +26,10 @@ pub const ENVS: &[EnvEntry] = &[
     EnvEntry::of::<Taxi>("taxi", "fetch a passenger and set them down; Gymnasium's Taxi-v3"),
     EnvEntry::of::<Gridworld>("gridworld", "the 4x4 grid of Sutton & Barto, Example 4.1"),
     #[cfg(feature = "gym-rs")]
-    EnvEntry::of::<gym_bridge::CartPole>("gym-rs/cartpole", "gym-rs's CartPole, heavier than CartPole-v1"),
+    EnvEntry::of::<gym_bridge::CartPole>(
+        "gym-rs/cartpole",
+        "gym-rs's CartPole: heavier than CartPole-v1, and begins at angles within 0.5 where 0.21 is a fall",
+    ),
     #[cfg(feature = "gym-rs")]
     EnvEntry::of::<gym_bridge::MountainCar>("gym-rs/mountain-car", "rock a car out of a valley; gym-rs's mountain car"),
 ];

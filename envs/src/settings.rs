@@ -249,15 +249,19 @@ pub fn heard<S: Settings>(settings: &S) -> Values {
 }
 
 /// Returns `below`, overridden by `above`. Values of `below` are dropped if they are derived defaults, which `above`
-/// may change, or if they no longer have an effect.
+/// may change, or if they no longer have an effect. A value that had none before is a mistake, and stays to be
+/// reported.
 pub fn overlay<S: Settings>(below: &Values, above: &Values) -> Values {
+    let unheard = |values: &Values| -> Vec<&'static str> {
+        let settings = read::<S>(values);
+        settings.map(|settings| settings.unheard().into_iter().map(|(key, _)| key).collect()).unwrap_or_default()
+    };
+    let mistaken = unheard(below);
     let mut merged = explicit::<S>(below);
     merged.extend(above.clone());
-    if let Ok(settings) = read::<S>(&merged) {
-        for (key, _) in settings.unheard() {
-            if !above.contains_key(key) {
-                merged.remove(key);
-            }
+    for key in unheard(&merged) {
+        if !above.contains_key(key) && !mistaken.contains(&key) {
+            merged.remove(key);
         }
     }
     merged
@@ -496,6 +500,13 @@ mod tests {
         let chosen = (schema.overlay)(&values(json!({"slip": 0.5, "slip_size": 3})), &values(json!({"rules": "new"})));
         assert_eq!(chosen, values(json!({"rules": "new", "slip": 0.5, "slip_size": 3})));
         assert_eq!((schema.overlay)(&chosen, &values(json!({"slip": 0}))), values(json!({"rules": "new", "slip": 0})));
+    }
+
+    #[test]
+    fn a_value_without_effect_in_its_own_layer_is_reported_whatever_is_laid_over_it() {
+        let schema = Schema::of::<Toy>();
+        let merged = (schema.overlay)(&values(json!({"slip_size": 2})), &values(json!({"limit": 9})));
+        assert!((schema.resolve)(&merged).expect_err("slip is 0").to_string().contains("no effect"));
     }
 
     #[test]

@@ -75,18 +75,23 @@ fn values_of_the_wrong_kind_say_what_was_expected() {
 }
 
 #[test]
-fn protocols_have_the_names_others_use() {
+fn protocols_have_the_names_others_use_and_the_time_limit() {
     let protocol = |id: &str, given| spec(id, given).protocol();
     let breakout = |given| protocol("minatar/breakout", given);
-    assert_eq!(breakout(json!({})), "minatar-v0");
-    assert_eq!(breakout(json!({"action_set": "minimal"})), "minatar-v1");
+    assert_eq!(breakout(json!({})), "minatar-v0, no cap");
+    assert_eq!(breakout(json!({"action_set": "minimal"})), "minatar-v1, no cap");
     assert_eq!(breakout(json!({"action_set": "minimal", "max_steps": 5000})), "minatar-v1, cap 5000");
-    assert_eq!(breakout(json!({"action_set": "minimal", "sticky": 0, "max_steps": 1000})), "gymnax");
-    assert_eq!(breakout(json!({"sticky": 0.25})), "minatar breakout, sticky 0.25, 6 actions");
-    assert_eq!(protocol("cartpole", json!({})), "CartPole-v1");
+    assert_eq!(breakout(json!({"action_set": "minimal", "sticky": 0, "max_steps": 1000})), "gymnax, cap 1000");
+    assert_eq!(breakout(json!({"sticky": 0.25})), "minatar breakout, sticky 0.25, 6 actions, no cap");
+    assert_eq!(protocol("cartpole", json!({})), "CartPole-v1, cap 500");
     assert_eq!(protocol("cartpole", json!({"max_steps": 0})), "CartPole-v1, no cap");
-    assert_eq!(protocol("frozen-lake", json!({"map": "8x8", "slippery": false})), "FrozenLake8x8-v1, not slippery");
-    assert_eq!(protocol("taxi", json!({})), "Taxi-v3");
+    assert_eq!(
+        protocol("frozen-lake", json!({"map": "8x8", "slippery": false})),
+        "FrozenLake8x8-v1, not slippery, cap 200"
+    );
+    assert_eq!(protocol("taxi", json!({})), "Taxi-v3, cap 200");
+    assert_eq!(protocol("cliff-walking", json!({})), "CliffWalking-v1, no cap");
+    assert_eq!(spec("cliff-walking", json!({})).with_time_limit(9).protocol(), "CliffWalking-v1, cap 9");
 }
 
 #[test]
@@ -106,11 +111,11 @@ fn a_protocol_laid_over_a_resolved_environment_is_played_in_full() {
     let dqn = spec("breakout", json!({}));
     let machado = dqn.with("protocol", "machado-2018").unwrap();
     assert_eq!(machado, spec("breakout", json!({"protocol": "machado-2018"})));
-    assert_eq!(machado.protocol(), "machado-2018");
+    assert_eq!(machado.protocol(), "machado-2018, cap 27000");
     assert_eq!(machado.with("protocol", "dqn-2015").unwrap(), dqn);
     // A value that the protocol did not imply was chosen, and stays.
     let chosen = spec("breakout", json!({"noop_max": 5})).with("protocol", "machado-2018").unwrap();
-    assert_eq!(chosen.protocol(), "machado-2018, no-ops 5");
+    assert_eq!(chosen.protocol(), "machado-2018, no-ops 5, cap 27000");
 }
 
 #[test]
@@ -130,17 +135,20 @@ fn a_frame_skip_laid_over_a_resolved_environment_brings_its_limit() {
 #[test]
 fn breakouts_protocols_are_named_with_what_differs() {
     let breakout = |given| spec("breakout", given).protocol();
-    assert_eq!(breakout(json!({})), "dqn-2015");
-    assert_eq!(breakout(json!({"protocol": "machado-2018"})), "machado-2018");
-    assert_eq!(breakout(json!({"sticky": 0.25, "noop_max": 0, "life_loss_terminal": false})), "machado-2018");
-    assert_eq!(breakout(json!({"sticky": 0.25, "noop_max": 0})), "machado-2018, life loss");
+    assert_eq!(breakout(json!({})), "dqn-2015, cap 27000");
+    assert_eq!(breakout(json!({"protocol": "machado-2018"})), "machado-2018, cap 27000");
+    assert_eq!(
+        breakout(json!({"sticky": 0.25, "noop_max": 0, "life_loss_terminal": false})),
+        "machado-2018, cap 27000"
+    );
+    assert_eq!(breakout(json!({"sticky": 0.25, "noop_max": 0})), "machado-2018, life loss, cap 27000");
     assert_eq!(
         breakout(json!({"sticky": 0.1, "fire_reset": true, "action_set": "full", "max_steps": 100})),
         "dqn-2015, sticky 0.1, FIRE on reset, 18 actions, cap 100"
     );
     let evaluated = spec("breakout", json!({"frame_skip": 1})).evaluation();
     assert_eq!((&evaluated.settings()["life_loss_terminal"], evaluated.reward_clip()), (&json!(false), false));
-    assert_eq!(evaluated.protocol(), "dqn-2015, frame skip 1");
+    assert_eq!(evaluated.protocol(), "dqn-2015, frame skip 1, cap 108000");
     assert_eq!(spec("cartpole", json!({})).evaluation(), spec("cartpole", json!({})));
 }
 
@@ -237,8 +245,8 @@ fn environments_of_other_crates_are_found_by_name() {
     assert_eq!(taken.to_string(), "there is already an environment `taxi`");
     assert!(registry::all().iter().any(|entry| entry.id == "tests/counter"));
     let counter = spec("tests/counter", json!({"target": 5}));
-    assert_eq!((counter.protocol().as_str(), counter.time_limit()), ("tests/counter, target 5", None));
-    assert_eq!(spec("tests/counter", json!({})).protocol(), "tests/counter");
+    assert_eq!((counter.protocol().as_str(), counter.time_limit()), ("tests/counter, target 5, no cap", None));
+    assert_eq!(spec("tests/counter", json!({})).protocol(), "tests/counter, no cap");
     assert!(error("tests/countre", json!({})).contains("did you mean `tests/counter`?"));
 }
 

@@ -1,7 +1,7 @@
 //! Settings of `breakout`: the preprocessing of the field's papers, and the names of the two usual protocols.
 
 use super::knob::Turn;
-use crate::game::{EvaluationRules, cap_suffix};
+use crate::game::EvaluationRules;
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +138,7 @@ impl BreakoutSettings {
         if self.action_set == ActionSet::Full {
             parts.push("18 actions".to_owned());
         }
-        parts.join(", ") + &cap_suffix(self.max_steps, self.usual_max_steps())
+        parts.join(", ")
     }
 }
 

@@ -16,7 +16,7 @@ mod rules;
 
 use crate::bricks;
 use crate::env::{Env, RestoreError, Step};
-use crate::game::{Game, cap_suffix};
+use crate::game::Game;
 use crate::picture::Picture;
 use crate::settings::Settings;
 use crate::space::ObsSpace;
@@ -194,13 +194,10 @@ impl Game for Breakout {
 
     fn protocol(settings: &BreakoutSettings) -> Option<String> {
         Some(match (settings.sticky, settings.action_set, settings.max_steps) {
-            (0.1, ActionSet::Full, cap) => format!("minatar-v0{}", cap_suffix(cap, 0)),
-            (0.1, ActionSet::Minimal, cap) => format!("minatar-v1{}", cap_suffix(cap, 0)),
+            (0.1, ActionSet::Full, _) => "minatar-v0".to_owned(),
+            (0.1, ActionSet::Minimal, _) => "minatar-v1".to_owned(),
             (0.0, ActionSet::Minimal, 1000) => "gymnax".to_owned(),
-            (sticky, actions, cap) => {
-                let n_actions = actions.names().len();
-                format!("minatar breakout, sticky {sticky}, {n_actions} actions{}", cap_suffix(cap, 0))
-            }
+            (sticky, actions, _) => format!("minatar breakout, sticky {sticky}, {} actions", actions.names().len()),
         })
     }
 }

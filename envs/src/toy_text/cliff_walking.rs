@@ -7,7 +7,7 @@
 
 use super::{GOAL, Grid, PLAYER, TableEnv, TableGame};
 use crate::env::Env;
-use crate::game::{Game, cap_suffix};
+use crate::game::Game;
 use crate::model::{Outcome, TransitionModel};
 use crate::picture::Picture;
 use crate::settings::Settings;
@@ -87,6 +87,6 @@ impl Game for CliffWalking {
 
     fn protocol(settings: &CliffWalkingSettings) -> Option<String> {
         let name = if settings.slippery { "CliffWalkingSlippery-v1" } else { "CliffWalking-v1" };
-        Some(format!("{name}{}", cap_suffix(settings.max_steps, 0)))
+        Some(name.to_owned())
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{GOAL, Grid, PLAYER, TableEnv, TableGame};
 use crate::env::Env;
-use crate::game::{Game, cap_suffix};
+use crate::game::Game;
 use crate::model::{Outcome, TransitionModel};
 use crate::picture::Picture;
 use crate::settings::Settings;
@@ -142,6 +142,6 @@ impl Game for FrozenLake {
             Map::Large => "FrozenLake8x8-v1",
         };
         let ice = if settings.slippery { "" } else { ", not slippery" };
-        Some(format!("{name}{ice}{}", cap_suffix(settings.max_steps, settings.map.usual_limit())))
+        Some(format!("{name}{ice}"))
     }
 }

@@ -8,7 +8,7 @@
 
 use super::{Grid, TILE_PX, TableEnv, TableGame};
 use crate::env::Env;
-use crate::game::{Game, cap_suffix};
+use crate::game::Game;
 use crate::model::{Outcome, TransitionModel};
 use crate::picture::Picture;
 use crate::settings::Settings;
@@ -133,7 +133,7 @@ impl Game for Taxi {
         Box::new(TableEnv::new(Taxi))
     }
 
-    fn protocol(settings: &TaxiSettings) -> Option<String> {
-        Some(format!("Taxi-v3{}", cap_suffix(settings.max_steps, USUAL_LIMIT)))
+    fn protocol(_settings: &TaxiSettings) -> Option<String> {
+        Some("Taxi-v3".to_owned())
     }
 }
