@@ -2,8 +2,11 @@
 
 pub(crate) mod encoders;
 pub(crate) mod fit;
+#[cfg(test)]
+mod heard;
 pub(crate) mod kind;
 pub(crate) mod layers;
+pub(crate) mod names;
 pub(crate) mod presets;
 #[cfg(test)]
 mod tests;

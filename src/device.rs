@@ -28,6 +28,27 @@ pub(crate) fn open(device: Device) -> Result<tch::Device> {
     Ok(tch::Device::Cpu)
 }
 
+/// Returns the device to read a run on: `asked` if it is given, else the run's own, or the CPU where that is missing.
+pub(crate) fn for_reading(own: Device, asked: Option<Device>) -> Device {
+    if let Some(asked) = asked {
+        return asked;
+    }
+    if open(own).is_err() {
+        tracing::info!("the run's device is not there; reading it on the cpu");
+        return Device::Cpu;
+    }
+    own
+}
+
+/// Sets the number of libtorch's threads. More threads than cores are far slower than as many, so that is a warning.
+pub(crate) fn set_threads(n_threads: usize) {
+    let n_cores = std::thread::available_parallelism().map_or(n_threads, usize::from);
+    if n_threads > n_cores {
+        tracing::warn!("threads is {n_threads}, and there are {n_cores} cores: they wait for each other");
+    }
+    tch::set_num_threads(n_threads as i32);
+}
+
 /// Loads libtorch's CUDA library, which then registers its kernels. The program is linked against the CPU library
 /// alone, so that one binary serves machines with and without CUDA.
 fn load_cuda() -> Result<()> {

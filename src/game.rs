@@ -11,6 +11,8 @@ use serde_json::Value;
 pub(crate) struct LiveGame {
     /// Id of the environment.
     pub id: String,
+    /// Protocol of the episodes' returns.
+    pub protocol: String,
     /// Episodes started.
     pub episode: u64,
     /// Steps of this episode.
@@ -68,6 +70,7 @@ impl LiveGame {
         let obs_bytes = view.as_ref().map_or_else(|| env.obs_space(), |view| view.obs_space()).n_bytes();
         let mut game = Self {
             id: id.to_owned(),
+            protocol: spec.protocol(),
             episode: 0,
             step: 0,
             episode_return: 0.0,

@@ -15,6 +15,7 @@
 //! - [`data`]: descriptions of data sets, and damaged copies
 //! - [`rbm`]: an RBM with two hidden units on six films
 //! - [`watch`]: an episode as a GIF; messages of `watch` and `play` without a terminal
+//! - [`heard`]: every setting is heard or refused; short runs, caps, devices, names of another kind
 //! - [`mistakes`]: messages of likely mistakes, which leave no file behind
 
 mod arrows;
@@ -25,6 +26,7 @@ mod data;
 mod encoder;
 mod eval;
 mod fit;
+mod heard;
 mod help;
 mod mistakes;
 mod probe;

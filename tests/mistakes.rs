@@ -36,7 +36,7 @@ fn errors_about_fits_name_the_nearest() {
     refuses(&program, "fit ae --data movies --set epoch=3", &["`epoch`", "`epochs`"]);
     refuses(&program, "fit ae --data movies --set modl.noise=1", &["`modl.`", "`model.`"]);
     refuses(&program, "fit ae --data movies --set model.activation=rellu", &["model.activation", "rellu"]);
-    refuses(&program, "fit ae --data movies --data-dir here", &["--data-dir here"]);
+    refuses(&program, "fit ae --data movies --data-dir here", &["data_dir is \"here\"", "leave --data-dir out"]);
     refuses(&program, "fit ae", &["which data?"]);
     refuses(&program, "fit --data movies", &["which model?"]);
     refuses(&program, "fit ae --data movies --epochs 0", &["epochs is 0"]);

@@ -43,3 +43,16 @@ fn a_bad_action_is_named_with_its_line() {
     assert!(error.contains("env.KEY=VALUE"), "{error}");
     assert!(program.fail("trace --env cartpole --actions none.txt").contains("none.txt"));
 }
+
+#[test]
+fn a_trace_plays_whole_games_for_true_rewards_unless_eased_on_request() {
+    let program = Program::new();
+    // FIRE and wait: each ball is lost, and a game has five.
+    program.write("actions.txt", &"1\n0\n".repeat(150));
+    let n_ends = |more: &str| {
+        let rows = program.succeed(&format!("trace --env breakout --actions actions.txt {more}"));
+        rows.lines().filter(|row| row.split(',').nth(3) == Some("1")).count()
+    };
+    let (whole, eased) = (n_ends(""), n_ends("--set env.life_loss_terminal=true"));
+    assert!(whole >= 1 && eased >= 4 * whole, "{whole} games, {eased} lives");
+}

@@ -125,6 +125,11 @@ pub trait Learner: Agent {
     /// # Errors
     /// When a loss is no longer finite.
     fn observe(&mut self, envs: &VecEnv, actions: &[usize]) -> Result<(), LearnError>;
+
+    /// Returns the number of environment steps up to the first update. A shorter training learns nothing.
+    fn first_update(&self) -> u64 {
+        1
+    }
 }
 
 /// An agent that plans on the transition table, without interaction.

@@ -8,7 +8,7 @@ use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
 use crate::replay::{Batch, Replay, ReplayConfig};
 use crate::schedule::Linear;
-use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, validate};
+use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::settings::{Above, AtLeast, Each, Fault, Settings};
 use carom_envs::{Seeds, VecEnv};
@@ -72,6 +72,9 @@ impl Settings for DqnConfig {
     fn unheard(&self) -> Vec<(&'static str, String)> {
         match self.epsilon_steps {
             0 => vec![("epsilon_end", "epsilon_steps is 0, so epsilon stays at epsilon_start".to_owned())],
+            _ if self.epsilon_start == self.epsilon_end => {
+                vec![("epsilon_steps", flat_schedule("epsilon_start", "epsilon_end"))]
+            }
             _ => vec![],
         }
     }
@@ -81,6 +84,7 @@ impl Settings for DqnConfig {
 pub struct Dqn {
     config: DqnConfig,
     epsilon: Linear,
+    n_envs: u64,
     n_actions: usize,
     network: QNetwork,
     replay: Replay,
@@ -126,6 +130,14 @@ impl Learner for Dqn {
             self.network.sync_target();
         }
         Ok(())
+    }
+
+    fn first_update(&self) -> u64 {
+        let DqnConfig { learning_starts, train_every, .. } = self.config;
+        // Steps come `n_envs` at a time, and a multiple of `train_every` may be any of them.
+        let round_up = |step: u64, unit: u64| step.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
+        let ready = round_up(learning_starts.max(1), self.n_envs);
+        round_up(round_up(ready - self.n_envs + 1, train_every), self.n_envs)
     }
 }
 
@@ -200,6 +212,7 @@ impl Dqn {
         Ok(Self {
             network: QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init")),
             epsilon: Linear::new(config.epsilon_start, config.epsilon_end, config.epsilon_steps),
+            n_envs: task.n_envs as u64,
             n_actions: task.n_actions,
             replay,
             explore: seeds.stream("explore"),

@@ -9,7 +9,7 @@ use crate::net::NetSpec;
 use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
 use crate::schedule::Linear;
-use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, validate};
+use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::settings::{AtLeast, Each, Fault, Settings};
 use carom_envs::{Seeds, VecEnv};
@@ -59,6 +59,9 @@ impl Settings for PqnConfig {
 
     fn unheard(&self) -> Vec<(&'static str, String)> {
         match self.epsilon_fraction > 0.0 {
+            true if self.epsilon_start == self.epsilon_end => {
+                vec![("epsilon_fraction", flat_schedule("epsilon_start", "epsilon_end"))]
+            }
             true => vec![],
             false => vec![("epsilon_end", "epsilon_fraction is 0, so epsilon stays at epsilon_start".to_owned())],
         }
@@ -143,6 +146,10 @@ impl Learner for Pqn {
             self.rollout.len = 0;
         }
         Ok(())
+    }
+
+    fn first_update(&self) -> u64 {
+        (self.config.rollout_len * self.n_envs) as u64
     }
 }
 

@@ -16,6 +16,8 @@ pub struct AgentEntry {
     pub keeps_table: bool,
     /// Whether it trains a network. An encoder can then be trained with it ([`crate::Trunk`]).
     pub has_network: bool,
+    /// Whether it plans on the transition table. It then steps no environments.
+    pub plans: bool,
     /// Its settings.
     pub schema: Schema,
     /// Makes it from resolved settings.
@@ -168,6 +170,11 @@ pub fn planner<P: Planner + 'static>(made: Result<P, AgentError>) -> Result<Play
 
 /// Largest width of a hidden layer. The weights between two layers of this width take a gigabyte.
 pub const MAX_LAYER_WIDTH: usize = 16_384;
+
+/// Returns why the length of a schedule has no effect if the values of `start_key` and `end_key` are equal.
+pub(crate) fn flat_schedule(start_key: &str, end_key: &str) -> String {
+    format!("{end_key} is {start_key}, so nothing changes over it")
+}
 
 /// Refuses widths that layer normalisation cannot work on. Its kernels add sixteen numbers at a time.
 pub(crate) fn check_widths(hidden: &[usize], layer_norm: bool) -> Result<(), Fault> {

@@ -6,6 +6,7 @@ use crate::config::encoders::EncoderMode;
 use crate::config::kind::training_config;
 use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
+use crate::device::Device;
 use crate::human::{count, parse_count};
 use crate::run::{Outcome, Run, checkpoint};
 use crate::train::session::{Session, TrainState};
@@ -44,6 +45,9 @@ pub(super) struct Arguments {
     /// Environment steps of each run, summed over its environments: 50000, 10k, 1.5M, 2e6
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     steps: Option<u64>,
+    /// Device that tensors are on [default: cpu]
+    #[arg(long)]
+    device: Option<Device>,
     /// Named configuration to start from (`carom list presets`)
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
@@ -145,7 +149,8 @@ fn report(dir: &Path, entrants: &[EncoderRuns]) -> Result<()> {
 impl Arguments {
     /// Returns the directory of the comparison and its runs.
     fn entrants(&self) -> Result<(PathBuf, Vec<EncoderRuns>)> {
-        let preset = preset(self.preset.as_deref(), self.env.as_deref().zip(self.agent.as_deref()))?;
+        let agent = self.agent.as_deref();
+        let preset = preset(self.preset.as_deref(), self.env.as_deref().zip(agent), agent)?;
         let configs = self.encoders.iter().map(|encoder| self.config(preset.clone(), encoder));
         let configs = configs.collect::<Result<Vec<_>>>()?;
         let default = || PathBuf::from(format!("runs/compare-{}", configs[0].slug()));
@@ -168,20 +173,20 @@ impl Arguments {
     }
 
     fn config(&self, preset: Option<Layer>, encoder: &str) -> Result<TrainConfig> {
-        let has_modes = !["raw", "oracle"].contains(&encoder);
         let flags = Layer::default()
             .with("env", self.env.as_ref())
             .with("agent", self.agent.as_ref())
-            .with("encoder", Some(encoder))
-            .with("encoder_mode", self.encoder_mode.filter(|_| has_modes))
-            .with("steps", self.steps);
-        let mut set = Layer::from_assignments(&self.set, &TRAINING)?;
-        if !has_modes {
-            // It is a setting of the mode joint.
-            set.own.remove("recon_weight");
+            .with("encoder_mode", self.encoder_mode)
+            .with("steps", self.steps)
+            .with("device", self.device);
+        let mut given = flags.and(Layer::from_assignments(&self.set, &TRAINING)?);
+        if ["raw", "oracle"].contains(&encoder) {
+            // They are settings of the other encoders.
+            given.own.remove("encoder_mode");
+            given.own.remove("recon_weight");
         }
-        // A preset or setting must not override the encoder that is compared.
+        // The encoder comes last: no other layer overrides it, and settings that it cannot hear are for the others.
         let encoder = Layer::default().with("encoder", Some(encoder));
-        TrainConfig::resolve(&preset.into_iter().chain([flags, set, encoder]).collect::<Vec<_>>())
+        TrainConfig::resolve(&preset.into_iter().chain([given, encoder]).collect::<Vec<_>>())
     }
 }

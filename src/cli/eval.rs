@@ -4,6 +4,7 @@ use super::joined;
 use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
 use crate::config::training::TrainConfig;
+use crate::device::{self, Device};
 use crate::fit::open::open;
 use crate::generative::model::Effort;
 use crate::human::parse_count;
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
     /// Seed of the episodes [default: the run's]
     #[arg(long, value_name = "S", allow_hyphen_values = true)]
     seed: Option<u64>,
+    /// Device that tensors are on [default: the run's, or cpu where that is missing]
+    #[arg(long)]
+    device: Option<Device>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -80,8 +84,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Measures a fitted model on its test split, with all measures.
-fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
-    let Arguments { run, episodes, max_steps, epsilon, seed, checkpoint, json: _ } = arguments;
+fn measure(arguments: &Arguments, mut config: FitConfig) -> Result<()> {
+    let Arguments { run, episodes, max_steps, epsilon, seed, checkpoint, device: _, json: _ } = arguments;
     let given = [
         ("--episodes", episodes.is_some()),
         ("--max-steps", max_steps.is_some()),
@@ -92,6 +96,7 @@ fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
     if let Some((flag, _)) = given.iter().find(|(_, is_given)| *is_given) {
         bail!("{flag} is for agents, and {} is a fitted model, which is measured on its test images", run.display());
     }
+    config.run.device = device::for_reading(config.run.device, arguments.device);
     let (session, _) = open(&arguments.run, config)?;
     say!("measuring on {} test images", session.data.test.len());
     let measures = session.evaluate(Effort::Full);
@@ -108,13 +113,14 @@ fn measure(arguments: &Arguments, config: FitConfig) -> Result<()> {
     Ok(out.write_all(session.model.report(&session.data).unwrap_or_default().as_bytes())?)
 }
 
-fn score(arguments: &Arguments, config: TrainConfig) -> Result<()> {
+fn score(arguments: &Arguments, mut config: TrainConfig) -> Result<()> {
+    config.run.device = device::for_reading(config.run.device, arguments.device);
     let evaluation = arguments.evaluation(&config)?;
     let mut policy = Policy::of(config, &arguments.run, arguments.checkpoint.unwrap_or_default())?;
     let bar = progress::of(evaluation.episodes, "episodes");
     let scores = evaluation.run_telling(&mut policy.player, &policy.transform, |n| bar.set_position(n))?;
     bar.finish_and_clear();
-    let protocol = evaluation.env.protocol();
+    let protocol = evaluation.played().protocol();
     let step = policy.step;
     let Evaluation { ref env, epsilon, seed, .. } = evaluation;
     let env = env.id().to_string();

@@ -170,7 +170,8 @@ impl Arguments {
         if let Some(preset) = preset.filter(|_| self.preset.is_none()) {
             say!("using preset {}", preset.name);
         }
-        let preset = preset.map(|preset| preset.layer(&FIT)).transpose()?;
+        let model = self.model.as_deref();
+        let preset = preset.map(|preset| preset.of_actor(&FIT, Part::Model, model)).transpose()?;
         let file = self.config.as_deref().map(|path| Layer::from_file(path, &FIT)).transpose()?;
         let flags = Layer::default()
             .with("model", self.model.as_ref())
@@ -188,6 +189,6 @@ impl Arguments {
             .with_part(Part::Model, "filters", self.filters)
             .with_part(Part::Model, "kl", self.kl.as_ref());
         let set = Layer::from_assignments(&self.set, &FIT)?;
-        Ok(preset.into_iter().chain(file).chain([flags, set]).collect())
+        Ok(preset.into_iter().chain(file).chain([flags.and(set)]).collect())
     }
 }

@@ -2,6 +2,7 @@
 
 use super::watch::{ending, env_settings, last_step, number};
 use super::{joined, print};
+use crate::config::names;
 use crate::game::LiveGame;
 use crate::human::plural;
 use crate::interrupt;
@@ -48,10 +49,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let terminal = Terminal::open("`carom watch --gif FILE` writes a GIF of a policy instead")?;
     let mut table = Match::new(game, terminal.reports_releases());
     table.play(terminal)?;
-    print(&joined(&table.results))
+    let protocol = (!table.results.is_empty()).then(|| format!("protocol: {}", table.game.protocol));
+    print(&joined(&table.results.into_iter().chain(protocol).collect::<Vec<_>>()))
 }
 
 fn for_people(id: &str, given: Values) -> Result<EnvSpec> {
+    names::env(id)?.refuse_easing(&given)?;
     let known = envs::resolve(id, &given)?;
     let ours = FOR_PEOPLE.iter().filter(|(key, _)| known.settings().contains_key(*key));
     let mut settings: Values = ours.map(|&(key, value)| (key.to_owned(), json!(value))).collect();

@@ -4,6 +4,7 @@ use super::train::{announce, finish};
 use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
 use crate::config::training::TrainConfig;
+use crate::device::Device;
 use crate::fit::open::open;
 use crate::human::{count, parse_count};
 use crate::interrupt;
@@ -33,6 +34,9 @@ pub(super) struct Arguments {
     /// Epochs of the whole fit, to make it longer
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     epochs: Option<u64>,
+    /// Device that tensors are on from here on; another one rounds differently [default: the run's]
+    #[arg(long)]
+    device: Option<Device>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -50,6 +54,7 @@ fn resume_fit(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCode> 
         // A fit that `carom fit --steps` ended early now runs for all its epochs.
         config.run.steps = None;
     }
+    config.run.device = arguments.device.unwrap_or(config.run.device);
     let (epochs, config_text) = (config.descent.epochs, config.to_toml());
     ensure!(epochs >= begun_for, "--epochs {epochs} is less than the {begun_for} of {name}");
     ensure!(arguments.steps.is_none(), "{name} is a fitted model: --epochs N makes it longer");
@@ -64,7 +69,7 @@ fn resume_fit(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCode> 
     session.check_judge()?;
     interrupt::listen()?;
     let mut run = Run::reopen(dir, &checkpoint)?;
-    if arguments.epochs.is_some() {
+    if arguments.epochs.is_some() || arguments.device.is_some() {
         run.rewrite_config(&config_text)?;
     }
     super::fit::announce(&session, &mut run, &format!("resuming at update {}:", count(step)))?;
@@ -76,6 +81,7 @@ fn resume_training(arguments: &Arguments, mut config: TrainConfig) -> Result<Exi
     ensure!(arguments.epochs.is_none(), "{} is an agent's run: --steps N makes it longer", dir.display());
     let begun_for = config.run.steps;
     config.run.steps = arguments.steps.unwrap_or(begun_for);
+    config.run.device = arguments.device.unwrap_or(config.run.device);
     let (mut session, checkpoint) = Session::open(config, dir)?;
     let (step, steps) = (session.progress.step, session.config.run.steps);
     let name = dir.display();
@@ -86,7 +92,7 @@ fn resume_training(arguments: &Arguments, mut config: TrainConfig) -> Result<Exi
     }
     interrupt::listen()?;
     let mut run = Run::reopen(dir, &checkpoint)?;
-    if steps > begun_for {
+    if steps > begun_for || arguments.device.is_some() {
         run.rewrite_config(&session.config.to_toml())?;
     }
     announce(&session, &mut run, &format!("resuming at step {}:", count(step)))?;

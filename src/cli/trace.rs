@@ -1,8 +1,9 @@
 //! `carom trace`: plays given actions, so that another implementation can be compared with ours step by step.
 
 use super::watch::env_settings;
+use crate::config::names;
 use anyhow::{Context, Result, anyhow};
-use carom_envs::{ObsSpace, Seeds, VecEnv, registry as envs};
+use carom_envs::{ObsSpace, Seeds, Values, VecEnv};
 use clap::Args;
 use fs_err as fs;
 use std::io::{BufWriter, Write, stdout};
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 ///
 /// The file has one action index per line. A row's crc32 (8 hexadecimal digits) is of the bytes of the observation
 /// after its action. At the end of an episode this is its final observation, and the next action is played after a
-/// reset.
+/// reset. Episodes are whole games and rewards are the game's own. Rules that ease training are asked for with --set
+/// (env.life_loss_terminal=true, env.reward_clip=true).
 #[derive(Args)]
 #[command(after_help = "Example:\n  \
                   carom trace --env minatar/breakout --actions actions.txt --set env.sticky=0 --frames frames.npy")]
@@ -37,7 +39,8 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let set = env_settings(&arguments.set)?;
     let rngs = vec![Seeds::new(arguments.seed).stream("env/0")];
-    let mut env = envs::resolve(&arguments.env, &set)?.make_vec(rngs)?;
+    let whole_games = names::env(&arguments.env)?.resolve(&Values::new())?.evaluation();
+    let mut env = whole_games.with_all(&set)?.make_vec(rngs)?;
     let actions = read_actions(&arguments.actions, env.n_actions())?;
     let mut frames =
         arguments.frames.as_deref().map(|path| npy(path, env.obs_space(), actions.len() + 1)).transpose()?;

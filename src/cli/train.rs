@@ -2,14 +2,14 @@
 
 use super::{joined, print};
 use crate::config::encoders::EncoderMode;
-use crate::config::layers::Layer;
+use crate::config::layers::{Layer, Part};
 use crate::config::presets;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
 use crate::encoder::ObsTransform;
 use crate::human::{count, duration, parse_count, shell};
 use crate::run::{Outcome, Run};
-use crate::train::evaluation::Evaluation;
+use crate::train::evaluation::{Evaluation, Exact};
 use crate::train::session::{Codes, N_RECENT, Session};
 use crate::train::train;
 use crate::{interrupt, plot, run};
@@ -116,17 +116,47 @@ pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Ses
 /// Prints and logs what the run is about to do.
 pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<()> {
     let config = &session.config;
-    let (protocol, steps) = (config.env.protocol(), count(config.run.steps));
+    let protocol = config.env.protocol();
     let transform =
         session.transform.describe(config).map(|transform| format!(" seen through {transform}")).unwrap_or_default();
     let (env, agent, seed) = (config.env.id(), config.agent.name(), config.run.seed);
-    let steps = match session.player {
-        Player::Planner(_) => format!("{steps} sweeps at most"),
-        Player::Learner(_) | Player::Scripted => format!("{steps} steps"),
-    };
+    let steps = length(session);
     let line = format!("{doing} {agent} on {env} ({protocol}){transform}, {steps}, seed {seed}");
     say!("{line} -> {}", run.dir().display());
-    run.log(&line)
+    run.log(&line)?;
+    match idleness(session) {
+        Some(warning) => {
+            say!("warning: {warning}");
+            run.log(&warning)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns the length of the run in words. Steps come in whole numbers for all environments.
+fn length(session: &Session) -> String {
+    let (steps, n_envs) = (session.config.run.steps, session.config.run.n_envs);
+    match session.player {
+        Player::Planner(_) => format!("{} sweeps at most", count(steps)),
+        Player::Learner(_) | Player::Scripted if steps.is_multiple_of(n_envs as u64) => {
+            format!("{} steps", count(steps))
+        }
+        Player::Learner(_) | Player::Scripted => {
+            let played = count(steps.next_multiple_of(n_envs as u64));
+            format!("{played} steps ({}, rounded up to whole steps of {n_envs} environments)", count(steps))
+        }
+    }
+}
+
+/// Returns a warning if the run ends before the agent's first update.
+fn idleness(session: &Session) -> Option<String> {
+    let Player::Learner(learner) = &session.player else { return None };
+    let run = &session.config.run;
+    let (played, first) = (run.steps.next_multiple_of(run.n_envs as u64), learner.first_update());
+    (played < first).then(|| {
+        let (agent, played, first) = (session.config.agent.name(), count(played), count(first));
+        format!("{agent} learns nothing in {played} steps: its first update is at step {first}")
+    })
 }
 
 /// Trains to the end and prints a summary.
@@ -172,9 +202,12 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     if let Some(Codes { n_visited, n_possible, .. }) = &progress.codes {
         lines.push(format!("{} of {} codes visited", count(*n_visited as u64), count(*n_possible as u64)));
     }
-    if let Some(exact) = exact {
-        lines.push(format!("expected return {exact:.4} of the greedy policy, by the transition table ({protocol})"));
-    }
+    let by_table = match exact {
+        Some(Exact::Return(value)) => Some(format!("expected return {value:.4} of the greedy policy")),
+        Some(Exact::Endless) => Some("no expected return: the greedy policy never ends some episodes".to_owned()),
+        None => None,
+    };
+    lines.extend(by_table.map(|found| format!("{found}, by the transition table ({protocol})")));
     let curve = dir.join(CURVE);
     if curve.exists() {
         lines.push(format!("curve: {}", curve.display()));
@@ -201,7 +234,7 @@ impl Arguments {
     /// Returns the layers of settings, from the weakest to the strongest.
     fn layers(&self) -> Result<Vec<Layer>> {
         let pair = self.env.as_deref().zip(self.agent.as_deref()).filter(|_| self.config.is_none());
-        let preset = preset(self.preset.as_deref(), pair)?;
+        let preset = preset(self.preset.as_deref(), pair, self.agent.as_deref())?;
         let file = self.config.as_deref().map(|path| Layer::from_file(path, &TRAINING)).transpose()?;
         let flags = Layer::default()
             .with("env", self.env.as_ref())
@@ -213,7 +246,7 @@ impl Arguments {
             .with("n_envs", self.n_envs)
             .with("device", self.device);
         let set = Layer::from_assignments(&self.set, &TRAINING)?;
-        Ok(preset.into_iter().chain(file).chain([flags, set]).collect())
+        Ok(preset.into_iter().chain(file).chain([flags.and(set)]).collect())
     }
 }
 
@@ -231,11 +264,11 @@ pub(super) fn run_directory(out: Option<&Path>, several: bool, preset: Option<&s
     }
 }
 
-/// Returns the preset called `name`. Without a name, returns the preset of the pair of environment and agent and prints
-/// its name, or `None` if there is none.
-pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>) -> Result<Option<Layer>> {
+/// Returns the preset called `name`, which must be of `agent` if one is named. Without a name, returns the preset of the
+/// pair of environment and agent and prints its name, or `None` if there is none.
+pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>, agent: Option<&str>) -> Result<Option<Layer>> {
     if let Some(name) = name {
-        return presets::find(name, &TRAINING)?.layer(&TRAINING).map(Some);
+        return presets::find(name, &TRAINING)?.of_actor(&TRAINING, Part::Agent, agent).map(Some);
     }
     let found = pair.and_then(|(env, agent)| presets::of(env, agent));
     if let Some(preset) = found {

@@ -3,7 +3,9 @@
 use super::print;
 use crate::config::kind::training_config;
 use crate::config::layers::{Layer, Part};
+use crate::config::names;
 use crate::config::training::TRAINING;
+use crate::device::{self, Device};
 use crate::encoder::ObsTransform;
 use crate::game::{End, LiveGame};
 use crate::human::{parse_count, plural};
@@ -15,7 +17,7 @@ use crate::terminal::{Lines, Pace, Terminal};
 use crate::train::evaluation::Evaluation;
 use crate::train::policy::Policy;
 use anyhow::{Context, Result, ensure};
-use carom_envs::{EnvSpec, Seeds, Values, registry as envs};
+use carom_envs::{EnvSpec, Seeds, Values};
 use clap::{ArgGroup, Args, ValueEnum};
 use rand::Rng;
 use rand_pcg::Pcg32;
@@ -64,6 +66,9 @@ pub(super) struct Arguments {
     /// A setting of the environment, e.g. env.sticky=0; may be repeated
     #[arg(long, value_name = "env.KEY=VALUE")]
     set: Vec<String>,
+    /// Device that tensors are on [default: the run's, or cpu where that is missing]
+    #[arg(long, requires = "run")]
+    device: Option<Device>,
     /// Steps per second [default: depends on the environment]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     fps: Option<f64>,
@@ -107,7 +112,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let returns = show(&mut game, &mut player, episodes.unwrap_or(u64::MAX), speed)?;
     if !returns.is_empty() {
         let n = plural(returns.len() as u64, "episode");
-        print(&format!("{n} watched, mean return {}\n", number(mean(&returns))))?;
+        print(&format!("{n} watched, mean return {} ({})\n", number(mean(&returns)), game.protocol))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -117,15 +122,18 @@ impl Arguments {
         let set = env_settings(&self.set)?;
         let (spec, actor, seed, epsilon) = match (&self.run, &self.env) {
             (Some(dir), _) => {
-                let policy = Policy::of(training_config(dir, "watch")?, dir, self.checkpoint)?;
+                let mut config = training_config(dir, "watch")?;
+                config.run.device = device::for_reading(config.run.device, self.device);
+                let policy = Policy::of(config, dir, self.checkpoint)?;
                 let Evaluation { seed, epsilon, .. } = Evaluation::of_run(&policy.config);
                 (policy.config.env.clone(), Actor::Trained(Box::new(policy)), seed, epsilon)
             }
             (None, id) => {
-                let spec = envs::resolve(id.as_deref().unwrap_or_default(), &Values::new())?;
+                let spec = names::env(id.as_deref().unwrap_or_default())?.resolve(&Values::new())?;
                 (spec, Actor::Untrained(self.agent), 0, 0.0)
             }
         };
+        names::env(spec.id())?.refuse_easing(&set)?;
         let seeds = Seeds::new(self.seed.unwrap_or(seed));
         let spec = self.with_limit(spec.with_all(&set)?);
         let transform = match &actor {
@@ -282,7 +290,7 @@ fn record(game: &mut LiveGame, player: &mut EpsilonGreedy, path: &Path, episodes
         player.play(game);
         if game.end.is_some() {
             movie.show(&game.picture(), LINGER.as_secs_f64())?;
-            say!("{}", summary(game));
+            say!("{} ({})", summary(game), game.protocol);
             if game.episode >= episodes {
                 break;
             }
@@ -342,6 +350,7 @@ pub(super) fn number(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use carom_envs::registry as envs;
 
     fn game(id: &str) -> LiveGame {
         LiveGame::new(&envs::resolve(id, &Values::new()).expect("valid"), Seeds::new(1).stream("eval/0"))

@@ -128,9 +128,6 @@ pub(super) fn check(encoder: &EncoderSpec, mode: Option<EncoderMode>, agent: &Ag
     let Some(mode) = mode else { return Ok(()) };
     let is_trained = mode != EncoderMode::Frozen;
     match encoder {
-        EncoderSpec::Raw => {
-            bail!("encoder `raw` has no mode `{mode}`: it is the agent's own network; leave --encoder-mode out")
-        }
         EncoderSpec::Oracle if is_trained => {
             bail!("encoder `oracle` has no mode `{mode}`: the true state has no weights to train")
         }

@@ -1,6 +1,7 @@
 //! Configuration of a fit, resolved once from defaults, preset, configuration file and flags.
 
-use super::layers::{Form, Layer, Part, merge};
+use super::layers::{Form, Idle, Layer, Part, merge};
+use super::names;
 use super::training::MAX_THREADS;
 use crate::device::Device;
 use crate::generative::data::Source;
@@ -8,7 +9,7 @@ use crate::generative::data::frames::default_n_frames;
 use crate::generative::registry as models;
 use crate::generative::settings::{Descent, Recipe, Schedule};
 use crate::generative::spec::ModelSpec;
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
 use carom_envs::registry as envs;
 use carom_envs::settings::{self, Above, AtLeast, IfGiven, Schema, Settings, Values};
 use serde_json::Value;
@@ -69,7 +70,31 @@ pub(crate) const FIT: Form = Form {
     command: "fit",
     own: Schema { overlay: overlay_own, ..Schema::of::<FitSettings>() },
     parts: &[Part::Env, Part::Model],
+    idle,
 };
+
+/// Returns the settings that have no effect beside the model and the data.
+fn idle(layer: &Layer) -> Vec<Idle> {
+    let mut idle = vec![];
+    let model = layer.name(Part::Model).and_then(|name| models::find(name).ok());
+    if let Some(model) = model.filter(|model| matches!(model.recipe, Recipe::AtOnce)) {
+        let reason = format!("{} makes no updates; it is found at once", model.name);
+        let of_descent = ["epochs", "steps", "batch_size", "lr", "lr_schedule"];
+        idle.extend(of_descent.map(|key| Idle::own(key, reason.clone())));
+        let usual = FitSettings::default();
+        idle.push(Idle::own("eval_every", reason.clone()).fixed_at(usual.eval_every));
+        idle.push(Idle::own("checkpoint_every", reason).fixed_at(usual.checkpoint_every));
+    }
+    let Some(data) = layer.own.get("data").and_then(Value::as_str) else { return idle };
+    let is_env = data.starts_with("env:");
+    if !is_env {
+        idle.push(Idle::own("n_frames", format!("{data} is no environment, and has as many images as it has")));
+    }
+    if is_env || data.parse().is_ok_and(|source: Source| source.published().is_none()) {
+        idle.push(Idle::own("data_dir", format!("{data} is not read from such a folder; leave --data-dir out")));
+    }
+    idle
+}
 
 impl FitConfig {
     /// Merges `layers` over the defaults (later ones win), checks every value and looks up every name.
@@ -85,7 +110,7 @@ impl FitConfig {
         let data = data.ok_or_else(|| anyhow!("which data? e.g. --data mnist (`carom fit --help` lists them)"))?;
         let source = source(data, &merged.part(Part::Env))?;
         run.n_frames = n_frames(&source, run.n_frames)?;
-        let descent = complete(&mut run, &model)?;
+        let descent = complete(&mut run, &model);
         Ok(Self { run, model, source, descent })
     }
 
@@ -141,7 +166,7 @@ fn source(name: &str, given: &Values) -> Result<Source> {
             envs::find(name).is_err(),
             "there is no data set `{name}`; did you mean `env:{name}`, frames of the environment?"
         );
-        return name.parse();
+        return names::or_elsewhere(name.parse(), name);
     };
     let spec = envs::resolve(id, given)?;
     let is_stacked = spec.settings().contains_key("frame_stack") && !given.contains_key("frame_stack");
@@ -152,30 +177,19 @@ fn source(name: &str, given: &Values) -> Result<Source> {
 fn n_frames(source: &Source, given: Option<usize>) -> Result<Option<usize>> {
     match source {
         Source::Env(spec) => Ok(Some(given.map_or_else(|| default_n_frames(spec), Ok)?)),
-        other => {
-            ensure!(given.is_none(), "n_frames is of environments; {other} has as many images as it has");
-            Ok(None)
-        }
+        _ => Ok(None),
     }
 }
 
 /// Returns how the model is fitted, and stores in `run` the settings that its recipe gives.
-fn complete(run: &mut FitSettings, model: &ModelSpec) -> Result<Descent> {
-    let Recipe::Descent(usual) = model.recipe() else {
-        let given = settings::to_values(run);
-        let unheard = settings::to_values(&Descent::SINGLE_PASS).into_iter().map(|(key, _)| key);
-        if let Some(key) = unheard.filter(|key| key != "batch_size").find(|key| given.contains_key(key)) {
-            bail!("{key} has no effect on {}, which is found at once", model.name());
-        }
-        let batch_size = run.batch_size.unwrap_or(Descent::SINGLE_PASS.batch_size);
-        return Ok(Descent { batch_size, ..Descent::SINGLE_PASS });
-    };
-    Ok(Descent {
+fn complete(run: &mut FitSettings, model: &ModelSpec) -> Descent {
+    let Recipe::Descent(usual) = model.recipe() else { return Descent::SINGLE_PASS };
+    Descent {
         epochs: *run.epochs.get_or_insert(usual.epochs),
         batch_size: *run.batch_size.get_or_insert(usual.batch_size),
         lr: *run.lr.get_or_insert(usual.lr),
         lr_schedule: *run.lr_schedule.get_or_insert(usual.lr_schedule),
-    })
+    }
 }
 
 /// Merges a fit's own settings over those of the layer below. If `above` names another model, settings that the recipe
@@ -225,8 +239,13 @@ mod tests {
     #[test]
     fn settings_without_an_effect_are_refused() {
         let fault = |text: &str| format!("{:#}", FitConfig::resolve(&[layer(text)]).expect_err("a fault"));
-        assert!(fault("model = \"pca\"\ndata = \"movies\"\nlr = 0.1").contains("lr has no effect on pca"));
-        assert!(fault("model = \"ae\"\ndata = \"movies\"\nn_frames = 9").contains("n_frames is of environments"));
+        assert!(
+            fault("model = \"pca\"\ndata = \"movies\"\nlr = 0.1")
+                .contains("lr is 0.1, which has no effect: pca makes no")
+        );
+        assert!(
+            fault("model = \"ae\"\ndata = \"movies\"\nn_frames = 9").contains("n_frames is 9, which has no effect")
+        );
         assert!(fault("model = \"ae\"\ndata = \"breakout\"").contains("did you mean `env:breakout`"));
     }
 }

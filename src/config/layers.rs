@@ -1,11 +1,12 @@
 //! Layers of settings. Each layer has one source: a preset, a file or the command line. Later layers win.
 
+use super::names;
 use crate::generative::registry as models;
 use crate::human::parse_count;
 use anyhow::{Context, Result, bail, ensure};
 use carom_agents::registry as agents;
 use carom_envs::registry as envs;
-use carom_envs::settings::{Schema, Values, nearest, suggest};
+use carom_envs::settings::{Fault, Schema, Values, nearest, suggest};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,6 +23,41 @@ pub(crate) struct Form {
     pub own: Schema,
     /// The parts that have settings of their own.
     pub parts: &'static [Part],
+    /// Finds the settings that have no effect beside the run's other choices.
+    pub idle: fn(&Layer) -> Vec<Idle>,
+}
+
+/// A setting that has no effect beside the other choices of a run, such as the number of environments of a planner.
+pub(crate) struct Idle {
+    /// The part that it belongs to; `None` for the run itself.
+    part: Option<Part>,
+    key: &'static str,
+    /// The value in force, if there is one. Giving it is no mistake.
+    value: Option<Value>,
+    reason: String,
+}
+
+impl Idle {
+    /// Describes setting `key` of the run itself, and why it has no effect.
+    pub(crate) fn own(key: &'static str, reason: impl Into<String>) -> Self {
+        Self { part: None, key, value: None, reason: reason.into() }
+    }
+
+    /// Describes setting `key` of `part`, and why it has no effect.
+    pub(crate) fn of(part: Part, key: &'static str, reason: impl Into<String>) -> Self {
+        Self { part: Some(part), ..Self::own(key, reason) }
+    }
+
+    /// Sets the value in force.
+    pub(crate) fn fixed_at(self, value: impl Into<Value>) -> Self {
+        Self { value: Some(value.into()), ..self }
+    }
+
+    fn check(&self, given: Option<&Value>) -> Result<(), Fault> {
+        let Some(found) = given.filter(|&found| Some(found) != self.value.as_ref()) else { return Ok(()) };
+        let key = self.part.map_or(self.key.to_owned(), |part| format!("{}.{}", part.prefix(), self.key));
+        Err(Fault::Unheard { key, found: found.clone(), reason: self.reason.clone() })
+    }
 }
 
 /// A part of a run that is chosen by name and has settings of its own.
@@ -63,14 +99,15 @@ impl Part {
     /// Returns the schema of the part `name`.
     fn schema(self, name: &str) -> Result<Schema> {
         Ok(match self {
-            Part::Env => envs::find(name)?.schema,
-            Part::Agent => agents::find(name)?.schema,
-            Part::Model => models::find(name)?.schema,
+            Part::Env => names::env(name)?.schema,
+            Part::Agent => names::or_elsewhere(agents::find(name), name)?.schema,
+            Part::Model => names::or_elsewhere(models::find(name), name)?.schema,
         })
     }
 
     /// Checks `settings` of the part `name`.
     fn check(self, name: &str, settings: &Values) -> Result<()> {
+        self.schema(name)?;
         match self {
             Part::Env => drop(envs::resolve(name, settings)?),
             Part::Agent => drop(agents::resolve(name, settings)?),
@@ -197,6 +234,33 @@ impl Layer {
         self.parts.entry(part).or_default()
     }
 
+    /// Adds the settings of `above`, which is of the same source. They win.
+    pub(crate) fn and(mut self, above: Self) -> Self {
+        self.own.extend(above.own);
+        for (part, settings) in above.parts {
+            self.part_mut(part).extend(settings);
+        }
+        self
+    }
+
+    /// Returns the name of `part`, if it has one.
+    pub(super) fn name(&self, part: Part) -> Option<&str> {
+        part.name(&self.own)
+    }
+
+    /// Returns the value that this layer gives the setting.
+    fn given(&self, idle: &Idle) -> Option<&Value> {
+        let group = idle.part.map_or(Some(&self.own), |part| self.parts.get(&part));
+        group?.get(idle.key).filter(|value| !value.is_null())
+    }
+
+    fn group_mut(&mut self, idle: &Idle) -> &mut Values {
+        match idle.part {
+            Some(part) => self.part_mut(part),
+            None => &mut self.own,
+        }
+    }
+
     /// Merges this layer over `below`. If this layer names another part, the settings of the part below are dropped,
     /// since they were written for it.
     fn over(&self, below: &Self, form: &Form) -> Self {
@@ -212,12 +276,43 @@ impl Layer {
             };
             parts.insert(part, merged);
         }
-        Self { source: None, own, parts }
+        let mut merged = Self { source: None, own, parts };
+        merged.drop_idle(below, self, form);
+        merged
+    }
+
+    /// Drops what `below` gave and `above` made idle. What was idle in `below` is a mistake, and stays to be reported.
+    fn drop_idle(&mut self, below: &Self, above: &Self, form: &Form) {
+        let mistaken = (form.idle)(below);
+        for idle in (form.idle)(self) {
+            let is_mistaken = mistaken.iter().any(|other| (other.part, other.key) == (idle.part, idle.key));
+            if above.given(&idle).is_none() && !is_mistaken {
+                self.group_mut(&idle).remove(idle.key);
+            }
+        }
+        // Without these, other settings of the run may have lost their effect.
+        let mistaken = (form.own.unheard)(&below.own);
+        for key in (form.own.unheard)(&self.own) {
+            if !above.own.contains_key(key) && !mistaken.contains(&key) {
+                self.own.remove(key);
+            }
+        }
+    }
+
+    /// Sets idle settings to the value in force.
+    fn settle(mut self, form: &Form) -> Self {
+        for mut idle in (form.idle)(&self) {
+            if let Some(value) = idle.value.take() {
+                self.group_mut(&idle).insert(idle.key.to_owned(), value);
+            }
+        }
+        self
     }
 
     /// Checks the settings of the run and of the parts that have a name.
     fn check(&self, form: &Form) -> Result<()> {
         (form.own.resolve)(&self.own)?;
+        (form.idle)(self).iter().try_for_each(|idle| idle.check(self.given(idle)))?;
         let named = form.parts.iter().filter_map(|part| Some((part, part.name(&self.own)?)));
         named.into_iter().try_for_each(|(part, name)| part.check(name, &self.part(*part)))
     }
@@ -239,7 +334,7 @@ pub(crate) fn merge(layers: &[Layer], form: &Form) -> Result<Layer> {
             })
         });
     }
-    first_error.map_or(Ok(merged), Err)
+    first_error.map_or(Ok(merged.settle(form)), Err)
 }
 
 impl Form {

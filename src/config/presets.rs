@@ -1,9 +1,9 @@
 //! The presets of `presets/`, which are compiled into the program.
 
 use super::fit::FIT;
-use super::layers::{Form, Layer};
+use super::layers::{Form, Layer, Part};
 use super::training::TRAINING;
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use carom_envs::settings::nearest;
 
 include!(concat!(env!("OUT_DIR"), "/presets.rs"));
@@ -29,6 +29,22 @@ impl Preset {
     /// When the preset is for another kind of run, or has an unknown key.
     pub(crate) fn layer(&self, form: &Form) -> Result<Layer> {
         Layer::from_toml(self.text, &format!("preset {}", self.name), form)
+    }
+
+    /// Returns the settings as a layer for a kind of run whose agent or model, `part`, is called `actor`, if it is named.
+    ///
+    /// # Errors
+    /// When the preset is of another agent or model, for which its settings were chosen.
+    pub(crate) fn of_actor(&self, form: &Form, part: Part, actor: Option<&str>) -> Result<Layer> {
+        let layer = self.layer(form)?;
+        if let (Some(own), Some(actor)) = (layer.name(part), actor) {
+            let name = self.name;
+            ensure!(
+                own == actor,
+                "preset {name} is of {own}, and its settings are not for {actor}; leave --preset out"
+            );
+        }
+        Ok(layer)
     }
 
     /// Returns whether the preset is for this kind of run.

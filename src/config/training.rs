@@ -1,7 +1,7 @@
 //! Configuration of a training run, resolved once from defaults, preset, configuration file and flags.
 
 use super::encoders::{self, EncoderMode, EncoderSpec};
-use super::layers::{Form, Layer, Part, merge};
+use super::layers::{Form, Idle, Layer, Part, merge};
 use crate::device::Device;
 use crate::human::round_down;
 use anyhow::{Result, anyhow};
@@ -10,6 +10,7 @@ use carom_agents::registry as agents;
 use carom_envs::EnvSpec;
 use carom_envs::registry as envs;
 use carom_envs::settings::{self, AtLeast, IfGiven, Schema, Settings};
+use serde_json::Value;
 
 /// Bounds the number of parallel environments. More do not fit into memory.
 const MAX_ENVS: usize = 100_000;
@@ -79,10 +80,48 @@ impl Settings for TrainSettings {
     }
 
     fn unheard(&self) -> Vec<(&'static str, String)> {
-        let is_joint = self.encoder_mode == Some(EncoderMode::Joint);
-        let reason = || "only the encoder mode `joint` has a reconstruction loss".to_owned();
-        if is_joint { vec![] } else { vec![("recon_weight", reason())] }
+        let mut unheard = vec![];
+        if self.encoder_mode != Some(EncoderMode::Joint) {
+            unheard.push(("recon_weight", "only the encoder mode `joint` has a reconstruction loss".to_owned()));
+        }
+        if self.eval_every == 0 {
+            let reason = || "eval_every is 0, so nothing is evaluated in training".to_owned();
+            unheard.extend(["eval_episodes", "eval_max_steps"].map(|key| (key, reason())));
+        }
+        unheard
     }
+}
+
+/// Returns the settings that have no effect beside the agent and the encoder.
+fn idle(layer: &Layer) -> Vec<Idle> {
+    let Some(agent) = layer.name(Part::Agent).and_then(|name| agents::find(name).ok()) else { return vec![] };
+    let name = agent.name;
+    let encoder = layer.own.get("encoder").and_then(Value::as_str).unwrap_or("raw");
+    let mut idle = vec![];
+    if agent.plans {
+        let steps_none = format!("{name} plans on the transition table and steps no environments");
+        idle.push(Idle::own("n_envs", steps_none).fixed_at(1));
+        idle.push(Idle::own("log_every", format!("{name} makes few sweeps, and each has its row")).fixed_at(1));
+    }
+    let is_encoded = !["raw", "oracle"].contains(&encoder);
+    if !agent.has_network && !is_encoded {
+        let has_no_tensors = format!("{name} has no network, and encoder `{encoder}` has none");
+        idle.push(Idle::own("device", has_no_tensors.clone()).fixed_at("cpu"));
+        idle.push(Idle::own("threads", has_no_tensors).fixed_at(1));
+    }
+    if encoder == "raw" {
+        idle.push(Idle::own("encoder_mode", "encoder `raw` is the agent's own network; leave --encoder-mode out"));
+    }
+    let env = layer.name(Part::Env).and_then(|id| envs::find(id).ok());
+    if env.is_some_and(|env| (env.schema.list)().iter().any(|setting| setting.key == "frame_stack")) {
+        let single = |reason: &str| Idle::of(Part::Env, "frame_stack", reason).fixed_at(1);
+        if encoder == "oracle" {
+            idle.push(single("the true state of `oracle` includes velocities, so it is seen alone"));
+        } else if agent.keeps_table && is_encoded {
+            idle.push(single("a table is indexed by the code of one frame"));
+        }
+    }
+    idle
 }
 
 /// Resolved, valid configuration of a training run. The run's directory stores it as `config.toml`.
@@ -99,8 +138,13 @@ pub(crate) struct TrainConfig {
 }
 
 /// Kinds of settings of a training run.
-pub(crate) const TRAINING: Form =
-    Form { kind: "training", command: "train", own: Schema::of::<TrainSettings>(), parts: &[Part::Env, Part::Agent] };
+pub(crate) const TRAINING: Form = Form {
+    kind: "training",
+    command: "train",
+    own: Schema::of::<TrainSettings>(),
+    parts: &[Part::Env, Part::Agent],
+    idle,
+};
 
 impl TrainConfig {
     /// Merges `layers` over the defaults (later ones win), checks every value and looks up every name.
@@ -201,6 +245,14 @@ mod tests {
         assert_eq!(joint.run.recon_weight, Some(0.5));
         let error = TrainConfig::resolve(&[file]).expect_err("no effect without the mode");
         assert!(format!("{error:#}").contains("recon_weight is 0.5, which has no effect"), "{error:#}");
+    }
+
+    #[test]
+    fn an_encoders_settings_go_with_the_encoder() {
+        let joint = "env = \"minatar/breakout\"\nagent = \"dqn\"\nencoder = \"ae\"\nencoder_mode = \"joint\"\n";
+        let joint = resolve(&[layer(&format!("{joint}recon_weight = 0.5"))]);
+        let raw = resolve(&[layer(&joint.to_toml()), set(&["encoder=raw"]).expect("valid")]);
+        assert_eq!((raw.run.encoder_mode, raw.run.recon_weight), (None, None));
     }
 
     #[test]

@@ -96,10 +96,11 @@ pub(crate) fn prepare(config: &TrainConfig) -> Result<FittedEncoder> {
         EncoderSpec::Run(dir) => (dir.clone(), None),
         EncoderSpec::Raw | EncoderSpec::Oracle => unreachable!("{} is no fitted model", config.encoder),
     };
-    let fit_config = match kind::config(&source)? {
+    let mut fit_config = match kind::config(&source)? {
         Config::Fit(fit_config) => fit_config,
         Config::Training(_) => bail!("{} is an agent's run, not a fitted model's", source.display()),
     };
+    fit_config.run.device = config.run.device;
     if source.join(FACTS).exists() {
         return FittedEncoder::known(source, fit_config, config);
     }
@@ -188,7 +189,9 @@ impl FittedEncoder {
     }
 
     /// Opens the fit in `source`, whose scales are stored there.
-    fn known(source: PathBuf, fit_config: FitConfig, config: &TrainConfig) -> Result<Self> {
+    fn known(source: PathBuf, mut fit_config: FitConfig, config: &TrainConfig) -> Result<Self> {
+        // The agent's device, which may not be the one that the encoder was fitted on.
+        fit_config.run.device = config.run.device;
         let facts = Facts::read(&source)?;
         // Only the weights are needed; a few frames suffice for the shape of the images.
         let (session, _) = open_for_use(&source, fit_config)?;

@@ -14,7 +14,8 @@ use serde::Serialize;
 /// Environments that evaluation steps at once.
 const N_ENVS: u64 = 32;
 
-/// Time limit if neither the environment nor the caller sets one, since a greedy policy may never end an episode.
+/// Time limit of the episodes played if neither the environment nor the caller sets one, since a greedy policy may
+/// never end an episode.
 const MAX_EPISODE_STEPS: u64 = 100_000;
 
 /// Settings of an evaluation.
@@ -66,17 +67,26 @@ pub(crate) struct Scores {
     pub length_mean: f64,
     /// Share of the episodes that the time limit truncated.
     pub truncated_share: f64,
-    /// Expected return by the transition table, if the environment has one.
+    /// Expected return by the transition table, if the environment has one and the policy ends its episodes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub return_exact: Option<f64>,
 }
 
+/// A policy's expected return by the transition table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Exact {
+    /// The expected return.
+    Return(f64),
+    /// There is none: from some start the policy never ends an episode, and nothing cuts it off.
+    Endless,
+}
+
 impl Evaluation {
-    /// Returns the evaluation of a run after training.
+    /// Returns the evaluation of a run after training: of whole games for true rewards.
     pub(crate) fn of_run(config: &TrainConfig) -> Self {
         let (episodes, seed) = (config.run.eval_episodes, config.run.seed);
         let epsilon = config.run.eval_epsilon.unwrap_or(config.env.evaluation_rules().epsilon);
-        Self { env: config.env.clone(), episodes, epsilon, seed, games: Games::Scoring }.of_whole_games()
+        Self { env: config.env.evaluation(), episodes, epsilon, seed, games: Games::Scoring }
     }
 
     /// Returns the evaluation of a run during training: other games, and none longer than the protocol's time limit.
@@ -90,13 +100,12 @@ impl Evaluation {
         evaluation
     }
 
-    /// Changes the environment to its version for evaluation: whole games, true rewards, and a time limit.
-    pub(crate) fn of_whole_games(mut self) -> Self {
-        self.env = self.env.evaluation();
-        if self.env.time_limit().is_none() {
-            self.env = self.env.with_time_limit(MAX_EPISODE_STEPS);
+    /// Returns the environment that is played, which has a time limit in any case.
+    pub(crate) fn played(&self) -> EnvSpec {
+        match self.env.time_limit() {
+            Some(_) => self.env.clone(),
+            None => self.env.clone().with_time_limit(MAX_EPISODE_STEPS),
         }
-        self
     }
 
     /// Plays the episodes, with observations made by `transform`. The number of episodes of each environment is fixed,
@@ -122,7 +131,7 @@ impl Evaluation {
         let seeds = Seeds::new(self.seed);
         let n_envs = self.episodes.min(N_ENVS);
         let rngs = seeds.streams(self.games.stream(), n_envs as usize);
-        let mut envs = transform.envs(&self.env, rngs)?;
+        let mut envs = transform.envs(&self.played(), rngs)?;
         let mut explore = seeds.streams(&format!("{}/explore", self.games.stream()), n_envs as usize);
         let mut left: Vec<u64> =
             (0..n_envs).map(|env_idx| self.episodes / n_envs + u64::from(env_idx < self.episodes % n_envs)).collect();
@@ -142,7 +151,8 @@ impl Evaluation {
                 }
             }
         }
-        Ok(scores(returns, lengths, n_truncated, self.exact(player, &envs)))
+        let exact = self.exact(player, &envs).and_then(Exact::finite);
+        Ok(scores(returns, lengths, n_truncated, exact))
     }
 
     /// Replaces each action with probability `epsilon` by a uniformly random one. Each environment has its own stream.
@@ -157,15 +167,26 @@ impl Evaluation {
     }
 
     /// Returns the expected return of the policy by the transition table of `envs`, or `None` if there is no table or
-    /// the policy is not deterministic.
-    pub(crate) fn exact(&self, player: &mut Player, envs: &VecEnv) -> Option<f64> {
+    /// the policy is not deterministic. Only a time limit of the environment's own cuts episodes off.
+    pub(crate) fn exact(&self, player: &mut Player, envs: &VecEnv) -> Option<Exact> {
         let (model, &ObsSpace::Discrete { n }) = (envs.env(0).model()?, envs.obs_space()) else { return None };
         let agent = player.agent()?;
         let policy = greedy_policy(agent, n);
         // Two calls of a random policy differ; its expected return is not computed.
         let is_fixed = greedy_policy(agent, n) == policy;
-        let max_steps = self.env.time_limit();
-        if is_fixed { expected_return(model, &policy, self.epsilon, max_steps) } else { None }
+        is_fixed.then(|| {
+            let exact = expected_return(model, &policy, self.epsilon, self.env.time_limit());
+            exact.map_or(Exact::Endless, Exact::Return)
+        })
+    }
+}
+
+impl Exact {
+    fn finite(self) -> Option<f64> {
+        match self {
+            Exact::Return(value) => Some(value),
+            Exact::Endless => None,
+        }
     }
 }
 

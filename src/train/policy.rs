@@ -3,6 +3,7 @@
 use super::session::{Session, TrainState};
 use crate::config::kind::training_config;
 use crate::config::training::TrainConfig;
+use crate::device;
 use crate::encoder::ObsTransform;
 use crate::run::checkpoint::{self, Which};
 use anyhow::Result;
@@ -39,12 +40,14 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Opens the newest checkpoint of the training run in `dir`.
+    /// Opens the newest checkpoint of the training run in `dir`, on the CPU if the run's device is not there.
     ///
     /// # Errors
-    /// When `dir` is not a training run, has no valid checkpoint, or the run's device is not there.
+    /// When `dir` is not a training run, or has no valid checkpoint.
     pub fn open(dir: &Path) -> Result<Self> {
-        Self::of(training_config(dir, "play")?, dir, Which::Newest)
+        let mut config = training_config(dir, "play")?;
+        config.run.device = device::for_reading(config.run.device, None);
+        Self::of(config, dir, Which::Newest)
     }
 
     /// Opens a checkpoint in `dir` of the run of `config`.

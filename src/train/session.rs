@@ -67,7 +67,7 @@ impl Session {
     /// When the agent cannot play the environment, a setting is out of range, or the device is missing.
     pub(crate) fn new(config: TrainConfig, transform: ObsTransform) -> Result<Self> {
         let device = device::open(config.run.device)?;
-        tch::set_num_threads(config.run.threads as i32);
+        device::set_threads(config.run.threads);
         let seeds = Seeds::new(config.run.seed);
         let rngs = seeds.streams("env", config.run.n_envs);
         let envs = transform.envs(&config.env, rngs)?;

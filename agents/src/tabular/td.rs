@@ -1,5 +1,7 @@
 //! Settings that all methods of temporal differences in tables share.
 
+use crate::settings::flat_schedule;
+
 /// Declares a struct of the shared settings, and of a method's own, if any.
 macro_rules! td_settings {
     ($(#[$attribute:meta])* $vis:vis struct $name:ident { $($own:tt)* }) => {
@@ -30,7 +32,12 @@ macro_rules! td_settings {
 
         impl carom_envs::settings::Settings for $name {
             fn unheard(&self) -> Vec<(&'static str, String)> {
-                $crate::tabular::td::unheard(self.lr_steps, self.epsilon_steps)
+                let lr = ["lr", "lr_end", "lr_steps"];
+                let epsilon = ["epsilon_start", "epsilon_end", "epsilon_steps"];
+                let mut unheard = $crate::tabular::td::unheard("the step size", lr, self.lr == self.lr_end, self.lr_steps);
+                let is_flat = self.epsilon_start == self.epsilon_end;
+                unheard.extend($crate::tabular::td::unheard("epsilon", epsilon, is_flat, self.epsilon_steps));
+                unheard
             }
         }
 
@@ -51,10 +58,17 @@ td_settings! {
     pub struct TdConfig {}
 }
 
-/// End values of schedules over 0 steps: settings that have no effect.
-pub(super) fn unheard(lr_steps: u64, epsilon_steps: u64) -> Vec<(&'static str, String)> {
-    let lr_end = ("lr_end", lr_steps, "lr_steps is 0, so the step size stays at lr");
-    let epsilon_end = ("epsilon_end", epsilon_steps, "epsilon_steps is 0, so epsilon stays at epsilon_start");
-    let unused = [lr_end, epsilon_end].into_iter().filter(|(_, steps, _)| *steps == 0);
-    unused.map(|(key, _, reason)| (key, reason.to_owned())).collect()
+/// Returns the settings of a schedule that have no effect: its end if it has no length, or length and end if it ends
+/// where it starts. `what` is the quantity, and the keys are of its start, end and length.
+pub(super) fn unheard(
+    what: &str,
+    [start, end, length]: [&'static str; 3],
+    is_flat: bool,
+    n_steps: u64,
+) -> Vec<(&'static str, String)> {
+    if n_steps == 0 {
+        return vec![(end, format!("{length} is 0, so {what} stays at {start}"))];
+    }
+    let keys = if is_flat { vec![length, end] } else { vec![] };
+    keys.into_iter().map(|key| (key, flat_schedule(start, end))).collect()
 }

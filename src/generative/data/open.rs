@@ -72,11 +72,23 @@ fn images(
     Ok(Dataset { name: source.to_string(), shape, max: 255, n_classes, train, test })
 }
 
+/// Bounds the channels of coloured images: red, green, blue and opacity.
+const MAX_COLOURS: usize = 4;
+
 /// Returns `[channels, rows, columns]` from the header of a file of images.
 fn image_shape(images: &Idx) -> Result<[usize; 3]> {
     let shape = match images.dims[..] {
         [_, rows, columns] => [1, rows, columns],
-        [_, channels, rows, columns] => [channels, rows, columns],
+        [_, channels, rows, columns] => {
+            ensure!(
+                columns > MAX_COLOURS || channels <= MAX_COLOURS,
+                "{}: sizes {:?} have the colours last; expected [images, channels, rows, columns], e.g. by NumPy's \
+                 moveaxis(x, -1, 1)",
+                images.path.display(),
+                images.dims
+            );
+            [channels, rows, columns]
+        }
         _ => bail!("{}: sizes {:?} are not of images", images.path.display(), images.dims),
     };
     ensure!(!images.elements.is_empty(), "{}: it contains no images (sizes {:?})", images.path.display(), images.dims);
@@ -142,6 +154,8 @@ mod tests {
         assert!(refuse().contains("test-labels: sizes [2], expected [1]"), "{}", refuse());
         write(folder.path(), "test-labels", &[1], &[2]);
         assert_eq!(open(&source, None, 0).expect("whole").n_classes, 5);
+        write(folder.path(), "train-images", &[1, 5, 6, 3], &[0; 90]);
+        assert!(refuse().contains("[1, 5, 6, 3] have the colours last; expected [images, channels"), "{}", refuse());
         write(folder.path(), "train-images", &[0, 1, 2], &[]);
         assert!(refuse().contains("train-images: it contains no images"), "{}", refuse());
         write(folder.path(), "train-images", &[2], &[1, 1]);

@@ -34,6 +34,11 @@ const NAMED: [(&str, Source); 4] = [
 ];
 
 impl Source {
+    /// Returns the names of the built-in data sets.
+    pub(crate) fn names() -> [&'static str; NAMED.len()] {
+        NAMED.map(|(name, _)| name)
+    }
+
     /// Returns the published files that the data are made from, if any. A person may have a copy of them.
     pub(crate) fn published(&self) -> Option<&'static Published> {
         match self {
@@ -56,7 +61,7 @@ impl FromStr for Source {
             return Ok(Source::Folder(text.into()));
         }
         let what = if text.contains('/') { "folder" } else { "data set, and no folder," };
-        let known = NAMED.map(|(name, _)| name);
+        let known = Self::names();
         let near = nearest(text, known).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         bail!("there is no {what} `{text}`; {near}(there are {}, env:ID and folders)", known.join(", "))
     }

@@ -48,6 +48,9 @@ impl Settings for VaeConfig {
         let mut unheard = vec![];
         if self.architecture == Architecture::Dense {
             unheard.push(("channels", "only architecture conv has convolutions".to_owned()));
+            if self.hidden.is_empty() {
+                unheard.push(("activation", "there are no hidden layers".to_owned()));
+            }
         }
         if self.likelihood == Likelihood::Bernoulli {
             unheard.push(("sigma", "only likelihood gaussian has it".to_owned()));

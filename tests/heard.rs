@@ -1,0 +1,139 @@
+//! Every setting is heard, or refused with the reason; messages say what is really played and learned.
+
+use crate::program::Program;
+
+/// Asserts that `line` fails with all of `words` in its message.
+fn refuses(program: &Program, line: &str, words: &[&str]) {
+    let error = program.fail(line);
+    for word in words {
+        assert!(error.contains(word), "carom {line}: no `{word}` in: {error}");
+    }
+}
+
+#[test]
+fn settings_that_other_choices_make_idle_are_refused_with_the_reason() {
+    let program = Program::new();
+    let plan = "train --env gridworld --agent value-iteration";
+    refuses(&program, &format!("{plan} --n-envs 4"), &["n_envs is 4, which has no effect", "steps no environments"]);
+    refuses(&program, &format!("{plan} --set log_every=9"), &["log_every is 9, which has no effect"]);
+    let table = "train --env taxi --agent sarsa";
+    refuses(&program, &format!("{table} --device cuda"), &["device is \"cuda\", which has no effect", "no network"]);
+    refuses(&program, &format!("{table} --set threads=2"), &["threads is 2, which has no effect"]);
+    refuses(&program, &format!("{table} --set eval_episodes=9"), &["eval_episodes is 9", "eval_every is 0"]);
+    refuses(&program, &format!("{table} --encoder-mode joint"), &["encoder_mode", "leave --encoder-mode out"]);
+    let oracle = "train --env breakout --agent dqn --encoder oracle --set env.frame_stack=8";
+    refuses(&program, oracle, &["env.frame_stack is 8, which has no effect", "velocities"]);
+    refuses(&program, "fit pca --data movies --epochs 3", &["epochs is 3, which has no effect", "found at once"]);
+    refuses(&program, "fit vae --preset mnist-gan", &["preset mnist-gan is of gan", "not for vae"]);
+    refuses(&program, "train --preset taxi-sarsa --agent dqn", &["preset taxi-sarsa is of sarsa"]);
+    let eased = "watch --env breakout --gif a.gif --set env.reward_clip=true";
+    refuses(&program, eased, &["env.reward_clip is true, which has no effect", "rewards true"]);
+    assert!(program.names(".").is_empty());
+}
+
+#[test]
+fn a_file_with_a_setting_without_effect_is_refused_though_flags_follow() {
+    let program = Program::new();
+    program.write("idle.toml", "env = \"taxi\"\nagent = \"sarsa\"\n[agent_settings]\nepsilon_end = 0.01\n");
+    refuses(
+        &program,
+        "train --config idle.toml --steps 10",
+        &["in idle.toml", "agent.epsilon_end is 0.01", "no effect"],
+    );
+    program.write("flat.toml", "env = \"taxi\"\nagent = \"sarsa\"\n[agent_settings]\nepsilon_steps = 9\n");
+    refuses(&program, "train --config flat.toml", &["agent.epsilon_steps is 9", "epsilon_end is epsilon_start"]);
+    program.write("plan.toml", "env = \"taxi\"\nagent = \"value-iteration\"\nn_envs = 3\n");
+    refuses(&program, "train --config plan.toml --seed 1", &["in plan.toml", "n_envs is 3"]);
+}
+
+#[test]
+fn what_another_choice_makes_idle_goes_and_config_says_what_is_played() {
+    let program = Program::new();
+    program.write("many.toml", "env = \"gridworld\"\nagent = \"sarsa\"\nn_envs = 3\nlog_every = 9\n");
+    program.succeed("train --config many.toml --agent value-iteration --out plan");
+    let config = program.read("plan/config.toml");
+    assert!(config.contains("n_envs = 1\n") && config.contains("log_every = 1\n"), "{config}");
+    program.succeed("train --env breakout --agent random --encoder oracle --steps 8 --out seen");
+    let config = program.read("seen/config.toml");
+    assert!(config.contains("frame_stack = 1\n"), "{config}");
+    program.succeed("eval seen --episodes 1 --max-steps 8");
+}
+
+/// Runs `carom`, and returns stderr.
+fn told(program: &Program, line: &str) -> String {
+    let output = program.run(line);
+    let stderr = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success(), "carom {line}: {stderr}");
+    stderr
+}
+
+#[test]
+fn a_run_that_is_too_short_to_learn_says_so() {
+    let program = Program::new();
+    let learns = |line: &str| !told(&program, line).contains("learns nothing");
+    let dqn = "train --env cartpole --agent dqn --set agent.learning_starts=64 --n-envs 4 --force --out dqn";
+    assert!(!learns(&format!("{dqn} --steps 60")) && learns(&format!("{dqn} --steps 64")));
+    let pqn = "train --env cartpole --agent pqn --set agent.n_minibatches=4 --n-envs 4 --force --out pqn";
+    assert!(!learns(&format!("{pqn} --steps 124")) && learns(&format!("{pqn} --steps 125")));
+    assert!(program.read("pqn/metrics.csv").contains("train/loss"), "the last run made an update");
+}
+
+#[test]
+fn more_environments_than_steps_play_a_step_each_and_the_message_says_so() {
+    let program = Program::new();
+    let stderr = told(&program, "train --env gridworld --agent sarsa --steps 10 --n-envs 64 --out run");
+    assert!(stderr.contains("64 steps (10, rounded up to whole steps of 64 environments)"), "{stderr}");
+}
+
+#[test]
+fn more_threads_than_cores_are_a_warning() {
+    let program = Program::new();
+    let stderr = told(&program, "train --env cartpole --agent dqn --steps 8 --set threads=999 --out run");
+    assert!(stderr.contains("warning: threads is 999, and there are "), "{stderr}");
+}
+
+#[test]
+fn a_policy_that_never_ends_has_no_expected_return_and_the_cap_of_its_episodes_is_named() {
+    let program = Program::new();
+    let summary = program.succeed("train --env cliff-walking --agent q-learning --steps 1 --out run");
+    assert!(summary.contains("no expected return: the greedy policy never ends some episodes"), "{summary}");
+    let report = program.succeed("eval run --episodes 1");
+    assert!(report.contains("CliffWalking-v1, cap 100000") && !report.contains("return_exact"), "{report}");
+    assert!(report.contains("100.0 % of the episodes were cut off by the time limit"), "{report}");
+}
+
+#[test]
+fn a_run_trained_on_another_device_is_read_on_the_cpu_and_goes_on_there_on_request() {
+    if tch::Cuda::is_available() {
+        return eprintln!("skipped: this machine has what the test takes away");
+    }
+    let program = Program::new();
+    program.succeed("train --env cartpole --agent dqn --steps 64 --set agent.learning_starts=8 --out run");
+    let config = program.read("run/config.toml").replace("device = \"cpu\"", "device = \"cuda\"");
+    program.write("run/config.toml", &config);
+    assert!(told(&program, "eval run --episodes 1").contains("reading it on the cpu"));
+    told(&program, "watch run --gif a.gif --max-steps 3");
+    refuses(&program, "eval run --device cuda", &["--device cpu"]);
+    refuses(&program, "resume run --steps 128", &["--device cpu"]);
+    told(&program, "resume run --steps 128 --device cpu");
+    assert!(program.read("run/config.toml").contains("device = \"cpu\""));
+
+    program.succeed("fit ae --data movies --epochs 1 --out fit");
+    let config = program.read("fit/config.toml").replace("device = \"cpu\"", "device = \"cuda\"");
+    program.write("fit/config.toml", &config);
+    for line in ["eval fit", "reconstruct fit"] {
+        assert!(told(&program, line).contains("reading it on the cpu"), "{line}");
+    }
+    refuses(&program, "resume fit --epochs 2", &["--device cpu"]);
+    told(&program, "resume fit --epochs 2 --device cpu");
+}
+
+#[test]
+fn a_name_of_another_kind_is_recognised() {
+    let program = Program::new();
+    refuses(&program, "train --env mnist --agent dqn", &["no environment `mnist`", "a data set is called `mnist`"]);
+    refuses(&program, "train --env taxi --agent vae", &["no agent `vae`", "a model is called `vae`"]);
+    refuses(&program, "fit cnn --data movies", &["did you mean `cnn-ae`?"]);
+    refuses(&program, "fit ae --data dqn", &["an agent is called `dqn`"]);
+    refuses(&program, "watch --env gan --gif a.gif", &["a model is called `gan`"]);
+}
