@@ -3,21 +3,27 @@
 //! Pictures use [`Model::encode`], [`Model::decode`] and [`Model::sample`]; a model without one of them lacks those
 //! pictures. [`Model::exhibits`] gives images that only one kind of model has.
 
+mod caption;
 pub(crate) mod grid;
 mod latent;
 
+pub(crate) use caption::Captions;
+
 use crate::generative::images::{Data, Images};
-use crate::generative::model::Model;
+use crate::generative::model::{Exhibit, Model};
+use crate::plot::table::{self, Table};
 use anyhow::Result;
 use carom_envs::Picture;
 use grid::{GAP, grid, stack};
 use std::path::Path;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// Images in a row of reconstructions and samples.
 const COLUMNS: usize = 16;
 /// Pairs of rows in the picture of reconstructions.
 const DOUBLE_ROWS: usize = 4;
+/// Caption of reconstructions.
+pub(crate) const RECONSTRUCTIONS: &str = "Test images, each above its reconstruction.";
 /// Samples in the picture of samples.
 const N_SAMPLES: usize = 256;
 
@@ -26,17 +32,29 @@ const N_SAMPLES: usize = 256;
 ///
 /// # Errors
 /// When one cannot be written.
-pub(crate) fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
+pub(crate) fn draw(model: &dyn Model, data: &Data, captions: &Captions, dir: &Path) -> Result<()> {
     if let Some(picture) = reconstructions(model, &data.test, COLUMNS * DOUBLE_ROWS) {
-        grid::write_png(&dir.join("reconstructions.png"), &picture)?;
+        let caption = captions.of(RECONSTRUCTIONS);
+        grid::write_captioned(&dir.join("reconstructions.png"), &picture, &caption)?;
     }
     if let Some(picture) = samples(model, N_SAMPLES) {
-        grid::write_png(&dir.join("samples.png"), &picture)?;
+        let caption = captions.of(&format!("{N_SAMPLES} images drawn from the model."));
+        grid::write_captioned(&dir.join("samples.png"), &picture, &caption)?;
     }
-    latent::draw(model, data, dir)?;
-    for exhibit in model.exhibits() {
-        let picture = grid(&exhibit.images, exhibit.n_columns, GAP);
-        grid::write_captioned(&dir.join(format!("{}.png", exhibit.name)), &picture, &exhibit.caption)?;
+    latent::draw(model, data, captions, dir)?;
+    for Exhibit { name, images, n_columns, caption, pixel_names } in model.exhibits(data) {
+        match pixel_names {
+            None => {
+                let picture = grid(&images, n_columns, GAP);
+                grid::write_captioned(&dir.join(format!("{name}.png")), &picture, &captions.of(&caption))?;
+            }
+            Some(names) => {
+                let columns = images.flatten(1, -1) * 2.0 - 1.0;
+                let columns = Vec::<Vec<f64>>::try_from(columns.to_kind(Kind::Double)).expect("a matrix");
+                let title = format!("{}. {caption}", captions.subject());
+                table::write_file(&Table { title, rows: names, columns }, &dir.join(format!("{name}.svg")))?;
+            }
+        }
     }
     Ok(())
 }

@@ -13,10 +13,12 @@ mod reference;
 mod runs;
 pub(crate) mod scatter;
 mod series;
+pub(crate) mod table;
 
 pub(crate) use error::PlotError;
 pub(crate) use runs::find_runs;
 
+use carom_envs::settings::nearest;
 use chart::{Chart, Curve};
 use error::write_file;
 use groups::Group;
@@ -68,32 +70,72 @@ pub(crate) fn points(dir: &Path, metric: &str) -> Result<Vec<(f64, f64)>, PlotEr
     Ok(Run::read(dir, metric)?.points)
 }
 
-/// Draws the loss of the fit in `run_dir` to the SVG file `out`: `fit/bce` and `test/bce` if both exist, else
-/// `fit/loss`.
+/// A fit's learning curve: its axis, and its lines with label, metric and sign.
+struct FitCurve {
+    y_name: &'static str,
+    lines: &'static [(&'static str, &'static str, f64)],
+}
+
+/// Learning curves of fits. A fit has the first whose metrics it has all logged. What a model maximises rises, as the
+/// numbers on the screen do.
+const FIT_CURVES: [FitCurve; 6] = [
+    FitCurve { y_name: "BCE per pixel, nats", lines: &[("training", "fit/bce", 1.0), ("test", "test/bce", 1.0)] },
+    FitCurve {
+        y_name: "bound of ln p per image, nats",
+        lines: &[("training: minus the loss", "fit/loss", -1.0), ("test: ELBO", "test/elbo", 1.0)],
+    },
+    FitCurve {
+        y_name: "loss of a batch",
+        lines: &[("discriminator, with penalties", "fit/loss", 1.0), ("generator", "fit/g_loss", 1.0)],
+    },
+    FitCurve {
+        y_name: "share of images classified correctly",
+        lines: &[("training, distorted", "fit/accuracy", 1.0), ("test", "test/accuracy", 1.0)],
+    },
+    FitCurve { y_name: "ln p of test images, nats", lines: &[("exact", "test/log_likelihood", 1.0)] },
+    FitCurve {
+        y_name: "ln p of test images, nats",
+        lines: &[("estimated by annealed importance sampling", "test/ais", 1.0)],
+    },
+];
+
+/// Draws the learning curve of the fit in `run_dir` to the SVG file `out`: one of [`FIT_CURVES`], else `fit/loss`.
 ///
 /// # Errors
 /// When a folder is not a run, its files cannot be read, no run has the metric, or `out` cannot be written.
 pub(crate) fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
     let metrics = Run::read(run_dir, "")?.metrics;
-    let [train, test] = ["fit/bce", "test/bce"];
-    if [train, test].iter().any(|name| !metrics.contains(*name)) {
+    let is_logged = |curve: &&FitCurve| curve.lines.iter().all(|(_, metric, _)| metrics.contains(*metric));
+    let Some(FitCurve { y_name, lines }) = FIT_CURVES.iter().find(is_logged) else {
         return returns(&[run_dir], "fit/loss", out).map(drop);
+    };
+    let mut runs = lines.iter().map(|(_, metric, _)| Run::read(run_dir, metric)).collect::<Result<Vec<_>, _>>()?;
+    if runs.iter().any(|run| run.points.is_empty()) {
+        return Err(nothing_to_draw(&runs, lines[0].1));
     }
-    let mut runs = vec![Run::read(run_dir, train)?, Run::read(run_dir, test)?];
-    let x_name = count_steps(&mut runs, test);
-    let curves = [("training", &runs[..1]), ("test", &runs[1..])];
-    let curves = curves.map(|(label, run)| Curve { label: label.to_owned(), ..series::curve(run) });
-    let notes = runs[0].seed.iter().map(|seed| format!("seed {seed}")).chain(curve_note(&curves, x_name)).collect();
-    let y_name = value_name(test);
-    let y_name = y_name.strip_prefix("test ").unwrap_or(&y_name).to_owned();
-    let group = Group { label: String::new(), runs };
-    let title = title(&[group], test);
-    write_file(out, &Chart { title, notes, x_name, y_name, curves: curves.into(), references: vec![] }.svg()?)
+    let x_name = count_steps(&mut runs, lines[0].1);
+    for (run, (_, _, sign)) in runs.iter_mut().zip(*lines) {
+        run.points.iter_mut().for_each(|(_, value)| *value *= sign);
+    }
+    let labelled = runs.chunks(1).zip(*lines);
+    let curves: Vec<_> =
+        labelled.map(|(run, (label, ..))| Curve { label: (*label).to_owned(), ..series::curve(run) }).collect();
+    let mut notes = vec![];
+    if let [(label, ..)] = lines {
+        // A single curve has no legend.
+        notes.push((*label).to_owned());
+    }
+    notes.extend(runs[0].settings.get("model_settings.binarisation").map(|how| format!("binarisation {how}")));
+    notes.extend(runs[0].seed.iter().map(|seed| format!("seed {seed}")));
+    notes.extend(curve_note(&curves, x_name));
+    let title = title(&[Group { label: String::new(), runs }], lines[0].1);
+    write_file(out, &Chart { title, notes, x_name, y_name: (*y_name).to_owned(), curves, references: vec![] }.svg()?)
 }
 
-/// Converts steps to epochs if all of `runs` know the steps of an epoch. Returns the unit's name.
+/// Converts steps to epochs if all of `runs` know the steps of an epoch, and one has an epoch. Returns the unit's name.
 fn count_steps(runs: &mut [Run], metric: &str) -> &'static str {
-    if runs.iter().all(|run| run.steps_per_epoch.is_some()) {
+    let has_epoch = |run: &Run| run.points.last().is_some_and(|last| Some(last.0) >= run.steps_per_epoch);
+    if runs.iter().all(|run| run.steps_per_epoch.is_some()) && runs.iter().any(has_epoch) {
         runs.iter_mut().for_each(Run::count_epochs);
         return "epochs";
     }
@@ -117,19 +159,21 @@ fn nothing_to_draw(runs: &[Run], metric: &str) -> PlotError {
     let mut all: Vec<&str> = runs.iter().flat_map(|run| run.metrics.iter().map(String::as_str)).collect();
     all.sort_unstable();
     all.dedup();
+    if all.is_empty() {
+        return PlotError::NoData { place };
+    }
+    if all.contains(&metric) {
+        return PlotError::NotFinite { place, metric: metric.to_owned() };
+    }
     // `retrun` and `return` should both suggest `train/return`.
     let tail = |name: &str| name.rsplit('/').next().unwrap_or_default().to_owned();
-    let distance = |name: &&&str| {
-        let whole = strsim::damerau_levenshtein(name, metric);
-        whole.min(strsim::damerau_levenshtein(&tail(name), &tail(metric)) + 1)
-    };
-    match all.iter().min_by_key(distance) {
-        None => PlotError::NoData { place },
-        Some(nearest) => {
-            let nearest = nearest.to_string();
-            PlotError::UnknownMetric { place, metric: metric.to_owned(), nearest, all: all.join(", ") }
-        }
-    }
+    let tails: Vec<String> = all.iter().map(|name| tail(name)).collect();
+    let near = nearest(metric, all.iter().copied()).or_else(|| {
+        let near = nearest(&tail(metric), tails.iter().map(String::as_str))?;
+        all.iter().copied().find(|name| tail(name) == near)
+    });
+    let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    PlotError::UnknownMetric { place, metric: metric.to_owned(), near, all: all.join(", ") }
 }
 
 fn figure(groups: &[Group], levels: &[Group], metric: &str, x_name: &'static str) -> Result<Chart, PlotError> {
@@ -218,6 +262,13 @@ fn value_name(metric: &str) -> String {
         "plan/value_start" => "expected discounted return from the start",
         "plan/residual" => "largest change of a value in a sweep",
         "fit/loss" => "training loss",
+        "fit/contrast" => "free energy of data less that of chains, nats; no loss",
+        "fit/d_loss" => "discriminator's loss without penalties",
+        "fit/g_loss" => "generator's loss",
+        "test/log_likelihood" => "ln p of test images, nats",
+        "test/ais" => "ln p of test images, nats, by annealed importance sampling",
+        "fit/accuracy" => "share of training images classified correctly",
+        "test/accuracy" => "share of test images classified correctly",
         "fit/bce" => "training BCE per pixel, nats",
         "test/bce" => "test BCE per pixel, nats",
         "test/mse" => "test squared error per pixel",

@@ -59,6 +59,15 @@ fn what_another_choice_makes_idle_goes_and_config_says_what_is_played() {
     program.succeed("eval seen --episodes 1 --max-steps 8");
 }
 
+#[test]
+fn a_run_of_before_whose_file_has_settings_without_effect_is_read() {
+    let program = Program::new();
+    program.succeed("train --env gridworld --agent value-iteration --out run");
+    let config = program.read("run/config.toml").replace("n_envs = 1", "n_envs = 3\neval_episodes = 20");
+    program.write("run/config.toml", &config.replace("log_every = 1", "log_every = 200"));
+    program.succeed("eval run --episodes 1");
+}
+
 /// Runs `carom`, and returns stderr.
 fn told(program: &Program, line: &str) -> String {
     let output = program.run(line);

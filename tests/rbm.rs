@@ -14,6 +14,11 @@ fn six_films_have_two_tastes() {
     {
         assert!(fitted.contains(expected), "{expected}: {fitted}");
     }
+    assert!(!program.names("run/plots").contains(&"receptive-fields.png".to_owned()), "films are no pictures");
+    let weights = program.read("run/plots/receptive-fields.svg");
+    assert!(weights.contains("Harry Potter") && weights.contains("unit 2"), "{weights}");
+    let curve = program.read("run/plots/loss.svg");
+    assert!(curve.contains("ln p of test images, nats") && !curve.contains("training loss"), "{curve}");
     let measured = program.succeed("eval run --json");
     let measured: serde_json::Value = serde_json::from_str(&measured).expect("JSON");
     for name in ["test/log_likelihood", "test/log_likelihood_bound", "test/ais", "test/ais_se", "test/reverse_ais"] {

@@ -252,19 +252,21 @@ pub fn heard<S: Settings>(settings: &S) -> Values {
 /// may change, or if they no longer have an effect. A value that had none before is a mistake, and stays to be
 /// reported.
 pub fn overlay<S: Settings>(below: &Values, above: &Values) -> Values {
-    let unheard = |values: &Values| -> Vec<&'static str> {
-        let settings = read::<S>(values);
-        settings.map(|settings| settings.unheard().into_iter().map(|(key, _)| key).collect()).unwrap_or_default()
-    };
-    let mistaken = unheard(below);
+    let mistaken = unheard::<S>(below);
     let mut merged = explicit::<S>(below);
     merged.extend(above.clone());
-    for key in unheard(&merged) {
+    for key in unheard::<S>(&merged) {
         if !above.contains_key(key) && !mistaken.contains(&key) {
             merged.remove(key);
         }
     }
     merged
+}
+
+/// Keys that have no effect beside the values of `given`; none where a value is not valid.
+fn unheard<S: Settings>(given: &Values) -> Vec<&'static str> {
+    let settings = read::<S>(given);
+    settings.map(|settings| settings.unheard().into_iter().map(|(key, _)| key).collect()).unwrap_or_default()
 }
 
 /// `given` without the derived keys whose values follow from the other keys.
@@ -334,12 +336,15 @@ pub struct Schema {
     pub resolve: fn(&Values) -> Result<Values, Fault>,
     /// [`overlay`].
     pub overlay: fn(&Values, &Values) -> Values,
+    /// Keys that have no effect beside the given values.
+    pub unheard: fn(&Values) -> Vec<&'static str>,
 }
 
 impl Schema {
     /// The schema of `S`.
     pub const fn of<S: Settings>() -> Self {
-        Self { list: list::<S>, resolve: |given| Ok(heard(&resolve::<S>(given)?)), overlay: overlay::<S> }
+        let resolve = |given: &Values| Ok(heard(&resolve::<S>(given)?));
+        Self { list: list::<S>, resolve, overlay: overlay::<S>, unheard: unheard::<S> }
     }
 }
 

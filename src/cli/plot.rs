@@ -12,7 +12,7 @@ pub(super) struct Args {
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// Metric to draw, from metrics.csv, eval.csv or timing.csv [default: train/return, plan/value_start for planners,
-    /// fit/loss for fits]
+    /// fit/loss for fits, the test images' ln p for an rbm]
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
     /// File to write [default: <metric>.svg in plots/ of a single run, else in this directory]
@@ -39,7 +39,7 @@ pub(super) fn run(args: Args) -> Result<()> {
 }
 
 /// Metrics to draw without --metric; the first that the runs have is used.
-const DEFAULT_METRICS: [&str; 3] = ["train/return", "plan/value_start", "fit/loss"];
+const DEFAULT_METRICS: [&str; 5] = ["train/return", "plan/value_start", "fit/loss", "test/log_likelihood", "test/ais"];
 
 fn draw_default(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf, PlotError> {
     let mut first_error = None;

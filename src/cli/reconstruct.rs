@@ -2,6 +2,7 @@
 
 use super::print;
 use crate::config::kind;
+use crate::device;
 use crate::fit;
 use crate::fit::session::FitSession;
 use crate::gallery;
@@ -40,13 +41,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let Some(picture) = tch::no_grad(|| gallery::reconstructions(&*session.model, &session.data.test, n)) else {
         bail!("{} is of model `{}`, which cannot decode images", dir.display(), session.config.model.name())
     };
-    gallery::grid::write_png(&path, &picture)?;
+    let caption = session.captions().of(gallery::RECONSTRUCTIONS);
+    gallery::grid::write_captioned(&path, &picture, &caption)?;
     print(&format!("{}\n", path.display()))
 }
 
 /// Restores the fit in `dir` from its newest checkpoint. `wanted` completes the error message if `dir` is not a fit.
 pub(super) fn open(dir: &Path, wanted: &str) -> Result<FitSession> {
-    let config = kind::fit_config(dir, wanted)?;
+    let mut config = kind::fit_config(dir, wanted)?;
+    config.run.device = device::for_reading(config.run.device, None);
     Ok(fit::open::open(dir, config)?.0)
 }
 

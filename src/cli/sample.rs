@@ -45,6 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
              `carom reconstruct {name}` shows reconstructions of test images"
         )
     };
-    gallery::grid::write_png(&path, &picture)?;
+    let caption = session.captions().of(&format!("{} images drawn from the model, seed {seed}.", arguments.n));
+    gallery::grid::write_captioned(&path, &picture, &caption)?;
     print(&format!("{}\n", path.display()))
 }

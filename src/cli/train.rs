@@ -264,8 +264,8 @@ pub(super) fn run_directory(out: Option<&Path>, several: bool, preset: Option<&s
     }
 }
 
-/// Returns the preset called `name`, which must be of `agent` if one is named. Without a name, returns the preset of the
-/// pair of environment and agent and prints its name, or `None` if there is none.
+/// Returns the preset called `name`, which must be of `agent` if one is named. Without a name, returns the preset of
+/// the pair of environment and agent and prints its name, or `None` if there is none.
 pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>, agent: Option<&str>) -> Result<Option<Layer>> {
     if let Some(name) = name {
         return presets::find(name, &TRAINING)?.of_actor(&TRAINING, Part::Agent, agent).map(Some);

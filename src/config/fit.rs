@@ -90,6 +90,10 @@ fn idle(layer: &Layer) -> Vec<Idle> {
     if !is_env {
         idle.push(Idle::own("n_frames", format!("{data} is no environment, and has as many images as it has")));
     }
+    let env = layer.name(Part::Env).and_then(|id| envs::find(id).ok());
+    if env.is_some_and(|env| (env.schema.list)().iter().any(|setting| setting.key == "reward_clip")) {
+        idle.push(Idle::of(Part::Env, "reward_clip", "frames have no rewards").fixed_at(false));
+    }
     if is_env || data.parse().is_ok_and(|source: Source| source.published().is_none()) {
         idle.push(Idle::own("data_dir", format!("{data} is not read from such a folder; leave --data-dir out")));
     }
@@ -246,6 +250,8 @@ mod tests {
         assert!(
             fault("model = \"ae\"\ndata = \"movies\"\nn_frames = 9").contains("n_frames is 9, which has no effect")
         );
+        let clipped = fault("model = \"ae\"\ndata = \"env:breakout\"\n[env_settings]\nreward_clip = true");
+        assert!(clipped.contains("env.reward_clip is true, which has no effect: frames have no rewards"), "{clipped}");
         assert!(fault("model = \"ae\"\ndata = \"breakout\"").contains("did you mean `env:breakout`"));
     }
 }

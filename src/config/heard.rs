@@ -208,7 +208,7 @@ fn each_setting_of_each_agent_is_heard_or_refused() {
 fn small_images() -> Data {
     const SHAPE: [usize; 3] = [2, 8, 8];
     let split = |from: usize, n: usize| {
-        let pixel = |i: usize| (i * i / 3 + 31 * i + from) as u8 & if i % 5 == 0 { 255 } else { 31 };
+        let pixel = |i: usize| (i * i / 3 + 31 * i + from) as u8 & if i.is_multiple_of(5) { 255 } else { 31 };
         Split::new(SHAPE, (0..n * 128).map(pixel).collect(), (0..n).map(|i| (i % 3) as u8).collect())
     };
     let (train, test) = (split(0, 24), split(7, 12));
@@ -231,9 +231,7 @@ fn fit(entry: &ModelEntry, data: &Data, settings: &Values) -> Option<Trail> {
     let _no_grad = tch::no_grad_guard();
     let mut trail = bytes(&model.save());
     let samples = model.sample(12);
-    trail.extend(
-        samples.iter().flat_map(|samples| carom_agents::net::tensor::to_vec(samples)).flat_map(f32::to_le_bytes),
-    );
+    trail.extend(samples.iter().flat_map(carom_agents::net::tensor::to_vec).flat_map(f32::to_le_bytes));
     trail.extend(format!("{:?}", model.judge()).bytes());
     trail.extend(format!("{:?}", model.evaluate(data, Effort::Full, samples.as_ref())).bytes());
     Some(trail)

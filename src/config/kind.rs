@@ -29,11 +29,12 @@ pub(crate) fn config(dir: &Path) -> Result<Config> {
     let source = path.display().to_string();
     let table: toml::Table = toml::from_str(&text).with_context(|| format!("{source} is not TOML"))?;
     match table.get("kind").and_then(toml::Value::as_str) {
-        Some(kind) if kind == TRAINING.kind => {
-            Ok(Config::Training(TrainConfig::resolve(&[Layer::from_toml(&text, &source, &TRAINING)?])?))
-        }
+        Some(kind) if kind == TRAINING.kind => Ok(Config::Training(TrainConfig::resolve(&[Layer::from_toml(
+            &text, &source, &TRAINING,
+        )?
+        .heard(&TRAINING)])?)),
         Some(kind) if kind == FIT.kind => {
-            Ok(Config::Fit(FitConfig::resolve(&[Layer::from_toml(&text, &source, &FIT)?])?))
+            Ok(Config::Fit(FitConfig::resolve(&[Layer::from_toml(&text, &source, &FIT)?.heard(&FIT)])?))
         }
         Some(kind) => bail!("{source}: kind is \"{kind}\": expected \"{}\" or \"{}\"", TRAINING.kind, FIT.kind),
         None => bail!(

@@ -281,6 +281,25 @@ impl Layer {
         merged
     }
 
+    /// Drops what has no effect. This is for the file of a run, which an older version may have written: the run was
+    /// played without these values too.
+    pub(super) fn heard(mut self, form: &Form) -> Self {
+        for key in (form.own.unheard)(&self.own) {
+            self.own.remove(key);
+        }
+        for part in form.parts.iter().copied() {
+            let schema = part.name(&self.own).and_then(|name| part.schema(name).ok());
+            let unheard = schema.map(|schema| (schema.unheard)(&self.part(part))).unwrap_or_default();
+            for key in unheard {
+                self.part_mut(part).remove(key);
+            }
+        }
+        for idle in (form.idle)(&self) {
+            self.group_mut(&idle).remove(idle.key);
+        }
+        self
+    }
+
     /// Drops what `below` gave and `above` made idle. What was idle in `below` is a mistake, and stays to be reported.
     fn drop_idle(&mut self, below: &Self, above: &Self, form: &Form) {
         let mistaken = (form.idle)(below);

@@ -1,7 +1,6 @@
 //! Names of all kinds. A name of the wrong kind is recognised.
 
 use super::encoders::ENCODERS;
-use super::presets::PRESETS;
 use crate::generative::data::Source;
 use crate::generative::registry::MODELS;
 use anyhow::{Error, Result};
@@ -36,7 +35,6 @@ fn elsewhere(name: &str) -> Option<(&'static str, &'static str)> {
         ("a model", MODELS.iter().map(|entry| entry.name).collect()),
         ("an encoder", ENCODERS.iter().map(|entry| entry.name).collect()),
         ("a data set", Source::names().to_vec()),
-        ("a preset", PRESETS.iter().map(|preset| preset.name).collect()),
     ];
     let exact = kinds.iter().find_map(|(kind, names)| Some((*kind, *names.iter().find(|&&known| known == name)?)));
     let near = || kinds.iter().find_map(|(kind, names)| Some((*kind, nearest(name, names.iter().copied())?)));

@@ -31,7 +31,8 @@ impl Preset {
         Layer::from_toml(self.text, &format!("preset {}", self.name), form)
     }
 
-    /// Returns the settings as a layer for a kind of run whose agent or model, `part`, is called `actor`, if it is named.
+    /// Returns the settings as a layer for a kind of run. `actor` is the name of the run's agent or model, `part`, if
+    /// it is given.
     ///
     /// # Errors
     /// When the preset is of another agent or model, for which its settings were chosen.

@@ -2,13 +2,14 @@
 
 use crate::config::fit::FitConfig;
 use crate::device;
-use crate::gallery;
+use crate::gallery::{self, Captions};
 use crate::generative::data::{self, Dataset, Source, frames};
 use crate::generative::images::Data;
 use crate::generative::measures::judge::Judge;
 use crate::generative::measures::probe;
 use crate::generative::model::{Effort, ImageBatch, JudgeChoice, Measures, Model};
-use crate::generative::settings::ModelTask;
+use crate::generative::settings::{ModelTask, Recipe};
+use crate::human::count;
 use crate::plot::{self, PlotError};
 use crate::run::Run;
 use crate::run::checkpoint::Checkpoint;
@@ -73,7 +74,7 @@ impl FitSession {
     /// # Errors
     /// When the model cannot be fitted to them.
     pub(crate) fn on(config: FitConfig, data: Data, open_judge: OpenJudge) -> Result<Self> {
-        tch::set_num_threads(config.run.threads as i32);
+        device::set_threads(config.run.threads);
         ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.source);
         let total_steps = total_steps(&config, &data);
         let task = ModelTask { data: &data, total_steps, device: data.device() };
@@ -201,13 +202,23 @@ impl FitSession {
         let dir = run_dir.join("plots");
         fs_err::create_dir_all(&dir)?;
         self.seed_torch("draw", self.progress.step);
-        tch::no_grad(|| gallery::draw(&*self.model, &self.data, &dir))?;
+        tch::no_grad(|| gallery::draw(&*self.model, &self.data, &self.captions(), &dir))?;
         match plot::losses(run_dir, &dir.join("loss.svg")) {
             // A model that is fitted in closed form has no loss.
             Ok(()) | Err(PlotError::UnknownMetric { .. } | PlotError::NoData { .. }) => {}
             Err(error) => tracing::info!("no plots/loss.svg: {error}"),
         }
         Ok(())
+    }
+
+    /// Returns the captions of the model's pictures.
+    pub(crate) fn captions(&self) -> Captions {
+        let FitConfig { model, source, .. } = &self.config;
+        let subject = match model.recipe() {
+            Recipe::Descent(_) => format!("{} on {source} after {} updates", model.name(), count(self.progress.step)),
+            Recipe::AtOnce => format!("{} on {source}", model.name()),
+        };
+        Captions::new(subject, &self.data)
     }
 
     /// Seeds torch's generator for the random numbers of `step` for `purpose`.

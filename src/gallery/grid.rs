@@ -1,5 +1,6 @@
 //! Images as pictures, pictures in grids, grids as PNG files.
 
+use super::caption::captioned;
 use crate::files;
 use anyhow::{Context, Result};
 use carom_agents::net::tensor::to_vec;
@@ -98,24 +99,13 @@ pub(crate) fn stack(pictures: &[Picture], gap: usize) -> Picture {
     stacked
 }
 
-/// Writes `picture` to `path` as a PNG. A picture without colour is written as gray.
-///
-/// # Errors
-/// When it cannot be written.
-pub(crate) fn write_png(path: &Path, picture: &Picture) -> Result<()> {
-    write(path, picture, None)
-}
-
-/// Writes `picture` to `path` as a PNG with `caption` as its description.
+/// Writes `picture` with `caption` below it to `path` as a PNG, which holds the caption as its description too.
 ///
 /// # Errors
 /// When it cannot be written.
 pub(crate) fn write_captioned(path: &Path, picture: &Picture, caption: &str) -> Result<()> {
-    write(path, picture, Some(caption))
-}
-
-fn write(path: &Path, picture: &Picture, caption: Option<&str>) -> Result<()> {
-    files::write_whole(path, |file| encode(picture, caption, file))
+    let page = captioned(picture, caption);
+    files::write_whole(path, |file| encode(&page, Some(caption), file))
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
@@ -178,14 +168,12 @@ mod tests {
 
     #[test]
     fn a_png_reads_back() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("plots/a.png");
         let gray = stack(&[Picture::filled(5, 2, [9; 3]), Picture::filled(3, 1, [7; 3])], 1);
         let coloured = Picture::filled(4, 4, [1, 2, 3]);
         for (picture, expected) in [(&gray, png::ColorType::Grayscale), (&coloured, png::ColorType::Rgb)] {
-            write_png(&path, picture).expect("written");
-            let file = BufReader::new(fs::File::open(&path).expect("there"));
-            let mut reader = png::Decoder::new(file).read_info().expect("a PNG");
+            let mut file = vec![];
+            encode(picture, None, &mut file).expect("memory takes all");
+            let mut reader = png::Decoder::new(Cursor::new(file)).read_info().expect("a PNG");
             let mut bytes = vec![0; reader.output_buffer_size().expect("small")];
             let info = reader.next_frame(&mut bytes).expect("an image");
             assert_eq!(info.color_type, expected);
@@ -193,13 +181,19 @@ mod tests {
             let step = picture.rgb.len() / info.buffer_size();
             assert!(bytes[..info.buffer_size()].iter().eq(picture.rgb.iter().step_by(step)));
         }
-        assert_eq!(
-            fs::read_dir(folder.path().join("plots")).expect("readable").count(),
-            1,
-            "nothing is left beside it"
-        );
         assert_eq!(gray.rgb[3 * 5 * 2], BETWEEN[0]);
     }
 
-    use std::io::BufReader;
+    #[test]
+    fn a_picture_is_written_with_its_caption_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("plots/a.png");
+        write_captioned(&path, &Picture::filled(4, 4, [1, 2, 3]), "Four by four.").expect("written");
+        let bytes = fs::read(&path).expect("there");
+        assert!(String::from_utf8_lossy(&bytes).contains("Four by four."));
+        let names = fs::read_dir(folder.path().join("plots")).expect("readable");
+        assert_eq!(names.count(), 1, "nothing is left beside it");
+    }
+
+    use std::io::Cursor;
 }

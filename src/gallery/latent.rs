@@ -1,6 +1,7 @@
 //! Pictures of the code: the plane of a code of two numbers, traversals and interpolations of larger codes.
 
-use super::grid::{GAP, grid, write_png};
+use super::caption::Captions;
+use super::grid::{GAP, grid, write_captioned};
 use crate::generative::images::Data;
 use crate::generative::model::Model;
 use crate::plot::scatter::{self, Scatter};
@@ -19,6 +20,8 @@ const MAX_ENCODED: usize = 2000;
 const MAX_TRAVERSED: i64 = 10;
 /// Images of a traversal or an interpolation.
 const IMAGES_ALONG: i64 = 11;
+/// Share of codes below the first image of a traversal, and above the last.
+const LOWEST_SHARE: f64 = 0.02;
 /// Pairs of test images.
 const N_PAIRS: usize = 10;
 
@@ -26,30 +29,48 @@ const N_PAIRS: usize = 10;
 ///
 /// # Errors
 /// When one cannot be written.
-pub(super) fn draw(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
+pub(super) fn draw(model: &dyn Model, data: &Data, captions: &Captions, dir: &Path) -> Result<()> {
     let codes = model.encode(&data.test.spaced(MAX_ENCODED).all()).flatten(1, -1);
     if codes.size()[1] == 2 {
-        scatter(model, data, dir)?;
+        scatter(model, data, captions, dir)?;
     }
     // `decode` returns `None` if the model cannot decode.
     if model.decode(&codes.narrow(0, 0, 1)).is_none() {
         return Ok(());
     }
+    let of_what = if model.has_normal_prior() { "the normal prior" } else { "the codes of test images" };
     if codes.size()[1] == 2 {
-        write_grid(model, &plane(model, &codes), MANIFOLD_SIDE, 0, &dir.join("manifold.png"))
+        let caption = captions.of(&format!(
+            "Images of codes on a grid: the first number rises from left to right, the second from bottom to top, in \
+             equal shares of {of_what}."
+        ));
+        write_grid(model, &plane(model, &codes), (MANIFOLD_SIDE, 0), &caption, &dir.join("manifold.png"))
     } else {
-        write_grid(model, &sweeps(model, &codes), IMAGES_ALONG, GAP, &dir.join("traversals.png"))?;
-        interpolations(model, data, &dir.join("interpolations.png"))
+        let percent = 100.0 * LOWEST_SHARE;
+        let caption = captions.of(&format!(
+            "In each row one number of a test image's code goes from the {percent} % to the {} % quantile of \
+             {of_what}; rows are the numbers that vary most.",
+            100.0 - percent
+        ));
+        write_grid(model, &sweeps(model, &codes), (IMAGES_ALONG, GAP), &caption, &dir.join("traversals.png"))?;
+        interpolations(model, data, captions, &dir.join("interpolations.png"))
     }
 }
 
-fn write_grid(model: &dyn Model, codes: &Tensor, columns: i64, gap: usize, path: &Path) -> Result<()> {
+/// Writes the images of `codes` in columns, a gap apart.
+fn write_grid(
+    model: &dyn Model,
+    codes: &Tensor,
+    (columns, gap): (i64, usize),
+    caption: &str,
+    path: &Path,
+) -> Result<()> {
     let Some(images) = model.decode(codes) else { return Ok(()) };
-    write_png(path, &grid(&images, columns as usize, gap))
+    write_captioned(path, &grid(&images, columns as usize, gap), caption)
 }
 
 /// Draws test codes in the plane, coloured by label if there are labels.
-fn scatter(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
+fn scatter(model: &dyn Model, data: &Data, captions: &Captions, dir: &Path) -> Result<()> {
     let shown = data.test.spaced(MAX_POINTS);
     let n = shown.len();
     let chunks = shown.chunks(1000).map(|x| model.encode(&x).flatten(1, -1));
@@ -57,7 +78,7 @@ fn scatter(model: &dyn Model, data: &Data, dir: &Path) -> Result<()> {
     let points = values.chunks_exact(2).map(|pair| (f64::from(pair[0]), f64::from(pair[1]))).collect();
     let labels = shown.labels().map_or_else(Vec::new, integers);
     let classes = labels.into_iter().map(|label| label as usize).collect();
-    let title = format!("codes of {n} test images of {}", data.name);
+    let title = format!("{}: codes of {n} test images", captions.subject());
     Ok(scatter::write_file(&Scatter { title, points, classes }, &dir.join("latent.svg"))?)
 }
 
@@ -86,7 +107,7 @@ fn plane(model: &dyn Model, codes: &Tensor) -> Tensor {
 fn sweeps(model: &dyn Model, codes: &Tensor) -> Tensor {
     let activity = codes.var_dim(0, false, false);
     let (_, dims) = activity.topk(MAX_TRAVERSED.min(activity.size()[0]), 0, true, true);
-    let levels = quantiles(model, &codes.index_select(1, &dims), IMAGES_ALONG, 0.02);
+    let levels = quantiles(model, &codes.index_select(1, &dims), IMAGES_ALONG, LOWEST_SHARE);
     let rows = dims.iter::<i64>().expect("a vector of integers").enumerate().map(|(row, dim)| {
         let swept = codes.narrow(0, 0, 1).repeat([IMAGES_ALONG, 1]);
         swept.select(1, dim).copy_(&levels.select(1, row as i64));
@@ -97,7 +118,7 @@ fn sweeps(model: &dyn Model, codes: &Tensor) -> Tensor {
 
 /// Draws rows from one test image to another, of another class if there are labels: the image, images decoded along the
 /// straight line between their codes, the other image.
-fn interpolations(model: &dyn Model, data: &Data, path: &Path) -> Result<()> {
+fn interpolations(model: &dyn Model, data: &Data, captions: &Captions, path: &Path) -> Result<()> {
     let images = data.test.spaced(4 * N_PAIRS);
     let labels = images.labels().map(integers);
     let shares = Tensor::linspace(0.0, 1.0, IMAGES_ALONG, (Kind::Float, data.device())).unsqueeze(1);
@@ -111,7 +132,11 @@ fn interpolations(model: &dyn Model, data: &Data, path: &Path) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    write_png(path, &grid(&Tensor::cat(&rows, 0), IMAGES_ALONG as usize + 2, GAP))
+    let caption = captions.of(
+        "Rows lead from a test image to another: between them are the images of codes on the straight line between \
+         their codes.",
+    );
+    write_captioned(path, &grid(&Tensor::cat(&rows, 0), IMAGES_ALONG as usize + 2, GAP), &caption)
 }
 
 /// Returns at most [`N_PAIRS`] pairs of indices below `n`. Both are of different classes while such pairs are left.

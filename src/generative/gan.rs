@@ -267,7 +267,7 @@ impl Model for Gan {
         if let Some(diversity) = diversity {
             measures.add("test/diversity", diversity);
         }
-        measures.note("balance", self.balance.diagnosis(diversity));
+        measures.note("balance", self.balance.diagnosis(self.config.loss, diversity));
         measures
     }
 
@@ -293,7 +293,7 @@ impl Model for Gan {
         Some(self.samples(n))
     }
 
-    fn exhibits(&self) -> Vec<Exhibit> {
+    fn exhibits(&self, _data: &Data) -> Vec<Exhibit> {
         self.strip.exhibit().into_iter().collect()
     }
 
@@ -460,7 +460,7 @@ impl Strip {
         let images = Tensor::from_slice(&self.pixels).view([-1, channels, rows, columns]).to_kind(Kind::Float) / 255.0;
         let steps: Vec<String> = self.steps.iter().map(u64::to_string).collect();
         let caption = format!("Samples of the same noise; rows are after {} updates.", steps.join(", "));
-        Some(Exhibit { name: "strip", images, n_columns: STRIP_COLUMNS as usize, caption })
+        Some(Exhibit { name: "strip", images, n_columns: STRIP_COLUMNS as usize, caption, pixel_names: None })
     }
 
     fn save(&self) -> Snapshot<'_> {

@@ -1,6 +1,7 @@
 //! Data sets as tensors.
 
-use super::data::{Dataset, Split};
+use super::data::movies::TITLES;
+use super::data::{Dataset, Source, Split};
 use anyhow::{Result, ensure};
 use carom_agents::net::Matrix;
 use multiversion::multiversion;
@@ -37,6 +38,11 @@ pub(crate) struct Images {
 }
 
 impl Data {
+    /// Returns the names of the pixels, if the data are no pictures.
+    pub(crate) fn pixel_names(&self) -> Option<&'static [&'static str]> {
+        (self.name == Source::Movies.to_string()).then_some(&TITLES)
+    }
+
     /// Copies `dataset` to `device`.
     pub(crate) fn new(dataset: &Dataset, device: Device) -> Self {
         let shape = dataset.shape.map(|size| size as i64);

@@ -112,6 +112,8 @@ pub(crate) struct Exhibit {
     pub n_columns: usize,
     /// Description in one sentence.
     pub caption: String,
+    /// Names of the pixels, if the data are no pictures. They are then drawn as a table of numbers in -1..=1.
+    pub pixel_names: Option<&'static [&'static str]>,
 }
 
 /// Choice of the classifier that judges a model's samples.
@@ -165,7 +167,7 @@ pub(crate) trait Model: Send {
     }
 
     /// Returns images that only this kind of model has to show, such as its weights. By default there are none.
-    fn exhibits(&self) -> Vec<Exhibit> {
+    fn exhibits(&self, _data: &Data) -> Vec<Exhibit> {
         vec![]
     }
 

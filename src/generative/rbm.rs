@@ -161,7 +161,7 @@ impl Rbm {
             (0..config.n_chains * n_hidden).map(|_| f32::from(u8::from(rng.r#gen::<bool>()))).collect();
         let chains = Tensor::from_slice(&chains).view([config.n_chains, n_hidden]).to_device(task.device);
         let learner = Learner::new(rule, &energy, chains, &visible_mean);
-        let means = Means::new(&["fit/loss"]);
+        let means = Means::new(&["fit/contrast"]);
         let standard = [mean, std.clamp_min(0.1)];
         Ok(Self { config: config.clone(), shape: task.data.shape, energy, learner, base, standard, means })
     }
@@ -276,13 +276,16 @@ impl Rbm {
         chains.index_select(0, &repeated(chains.size()[0], n, chains.device()))
     }
 
-    /// Returns the weights of the `n` units with the largest weights, as images `[n, channels, rows, columns]` in
-    /// 0..=1: 0 is middle gray, and each unit's largest weight is black or white.
-    fn receptive_fields(&self, n: i64) -> Tensor {
-        let weight = self.energy.weight.tr();
-        let norms = weight.square().sum_dim_intlist(1, false, Kind::Float);
-        let (_, which) = norms.topk(n.min(self.energy.n_hidden()), 0, true, true);
-        let fields = weight.index_select(0, &which);
+    /// Returns the indices of the `n` units with the largest weights, or of all, if fewer.
+    fn strongest_units(&self, n: i64) -> Tensor {
+        let norms = self.energy.weight.square().sum_dim_intlist(0, false, Kind::Float);
+        norms.topk(n.min(self.energy.n_hidden()), 0, true, true).1
+    }
+
+    /// Returns the weights of the units `which`, as images `[n, channels, rows, columns]` in 0..=1: 0 is middle gray,
+    /// and each unit's largest weight is black or white.
+    fn receptive_fields(&self, which: &Tensor) -> Tensor {
+        let fields = self.energy.weight.tr().index_select(0, which);
         let largest = fields.abs().amax(1, true).clamp_min(f64::MIN_POSITIVE);
         let [channels, rows, columns] = self.shape;
         (fields / largest * 0.5 + 0.5).reshape([-1, channels, rows, columns])
@@ -350,7 +353,7 @@ impl Model for Rbm {
         } else {
             self.learner.update(&mut self.energy, &v, batch.lr, &mut noise)
         };
-        self.means.add("fit/loss", contrast, batch.step)
+        self.means.add("fit/contrast", contrast, batch.step)
     }
 
     fn stats(&mut self) -> Vec<Stat> {
@@ -428,15 +431,21 @@ impl Model for Rbm {
         Some(self.images_of(&means))
     }
 
-    fn exhibits(&self) -> Vec<Exhibit> {
+    fn exhibits(&self, data: &Data) -> Vec<Exhibit> {
         // Units on a side of the square.
         const SIDE: i64 = 10;
-        vec![Exhibit {
-            name: "receptive-fields",
-            images: self.receptive_fields(SIDE * SIDE),
-            n_columns: SIDE as usize,
-            caption: "Weights of the hidden units with the largest weights; 0 is middle gray.".to_owned(),
-        }]
+        let name = "receptive-fields";
+        if let Some(names) = data.pixel_names() {
+            let caption = "Weights of hidden units; 1 is the largest of a unit.".to_owned();
+            let n_units = movies::MAX_UNITS.min(self.energy.n_hidden());
+            let first = Tensor::arange(n_units, (Kind::Int64, self.energy.weight.device()));
+            let images = self.receptive_fields(&first);
+            return vec![Exhibit { name, images, n_columns: 1, caption, pixel_names: Some(names) }];
+        }
+        let caption = "Weights of the hidden units with the largest weights: 0 is middle gray, and a unit's largest \
+                       weight is black or white.";
+        let images = self.receptive_fields(&self.strongest_units(SIDE * SIDE));
+        vec![Exhibit { name, images, n_columns: SIDE as usize, caption: caption.to_owned(), pixel_names: None }]
     }
 
     fn report(&self, data: &Data) -> Option<String> {

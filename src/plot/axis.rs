@@ -94,7 +94,8 @@ pub(super) struct ValueRange {
 /// Returns a range of `values` and `levels`, with a margin, that starts at 0 if that is near.
 ///
 /// A few extreme values (the first episodes of cliff walking, a spike of a loss) would flatten all the others. If a
-/// twentieth of the values takes more than three quarters of the height, it is cut off. Levels are never cut off.
+/// twentieth of the values takes more than three quarters of the height, it is cut off. So is a level beside which the
+/// values would have less than a quarter of the height.
 pub(super) fn value_range(mut values: Vec<f64>, levels: &[f64]) -> ValueRange {
     values.sort_by(f64::total_cmp);
     let at = |fraction: f64| values[((values.len() - 1) as f64 * fraction).round() as usize];
@@ -106,8 +107,11 @@ pub(super) fn value_range(mut values: Vec<f64>, levels: &[f64]) -> ValueRange {
     if at(0.95) - lo < 0.25 * (hi - lo) {
         hi = at(0.95);
     }
-    let lo = levels.iter().copied().fold(lo, f64::min);
-    let hi = levels.iter().copied().fold(hi, f64::max);
+    let span = hi - lo;
+    let is_near = |level: &f64| span <= 0.0 || hi.max(*level) - lo.min(*level) <= 4.0 * span;
+    let near: Vec<f64> = levels.iter().copied().filter(is_near).collect();
+    let lo = near.iter().copied().fold(lo, f64::min);
+    let hi = near.iter().copied().fold(hi, f64::max);
     let flat = hi - lo <= 1e-9 * lo.abs().max(hi.abs());
     let air = match flat {
         false => 0.05 * (hi - lo),

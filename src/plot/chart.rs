@@ -109,7 +109,7 @@ impl Chart {
                 canvas.draw(&Polygon::new(outline, colour(i).mix(0.18).filled())).map_err(failed)?;
             }
         }
-        for (i, reference) in self.references.iter().enumerate() {
+        for (i, reference) in self.references.iter().enumerate().filter(|(_, level)| frame.shows(level.value)) {
             let ends = [0.0, frame.x_hi].map(|step| frame.at(step, reference.value));
             draw_line(canvas, ends.to_vec(), Stroke::Reference(i))?;
         }
@@ -220,7 +220,7 @@ impl Layout {
         notes.extend(cut_note(&y));
         let notes = wrap(&notes, " \u{b7} ", NOTE_SIZE, right - left);
         let legend_top = MARGIN + TITLE_SIZE + 12.0 + notes.len() as f64 * LINE_HEIGHT;
-        let (legend, legend_height) = legend(chart, left, right, legend_top);
+        let (legend, legend_height) = legend(chart, &y, left, right, legend_top);
         let top = legend_top + legend_height + 6.0;
         // A long legend makes the figure taller instead of the curves flatter.
         let height = HEIGHT.max(top + 330.0);
@@ -289,9 +289,16 @@ fn cut_note(y: &ValueRange) -> Option<String> {
 
 /// Arranges entries in rows between `left` and `right`, and returns their total height. A single curve has no legend,
 /// since the title names it.
-fn legend(chart: &Chart, left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
-    let curves = chart.curves.iter().enumerate().map(|(i, curve)| (Stroke::Curve(i), &curve.label));
-    let references = chart.references.iter().enumerate().map(|(i, reference)| (Stroke::Reference(i), &reference.label));
+fn legend(chart: &Chart, y: &ValueRange, left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
+    let curves = chart.curves.iter().enumerate().map(|(i, curve)| (Stroke::Curve(i), curve.label.clone()));
+    let references = chart.references.iter().enumerate().map(|(i, Reference { label, value })| {
+        let place = match *value {
+            value if value > y.hi => ", above this figure",
+            value if value < y.lo => ", below this figure",
+            _ => "",
+        };
+        (Stroke::Reference(i), format!("{label}{place}"))
+    });
     let labels: Vec<_> = curves.chain(references).collect();
     if labels.len() < 2 {
         return (Vec::new(), 0.0);
@@ -299,7 +306,7 @@ fn legend(chart: &Chart, left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
     let mut entries = Vec::new();
     let (mut x, mut y, mut row_lines) = (left, top, 1);
     for (stroke, label) in labels {
-        let lines = wrap(std::slice::from_ref(label), " ", TEXT_SIZE, right - left - SWATCH);
+        let lines = wrap(std::slice::from_ref(&label), " ", TEXT_SIZE, right - left - SWATCH);
         let width = SWATCH + lines.iter().map(|line| text_width(line, TEXT_SIZE)).fold(0.0, f64::max);
         if x > left && x + width > right {
             (x, y, row_lines) = (left, y + row_lines as f64 * LINE_HEIGHT, 1);
@@ -312,7 +319,7 @@ fn legend(chart: &Chart, left: f64, right: f64, top: f64) -> (Vec<Entry>, f64) {
 }
 
 /// Joins `parts` to lines of at most `width`, unless a single word is wider.
-fn wrap(parts: &[String], joint: &str, size: f64, width: f64) -> Vec<String> {
+pub(super) fn wrap(parts: &[String], joint: &str, size: f64, width: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let pieces = |part: &String| match text_width(part, size) > width && part.contains(' ') {
         true => wrap(&part.split(' ').map(str::to_owned).collect::<Vec<_>>(), " ", size, width),

@@ -16,16 +16,24 @@ pub(crate) enum PlotError {
         reason: String,
     },
     /// No run has a value of this metric, though they have others.
-    #[error("{place} no metric `{metric}`, or none yet; did you mean `{nearest}`? (there is {all})")]
+    #[error("{place} no metric `{metric}`, or none yet{near} (there is {all})")]
     UnknownMetric {
         /// Subject and verb: who lacks the metric.
         place: String,
         /// The metric asked for.
         metric: String,
-        /// The nearest one that exists.
-        nearest: String,
+        /// A question whether one of a similar name was meant, if there is one.
+        near: String,
         /// All that exist, comma-separated.
         all: String,
+    },
+    /// The metric was logged, and each value is NaN or infinite.
+    #[error("{place} no finite value of `{metric}`: all that were logged are NaN or infinite")]
+    NotFinite {
+        /// Subject and verb: who lacks the values.
+        place: String,
+        /// The metric asked for.
+        metric: String,
     },
     /// Nothing has been logged.
     #[error("{place} no data points yet; train a little longer, values are logged at intervals")]

@@ -38,6 +38,9 @@ const COLOURS: [RGBColor; 10] = [
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 680.0;
 const RADIUS: f64 = 1.8;
+/// Radius of the points of small data, and bound of the points that count as few.
+const FEW_RADIUS: f64 = 4.5;
+const FEW_POINTS: usize = 100;
 const OPACITY: f64 = 0.65;
 /// Bounds the intervals between ticks.
 const TICKS: usize = 7;
@@ -64,10 +67,11 @@ impl Scatter {
         let top = self.draw_legend(canvas, MARGIN + TITLE_SIZE + 12.0)?;
         let frame = Frame::of(&self.points, top + 8.0);
         frame.draw(canvas)?;
+        let radius = if self.points.len() <= FEW_POINTS { FEW_RADIUS } else { RADIUS };
         for (i, &point) in self.points.iter().enumerate().filter(|(_, (x, y))| x.is_finite() && y.is_finite()) {
             let colour = colour(self.classes.get(i).copied().unwrap_or(0));
             let (x, y) = frame.place(point);
-            let dot = Circle::new((units(x), units(y)), units(RADIUS), colour.mix(OPACITY).filled());
+            let dot = Circle::new((units(x), units(y)), units(radius), colour.mix(OPACITY).filled());
             canvas.draw(&dot).map_err(failed)?;
         }
         Ok(())

@@ -116,7 +116,12 @@ fn a_loss_known_on_both_splits_is_two_lines() {
     for text in ["ae on mnist", "training|test|", "epochs", "BCE per pixel, nats"] {
         assert!(both.contains(text), "{text} in {both}");
     }
-    let one = texts_of("test/elbo");
+    let bounds = texts_of("test/elbo");
+    assert!(bounds.contains("training: minus the loss|test: ELBO|"), "{bounds}");
+    assert!(bounds.contains("bound of ln p per image, nats") && bounds.contains("\u{2212}3"), "{bounds}");
+    assert!(texts_of("fit/g_loss").contains("discriminator, with penalties|generator|"));
+    assert!(texts_of("test/ais").contains("ln p of test images, nats"));
+    let one = texts_of("test/mse");
     assert!(!one.contains("test") && one.contains("|training loss"), "{one}");
 }
 
@@ -172,14 +177,19 @@ fn players_that_do_not_learn_are_levels_beside_a_curve() {
     let runs = [
         unlearned("random", [20, 23]),
         run(folder.path(), "dqn", 0, "lr = 0.1", 50.0),
-        unlearned("scripted", [400, 500]),
+        unlearned("scripted", [90, 110]),
     ];
     let svg = draw(&runs, "train/return");
     let texts = texts(&svg);
-    for text in ["dqn on cartpole", "dqn", "random (mean 21.5)", "scripted (mean 450)", "400"] {
+    for text in ["dqn on cartpole", "dqn", "random (mean 21.5)", "scripted (mean 100)"] {
         assert!(texts.contains(&text), "{text} in {texts:?}");
     }
     assert!(texts.iter().any(|text| text.ends_with("seed 0")), "{texts:?}");
+
+    let far = [run(folder.path(), "dqn", 0, "lr = 0.1", 50.0), unlearned("scripted", [1800, 1934])];
+    let far = draw(&far, "train/return");
+    assert!(far.contains("scripted (mean 1870), above this figure"), "{far}");
+    assert!(!far.contains("1800") && !far.contains(">\n2000\n<"), "the curve has the figure to itself: {far}");
     let alone = draw(&[runs[0].clone()], "train/return");
     assert!(alone.contains("random on cartpole") && !alone.contains("(mean "), "{alone}");
 }
@@ -234,6 +244,11 @@ fn errors_name_what_is_missing() {
     let file = find_runs(&[run.join("metrics.csv")]).expect_err("an error").to_string();
     assert!(file.contains("it is a file"), "{file}");
 
+    let unlike = error(std::slice::from_ref(&run), "colour");
+    assert!(unlike.contains("no metric `colour`, or none yet (there is train/loss, train/return)"), "{unlike}");
+    std::fs::write(run.join("metrics.csv"), "step,name,value\n1,train/return,NaN\n").expect("writable");
+    let diverged = error(std::slice::from_ref(&run), "train/return");
+    assert!(diverged.contains("no finite value of `train/return`: all that were logged are NaN"), "{diverged}");
     std::fs::write(run.join("metrics.csv"), "step,name,value\n1,train/return,many\n").expect("writable");
     let bad = error(std::slice::from_ref(&run), "train/return");
     assert!(bad.contains("metrics.csv`, line 2: value is `many`, expected a number"), "{bad}");
@@ -315,12 +330,13 @@ fn ranges_have_air_and_begin_at_zero_where_that_is_near() {
     assert_eq!(range(&[-21.0, -1.0]), (-22.0, 0.0));
     assert_eq!(range(&[100.0, 120.0]), (99.0, 121.0));
     assert_eq!(range(&[0.0, 0.0]), (-1.0, 1.0));
-    // A twentieth is cut off, a level is not.
+    // A twentieth is cut off, a level beside a flat curve is not.
     let mut spiked = vec![1.0; 99];
     spiked.push(1000.0);
     assert_eq!(axis::value_range(spiked.clone(), &[]).cut_above, Some(1000.0));
     let with_level = axis::value_range(spiked, &[50.0]);
     assert_eq!((with_level.lo, with_level.hi.round(), with_level.cut_above), (0.0, 52.0, Some(1000.0)));
+    assert_eq!(axis::value_range(vec![0.0, 10.0], &[30.0]).hi, 31.5);
     assert_eq!(axis::step_end(99_900.0, 6), 100_000.0);
     assert_eq!(axis::step_end(90_000.0, 6), 90_000.0);
 }

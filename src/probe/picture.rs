@@ -28,7 +28,11 @@ pub(super) fn write(path: &Path, rows: &[(String, Tensor)], balls: &[[f32; 2]]) 
     let pictures: Vec<Picture> = rows.iter().map(|(_, images)| row(images, balls)).collect();
     let picture = stack(&pictures, 0);
     match format(path)? {
-        PictureFormat::Png => grid::write_png(path, &picture),
+        PictureFormat::Png => {
+            let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
+            let caption = format!("Test frames with the true ball framed. Rows: {}.", names.join(", "));
+            grid::write_captioned(path, &picture, &caption)
+        }
         PictureFormat::Svg => {
             let names = rows.iter().map(|(name, _)| name.as_str());
             let text = svg(&picture, pictures[0].height, names)?;

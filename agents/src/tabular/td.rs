@@ -34,10 +34,10 @@ macro_rules! td_settings {
             fn unheard(&self) -> Vec<(&'static str, String)> {
                 let lr = ["lr", "lr_end", "lr_steps"];
                 let epsilon = ["epsilon_start", "epsilon_end", "epsilon_steps"];
-                let mut unheard = $crate::tabular::td::unheard("the step size", lr, self.lr == self.lr_end, self.lr_steps);
-                let is_flat = self.epsilon_start == self.epsilon_end;
-                unheard.extend($crate::tabular::td::unheard("epsilon", epsilon, is_flat, self.epsilon_steps));
-                unheard
+                let is_flat = [self.lr == self.lr_end, self.epsilon_start == self.epsilon_end];
+                let of_lr = $crate::tabular::td::unheard("the step size", lr, is_flat[0], self.lr_steps);
+                let of_epsilon = $crate::tabular::td::unheard("epsilon", epsilon, is_flat[1], self.epsilon_steps);
+                [of_lr, of_epsilon].concat()
             }
         }
 

@@ -136,7 +136,7 @@ impl GymEnv for ToGym {
             (self.rng, _) = rand_random(seed);
         }
         if self.env.goes_on() && self.is_late() {
-            // The time limit was reached as a life was lost: this reset continues the game, the next one begins another.
+            // The time limit was reached as a life was lost: this reset continues the game, the next begins another.
             self.env.reset(&mut self.rng);
         }
         if !self.env.goes_on() {

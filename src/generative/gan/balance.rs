@@ -31,28 +31,40 @@ impl Balance {
         self.loss = before + share * (d_loss - before);
         self.gap += share * (gap - self.gap);
         self.won_for = if loss != Loss::WganGp && self.loss < WON_LOSS { self.won_for + 1 } else { 0 };
-        (self.won_for == LONG_UPDATES as u64).then(|| self.saturated())
+        (self.won_for == LONG_UPDATES as u64).then(|| self.saturated(loss))
     }
 
     /// Describes the balance. Samples are `diversity` times as far apart as the data.
-    pub(super) fn diagnosis(&self, diversity: Option<f64>) -> String {
+    pub(super) fn diagnosis(&self, loss: Loss, diversity: Option<f64>) -> String {
         let spread = |diversity: f64| format!("samples lie {diversity:.2} times as far apart as the data");
         match diversity {
             Some(diversity) if diversity < COLLAPSED_DIVERSITY => {
-                format!("collapsed: {}; try loss rp, a larger gamma, or a lower lr", spread(diversity))
+                format!("collapsed: {}; try {}, or a lower lr", spread(diversity), steadier(loss))
             }
-            _ if self.won_for >= LONG_UPDATES as u64 => self.saturated(),
+            _ if self.won_for >= LONG_UPDATES as u64 => self.saturated(loss),
             Some(diversity) => format!("goes on: logits {:.2} apart, {}", self.gap, spread(diversity)),
             None => format!("goes on: logits {:.2} apart", self.gap),
         }
     }
 
-    fn saturated(&self) -> String {
+    fn saturated(&self, loss: Loss) -> String {
         format!(
             "saturated: the discriminator has won (loss {:.4}, logits {:.1} apart, for {} updates) and teaches \
-             the generator nothing; try loss rp, a larger gamma, or a smaller width",
-            self.loss, self.gap, self.won_for
+             the generator nothing; try {}, or a smaller width",
+            self.loss,
+            self.gap,
+            self.won_for,
+            steadier(loss)
         )
+    }
+}
+
+/// Returns a setting that holds the discriminator back, and has an effect under `loss`.
+fn steadier(loss: Loss) -> &'static str {
+    match loss {
+        Loss::Rp => "a larger gamma",
+        Loss::WganGp => "loss rp, a larger lambda",
+        Loss::Ns | Loss::Hinge => "loss rp",
     }
 }
 
@@ -64,15 +76,23 @@ mod tests {
     fn a_discriminator_that_has_won_is_reported_once() {
         let (mut level, mut won) = (Balance::default(), Balance::default());
         assert!((0..5000).all(|_| level.observe(Loss::Rp, 0.6, 0.3).is_none()));
-        assert!(level.diagnosis(Some(0.95)).starts_with("goes on"));
+        assert!(level.diagnosis(Loss::Rp, Some(0.95)).starts_with("goes on"));
         let told: Vec<String> = (0..5000).filter_map(|_| won.observe(Loss::Rp, 0.0001, 12.0)).collect();
         assert_eq!(told.len(), 1);
-        assert!(told[0].starts_with("saturated") && won.diagnosis(None).starts_with("saturated"));
+        assert!(told[0].starts_with("saturated") && won.diagnosis(Loss::Rp, None).starts_with("saturated"));
     }
 
     #[test]
     fn one_image_is_a_collapse() {
-        assert!(Balance::default().diagnosis(Some(0.1)).starts_with("collapsed"));
+        assert!(Balance::default().diagnosis(Loss::Rp, Some(0.1)).starts_with("collapsed"));
+    }
+
+    #[test]
+    fn advice_names_settings_that_have_an_effect() {
+        let advice = |loss| Balance::default().diagnosis(loss, Some(0.1));
+        assert!(advice(Loss::Rp).contains("try a larger gamma") && !advice(Loss::Rp).contains("loss rp"));
+        assert!(advice(Loss::Hinge).contains("try loss rp") && !advice(Loss::Hinge).contains("gamma"));
+        assert!(advice(Loss::WganGp).contains("a larger lambda"));
     }
 
     #[test]

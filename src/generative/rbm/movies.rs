@@ -8,7 +8,7 @@ use tch::{Kind, Tensor};
 const SEVENTH: [f32; 6] = [0.0, 0.0, 0.0, 1.0, 1.0, 0.0];
 
 /// Bounds the hidden units of the table, whose weights must fit on a line.
-const MAX_UNITS: i64 = 8;
+pub(super) const MAX_UNITS: i64 = 8;
 
 /// Returns the weights of each hidden unit by title, the group of films that it found, and recommendations for a
 /// seventh viewer, or `None` if there are too many units for a table.

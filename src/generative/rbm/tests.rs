@@ -336,7 +336,7 @@ fn shapes_agree_and_everything_is_measured() {
         let samples = rbm.sample(4).unwrap();
         assert_eq!(samples.size(), [4, 1, 3, 4]);
         assert!(f64::try_from(samples.min()).unwrap() >= 0.0 && f64::try_from(samples.max()).unwrap() <= 1.0);
-        assert_eq!(rbm.receptive_fields(3).size(), [3, 1, 3, 4]);
+        assert_eq!(rbm.receptive_fields(&rbm.strongest_units(3)).size(), [3, 1, 3, 4]);
         let measures = rbm.evaluate(&data, Effort::Full, None);
         for name in ["test/log_likelihood", "test/ais", "test/ais_se", "test/reverse_ais", "test/free_energy_gap"] {
             assert!(measures.get(name).is_some_and(f64::is_finite), "{visible:?}: {name} in {measures:?}");
@@ -404,6 +404,6 @@ fn a_fit_that_diverges_names_its_loss() {
     let config = RbmConfig { binarisation: Binarisation::Probabilities, ..rbm.config.clone() };
     rbm.config = config;
     let error = rbm.fit_batch(&batch).unwrap_err().to_string();
-    assert!(error.contains("fit/loss") && error.contains("step 7"), "{error}");
+    assert!(error.contains("fit/contrast") && error.contains("step 7"), "{error}");
     assert_eq!(before, to_vec(&rbm.energy.visible_bias));
 }
