@@ -18,10 +18,27 @@ fn find_libtorch() {
     if let Ok(version) = fs::read_to_string(Path::new(&libtorch).join("build-version")) {
         println!("cargo::rustc-env=CAROM_LIBTORCH_VERSION={}", version.trim());
     }
-    println!("cargo::rustc-link-arg=-Wl,-rpath,{libtorch}/lib");
+    for folder in relative(Path::new(&libtorch)).into_iter().chain([libtorch]) {
+        println!("cargo::rustc-link-arg=-Wl,-rpath,{folder}/lib");
+    }
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
         // RUNPATH, not RPATH: a user's LD_LIBRARY_PATH comes first.
         println!("cargo::rustc-link-arg=-Wl,--enable-new-dtags");
+    }
+}
+
+/// Returns libtorch's folder as seen from the program, and from tests, benches and examples one folder below, so that a
+/// moved checkout works. Empty if libtorch or the build is elsewhere.
+fn relative(libtorch: &Path) -> Vec<String> {
+    let folder = |name| env::var_os(name).and_then(|folder| Path::new(&folder).canonicalize().ok());
+    let (Some(root), Some(out)) = (folder("CARGO_MANIFEST_DIR"), folder("OUT_DIR")) else { return vec![] };
+    let is_ours =
+        libtorch.canonicalize().is_ok_and(|found| root.join(".libtorch").canonicalize().is_ok_and(|it| it == found));
+    // OUT_DIR is target/<profile>/build/<package>/out, and the program is in target/<profile>/.
+    let depth = out.ancestors().nth(3).and_then(|profile| Some(profile.strip_prefix(&root).ok()?.iter().count()));
+    match depth.filter(|_| is_ours) {
+        Some(depth) => [depth, depth + 1].map(|depth| format!("$ORIGIN/{}.libtorch", "../".repeat(depth))).into(),
+        None => vec![],
     }
 }
 

@@ -14,7 +14,7 @@ mod reconstruct;
 mod resume;
 mod sample;
 mod talk;
-mod trace;
+pub(crate) mod trace;
 mod train;
 mod watch;
 
@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Interrupted>() => {
             say!("{error}");
-            ExitCode::from(interrupt::EXIT_CODE)
+            interrupt::exit_code()
         }
         Err(error) => {
             say!("error: {error:#}");
@@ -91,7 +91,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Plot(arguments) => plot::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Probe(arguments) => probe::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Watch(arguments) => watch::run(&arguments),
-        Command::Play(arguments) => play::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Play(arguments) => play::run(&arguments).map(|()| interrupt::exit_code()),
         Command::Trace(arguments) => trace::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::List(arguments) => list::run(&arguments).map(|()| ExitCode::SUCCESS),

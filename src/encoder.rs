@@ -79,6 +79,17 @@ impl ObsTransform {
         }
     }
 
+    /// Checks all that can be checked of a new run's transform without fitting an encoder.
+    ///
+    /// # Errors
+    /// When the encoder is missing, or does not suit the environment or the agent.
+    pub(crate) fn check(config: &TrainConfig) -> Result<Option<Self>> {
+        match config.encoder {
+            EncoderSpec::Model(model) => fitted::check(config, model).map(|()| None),
+            EncoderSpec::Raw | EncoderSpec::Oracle | EncoderSpec::Run(_) => Self::prepare(config).map(Some),
+        }
+    }
+
     /// Opens the transform that the run in `dir` stores.
     ///
     /// # Errors

@@ -1,13 +1,37 @@
-//! Atomic writes of files and folders, and digests in hexadecimal.
+//! Atomic writes of files and folders, removal of what this program wrote, locks, and digests in hexadecimal.
+//!
+//! A folder is removed as a whole only if the code has made it itself ([`Scratch`]). Of any other folder only files that
+//! the program wrote are removed, and folders that are empty then.
 
+use crate::interrupt::{self, Interrupted};
+use anyhow::{Context, Result, anyhow};
 use fs_err as fs;
 use sha2::{Digest, Sha256};
+use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::fs::TryLockError;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-/// Writes the file `path` atomically, and creates its folder if it is missing. `write` fills a file beside it, which is
-/// fsynced and then renamed, so no reader sees half a file.
+/// Tells whether this program wrote a file in a folder: the folder, and the file's path below it.
+pub(crate) type IsOurs = fn(&Path, &Path) -> bool;
+
+/// Mark of the pictures that this program writes: an SVG ends with it as a comment, a PNG names it as its software.
+pub(crate) const MARK: &str = "Carom";
+
+/// Name of a file that is being written, in a folder beside its place.
+pub(crate) const SCRATCH_FILE: &str = "file";
+
+/// Bounds the number of foreign files that a message names.
+const MAX_NAMED: usize = 5;
+
+/// Time between two tries to get a lock.
+const LOCK_EVERY: Duration = Duration::from_millis(100);
+
+/// Writes the file `path` atomically, and creates its folder if it is missing. `write` fills a file in a folder beside
+/// it, which is fsynced and then renamed, so no reader sees half a file.
 ///
 /// # Errors
 /// When `write` fails or a file cannot be written. The file beside it is removed then, and `path` is left as it was.
@@ -17,78 +41,252 @@ pub(crate) fn write_whole<E: From<io::Error>>(
 ) -> Result<(), E> {
     let folder = folder_of(path);
     fs::create_dir_all(folder)?;
-    let aside = beside(path, "new")?;
-    let written = (|| {
-        let mut file = BufWriter::new(fs::File::create(&aside)?);
-        write(&mut file)?;
-        file.flush()?;
-        file.get_ref().sync_all()?;
-        fs::rename(&aside, path)?;
-        Ok(sync(folder)?)
-    })();
-    if written.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_file(&aside);
-    }
-    written
+    let scratch = Scratch::beside(path)?;
+    let aside = scratch.path().join(SCRATCH_FILE);
+    let mut file = BufWriter::new(fs::File::create_new(&aside)?);
+    write(&mut file)?;
+    file.flush()?;
+    file.get_ref().sync_all()?;
+    fs::rename(&aside, path)?;
+    Ok(sync(folder)?)
 }
 
-/// Creates or replaces the folder `dir` atomically. `fill` writes to an empty folder beside it, which is fsynced with
-/// all its contents and then renamed. The old folder is removed last.
+/// Creates the folder `dir` atomically, or replaces it if `is_ours` is given. `fill` writes to an empty folder beside it,
+/// which is fsynced with all its contents and then renamed. The files of the old folder are removed last.
 ///
 /// # Errors
-/// When `fill` fails or a file cannot be written. The folder beside it is removed then, and `dir` is left as it was.
+/// When `fill` fails, `dir` holds files that are not `is_ours`, or a file cannot be written. The folder beside it is
+/// removed then, and `dir` is left as it was.
 pub(crate) fn replace_folder<E: From<io::Error>>(
     dir: &Path,
+    is_ours: Option<IsOurs>,
     fill: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     fs::create_dir_all(folder_of(dir))?;
-    let aside = beside(dir, "new")?;
-    let replaced = (|| {
-        remove_if_there(&aside)?;
-        fs::create_dir(&aside)?;
-        fill(&aside)?;
-        sync_tree(&aside)?;
-        Ok(swap(dir, &aside)?)
-    })();
-    if replaced.is_err() {
-        // The first error is the one to report.
-        let _ = fs::remove_dir_all(&aside);
-    }
-    replaced
+    let made = Scratch::beside(dir)?;
+    fill(made.path())?;
+    sync_tree(made.path())?;
+    Ok(swap(dir, made.path(), is_ours)?)
 }
 
-/// Renames the folder `made` to `dir`, and removes the old one.
-fn swap(dir: &Path, made: &Path) -> io::Result<()> {
-    if !dir.exists() {
-        fs::rename(made, dir)?;
+/// Renames the folder `made` to `dir`, and removes the files of the old one.
+fn swap(dir: &Path, made: &Path, is_ours: Option<IsOurs>) -> io::Result<()> {
+    // An empty folder is replaced by the system; of two processes that make the same folder, the second fails.
+    let renamed = fs::rename(made, dir);
+    let is_there = |error: &io::Error| [ErrorKind::DirectoryNotEmpty, ErrorKind::AlreadyExists].contains(&error.kind());
+    let Some(is_ours) = is_ours.filter(|_| renamed.as_ref().is_err_and(is_there)) else {
+        renamed?;
         return sync(folder_of(dir));
-    }
-    let old = beside(dir, "old")?;
-    remove_if_there(&old)?;
+    };
+    refuse_foreign(dir, &foreign(dir, is_ours)?)?;
+    let old = names_beside(dir, "old")?.find(|old| fs::symlink_metadata(old).is_err()).expect("names never end");
     fs::rename(dir, &old)?;
     fs::rename(made, dir)?;
     sync(folder_of(dir))?;
-    fs::remove_dir_all(old)
+    remove_ours(&old, is_ours)?;
+    // Another program may have written to it in the meantime.
+    if old.exists() { refuse_foreign(&old, &foreign(&old, is_ours)?) } else { Ok(()) }
 }
 
-/// Removes a folder beside the one to write that has this process's id. A killed process had that id before: in a
-/// container it is often 1.
-fn remove_if_there(aside: &Path) -> io::Result<()> {
-    if aside.exists() { fs::remove_dir_all(aside) } else { Ok(()) }
+fn refuse_foreign(dir: &Path, foreign: &[PathBuf]) -> io::Result<()> {
+    match foreign_note(dir, foreign) {
+        Some(note) => Err(io::Error::other(note)),
+        None => Ok(()),
+    }
 }
 
-/// Returns whether `name` is a temporary file or folder that a killed process left.
-pub(crate) fn is_left_over(name: &str) -> bool {
-    name.starts_with('.') && (name.contains(".new-") || name.contains(".old-"))
+/// Says which files of `dir` this program did not write; `None` if there are none.
+pub(crate) fn foreign_note(dir: &Path, foreign: &[PathBuf]) -> Option<String> {
+    let named = foreign.iter().take(MAX_NAMED).map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    let more = foreign.len().saturating_sub(MAX_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!foreign.is_empty()).then(|| format!("{} holds files that Carom did not write ({named}{more})", dir.display()))
 }
 
-/// Returns a hidden path beside `path`, so that renaming does not cross file systems. No other process uses it.
-fn beside(path: &Path, what: &str) -> io::Result<PathBuf> {
+/// Returns the files below `dir` that are not `is_ours`, by their paths below `dir`.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub(crate) fn foreign(dir: &Path, is_ours: IsOurs) -> io::Result<Vec<PathBuf>> {
+    let mut foreign = contents(dir)?.files;
+    foreign.retain(|file| !is_ours(dir, file));
+    Ok(foreign)
+}
+
+/// Removes the files below `dir` that are `is_ours`, and the folders that are empty then, `dir` itself among them.
+///
+/// # Errors
+/// When a file cannot be removed.
+pub(crate) fn remove_ours(dir: &Path, is_ours: IsOurs) -> io::Result<()> {
+    let Contents { files, folders } = contents(dir)?;
+    for file in files.iter().filter(|file| is_ours(dir, file)) {
+        fs::remove_file(dir.join(file))?;
+    }
+    for folder in folders.iter().map(|folder| dir.join(folder)).chain([dir.to_owned()]) {
+        match fs::remove_dir(folder) {
+            Err(error) if error.kind() != ErrorKind::DirectoryNotEmpty => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Paths below a folder.
+#[derive(Default)]
+struct Contents {
+    /// Everything that is no folder; links too.
+    files: Vec<PathBuf>,
+    /// Each one after the folders in it.
+    folders: Vec<PathBuf>,
+}
+
+fn contents(dir: &Path) -> io::Result<Contents> {
+    fn walk(dir: &Path, below: &Path, found: &mut Contents) -> io::Result<()> {
+        for entry in fs::read_dir(dir.join(below))? {
+            let entry = entry?;
+            let path = below.join(entry.file_name());
+            if entry.file_type()?.is_dir() {
+                walk(dir, &path, found)?;
+                found.folders.push(path);
+            } else {
+                found.files.push(path);
+            }
+        }
+        Ok(())
+    }
+    let mut found = Contents::default();
+    walk(dir, Path::new(""), &mut found)?;
+    found.files.sort();
+    Ok(found)
+}
+
+/// A folder that this process has made for temporary files. It is removed with its contents on drop, also when the
+/// process panics.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes a hidden folder beside `path`, so that renaming does not cross file systems.
+    ///
+    /// # Errors
+    /// When it cannot be made, or `path` has no name.
+    pub(crate) fn beside(path: &Path) -> io::Result<Self> {
+        for name in names_beside(path, "new")? {
+            match fs::create_dir(&name) {
+                Ok(()) => return Ok(Self(name)),
+                // A killed process had this one's id: in a container it is often 1.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        unreachable!("names never end")
+    }
+
+    /// Returns its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It is not there any more if it was renamed.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Returns hidden names beside `path`, an endless row of them. They hold this process's id, so no other process that
+/// runs uses them.
+fn names_beside(path: &Path, what: &str) -> io::Result<impl Iterator<Item = PathBuf> + use<>> {
     let Some(name) = path.file_name() else {
         return Err(io::Error::new(ErrorKind::InvalidInput, format!("{} does not name a file", path.display())));
     };
-    Ok(folder_of(path).join(format!(".{}.{what}-{}", name.to_string_lossy(), std::process::id())))
+    let mut first = OsString::from(".");
+    first.push(name);
+    first.push(format!(".{what}-{}", std::process::id()));
+    let folder = folder_of(path).to_owned();
+    Ok((0_u64..).map(move |n| {
+        let mut name = first.clone();
+        if n > 0 {
+            name.push(format!("-{n}"));
+        }
+        folder.join(name)
+    }))
+}
+
+/// Returns whether `name` is one that [`Scratch`] or a replaced folder has: a killed process leaves them.
+pub(crate) fn is_left_over(name: &str) -> bool {
+    let tail = [".new-", ".old-"].iter().find_map(|what| name.strip_prefix('.')?.rsplit_once(what));
+    tail.is_some_and(|(name, id)| !name.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'))
+}
+
+/// Returns whether the picture `path` has the mark of this program.
+pub(crate) fn is_marked(path: &Path) -> bool {
+    let Ok(bytes) = fs::read(path) else { return false };
+    bytes.ends_with(svg_mark().as_bytes()) || bytes.windows(16).take(200).any(|part| part.starts_with(PNG_MARK))
+}
+
+/// Keyword and text of a PNG's chunk with the mark.
+const PNG_MARK: &[u8] = b"Software\0Carom";
+
+/// Returns the last line of an SVG.
+pub(crate) fn svg_mark() -> String {
+    format!("<!-- {MARK} -->\n")
+}
+
+/// Returns `path` as an absolute one without `.` and doubled or last slashes, so that it means the same in every
+/// working directory. The path need not exist.
+///
+/// # Errors
+/// When `path` is empty, or the working directory's name is not text, which a configuration file holds.
+pub(crate) fn absolute(path: &str) -> Result<String> {
+    let absolute = std::path::absolute(path).with_context(|| format!("the path `{path}`"))?;
+    let absolute: PathBuf = absolute.components().collect();
+    absolute.into_os_string().into_string().map_err(|absolute| {
+        anyhow!("the path `{path}` is {}, which is not UTF-8 and cannot be stored", absolute.display())
+    })
+}
+
+/// Returns `path` as a person would type it: relative to the working directory, if it is below it.
+pub(crate) fn shown(path: &Path) -> &Path {
+    let here = std::env::current_dir().unwrap_or_default();
+    let below = path.strip_prefix(here).ok().filter(|below| !below.as_os_str().is_empty());
+    below.unwrap_or(path)
+}
+
+/// Locks `file` until it is closed. Returns whether it is locked, and not by another process. Some file systems have no
+/// locks; a warning says so then, and the file counts as locked.
+pub(crate) fn try_lock(file: &fs::File) -> bool {
+    match file.file().try_lock() {
+        Ok(()) => true,
+        Err(TryLockError::WouldBlock) => false,
+        Err(TryLockError::Error(error)) => {
+            let path = file.path().display();
+            tracing::warn!("{path} cannot be locked ({error}); take care that no other process writes beside it");
+            true
+        }
+    }
+}
+
+/// Creates and locks the file `path` until it is closed. If another process has locked it, says that it is `busy` and
+/// waits.
+///
+/// # Errors
+/// When the file cannot be written, or a stop is requested.
+pub(crate) fn wait_for_lock(path: &Path, busy: &str) -> Result<fs::File> {
+    fs::create_dir_all(folder_of(path))?;
+    let file = fs::File::create(path)?;
+    let mut is_told = false;
+    while !try_lock(&file) {
+        if !is_told {
+            tracing::info!("{busy}; waiting for it");
+            is_told = true;
+        }
+        if interrupt::requested() {
+            return Err(Interrupted(format!("stopped while {busy}")).into());
+        }
+        thread::sleep(LOCK_EVERY);
+    }
+    Ok(file)
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -140,20 +338,80 @@ mod tests {
         entries.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned()).collect()
     }
 
+    const ALL_OURS: Option<IsOurs> = Some(|_, _| true);
+
     #[test]
-    fn a_folder_left_by_a_killed_process_of_the_same_id_is_no_obstacle() {
+    fn a_folder_left_by_a_killed_process_of_the_same_id_is_no_obstacle_and_stays() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path().join("run");
-        for what in ["new", "old"] {
-            let left = beside(&dir, what).expect("a name");
-            fs::create_dir(&left).expect("writable");
+        let lefts = ["new", "old"].map(|what| names_beside(&dir, what).expect("names").next().expect("a name"));
+        for left in &lefts {
+            fs::create_dir(left).expect("writable");
             fs::write(left.join("half"), "").expect("writable");
         }
         for text in ["first", "second"] {
-            replace_folder(&dir, |aside| fs::write(aside.join("file"), text)).expect("written");
+            replace_folder(&dir, ALL_OURS, |aside| fs::write(aside.join("file"), text)).expect("written");
             assert_eq!(fs::read_to_string(dir.join("file")).expect("readable"), text);
         }
-        assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 1);
+        assert_eq!(names(folder.path()).len(), 3);
+        assert!(lefts.iter().all(|left| left.join("half").exists()));
+    }
+
+    #[test]
+    fn a_panic_leaves_no_temporary_folder() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("run");
+        for write in [
+            (|dir| replace_folder(dir, ALL_OURS, |_| -> io::Result<()> { panic!("a fault") })) as fn(&Path) -> _,
+            |dir| write_whole(dir, |_| -> io::Result<()> { panic!("a fault") }),
+        ] {
+            assert!(std::panic::catch_unwind(|| write(&dir)).is_err());
+            assert_eq!(names(folder.path()), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn of_a_folder_only_our_files_are_removed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("run");
+        let ours: IsOurs = |_, file| file.starts_with("a");
+        fs::create_dir_all(dir.join("a/empty")).expect("writable");
+        fs::create_dir_all(dir.join("b")).expect("writable");
+        for name in ["a/1", "a/2", "b/thesis"] {
+            fs::write(dir.join(name), "x").expect("writable");
+        }
+        let refused =
+            replace_folder(&dir, Some(ours), |made| fs::write(made.join("new"), "x")).expect_err("a foreign file");
+        assert!(refused.to_string().contains("files that Carom did not write (b/thesis)"), "{refused}");
+        assert_eq!((names(folder.path()), names(&dir.join("a")).len()), (vec!["run".to_owned()], 3));
+        remove_ours(&dir, ours).expect("removable");
+        assert_eq!((names(&dir), names(&dir.join("b"))), (vec!["b".to_owned()], vec!["thesis".to_owned()]));
+        fs::remove_file(dir.join("b/thesis")).expect("there");
+        remove_ours(&dir, ours).expect("removable");
+        assert!(!dir.exists());
+    }
+
+    #[test]
+    fn of_two_processes_that_make_the_same_folder_the_second_fails() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let dir = folder.path().join("run");
+        fs::create_dir(&dir).expect("writable");
+        let make = |text: &str| replace_folder(&dir, None, |made| fs::write(made.join("file"), text));
+        make("first").expect("an empty folder is free");
+        assert!(make("second").is_err());
+        assert_eq!(fs::read_to_string(dir.join("file")).expect("there"), "first");
+        assert_eq!(names(folder.path()), ["run"]);
+    }
+
+    #[test]
+    fn a_path_means_the_same_in_every_directory() {
+        let here = std::env::current_dir().expect("a working directory");
+        for (typed, plain) in [("fit", "fit"), ("./a//b/", "a/b"), ("/x/./y/", "/x/y")] {
+            let found = absolute(typed).expect("a path");
+            assert_eq!(Path::new(&found), here.join(plain));
+            assert_eq!(shown(Path::new(&found)), Path::new(plain));
+        }
+        assert!(absolute("").is_err());
     }
 
     #[test]
@@ -175,10 +433,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let dir = folder.path().join("run");
         for word in ["first", "second"] {
-            replace_folder(&dir, |made| fs::write(made.join(word), word)).expect("made");
+            replace_folder(&dir, ALL_OURS, |made| fs::write(made.join(word), word)).expect("made");
             assert_eq!(names(&dir), [word]);
         }
-        let failed = replace_folder(&dir, |made| {
+        let failed = replace_folder(&dir, ALL_OURS, |made| {
             fs::write(made.join("third"), "")?;
             Err(io::Error::other("no more"))
         });
@@ -187,9 +445,10 @@ mod tests {
 
     #[test]
     fn leftovers_are_told_from_other_names() {
-        let left = beside(Path::new("a/12"), "new").expect("a name");
-        assert!(is_left_over(&left.file_name().expect("a name").to_string_lossy()));
-        assert!(!["12", ".lock", ".gitignore", "a.new-1"].into_iter().any(is_left_over));
+        for left in names_beside(Path::new("a/12"), "new").expect("names").take(2) {
+            assert!(is_left_over(&left.file_name().expect("a name").to_string_lossy()), "{left:?}");
+        }
+        assert!(!["12", ".lock", ".gitignore", "a.new-1", ".my.new-photos"].into_iter().any(is_left_over));
     }
 
     #[test]

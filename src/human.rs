@@ -27,6 +27,18 @@ pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     if is_count { Ok(count as u64) } else { Err(error()) }
 }
 
+/// The largest seed: configuration files, which are TOML, hold no larger number.
+pub(crate) const MAX_SEED: u64 = i64::MAX as u64;
+
+/// Parses a seed.
+///
+/// # Errors
+/// When `text` is not a whole number in `0..=MAX_SEED`.
+pub(crate) fn parse_seed(text: &str) -> Result<u64, String> {
+    let seed = text.parse().ok().filter(|&seed| seed <= MAX_SEED);
+    seed.ok_or_else(|| format!("seeds are whole numbers from 0 to {MAX_SEED}"))
+}
+
 /// Formats a count in at most four significant digits: `950`, `12.5k`, `1M`.
 pub(crate) fn count(n: u64) -> String {
     let (value, unit) = match n {

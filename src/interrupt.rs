@@ -1,14 +1,15 @@
-//! Ctrl-C: the first asks the loop to save and end, the second ends the program at once.
+//! Ctrl-C and its siblings: the first asks the loop to save and end, the second ends the program at once.
 
 use anyhow::Result;
-use std::sync::atomic::{AtomicBool, Ordering};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-static REQUESTED: AtomicBool = AtomicBool::new(false);
-
-/// Exit code of a program that Ctrl-C ended.
-pub(crate) const EXIT_CODE: u8 = 130;
+/// The signal that asked the program to end; 0 before.
+static REQUESTED: AtomicI32 = AtomicI32::new(0);
 
 /// Error of a computation that was interrupted. The message says how to continue it.
 #[derive(Debug, thiserror::Error)]
@@ -25,55 +26,60 @@ pub(crate) fn listen() -> Result<()> {
 
 /// Listens for Ctrl-C and prints `answer` at the first one.
 pub(crate) fn listen_saying(answer: &'static str) -> Result<()> {
-    handle(move || say!("\n{answer}"))
+    handle(move |_| say!("\n{answer}"))
 }
 
 /// Listens for Ctrl-C in a program that has the terminal and nothing to save. Prints nothing. If the loop has not ended
 /// after a second, calls `restore` and ends the program: a read from a terminal that was closed may never return.
 pub(crate) fn listen_in_terminal(restore: fn()) -> Result<()> {
-    handle(move || {
+    handle(move |signal| {
         thread::sleep(GRACE);
         restore();
-        std::process::exit(EXIT_CODE.into());
+        std::process::exit(code(signal).into());
     })
 }
 
 /// Calls `first` on a thread of its own at the first request, and ends the program at the second.
-fn handle(first: impl Fn() + Send + 'static) -> Result<()> {
-    let is_detached = hangup_is_ignored();
-    ctrlc::set_handler(move || {
-        if REQUESTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(EXIT_CODE.into());
-        }
-        first();
-    })?;
-    if is_detached {
-        ignore_hangup();
+fn handle(first: impl Fn(i32) + Send + 'static) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    // A program that outlives its terminal, as by `nohup`, was started so that it ignores the end of it.
+    if !hangup_is_ignored() {
+        signals.add_signal(SIGHUP)?;
     }
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if REQUESTED.swap(signal, Ordering::Relaxed) != 0 {
+                std::process::exit(code(signal).into());
+            }
+            first(signal);
+        }
+    });
     Ok(())
 }
 
-/// Returns whether the program was started so that it outlives its terminal, as by `nohup`.
+/// Returns whether the program was started so that it outlives its terminal.
 fn hangup_is_ignored() -> bool {
-    #[cfg(unix)]
     // SAFETY: the action is plain data, all zeros are a valid one, and it is only read.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
     }
-    #[cfg(not(unix))]
-    false
-}
-
-fn ignore_hangup() {
-    #[cfg(unix)]
-    // SAFETY: ignoring a signal runs no code of ours.
-    unsafe {
-        libc::signal(libc::SIGHUP, libc::SIG_IGN);
-    }
 }
 
 /// Returns whether the program was asked to end.
 pub(crate) fn requested() -> bool {
-    REQUESTED.load(Ordering::Relaxed)
+    REQUESTED.load(Ordering::Relaxed) != 0
+}
+
+/// Returns the exit code of a program that a signal ended: 128 and the signal's number, as shells have it. Success if
+/// there was none.
+pub(crate) fn exit_code() -> ExitCode {
+    match REQUESTED.load(Ordering::Relaxed) {
+        0 => ExitCode::SUCCESS,
+        signal => ExitCode::from(code(signal)),
+    }
+}
+
+fn code(signal: i32) -> u8 {
+    128 + signal as u8
 }

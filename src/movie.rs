@@ -2,12 +2,10 @@
 
 use anyhow::{Context, Result};
 use carom_envs::Picture;
-use fs_err as fs;
 use gif::{Encoder, Frame, Repeat};
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::io::Write;
 
 /// Smallest width of a GIF in pixels. Smaller pictures are enlarged by a whole factor.
 const MIN_WIDTH: usize = 240;
@@ -16,9 +14,8 @@ const MIN_WIDTH: usize = 240;
 const MIN_DELAY: u64 = 2;
 
 /// A GIF being written.
-pub(crate) struct Movie {
-    path: PathBuf,
-    encoder: Encoder<BufWriter<fs::File>>,
+pub(crate) struct Movie<W: Write> {
+    encoder: Encoder<W>,
     size: (usize, usize),
     factor: usize,
     /// The picture after the frames written so far.
@@ -29,27 +26,25 @@ pub(crate) struct Movie {
     n_frames: u64,
 }
 
-impl Movie {
-    /// Creates a GIF for pictures of the size of `picture`.
+impl<W: Write> Movie<W> {
+    /// Begins a GIF for pictures of the size of `picture`.
     ///
     /// # Errors
-    /// When the file cannot be written, or the picture is too large for a GIF.
-    pub(crate) fn create(path: &Path, picture: &Picture) -> Result<Self> {
+    /// When `out` cannot be written, or the picture is too large for a GIF.
+    pub(crate) fn new(out: W, picture: &Picture) -> Result<Self> {
         let size = (picture.width, picture.height);
         let factor = MIN_WIDTH.div_ceil(size.0);
         let enlarged = |length: usize| u16::try_from(length * factor).context("the picture is too large for a GIF");
         let (width, height) = (enlarged(size.0)?, enlarged(size.1)?);
-        let file = BufWriter::new(fs::File::create(path)?);
-        let mut encoder = Encoder::new(file, width, height, &[])?;
+        let mut encoder = Encoder::new(out, width, height, &[])?;
         encoder.set_repeat(Repeat::Infinite)?;
-        let path = path.to_owned();
-        Ok(Self { path, encoder, size, factor, written: None, pending: None, seconds: 0.0, n_frames: 0 })
+        Ok(Self { encoder, size, factor, written: None, pending: None, seconds: 0.0, n_frames: 0 })
     }
 
     /// Appends `picture`, shown for `seconds`.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the GIF cannot be written.
     pub(crate) fn show(&mut self, picture: &Picture, seconds: f64) -> Result<()> {
         assert_eq!((picture.width, picture.height), self.size, "pictures of a movie have one size");
         let now = self.now();
@@ -70,14 +65,12 @@ impl Movie {
     /// Writes the last frame and returns the number of frames.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When the GIF cannot be written.
     pub(crate) fn finish(mut self) -> Result<u64> {
         if let Some((pending, since)) = self.pending.take() {
             self.write(&pending, (self.now() - since).max(MIN_DELAY))?;
         }
-        let path = self.path;
-        let file = self.encoder.into_inner().with_context(|| format!("cannot write {}", path.display()))?;
-        file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        self.encoder.into_inner()?;
         Ok(self.n_frames)
     }
 
@@ -98,7 +91,7 @@ impl Movie {
         (frame.left, frame.top) = (side(region.left), side(region.top));
         (frame.width, frame.height) = (side(region.width), side(region.height));
         frame.delay = u16::try_from(delay).unwrap_or(u16::MAX);
-        self.encoder.write_frame(&frame).with_context(|| format!("cannot write {}", self.path.display()))?;
+        self.encoder.write_frame(&frame)?;
         self.written = Some(picture.clone());
         self.n_frames += 1;
         Ok(())
@@ -168,10 +161,10 @@ mod tests {
     use super::*;
 
     /// Returns the frames as a viewer shows them, with their delays.
-    fn frames(path: &Path) -> Vec<(Picture, u16)> {
+    fn frames(gif: &[u8]) -> Vec<(Picture, u16)> {
         let mut options = gif::DecodeOptions::new();
         options.set_color_output(gif::ColorOutput::RGBA);
-        let mut decoder = options.read_info(std::fs::File::open(path).expect("there")).expect("a GIF");
+        let mut decoder = options.read_info(gif).expect("a GIF");
         let mut shown = Picture::filled(decoder.width().into(), decoder.height().into(), [0; 3]);
         let mut frames = Vec::new();
         while let Some(frame) = decoder.read_next_frame().expect("a whole GIF") {
@@ -187,18 +180,17 @@ mod tests {
 
     #[test]
     fn pictures_come_back_enlarged_and_in_their_colours() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("movie.gif");
+        let mut gif = Vec::new();
         let first = Picture::filled(100, 3, [1, 2, 3]);
         let mut second = first.clone();
         second.fill_rect(40, 1, 2, 1, [200, 72, 72]);
-        let mut movie = Movie::create(&path, &first).expect("made");
+        let mut movie = Movie::new(&mut gif, &first).expect("made");
         // 15 a second: the delays make up for being whole hundredths.
         for (picture, seconds) in [(&first, 1.0 / 15.0), (&second, 2.0 / 15.0), (&second, 1.0 / 15.0), (&first, 1.0)] {
             movie.show(picture, seconds).expect("shown");
         }
         assert_eq!(movie.finish().expect("written"), 3);
-        let frames = frames(&path);
+        let frames = frames(&gif);
         assert_eq!(frames.iter().map(|frame| frame.1).collect::<Vec<_>>(), [7, 20, 100]);
         let mut large = Picture::filled(300, 9, [1, 2, 3]);
         assert!(frames[0].0 == large && frames[2].0 == large);
@@ -208,13 +200,12 @@ mod tests {
 
     #[test]
     fn fast_pictures_are_thinned_out_and_the_last_is_kept() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("movie.gif");
+        let mut gif = Vec::new();
         let picture = |value: u8| Picture::filled(240, 1, [value; 3]);
-        let mut movie = Movie::create(&path, &picture(0)).expect("made");
+        let mut movie = Movie::new(&mut gif, &picture(0)).expect("made");
         (0..=100).for_each(|value| movie.show(&picture(value), 0.01).expect("shown"));
         movie.finish().expect("written");
-        let frames = frames(&path);
+        let frames = frames(&gif);
         assert!(
             frames.iter().all(|frame| frame.1 >= 2),
             "{:?}",
@@ -225,14 +216,13 @@ mod tests {
 
     #[test]
     fn many_colours_are_approximated() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("movie.gif");
+        let mut gif = Vec::new();
         let rgb = (0..240 * 10).flat_map(|at| [(at % 240) as u8, (at / 240 * 20) as u8, 90]).collect();
         let picture = Picture { width: 240, height: 10, rgb };
-        let mut movie = Movie::create(&path, &picture).expect("made");
+        let mut movie = Movie::new(&mut gif, &picture).expect("made");
         movie.show(&picture, 1.0).expect("shown");
         movie.finish().expect("written");
-        let shown = &frames(&path)[0].0;
+        let shown = &frames(&gif)[0].0;
         let error: u64 = shown.rgb.iter().zip(&picture.rgb).map(|(&a, &b)| u64::from(a.abs_diff(b))).sum();
         assert!(error / (picture.rgb.len() as u64) < 12, "{error}");
     }

@@ -8,6 +8,7 @@
 //! ```
 
 pub(crate) mod checkpoint;
+pub(crate) mod layout;
 mod meta;
 mod metrics;
 pub(crate) mod progress;
@@ -21,13 +22,16 @@ use carom_agents::Snapshot;
 use checkpoint::{Checkpoint, CheckpointState};
 use fs_err as fs;
 use serde::Serialize;
-use std::fs::TryLockError;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Name of the file of a run's settings.
 pub(crate) const CONFIG: &str = "config.toml";
+const META: &str = "meta.json";
 const LOG: &str = "log.txt";
+/// Folder of a run's pictures.
+pub(crate) const PLOTS: &str = "plots";
 
 /// How a training run or a fit ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,18 +53,18 @@ pub(crate) struct Run {
 
 impl Run {
     /// Creates the directory of a new run with `config`, a TOML text, atomically. `protocol` is the environment's
-    /// protocol, for comparisons of runs.
+    /// protocol, for comparisons of runs; a fit has none, and no files of episodes and evaluations.
     ///
     /// # Errors
-    /// When `dir` exists (with `force`: when it is not a run), or cannot be written.
+    /// When `dir` exists (with `force`: when it is not a run, or holds files that Carom did not write), another process
+    /// is at work on it, or it cannot be written.
     pub(crate) fn create(dir: &Path, config: &str, protocol: Option<&str>, force: bool) -> Result<Self> {
         check_free(dir, force)?;
-        files::replace_folder(dir, |made| {
-            fill(made, config, protocol)?;
-            // Fails if another process is writing to the run that would be replaced.
-            lock_if_run(dir).map(drop)
-        })
-        .with_context(|| format!("cannot make the run directory {}", dir.display()))?;
+        // The run that is replaced stays locked until it is gone.
+        let replaced = dir.join(LOG).exists().then(|| lock(dir)).transpose()?;
+        files::replace_folder(dir, force.then_some(layout::is_ours), |made| fill(made, config, protocol))
+            .with_context(|| format!("cannot make the run directory {}", dir.display()))?;
+        drop(replaced);
         Self::attach(dir)
     }
 
@@ -95,8 +99,9 @@ impl Run {
     /// Writes to `log.txt` how the run `ended` at `step`, and returns `ended`.
     ///
     /// # Errors
-    /// When the run ended with an error, or the log cannot be written.
+    /// When the run ended with an error, its directory was removed or replaced, or the log cannot be written.
     pub(crate) fn log_end(&mut self, step: u64, ended: Result<Outcome>) -> Result<Outcome> {
+        let ended = ended.and_then(|outcome| self.check_place().map(|()| outcome));
         let words = match &ended {
             Ok(Outcome::Finished) => "finished".to_owned(),
             Ok(Outcome::Interrupted) => "interrupted".to_owned(),
@@ -118,9 +123,11 @@ impl Run {
     /// # Errors
     /// When it cannot be written. The previous checkpoint stays valid.
     pub(crate) fn save(&mut self, step: u64, loop_state: impl Serialize, learned: &Snapshot) -> Result<()> {
+        self.check_place()?;
         let file_lengths = self.metrics.sync()?;
         let state = CheckpointState { step, loop_state, learned: learned.state().clone(), file_lengths };
-        checkpoint::write(&self.dir, &state, learned).with_context(|| match self.saved_at {
+        let saved = checkpoint::write(&self.dir, &state, learned, || self.check_place());
+        self.in_place(saved)?.with_context(|| match self.saved_at {
             Some(before) => format!("cannot save a checkpoint of step {step}; that of step {before} stays valid"),
             None => format!("cannot save a checkpoint of step {step}, the first"),
         })?;
@@ -133,11 +140,37 @@ impl Run {
     /// # Errors
     /// When it cannot be written. The previous best stays.
     pub(crate) fn save_best(&mut self, step: u64, loop_state: impl Serialize, policy: &Snapshot) -> Result<()> {
+        self.check_place()?;
         let file_lengths = self.metrics.sync()?;
         let state = CheckpointState { step, loop_state, learned: policy.state().clone(), file_lengths };
-        checkpoint::write_best(&self.dir, &state, policy)
-            .with_context(|| format!("cannot save the best policy, of step {step}"))?;
+        let saved = checkpoint::write_best(&self.dir, &state, policy, || self.check_place());
+        self.in_place(saved)?.with_context(|| format!("cannot save the best policy, of step {step}"))?;
         self.log(&format!("step {step}: best policy"))
+    }
+
+    /// Returns how writing to the directory ended, unless it failed since the directory was removed or replaced.
+    fn in_place(&self, written: Result<()>) -> Result<Result<()>> {
+        if written.is_err() {
+            self.check_place()?;
+        }
+        Ok(written)
+    }
+
+    /// Checks that the run's directory is still the one that was opened. Somebody may have removed it, and another
+    /// process may have made a new run of the same name, which this one must not write to.
+    ///
+    /// # Errors
+    /// When it is not.
+    fn check_place(&self) -> Result<()> {
+        let found = fs::metadata(self.dir.join(LOG)).ok();
+        let opened = self.log.metadata()?;
+        let is_ours = found.is_some_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino()));
+        ensure!(
+            is_ours,
+            "{} was removed or replaced while this process was at work on it; nothing more is written there",
+            self.dir.display()
+        );
+        Ok(())
     }
 
     /// Replaces the run's configuration by `config`.
@@ -168,7 +201,7 @@ pub(crate) fn copy_newest(from: &Path, to: &Path) -> Result<()> {
 /// Checks that a run can be created in `dir`.
 ///
 /// # Errors
-/// When `dir` exists (with `force`: when it is not a run).
+/// When `dir` exists (with `force`: when it is not a run, or holds files that Carom did not write).
 pub(crate) fn check_free(dir: &Path, force: bool) -> Result<()> {
     let Ok(found) = fs::symlink_metadata(dir) else { return Ok(()) };
     // A link to an empty folder is not free, since the link itself would be replaced.
@@ -176,33 +209,27 @@ pub(crate) fn check_free(dir: &Path, force: bool) -> Result<()> {
         return Ok(());
     }
     let name = dir.display();
-    ensure!(dir.join(CONFIG).exists(), "{name} is there and is not a run; --out DIR writes elsewhere");
-    ensure!(
-        force,
-        "{name} exists; --force replaces it, --out DIR writes elsewhere, `carom resume {}` goes on with it",
-        shell(dir)
-    );
+    ensure!(!found.is_symlink(), "{name} is a link, which a run would replace: name the folder itself");
+    ensure!(layout::is_run(dir), "{name} is there and is not a run: move it away, or choose another place");
+    let resume = format!("`carom resume {}` goes on with it", shell(dir));
+    if let Some(note) = files::foreign_note(dir, &files::foreign(dir, layout::is_ours)?) {
+        bail!("{note}, so the run is not replaced: move them away, or choose another place; {resume}");
+    }
+    ensure!(force, "{name} exists; --force replaces it, --out DIR writes elsewhere, {resume}");
     Ok(())
 }
 
 fn fill(dir: &Path, config: &str, protocol: Option<&str>) -> Result<()> {
     fs::write(dir.join(CONFIG), config)?;
-    fs::write(dir.join("meta.json"), meta::describe(protocol))?;
+    fs::write(dir.join(META), meta::describe(protocol))?;
     fs::write(dir.join(LOG), "")?;
     fs::create_dir(dir.join(checkpoint::FOLDER))?;
-    metrics::create(dir)
-}
-
-fn lock_if_run(dir: &Path) -> Result<Option<fs::File>> {
-    dir.join(LOG).exists().then(|| lock(dir)).transpose()
+    metrics::create(dir, protocol.is_some())
 }
 
 /// Opens the log and locks it until it is closed.
 fn lock(dir: &Path) -> Result<fs::File> {
     let log = fs::OpenOptions::new().append(true).open(dir.join(LOG))?;
-    match log.file().try_lock() {
-        Err(TryLockError::WouldBlock) => bail!("another process is at work on {}", dir.display()),
-        // Some file systems have no locks. Training is possible without one.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(log),
-    }
+    ensure!(files::try_lock(&log), "another process is at work on {}", dir.display());
+    Ok(log)
 }

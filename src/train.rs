@@ -18,7 +18,8 @@ use carom_agents::Player;
 /// # Errors
 /// When a loss is no longer finite (no checkpoint is written then), or a file cannot be written.
 pub(crate) fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
-    let mut watch = Stopwatch::new(session.config.run.steps, session.progress.step, session.progress.wall_s);
+    let (steps, has_network) = (session.config.run.steps, session.config.agent.entry().has_network);
+    let mut watch = Stopwatch::new(steps, session.progress.step, session.progress.wall_s, has_network);
     let (mut actions, mut stacks) = (vec![0; session.config.run.n_envs], Vec::new());
     while !session.progress.is_finished(session.config.run.steps) {
         let before = session.progress.step;

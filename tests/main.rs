@@ -13,6 +13,7 @@
 //! - [`trace`]: given actions, row by row and as a NumPy array
 //! - [`probe`]: probes of encoders, as table, JSON and picture
 //! - [`data`]: descriptions of data sets, and damaged copies
+//! - [`kept`]: what is never lost: foreign files, runs that two processes want, shared caches, paths of any bytes
 //! - [`rbm`]: an RBM with two hidden units on six films
 //! - [`watch`]: an episode as a GIF; messages of `watch` and `play` without a terminal
 //! - [`heard`]: every setting is heard or refused; short runs, caps, devices, names of another kind
@@ -28,6 +29,7 @@ mod eval;
 mod fit;
 mod heard;
 mod help;
+mod kept;
 mod mistakes;
 mod probe;
 mod program;

@@ -86,17 +86,6 @@ fn an_agent_that_cannot_play_an_environment_says_why() {
 }
 
 #[test]
-fn a_directory_that_is_not_a_run_is_never_replaced() {
-    let program = Program::new();
-    fs_err::create_dir(program.path("photos")).expect("made");
-    program.write("photos/cat.png", "meow");
-    refuses(&program, "train --env taxi --agent sarsa --out photos", &["photos is there and is not a run"]);
-    refuses(&program, "train --env taxi --agent sarsa --out photos --force", &["photos is there and is not a run"]);
-    assert_eq!(program.read("photos/cat.png"), "meow");
-    refuses(&program, "eval photos", &["photos is not a run"]);
-}
-
-#[test]
 fn a_directory_that_cannot_be_written_is_named() {
     let program = Program::new();
     program.write("file", "");

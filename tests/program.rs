@@ -32,6 +32,24 @@ impl Program {
         names(&self.path(folder))
     }
 
+    /// Returns all paths below a folder, sorted, with their contents; folders are empty.
+    pub(crate) fn tree(&self, folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
+        fn walk(dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
+            for entry in fs_err::read_dir(dir).unwrap_or_else(|e| panic!("{e}")) {
+                let path = entry.expect("readable").path();
+                let is_folder = path.is_dir() && !path.is_symlink();
+                found.push((path.clone(), fs_err::read(&path).unwrap_or_default()));
+                if is_folder {
+                    walk(&path, found);
+                }
+            }
+        }
+        let mut found = vec![];
+        walk(&self.path(folder), &mut found);
+        found.sort();
+        found
+    }
+
     /// Runs `carom` with the words of `line`.
     pub(crate) fn run(&self, line: &str) -> Output {
         self.run_with(line, &[])
@@ -62,7 +80,15 @@ impl Program {
 
     /// Asserts that two runs have equal rows and equal arrays in their newest checkpoints.
     pub(crate) fn assert_same(&self, a: &str, b: &str) {
-        for file in ["metrics.csv", "episodes.csv", "eval.csv"] {
+        // A fit has rows of metrics alone.
+        let tables = |run: &str| {
+            let mut names = self.names(run);
+            names.retain(|name| ["metrics.csv", "episodes.csv", "eval.csv"].contains(&name.as_str()));
+            names
+        };
+        assert_eq!(tables(a), tables(b));
+        assert!(tables(a).contains(&"metrics.csv".to_owned()));
+        for file in tables(a) {
             assert!(self.read(&format!("{a}/{file}")) == self.read(&format!("{b}/{file}")), "{file} differs");
         }
         let newest = |run: &str| {

@@ -79,7 +79,7 @@ fn errors_say_why_something_cannot_be_watched_or_played() {
     refuses("watch --env taxy --gif a.gif", "did you mean `taxi`?");
     refuses("play --env taxy", "did you mean `taxi`?");
     refuses("watch --env taxi --gif a.png", ".gif");
-    refuses("watch --env taxi --gif nowhere/a.gif", "nowhere/a.gif");
+    refuses("watch --env taxi --gif /proc/nowhere/a.gif", "/proc/nowhere/a.gif");
     refuses("watch --env taxi --gif a.gif --agent scripted", "--agent random");
     refuses("watch --env taxi --gif a.gif --set agent.lr=1", "env.KEY=VALUE");
     refuses("watch --env taxi --gif a.gif --episodes 0", "--episodes is 0");

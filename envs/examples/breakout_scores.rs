@@ -8,7 +8,7 @@ use std::error::Error;
 use std::time::Instant;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
     let player = arguments.next().unwrap_or_else(|| "random".to_owned());
     let n_games: usize = arguments.next().map_or(Ok(1000), |games| games.parse())?;
     let mut settings = Values::new();

@@ -27,7 +27,7 @@ const N_ACTIONS: usize = 128 * 1024;
 const TIME: Duration = Duration::from_secs(1);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let only: Vec<String> = std::env::args().skip(1).collect();
+    let only: Vec<String> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let mut speeds = Map::new();
     for &(id, n_envs) in CASES {
         let name = format!("{id} {n_envs}");

@@ -7,13 +7,13 @@ use crate::config::kind::training_config;
 use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
+use crate::encoder::ObsTransform;
 use crate::human::{count, parse_count};
-use crate::run::{Outcome, Run, checkpoint};
+use crate::run::{Outcome, Run, checkpoint, layout};
 use crate::train::session::{Session, TrainState};
-use crate::{interrupt, plot};
-use anyhow::{Result, ensure};
+use crate::{files, interrupt, plot};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
-use fs_err as fs;
 use std::collections::BTreeSet;
 use std::io::{Write, stdout};
 use std::ops::Range;
@@ -65,11 +65,22 @@ const EXAMPLES: &str = "Examples:
 
 Writes table.md, which is also printed, table.csv and returns.svg.";
 
+/// Files of the table.
+const TABLES: [&str; 2] = ["table.csv", "table.md"];
+/// File of the figure.
+const FIGURE: &str = "returns.svg";
+
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (dir, entrants) = arguments.entrants()?;
     // Changed settings of a late run are an error before the first run starts.
     for (config, run_dir) in entrants.iter().flat_map(|entrant| &entrant.runs) {
         check_unchanged(config, run_dir)?;
+    }
+    // So are impossible runs. Runs of one encoder differ in their seeds.
+    for entrant in &entrants {
+        if let Some((config, _)) = entrant.runs.iter().find(|(_, run_dir)| !run_dir.exists()) {
+            check_possible(config).with_context(|| format!("encoder {}", entrant.encoder))?;
+        }
     }
     interrupt::listen()?;
     // Seed by seed: if it is stopped, each encoder has about the same number of runs.
@@ -78,7 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             let (config, run_dir) = &entrant.runs[i];
             if bring_to_end(config, run_dir)? == Outcome::Interrupted {
                 say!("the same command continues the comparison");
-                return Ok(ExitCode::from(interrupt::EXIT_CODE));
+                return Ok(interrupt::exit_code());
             }
         }
     }
@@ -107,6 +118,15 @@ fn check_unchanged(config: &TrainConfig, dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Returns an error if a run of `config` cannot be started.
+fn check_possible(config: &TrainConfig) -> Result<()> {
+    match ObsTransform::check(config)? {
+        Some(transform) => Session::new(config.clone(), transform).map(drop),
+        // Its encoder is not fitted yet.
+        None => Ok(()),
+    }
+}
+
 /// Starts the run, resumes it, or keeps it if it is finished.
 fn bring_to_end(config: &TrainConfig, dir: &Path) -> Result<Outcome> {
     let name = dir.display();
@@ -133,13 +153,14 @@ fn bring_to_end(config: &TrainConfig, dir: &Path) -> Result<Outcome> {
 fn report(dir: &Path, entrants: &[EncoderRuns]) -> Result<()> {
     let table = Comparison::read(entrants)?;
     let markdown = table.to_markdown();
-    fs::write(dir.join("table.csv"), table.to_csv())?;
-    fs::write(dir.join("table.md"), &markdown)?;
+    let write = |name, text: &str| files::write_whole(&dir.join(name), |file| file.write_all(text.as_bytes()));
+    write(TABLES[0], &table.to_csv())?;
+    write(TABLES[1], &markdown)?;
     let dirs = |entrant: &EncoderRuns| entrant.runs.iter().map(|(_, dir)| dir.clone()).collect::<Vec<_>>();
     let groups: Vec<_> = entrants.iter().map(|entrant| (entrant.encoder.as_str(), dirs(entrant))).collect();
     let groups: Vec<_> = groups.iter().map(|(name, dirs)| (*name, dirs.as_slice())).collect();
     // Without a finished episode there is no figure, but there is a table.
-    if let Err(error) = plot::comparison(&groups, METRIC, &dir.join("returns.svg")) {
+    if let Err(error) = plot::comparison(&groups, METRIC, &dir.join(FIGURE)) {
         say!("no returns.svg: {error}");
     }
     say!("-> {}: table.md, table.csv, returns.svg", dir.display());
@@ -155,8 +176,7 @@ impl Arguments {
         let configs = configs.collect::<Result<Vec<_>>>()?;
         let default = || PathBuf::from(format!("runs/compare-{}", configs[0].slug()));
         let dir = self.out.clone().unwrap_or_else(default);
-        let is_run = dir.join("config.toml").exists();
-        ensure!(!is_run, "{} is a run; give a directory for the runs of a comparison", dir.display());
+        ensure!(!layout::is_run(&dir), "{} is a run; give a directory for the runs of a comparison", dir.display());
         let mut names = BTreeSet::new();
         let entrants = self.encoders.iter().zip(&configs).map(|(encoder, config)| {
             // The encoder may be a path.
@@ -169,6 +189,11 @@ impl Arguments {
             Ok(EncoderRuns { encoder: encoder.clone(), runs: runs.collect() })
         });
         let entrants = entrants.collect::<Result<Vec<_>>>()?;
+        // A comparison that was begun has a run before it has a table.
+        let is_begun = entrants.iter().flat_map(|entrant| &entrant.runs).any(|(_, run_dir)| layout::is_run(run_dir));
+        if let Some(path) = TABLES.iter().chain([&FIGURE]).map(|name| dir.join(name)).find(|path| path.exists()) {
+            ensure!(is_begun, "{} is there, and no run of this comparison; --out DIR writes elsewhere", path.display());
+        }
         Ok((dir, entrants))
     }
 

@@ -7,9 +7,9 @@ use crate::config::training::TrainConfig;
 use crate::device::{self, Device};
 use crate::fit::open::open;
 use crate::generative::model::Effort;
-use crate::human::parse_count;
+use crate::human::{parse_count, parse_seed};
 use crate::run::checkpoint::Which;
-use crate::run::progress;
+use crate::run::progress::Counter;
 use crate::train::evaluation::{Evaluation, Scores};
 use crate::train::policy::Policy;
 use anyhow::{Result, bail, ensure};
@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHICH")]
     checkpoint: Option<Which>,
     /// Seed of the episodes [default: the run's]
-    #[arg(long, value_name = "S", allow_hyphen_values = true)]
+    #[arg(long, value_name = "S", value_parser = parse_seed, allow_hyphen_values = true)]
     seed: Option<u64>,
     /// Device that tensors are on [default: the run's, or cpu where that is missing]
     #[arg(long)]
@@ -98,7 +98,6 @@ fn measure(arguments: &Arguments, mut config: FitConfig) -> Result<()> {
     }
     config.run.device = device::for_reading(config.run.device, arguments.device);
     let (session, _) = open(&arguments.run, config)?;
-    say!("measuring on {} test images", session.data.test.len());
     let measures = session.evaluate(Effort::Full);
     let FitConfig { run: settings, model, source, .. } = &session.config;
     let (model, data, seed) = (model.name(), source.to_string(), settings.seed);
@@ -117,9 +116,9 @@ fn score(arguments: &Arguments, mut config: TrainConfig) -> Result<()> {
     config.run.device = device::for_reading(config.run.device, arguments.device);
     let evaluation = arguments.evaluation(&config)?;
     let mut policy = Policy::of(config, &arguments.run, arguments.checkpoint.unwrap_or_default())?;
-    let bar = progress::of(evaluation.episodes, "episodes");
-    let scores = evaluation.run_telling(&mut policy.player, &policy.transform, |n| bar.set_position(n))?;
-    bar.finish_and_clear();
+    let counter = Counter::new(evaluation.episodes, "episodes");
+    let scores = evaluation.run_telling(&mut policy.player, &policy.transform, |n| counter.set(n))?;
+    drop(counter);
     let protocol = evaluation.played().protocol();
     let step = policy.step;
     let Evaluation { ref env, epsilon, seed, .. } = evaluation;

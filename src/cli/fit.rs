@@ -11,7 +11,7 @@ use crate::fit::run_loop::fit;
 use crate::fit::session::FitSession;
 use crate::generative::model::Measures;
 use crate::generative::settings::Schedule;
-use crate::human::{count, duration, parse_count, plural, shell};
+use crate::human::{count, duration, parse_count, parse_seed, plural, shell};
 use crate::run::{Outcome, Run};
 use crate::{interrupt, run};
 use anyhow::Result;
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     data: Option<String>,
     /// Directory with a copy of the data set's files, to use instead of the cache
     #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    data_dir: Option<String>,
     /// Passes over the training images
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     epochs: Option<u64>,
@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "KEY=VALUE", help = FIT.set_help())]
     set: Vec<String>,
     /// Master seed of all random streams [default: 0]
-    #[arg(long, value_name = "S", allow_hyphen_values = true)]
+    #[arg(long, value_name = "S", value_parser = parse_seed, allow_hyphen_values = true)]
     seed: Option<u64>,
     /// One run for each of these seeds: `0..5` is 0, 1, 2, 3, 4
     #[arg(long, value_name = "A..B", value_parser = parse_seeds, conflicts_with = "seed")]
@@ -113,7 +113,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let mut run = Run::create(&dir, &session.config.to_toml(), None, arguments.force)?;
         announce(&session, &mut run, "fitting")?;
         if finish(&mut session, &mut run)? == Outcome::Interrupted {
-            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+            return Ok(interrupt::exit_code());
         }
     }
     Ok(ExitCode::SUCCESS)

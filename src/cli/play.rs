@@ -4,7 +4,7 @@ use super::watch::{ending, env_settings, last_step, number};
 use super::{joined, print};
 use crate::config::names;
 use crate::game::LiveGame;
-use crate::human::plural;
+use crate::human::{parse_seed, plural};
 use crate::interrupt;
 use crate::terminal::{Held, Key, Keys, Lines, Meaning, Pace, Terminal};
 use anyhow::Result;
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID")]
     env: String,
     /// Seed of the game [default: a new one each time]
-    #[arg(long, value_name = "S", allow_hyphen_values = true)]
+    #[arg(long, value_name = "S", value_parser = parse_seed, allow_hyphen_values = true)]
     seed: Option<u64>,
     /// A setting of the environment, e.g. env.sticky=0.1; may be repeated
     #[arg(long, value_name = "env.KEY=VALUE")]

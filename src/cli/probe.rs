@@ -6,7 +6,7 @@ use crate::config::encoders::EncoderSpec;
 use crate::config::layers::{Layer, Part};
 use crate::config::training::TrainConfig;
 use crate::generative::data::frames::default_n_frames;
-use crate::human::parse_count;
+use crate::human::{parse_count, parse_seed};
 use crate::probe::{self, EncoderMeasures, Probe};
 use anyhow::Result;
 use clap::Args;
@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     frames: Option<u64>,
     /// Seed of the frames; encoders are fitted to frames of seed 0, so use another
-    #[arg(long, value_name = "S", default_value_t = 1)]
+    #[arg(long, value_name = "S", default_value_t = 1, value_parser = parse_seed)]
     seed: u64,
     /// Print one JSON object
     #[arg(long)]
@@ -60,6 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let encoders: Vec<&str> = arguments.encoders.iter().map(String::as_str).chain(controls.copied()).collect();
     // Mistakes in the arguments are reported before the first fit.
     let encoders = encoders.into_iter().map(EncoderSpec::resolve).collect::<Result<Vec<_>>>()?;
+    encoders.iter().try_for_each(EncoderSpec::check_there)?;
     arguments.output.as_deref().map(probe::picture_format).transpose()?;
     let n_frames = match arguments.frames {
         Some(n_frames) => n_frames as usize,

@@ -102,6 +102,6 @@ fn resume_training(arguments: &Arguments, mut config: TrainConfig) -> Result<Exi
 fn exit_code(outcome: Outcome) -> ExitCode {
     match outcome {
         Outcome::Finished => ExitCode::SUCCESS,
-        Outcome::Interrupted => ExitCode::from(interrupt::EXIT_CODE),
+        Outcome::Interrupted => interrupt::exit_code(),
     }
 }

@@ -4,8 +4,8 @@ use super::print;
 use super::reconstruct::{open, picture_path};
 use crate::fit::session::seed_torch;
 use crate::gallery;
-use crate::human::parse_count;
-use anyhow::{Result, bail, ensure};
+use crate::human::{parse_count, parse_seed};
+use anyhow::{Result, bail};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "FILE.png")]
     output: Option<PathBuf>,
     /// Seed of the images [default: the run's]
-    #[arg(long, value_name = "S", allow_hyphen_values = true)]
+    #[arg(long, value_name = "S", value_parser = parse_seed, allow_hyphen_values = true)]
     seed: Option<u64>,
 }
 
@@ -36,7 +36,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let path = picture_path(dir, arguments.n, arguments.output.as_deref(), "samples.png")?;
     let session = open(dir, "draw images")?;
     let seed = arguments.seed.unwrap_or(session.config.run.seed);
-    ensure!(i64::try_from(seed).is_ok(), "--seed is {seed}: seeds go up to {}", i64::MAX);
     seed_torch(seed, "sample", session.progress.step);
     let Some(picture) = tch::no_grad(|| gallery::samples(&*session.model, arguments.n as usize)) else {
         let (name, model) = (dir.display(), session.config.model.name());

@@ -2,11 +2,13 @@
 
 use super::watch::env_settings;
 use crate::config::names;
+use crate::files;
+use crate::human::parse_seed;
 use anyhow::{Context, Result, anyhow};
 use carom_envs::{ObsSpace, Seeds, Values, VecEnv};
 use clap::Args;
 use fs_err as fs;
-use std::io::{BufWriter, Write, stdout};
+use std::io::{BufWriter, Write, sink, stdout};
 use std::path::{Path, PathBuf};
 
 /// Play a file of actions and print reward, end and checksum of the observation of each step
@@ -26,7 +28,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     actions: PathBuf,
     /// Seed of the environment
-    #[arg(long, value_name = "S", default_value_t = 0)]
+    #[arg(long, value_name = "S", default_value_t = 0, value_parser = parse_seed)]
     seed: u64,
     /// A setting of the environment, e.g. env.sticky=0; may be repeated
     #[arg(long, value_name = "env.KEY=VALUE")]
@@ -42,23 +44,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let whole_games = names::env(&arguments.env)?.resolve(&Values::new())?.evaluation();
     let mut env = whole_games.with_all(&set)?.make_vec(rngs)?;
     let actions = read_actions(&arguments.actions, env.n_actions())?;
-    let mut frames =
-        arguments.frames.as_deref().map(|path| npy(path, env.obs_space(), actions.len() + 1)).transpose()?;
+    let Some(path) = &arguments.frames else { return play(&mut env, &actions, &mut sink()) };
+    files::write_whole(path, |file| {
+        write_header(file, env.obs_space(), actions.len() + 1)?;
+        play(&mut env, &actions, file)
+    })
+    .with_context(|| format!("cannot write {}", path.display()))
+}
 
+/// Prints a row for each action, and writes all observations to `frames`.
+fn play(env: &mut VecEnv, actions: &[usize], frames: &mut impl Write) -> Result<()> {
     let mut out = BufWriter::new(stdout().lock());
     writeln!(out, "step,action,reward,terminated,truncated,obs_crc32")?;
-    if let Some(frames) = &mut frames {
-        frames.write_all(env.obs())?;
-    }
+    frames.write_all(env.obs())?;
     for (step, &action) in actions.iter().enumerate() {
         env.step(&[action]);
-        write_row(&mut out, step + 1, action, &env)?;
-        if let Some(frames) = &mut frames {
-            frames.write_all(env.next_obs(0))?;
-        }
-    }
-    if let Some(frames) = &mut frames {
-        frames.flush()?;
+        write_row(&mut out, step + 1, action, env)?;
+        frames.write_all(env.next_obs(0))?;
     }
     Ok(out.flush()?)
 }
@@ -71,7 +73,14 @@ fn write_row(out: &mut impl Write, step: usize, action: usize, env: &VecEnv) -> 
 }
 
 fn read_actions(path: &Path, n_actions: usize) -> Result<Vec<usize>> {
-    let text = fs::read_to_string(path)?;
+    parse_actions(&fs::read_to_string(path)?, path, n_actions)
+}
+
+/// Parses the actions in `text`, that of the file `path`, one per line.
+///
+/// # Errors
+/// When a line is not an action below `n_actions`; the error names the line.
+pub(crate) fn parse_actions(text: &str, path: &Path, n_actions: usize) -> Result<Vec<usize>> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let actions = lines.map(|(line_idx, line)| {
         let action = line.trim().parse().ok().filter(|&action| action < n_actions);
@@ -81,9 +90,9 @@ fn read_actions(path: &Path, n_actions: usize) -> Result<Vec<usize>> {
     actions.collect()
 }
 
-/// Creates a NumPy file of `n_frames` observations and writes its header, of version 1.0 and padded so that the data is
-/// aligned. <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
-fn npy(path: &Path, obs_space: &ObsSpace, n_frames: usize) -> Result<BufWriter<fs::File>> {
+/// Writes the header of a NumPy file of `n_frames` observations, of version 1.0 and padded so that the data is aligned.
+/// <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
+fn write_header(file: &mut impl Write, obs_space: &ObsSpace, n_frames: usize) -> Result<()> {
     let (dtype, shape): (_, &[usize]) = match obs_space {
         ObsSpace::Discrete { .. } => ("<u4", &[]),
         ObsSpace::Vector { len } => ("<f4", &[*len]),
@@ -95,9 +104,7 @@ fn npy(path: &Path, obs_space: &ObsSpace, n_frames: usize) -> Result<BufWriter<f
     let header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': ({shape}), }}");
     // Magic, version and length take 10 bytes; a line break ends the header.
     let padded = (10 + header.len() + 1).next_multiple_of(64) - 10;
-    let mut file = BufWriter::new(fs::File::create(path)?);
     file.write_all(b"\x93NUMPY\x01\x00")?;
     file.write_all(&u16::try_from(padded)?.to_le_bytes())?;
-    writeln!(file, "{header:<width$}", width = padded - 1)?;
-    Ok(file)
+    Ok(writeln!(file, "{header:<width$}", width = padded - 1)?)
 }

@@ -7,7 +7,7 @@ use crate::config::presets;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
 use crate::encoder::ObsTransform;
-use crate::human::{count, duration, parse_count, shell};
+use crate::human::{MAX_SEED, count, duration, parse_count, parse_seed, shell};
 use crate::run::{Outcome, Run};
 use crate::train::evaluation::{Evaluation, Exact};
 use crate::train::session::{Codes, N_RECENT, Session};
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     steps: Option<u64>,
     /// Master seed of all random streams [default: 0]
-    #[arg(long, value_name = "S", allow_hyphen_values = true)]
+    #[arg(long, value_name = "S", value_parser = parse_seed, allow_hyphen_values = true)]
     seed: Option<u64>,
     /// Train a run for each of these seeds, one after the other: `0..5` is 0, 1, 2, 3, 4
     #[arg(long, value_name = "A..B", value_parser = parse_seeds, conflicts_with = "seed")]
@@ -95,7 +95,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for (seed, dir) in runs {
         let (mut session, mut run) = begin(first.with_seed(seed), &dir, arguments.force)?;
         if finish(&mut session, &mut run)? == Outcome::Interrupted {
-            return Ok(ExitCode::from(interrupt::EXIT_CODE));
+            return Ok(interrupt::exit_code());
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -255,7 +255,15 @@ impl Arguments {
 pub(super) fn run_directory(out: Option<&Path>, several: bool, preset: Option<&str>, slug: &str, seed: u64) -> PathBuf {
     match (out, several) {
         (Some(dir), false) => dir.to_path_buf(),
-        (Some(dir), true) => PathBuf::from(format!("{}-s{seed}", dir.display())),
+        (Some(dir), true) => match dir.file_name() {
+            Some(name) => {
+                let mut name = name.to_owned();
+                name.push(format!("-s{seed}"));
+                dir.with_file_name(name)
+            }
+            // `.`, `..` and `/` have no name to append to.
+            None => dir.join(format!("s{seed}")),
+        },
         (None, _) => {
             // A variant of the pair's preset gets a name of its own.
             let name = preset.filter(|name| name.starts_with(slug)).unwrap_or(slug);
@@ -286,6 +294,6 @@ pub(super) fn parse_seeds(text: &str) -> Result<Range<u64>> {
     let range = bounds.filter(|range: &Range<u64>| !range.is_empty());
     let range = range.context("expected A..B with A below B, e.g. 0..5 for the seeds 0, 1, 2, 3, 4")?;
     ensure!(range.end - range.start <= MAX_SEEDS, "expected at most {MAX_SEEDS} seeds");
-    ensure!(i64::try_from(range.end).is_ok(), "seeds go up to {}", i64::MAX);
+    ensure!(range.end <= MAX_SEED + 1, "seeds go up to {MAX_SEED}");
     Ok(range)
 }

@@ -7,8 +7,9 @@ use crate::config::names;
 use crate::config::training::TRAINING;
 use crate::device::{self, Device};
 use crate::encoder::ObsTransform;
+use crate::files;
 use crate::game::{End, LiveGame};
-use crate::human::{parse_count, plural};
+use crate::human::{parse_count, parse_seed, plural};
 use crate::interrupt;
 use crate::movie::Movie;
 use crate::run::checkpoint::Which;
@@ -55,7 +56,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     max_steps: Option<u64>,
     /// Seed of the episodes [default: the run's, else 0]
-    #[arg(long, value_name = "S", allow_hyphen_values = true)]
+    #[arg(long, value_name = "S", value_parser = parse_seed, allow_hyphen_values = true)]
     seed: Option<u64>,
     /// Probability of a uniformly random action instead of the policy's [default: the run's eval_epsilon, else 0]
     #[arg(long, value_name = "E", allow_hyphen_values = true)]
@@ -114,7 +115,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let n = plural(returns.len() as u64, "episode");
         print(&format!("{n} watched, mean return {} ({})\n", number(mean(&returns)), game.protocol))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(interrupt::exit_code())
 }
 
 impl Arguments {
@@ -280,27 +281,32 @@ fn show(game: &mut LiveGame, player: &mut EpsilonGreedy, episodes: u64, speed: f
 
 /// Writes episodes as a GIF.
 fn record(game: &mut LiveGame, player: &mut EpsilonGreedy, path: &Path, episodes: u64, speed: f64) -> Result<ExitCode> {
-    interrupt::listen_saying("interrupted: finishing the GIF; press again to leave it unfinished")?;
-    let mut movie = Movie::create(path, &game.picture())?;
-    loop {
-        movie.show(&game.picture(), 1.0 / speed)?;
-        if interrupt::requested() {
-            break;
-        }
-        player.play(game);
-        if game.end.is_some() {
-            movie.show(&game.picture(), LINGER.as_secs_f64())?;
-            say!("{} ({})", summary(game), game.protocol);
-            if game.episode >= episodes {
+    interrupt::listen_saying("interrupted: finishing the GIF; press again to leave without")?;
+    let mut n_frames = 0;
+    files::write_whole(path, |file| {
+        let mut movie = Movie::new(file, &game.picture())?;
+        loop {
+            movie.show(&game.picture(), 1.0 / speed)?;
+            if interrupt::requested() {
                 break;
             }
-            game.begin();
+            player.play(game);
+            if game.end.is_some() {
+                movie.show(&game.picture(), LINGER.as_secs_f64())?;
+                say!("{} ({})", summary(game), game.protocol);
+                if game.episode >= episodes {
+                    break;
+                }
+                game.begin();
+            }
         }
-    }
-    let n_frames = movie.finish().with_context(|| format!("cannot finish {}", path.display()))?;
+        n_frames = movie.finish()?;
+        anyhow::Ok(())
+    })
+    .with_context(|| format!("cannot write {}", path.display()))?;
     say!("{}", plural(n_frames, "frame"));
     print(&format!("{}\n", path.display()))?;
-    Ok(if interrupt::requested() { ExitCode::from(interrupt::EXIT_CODE) } else { ExitCode::SUCCESS })
+    Ok(interrupt::exit_code())
 }
 
 fn lines(game: &LiveGame, pace: &Pace, is_paused: bool) -> Lines {

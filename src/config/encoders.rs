@@ -1,11 +1,12 @@
 //! Encoders by name, and which encoders, agents and modes can be combined.
 
+use crate::files;
 use crate::generative::registry as models;
 use anyhow::{Result, bail, ensure};
 use carom_agents::AgentSpec;
 use carom_envs::settings::suggest;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// An encoder that `--encoder` takes by name.
 pub(crate) struct EncoderEntry {
@@ -87,10 +88,11 @@ pub(crate) enum EncoderSpec {
 }
 
 impl EncoderSpec {
-    /// Looks up the encoder `name`, which may be the path of a fitted model's run.
+    /// Looks up the encoder `name`. A name that is not listed is the path of a fitted model's run, which need not be
+    /// there: a run that uses it has a copy.
     ///
     /// # Errors
-    /// When there is no such encoder.
+    /// When the path cannot be stored.
     pub(crate) fn resolve(name: &str) -> Result<Self> {
         match name {
             "raw" => return Ok(EncoderSpec::Raw),
@@ -100,12 +102,23 @@ impl EncoderSpec {
         let is_listed = ENCODERS.iter().any(|entry| entry.name == name);
         match models::find(name).ok().filter(|_| is_listed) {
             Some(entry) => Ok(EncoderSpec::Model(entry.name)),
-            None if Path::new(name).is_dir() => Ok(EncoderSpec::Run(name.into())),
-            None => bail!(
-                "there is no encoder `{name}`, and no run of a fitted model; {}",
-                suggest(name, ENCODERS.iter().map(|entry| entry.name))
-            ),
+            None => Ok(EncoderSpec::Run(files::absolute(name)?.into())),
         }
+    }
+
+    /// Checks that a fitted model's run is there, before a run is made that takes its copy from it.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(crate) fn check_there(&self) -> Result<()> {
+        let EncoderSpec::Run(dir) = self else { return Ok(()) };
+        let name = files::shown(dir).display().to_string();
+        ensure!(
+            dir.is_dir(),
+            "there is no encoder `{name}`, and no run of a fitted model; {}",
+            suggest(&name, ENCODERS.iter().map(|entry| entry.name))
+        );
+        Ok(())
     }
 }
 
@@ -115,7 +128,7 @@ impl fmt::Display for EncoderSpec {
             EncoderSpec::Raw => f.write_str("raw"),
             EncoderSpec::Oracle => f.write_str("oracle"),
             EncoderSpec::Model(name) => f.write_str(name),
-            EncoderSpec::Run(dir) => dir.display().fmt(f),
+            EncoderSpec::Run(dir) => files::shown(dir).display().fmt(f),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::layers::{Form, Idle, Layer, Part, merge};
 use super::names;
 use super::training::MAX_THREADS;
 use crate::device::Device;
+use crate::files;
 use crate::generative::data::Source;
 use crate::generative::data::frames::default_n_frames;
 use crate::generative::registry as models;
@@ -113,6 +114,12 @@ impl FitConfig {
         let data = run.data.as_deref();
         let data = data.ok_or_else(|| anyhow!("which data? e.g. --data mnist (`carom fit --help` lists them)"))?;
         let source = source(data, &merged.part(Part::Env))?;
+        if let Source::Folder(folder) = &source {
+            run.data = Some(folder.display().to_string());
+        }
+        if let Some(folder) = &mut run.data_dir {
+            *folder = files::absolute(&folder.display().to_string())?.into();
+        }
         run.n_frames = n_frames(&source, run.n_frames)?;
         let descent = complete(&mut run, &model);
         Ok(Self { run, model, source, descent })
@@ -232,6 +239,19 @@ mod tests {
         let Recipe::Descent(usual) = ae.model.recipe() else { panic!("an autoencoder is fitted step by step") };
         assert_eq!(ae.descent, Descent { batch_size: 3, ..usual });
         assert_ne!(ae.model.settings()["latent_dim"], 5);
+    }
+
+    #[test]
+    fn paths_are_stored_so_that_they_mean_the_same_in_every_directory() {
+        let typed =
+            "model = \"gan\"\ndata = \"mnist\"\ndata_dir = \"./no/such/\"\n[model_settings]\nclassifier = \"b/../run\"";
+        let stored = resolve(&[layer(typed)]).to_toml();
+        let here = std::env::current_dir().expect("a working directory").display().to_string();
+        for line in [format!("data_dir = \"{here}/no/such\""), format!("classifier = \"{here}/b/../run\"")] {
+            assert!(stored.lines().any(|found| found == line), "{line} in {stored}");
+        }
+        let auto = resolve(&[layer("model = \"gan\"\ndata = \"mnist\"")]).to_toml();
+        assert!(auto.contains("classifier = \"auto\""), "{auto}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::fit::{FIT, FitConfig};
 use super::layers::Layer;
 use super::training::{TRAINING, TrainConfig};
+use crate::files;
 use crate::run::CONFIG;
 use anyhow::{Context, Result, bail, ensure};
 use fs_err as fs;
@@ -22,9 +23,10 @@ pub(crate) enum Config {
 /// # Errors
 /// When `dir` is not a run, or its configuration is not valid.
 pub(crate) fn config(dir: &Path) -> Result<Config> {
-    ensure!(dir.exists(), "there is no run {}", dir.display());
+    let name = files::shown(dir).display();
+    ensure!(dir.exists(), "there is no run {name}");
     let path = dir.join(CONFIG);
-    ensure!(path.exists(), "{} is not a run: it has no {CONFIG}", dir.display());
+    ensure!(path.exists(), "{name} is not a run: it has no {CONFIG}");
     let text = fs::read_to_string(&path)?;
     let source = path.display().to_string();
     let table: toml::Table = toml::from_str(&text).with_context(|| format!("{source} is not TOML"))?;

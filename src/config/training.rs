@@ -153,7 +153,7 @@ impl TrainConfig {
     /// When a value or a name is not valid. The error names the layer, the key, the value and what was expected.
     pub(crate) fn resolve(layers: &[Layer]) -> Result<Self> {
         let merged = merge(layers, &TRAINING)?;
-        let run: TrainSettings = settings::resolve(&merged.own)?;
+        let mut run: TrainSettings = settings::resolve(&merged.own)?;
         let env =
             run.env.as_deref().ok_or_else(|| anyhow!("which environment? --env ID (`carom list envs` shows all)"))?;
         let agent =
@@ -161,6 +161,9 @@ impl TrainConfig {
         let env = envs::resolve(env, &merged.part(Part::Env))?;
         let agent = agents::resolve(agent, &merged.part(Part::Agent))?;
         let encoder = EncoderSpec::resolve(&run.encoder)?;
+        if let EncoderSpec::Run(dir) = &encoder {
+            run.encoder = dir.display().to_string();
+        }
         encoders::check(&encoder, run.encoder_mode, &agent)?;
         Ok(Self { run, env, agent, encoder })
     }

@@ -6,7 +6,7 @@ use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
 use crate::config::layers::{Layer, Part};
 use crate::config::training::TrainConfig;
-use crate::files::hex;
+use crate::files::{self, hex};
 use crate::fit::open::{begin, open, open_for_use};
 use crate::fit::run_loop::fit;
 use crate::fit::session::{FitProgress, FitSession};
@@ -16,9 +16,9 @@ use crate::generative::model::Model;
 use crate::human::count;
 use crate::interrupt::Interrupted;
 use crate::run::Outcome;
-use crate::run::{self, Run, checkpoint};
+use crate::run::{self, Run, checkpoint, layout};
 use crate::statistics;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use carom_agents::Encoder;
 use carom_agents::net::tensor::to_vec;
 use carom_envs::{EnvSpec, ImageSpace, Seeds};
@@ -27,12 +27,13 @@ use rand::Rng;
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
 /// Folder of the encoder in a run's directory.
-const FOLDER: &str = "encoder";
-const FACTS: &str = "encoder.json";
+const FOLDER: &str = layout::ENCODER;
+const FACTS: &str = layout::ENCODER_FACTS;
 
 /// Bounds the bits of a state's number: a table has at most 65,536 states.
 const STATE_BITS: usize = 16;
@@ -81,7 +82,20 @@ impl Facts {
     }
 
     fn write(&self, dir: &Path) -> Result<()> {
-        Ok(fs::write(dir.join(FACTS), serde_json::to_vec(self)?)?)
+        let text = serde_json::to_vec(self)?;
+        Ok(files::write_whole(&dir.join(FACTS), |file| file.write_all(&text))?)
+    }
+
+    /// Measures the codes of the frames that the model of `session` was fitted to.
+    fn of(session: &FitSession) -> Self {
+        let codes = tch::no_grad(|| session.model.encode(&session.data.train.spaced(MAX_SCALE_FRAMES).all()));
+        let codes = codes.to_kind(Kind::Double);
+        let (mean, std) = (codes.mean_dim(0, false, Kind::Double), codes.std_dim(0, false, false));
+        let least = (std.max().double_value(&[]) * MIN_RELATIVE_WIDTH).max(f64::MIN_POSITIVE);
+        let rows = |tensor: &Tensor| Vec::<f64>::try_from(tensor).expect("a vector of doubles");
+        let widths = rows(&std).into_iter().map(|std| if std < least { IDLE_WIDTH } else { std as f32 });
+        let scales = rows(&mean).into_iter().map(|mean| mean as f32).zip(widths).collect();
+        Self { scales, n_env_steps: session.n_env_steps }
     }
 }
 
@@ -91,11 +105,12 @@ impl Facts {
 /// # Errors
 /// When the fit fails or is interrupted, or the model was fitted to frames of another shape.
 pub(crate) fn prepare(config: &TrainConfig) -> Result<FittedEncoder> {
-    let (source, fresh) = match &config.encoder {
-        EncoderSpec::Model(model) => find_or_fit(&fit_config(config, model)?)?,
-        EncoderSpec::Run(dir) => (dir.clone(), None),
+    let source = match &config.encoder {
+        EncoderSpec::Model(model) => return cached(config, &fit_config(config, model)?),
+        EncoderSpec::Run(dir) => dir.clone(),
         EncoderSpec::Raw | EncoderSpec::Oracle => unreachable!("{} is no fitted model", config.encoder),
     };
+    config.encoder.check_there()?;
     let mut fit_config = match kind::config(&source)? {
         Config::Fit(fit_config) => fit_config,
         Config::Training(_) => bail!("{} is an agent's run, not a fitted model's", source.display()),
@@ -104,23 +119,56 @@ pub(crate) fn prepare(config: &TrainConfig) -> Result<FittedEncoder> {
     if source.join(FACTS).exists() {
         return FittedEncoder::known(source, fit_config, config);
     }
-    let session = match fresh {
-        Some(session) => session,
-        None => open(&source, fit_config)?.0,
-    };
-    let codes =
-        tch::no_grad(|| session.model.encode(&session.data.train.spaced(MAX_SCALE_FRAMES).all())).to_kind(Kind::Double);
-    let (mean, std) = (codes.mean_dim(0, false, Kind::Double), codes.std_dim(0, false, false));
-    let least = (std.max().double_value(&[]) * MIN_RELATIVE_WIDTH).max(f64::MIN_POSITIVE);
-    let rows = |tensor: &Tensor| Vec::<f64>::try_from(tensor).expect("a vector of doubles");
-    let widths = rows(&std).into_iter().map(|std| if std < least { IDLE_WIDTH } else { std as f32 });
-    let scales = rows(&mean).into_iter().map(|mean| mean as f32).zip(widths).collect();
-    let facts = Facts { scales, n_env_steps: session.n_env_steps };
-    // Fits in the cache are finished. Another run may be resumed, which would change the scales.
-    if matches!(config.encoder, EncoderSpec::Model(_)) {
-        facts.write(&source)?;
-    }
+    // The scales are not stored there: a run that a person keeps may be resumed, which would change them.
+    let session = open(&source, fit_config)?.0;
+    let facts = Facts::of(&session);
     FittedEncoder::new(session, source, facts, &config.env)
+}
+
+/// Checks all that can be checked of the encoder `model` of `config` without fitting it.
+///
+/// # Errors
+/// When it cannot be fitted to the environment's observations.
+pub(super) fn check(config: &TrainConfig, model: &str) -> Result<()> {
+    fit_config(config, model)?;
+    image_space(config.env.id(), &config.env.make().obs_space()).map(drop)
+}
+
+/// Returns the encoder that is fitted with `fit_config`, from the cache. It is fitted first if it is missing or damaged.
+/// If another process is fitting it, waits for that and uses what was fitted.
+fn cached(config: &TrainConfig, fit_config: &FitConfig) -> Result<FittedEncoder> {
+    let hash = Sha256::digest(format!("carom {}\n{}", env!("CARGO_PKG_VERSION"), fit_config.to_toml()));
+    let (name, model) = (format!("{}-{}", fit_config.slug(), hex(&hash[..4])), fit_config.model.name());
+    let cache = published::cache()?;
+    let dir = cache.join("encoders").join(&name);
+    let found = |fault: &mut Option<Error>| {
+        let opened = dir.join(FACTS).exists().then(|| FittedEncoder::whole(&dir, fit_config, config))?;
+        opened.map_err(|error| *fault = Some(error)).ok()
+    };
+    let mut fault = None;
+    let mut encoder = found(&mut fault);
+    // A cache that cannot be written is locked by nobody.
+    let mut lock = None;
+    if encoder.is_none() {
+        lock = Some(files::wait_for_lock(
+            &cache.join("locks").join(&name),
+            &format!("another process is fitting encoder {model}"),
+        )?);
+        fault = None;
+        encoder = found(&mut fault);
+    }
+    if let Some(encoder) = encoder {
+        tracing::info!("encoder {model}: {}", dir.display());
+        return Ok(encoder);
+    }
+    if let Some(fault) = &fault {
+        tracing::warn!("encoder {model} in the cache: {fault:#}; fitting it again");
+    }
+    let session = fit_in_cache(&dir, fit_config, fault.is_some())?;
+    let facts = Facts::of(&session);
+    facts.write(&dir)?;
+    drop(lock);
+    FittedEncoder::new(session, dir, facts, &config.env)
 }
 
 /// Returns the configuration that fits `model` to frames of the run's environment.
@@ -136,28 +184,19 @@ fn fit_config(config: &TrainConfig, model: &str) -> Result<FitConfig> {
     FitConfig::resolve(&[named, recipes::of(model, &env.make().obs_space())?])
 }
 
-/// Returns the directory of the cached run of `config`, which is fitted first if it is missing, and then also the
-/// session of that fit.
-fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
-    let text = config.to_toml();
-    let hash = Sha256::digest(format!("carom {}\n{text}", env!("CARGO_PKG_VERSION")));
-    let hash = hex(&hash[..4]);
-    let dir = published::cache()?.join("encoders").join(format!("{}-{hash}", config.slug()));
-    if dir.join(FACTS).exists() {
-        tracing::info!("encoder {}: {}", config.model.name(), dir.display());
-        return Ok((dir, None));
-    }
-    let is_begun = dir.exists() && checkpoint::newest::<FitProgress>(&dir).is_ok();
+/// Fits the model of `config` in `dir`, from the checkpoint there unless the fit is to begin `anew`.
+fn fit_in_cache(dir: &Path, config: &FitConfig, anew: bool) -> Result<FitSession> {
+    let is_begun = !anew && dir.exists() && checkpoint::newest::<FitProgress>(dir).is_ok();
     let (mut session, mut run) = if is_begun {
-        let (session, saved) = open(&dir, config.clone())?;
+        let (session, saved) = open(dir, config.clone())?;
         if session.is_finished() {
             // The fit may have been stopped before its pictures were written.
-            session.draw(&dir)?;
-            return Ok((dir, Some(session)));
+            session.draw(dir)?;
+            return Ok(session);
         }
-        (session, Run::reopen(&dir, &saved)?)
+        (session, Run::reopen(dir, &saved)?)
     } else {
-        (begin(config.clone())?, Run::create(&dir, &text, None, dir.exists())?)
+        (begin(config.clone())?, Run::create(dir, &config.to_toml(), None, dir.exists())?)
     };
     let (frames, steps) = (count(session.data.train.len() as u64), count(session.n_env_steps));
     tracing::info!(
@@ -166,7 +205,7 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
         dir.display()
     );
     match fit(&mut session, &mut run)? {
-        Outcome::Finished => session.draw(&dir)?,
+        Outcome::Finished => session.draw(dir)?,
         Outcome::Interrupted => {
             bail!(Interrupted(format!(
                 "stopped while encoder {} was fitted; the same command resumes it",
@@ -174,7 +213,7 @@ fn find_or_fit(config: &FitConfig) -> Result<(PathBuf, Option<FitSession>)> {
             )))
         }
     }
-    Ok((dir, Some(session)))
+    Ok(session)
 }
 
 impl FittedEncoder {
@@ -186,6 +225,16 @@ impl FittedEncoder {
         let source = dir.join(FOLDER);
         let Config::Fit(fit_config) = kind::config(&source)? else { bail!("{} is no fitted model", source.display()) };
         Self::known(source, fit_config, config)
+    }
+
+    /// Opens the fit of `fit_config` in the cache.
+    ///
+    /// # Errors
+    /// When a part of it is damaged, if only its last checkpoint.
+    fn whole(dir: &Path, fit_config: &FitConfig, config: &TrainConfig) -> Result<Self> {
+        checkpoint::check_last(dir)?;
+        kind::config(dir)?;
+        Self::known(dir.to_owned(), fit_config.clone(), config)
     }
 
     /// Opens the fit in `source`, whose scales are stored there.
@@ -331,7 +380,6 @@ pub(super) fn factor_scales(config: &TrainConfig) -> Result<Vec<(f32, f32)>> {
 /// Writes the scales of encoder `oracle` to the run in `dir`.
 pub(super) fn write_scales(dir: &Path, scales: &[(f32, f32)]) -> Result<()> {
     let to = dir.join(FOLDER);
-    fs::create_dir_all(&to)?;
     Facts { scales: scales.to_vec(), n_env_steps: 0 }.write(&to)
 }
 

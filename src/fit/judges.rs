@@ -13,8 +13,8 @@ use crate::generative::images::Data;
 use crate::generative::measures::judge::Judge;
 use crate::generative::model::{JudgeChoice, Model};
 use crate::interrupt::Interrupted;
-use crate::run::{Outcome, Run, checkpoint};
-use anyhow::{Context, Result, bail, ensure};
+use crate::run::{self, Outcome, Run, checkpoint, layout};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use carom_envs::{Seeds, settings};
 use std::path::{Path, PathBuf};
 use tch::Device;
@@ -59,33 +59,50 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
     let Some(source) = published else {
         ensure!(data.n_classes > 0, "images of {name} have no labels for a classifier to learn");
         bail!(
-            "there is no recipe for a classifier of {name}; fit one (`carom fit classifier --data {name}`), and name \
-             its run by --set model.classifier=RUN"
+            "there is no recipe for a classifier of {name}; fit one (`carom fit classifier --data {name}`), and fit \
+             the model with --set model.classifier=RUN"
         )
     };
     let layer = Layer::default().with("model", Some("classifier")).with("data", Some(source.to_string()));
     let config = FitConfig::resolve(&[layer.with("eval_every", Some(0)).with("checkpoint_every", Some(0))])?;
-    let dir = published::cache()?.join("classifiers").join(source.to_string());
-    let is_there = matches!(kind::config(&dir), Ok(Config::Fit(found)) if found == config);
-    if !is_there {
-        let threads = tch::get_num_threads();
-        // Reads the folder that the data were read from, if one was given, since there may be no network.
-        let own = match data.name == name {
-            true => data.share(),
-            false => Data::new(&data::open(&source, data.folder.as_deref(), config.run.seed)?, data.device()),
-        };
-        let made = tch::with_grad(|| make(&dir, config, own));
-        tch::set_num_threads(threads);
-        made.with_context(|| format!("cannot fit the classifier that judges samples of {name}"))?;
+    let cache = published::cache()?;
+    let dir = cache.join("classifiers").join(source.to_string());
+    if fault(&dir, &config).is_none() {
+        return Ok(dir);
     }
+    let lock = cache.join("locks").join(format!("classifier-{source}"));
+    let _lock = files::wait_for_lock(&lock, &format!("another process is fitting the classifier of {source}"))?;
+    let Some(fault) = fault(&dir, &config) else { return Ok(dir) };
+    if dir.exists() {
+        tracing::warn!("the classifier of {source} in the cache: {fault:#}; fitting it again");
+        run::check_free(&dir, true)?;
+    }
+    let threads = tch::get_num_threads();
+    // Reads the folder that the data were read from, if one was given, since there may be no network.
+    let own = match data.name == name {
+        true => data.share(),
+        false => Data::new(&data::open(&source, data.folder.as_deref(), config.run.seed)?, data.device()),
+    };
+    let made = tch::with_grad(|| make(&dir, config, own));
+    tch::set_num_threads(threads);
+    made.with_context(|| format!("cannot fit the classifier that judges samples of {name}"))?;
     Ok(dir)
+}
+
+/// Returns why the run in `dir` cannot be used as the fit of `config`, or `None` if it can.
+fn fault(dir: &Path, config: &FitConfig) -> Option<Error> {
+    match kind::config(dir) {
+        Ok(Config::Fit(found)) if found == *config => checkpoint::check_last(dir).err(),
+        Ok(_) => Some(anyhow!("{} has other settings", dir.display())),
+        Err(error) => Some(error),
+    }
 }
 
 /// Fits the classifier in the run directory `dir`, which is created when the fit is finished.
 fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
     let name = config.source.to_string();
     tracing::info!("fitting the classifier that judges samples of {name}, once (a minute or two): {}", dir.display());
-    files::replace_folder(dir, |aside| {
+    files::replace_folder(dir, Some(layout::is_ours), |aside| {
         let mut session = FitSession::on(config, data, open)?;
         let mut run = Run::create(aside, &session.config.to_toml(), None, false)?;
         match fit(&mut session, &mut run)? {

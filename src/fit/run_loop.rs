@@ -19,7 +19,7 @@ pub(crate) fn fit(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
     session.check_judge()?;
     let (total, per_epoch) = (session.total_steps(), session.steps_per_epoch());
     let log_every = (total / N_ROWS).max(1);
-    let mut watch = Stopwatch::new(total, session.progress.step, session.progress.wall_s);
+    let mut watch = Stopwatch::new(total, session.progress.step, session.progress.wall_s, false);
     let mut order = session.order(session.progress.step / per_epoch);
     if session.progress.to_measure {
         measure(session, run)?;

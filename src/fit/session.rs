@@ -147,6 +147,12 @@ impl FitSession {
     /// Measures the model on the test split, and its samples by the judge. [`Effort::Full`] adds probes of its code.
     /// The random numbers depend on the seed and the step alone.
     pub(crate) fn evaluate(&self, effort: Effort) -> Measures {
+        // A full measurement takes up to minutes.
+        let tell = |part: &str| {
+            if effort == Effort::Full {
+                tracing::info!("measuring {part}");
+            }
+        };
         tch::no_grad(|| {
             let judge = self.model.judge().map(|choice| self.judge(&choice));
             // Seeds after the judge is opened, since fitting a judge draws random numbers.
@@ -155,6 +161,7 @@ impl FitSession {
             let mut samples = None;
             match judge {
                 Some(Ok(judge)) => {
+                    tell("samples");
                     samples = self.model.sample(Judge::n_samples(&self.data, effort));
                     if let Some(samples) = &samples {
                         measures = judge.measure(samples, &self.data);
@@ -165,8 +172,10 @@ impl FitSession {
                 }
                 None => {}
             }
+            tell(&format!("{} test images", self.data.test.len()));
             measures.append(self.model.evaluate(&self.data, effort, samples.as_ref()));
             if effort == Effort::Full {
+                tell("probes of the code");
                 probe::measure(&*self.model, &self.data, &mut measures);
             }
             measures

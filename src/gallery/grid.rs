@@ -118,6 +118,7 @@ pub(crate) fn encode(picture: &Picture, caption: Option<&str>, to: impl Write) -
     let mut encoder = png::Encoder::new(to, picture.width as u32, picture.height as u32);
     encoder.set_depth(png::BitDepth::Eight);
     encoder.set_compression(png::Compression::High);
+    encoder.add_text_chunk("Software".to_owned(), files::MARK.to_owned())?;
     if let Some(caption) = caption {
         encoder.add_itxt_chunk("Description".to_owned(), caption.to_owned())?;
     }

@@ -19,6 +19,7 @@ use super::images::Data;
 use super::model::{Effort, EncoderDecoder, Exhibit, FitError, ImageBatch, JudgeChoice, Means, Measures, Model};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
+use crate::files;
 use anyhow::{Result, ensure};
 use balance::Balance;
 use carom_agents::net::tensor::{read_tensor, to_vec};
@@ -67,6 +68,15 @@ settings! {
 }
 
 impl Settings for GanConfig {
+    fn derive(&mut self, _: &dyn Fn(&str) -> bool) {
+        // A run means the same in every working directory then. An error is reported when it is opened.
+        if !["auto", "none"].contains(&self.classifier.as_str())
+            && let Ok(run) = files::absolute(&self.classifier)
+        {
+            self.classifier = run;
+        }
+    }
+
     fn check(&self) -> Result<(), Fault> {
         if self.width % 2 == 0 { Ok(()) } else { Err(Fault::value("width", self.width, "an even number")) }
     }

@@ -20,6 +20,7 @@ use super::images::{Data, Images};
 use super::model::{Effort, EncoderDecoder, Exhibit, FitError, ImageBatch, Means, Measures, Model};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
+use crate::run::progress::Counter;
 use crate::statistics;
 use anyhow::Result;
 use carom_agents::net::tensor::{read_tensor, to_vec};
@@ -235,14 +236,17 @@ impl Rbm {
             Effort::Full => (self.config.ais_temperatures, self.config.ais_chains),
         };
         let betas = ais::temperatures(n_temperatures);
-        let up = ais::upwards(&self.energy, &self.base, &betas, n_chains, noise);
+        // A point of the learning curve is quick, and the fit shows its own progress.
+        let counter = |way| (effort == Effort::Full).then(|| Counter::new(n_temperatures, way));
+        let up = ais::upwards(&self.energy, &self.base, &betas, n_chains, noise, counter("temperatures upwards"));
         measures.add("test/ais", test_mean - up.value);
         measures.add("test/ais_se", up.se);
         if effort == Effort::Curve {
             return;
         }
         let samples = self.own_samples(data, n_chains, noise);
-        let down = ais::downwards(&self.energy, &self.base, &betas, samples, noise);
+        let counter = counter("temperatures downwards");
+        let down = ais::downwards(&self.energy, &self.base, &betas, samples, noise, counter);
         measures.add("test/reverse_ais", test_mean - down.value);
         measures.add("test/reverse_ais_se", down.se);
         let origin = if self.config.persistent { "the persistent chains" } else { "training images" };

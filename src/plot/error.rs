@@ -1,6 +1,6 @@
 //! Errors of plots, and writing plots.
 
-use crate::files::write_whole;
+use crate::files::{svg_mark, write_whole};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +59,7 @@ pub(crate) enum PlotError {
     Draw(String),
 }
 
-/// Writes the plot `text` to the file `out` atomically.
+/// Writes the plot `text` to the file `out` atomically, with the mark of this program.
 pub(super) fn write_file(out: &Path, text: &str) -> Result<(), PlotError> {
-    write_whole(out, |file| Ok(file.write_all(text.as_bytes())?))
+    write_whole(out, |file| Ok(file.write_all((text.to_owned() + &svg_mark()).as_bytes())?))
 }

@@ -1,7 +1,7 @@
 //! Groups of runs with one configuration, and short labels that distinguish groups.
 
 use super::axis;
-use super::runs::Run;
+use super::runs::{Run, last_name};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Settings that do not affect learning.
@@ -90,10 +90,10 @@ fn short_key(key: &str, among: &[&str]) -> String {
     key.replacen("_settings.", ".", 1)
 }
 
-/// Shortens whole thousands, e.g. `250k`.
+/// Shortens whole thousands, e.g. `250k`, and paths.
 fn short_value(value: &str) -> String {
     match value.parse::<i64>() {
         Ok(count) if count.abs() >= 1000 && count % 1000 == 0 => axis::count_label(count as f64),
-        _ => value.to_owned(),
+        _ => last_name(value).to_owned(),
     }
 }

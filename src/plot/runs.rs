@@ -59,7 +59,7 @@ impl Run {
 
     /// Returns the environment or the data.
     pub(super) fn task(&self) -> Option<&str> {
-        self.setting(["env", "data"])
+        self.setting(["env", "data"]).map(last_name)
     }
 
     /// Returns whether this is a fit.
@@ -213,4 +213,9 @@ fn flatten(prefix: &str, table: &toml::Table, out: &mut BTreeMap<String, String>
             other => drop(out.insert(format!("{prefix}{key}"), other.to_string())),
         }
     }
+}
+
+/// Returns the last name of an absolute path, and other values as they are.
+pub(super) fn last_name(value: &str) -> &str {
+    if value.starts_with('/') { value.rsplit('/').next().unwrap_or(value) } else { value }
 }

@@ -35,7 +35,7 @@ pub(super) fn write(path: &Path, rows: &[(String, Tensor)], balls: &[[f32; 2]]) 
         }
         PictureFormat::Svg => {
             let names = rows.iter().map(|(name, _)| name.as_str());
-            let text = svg(&picture, pictures[0].height, names)?;
+            let text = svg(&picture, pictures[0].height, names)? + &files::svg_mark();
             files::write_whole(path, |file| file.write_all(text.as_bytes()))
                 .with_context(|| format!("cannot write {}", path.display()))
         }

@@ -24,6 +24,8 @@ pub(super) const FOLDER: &str = "checkpoints";
 const TENSORS: &str = "arrays.safetensors";
 const STATE: &str = "state.json";
 const SUMS: &str = "SHA256SUMS";
+/// All files of a checkpoint.
+const PARTS: [&str; 3] = [TENSORS, STATE, SUMS];
 const BEST: &str = "best";
 const N_KEPT: usize = 2;
 
@@ -86,22 +88,43 @@ impl<S> Checkpoint<S> {
     }
 }
 
-/// Writes a checkpoint, and removes all but the newest two.
-pub(super) fn write(run: &Path, state: &CheckpointState<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
-    let folder = run.join(FOLDER);
-    remove_leftovers(&folder)?;
-    files::replace_folder(&folder.join(state.step.to_string()), |dir| fill(dir, state, snapshot))?;
+/// Writes a checkpoint, and removes all but the newest two. `check` is called before the checkpoint gets its name.
+pub(super) fn write(
+    run: &Path,
+    state: &CheckpointState<impl Serialize>,
+    snapshot: &Snapshot,
+    check: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    write_as(&state.step.to_string(), run, state, snapshot, check)?;
     for old in steps(run)?.into_iter().skip(N_KEPT) {
-        fs::remove_dir_all(folder.join(old.to_string()))?;
+        files::remove_ours(&run.join(FOLDER).join(old.to_string()), is_part)?;
     }
     Ok(())
 }
 
-/// Writes the checkpoint of the best policy.
-pub(super) fn write_best(run: &Path, state: &CheckpointState<impl Serialize>, snapshot: &Snapshot) -> Result<()> {
+/// Writes the checkpoint of the best policy. `check` is called before the checkpoint gets its name.
+pub(super) fn write_best(
+    run: &Path,
+    state: &CheckpointState<impl Serialize>,
+    snapshot: &Snapshot,
+    check: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    write_as(BEST, run, state, snapshot, check)
+}
+
+fn write_as(
+    name: &str,
+    run: &Path,
+    state: &CheckpointState<impl Serialize>,
+    snapshot: &Snapshot,
+    check: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let folder = run.join(FOLDER);
     remove_leftovers(&folder)?;
-    files::replace_folder(&folder.join(BEST), |dir| fill(dir, state, snapshot))
+    files::replace_folder(&folder.join(name), Some(is_part), |dir| {
+        fill(dir, state, snapshot)?;
+        check()
+    })
 }
 
 /// Opens a checkpoint of the run in `run`.
@@ -127,6 +150,17 @@ pub(crate) fn open<S: DeserializeOwned>(run: &Path, which: Which) -> Result<Chec
     }
 }
 
+/// Returns whether Carom wrote the file whose path below the folder of checkpoints is `names`.
+pub(super) fn is_ours(names: &[&str]) -> bool {
+    let [folder, name] = names else { return false };
+    (*folder == BEST || folder.parse::<u64>().is_ok() || files::is_left_over(folder)) && PARTS.contains(name)
+}
+
+/// Returns whether `file` is a part of a checkpoint.
+fn is_part(_: &Path, file: &Path) -> bool {
+    PARTS.iter().any(|part| file == Path::new(part))
+}
+
 /// Opens the newest valid checkpoint of the run in `run`. Damaged ones are skipped with a warning.
 ///
 /// # Errors
@@ -148,12 +182,21 @@ pub(crate) fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
     Err(first_error.unwrap_or_else(|| anyhow!("{} has no checkpoint: it was stopped before the first", run.display())))
 }
 
+/// Verifies the last checkpoint, where [`newest`] would go back to the one before.
+///
+/// # Errors
+/// When there is none, or it is damaged.
+pub(crate) fn check_last(run: &Path) -> Result<()> {
+    let last = *steps(run)?.first().with_context(|| format!("{} has no checkpoint", run.display()))?;
+    read::<Value>(&run.join(FOLDER).join(last.to_string())).map(drop)
+}
+
 /// Removes temporary folders of a killed process, which may be large.
 fn remove_leftovers(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         if files::is_left_over(&entry.file_name().to_string_lossy()) {
-            fs::remove_dir_all(entry.path())?;
+            files::remove_ours(&entry.path(), is_part)?;
         }
     }
     Ok(())
@@ -165,8 +208,10 @@ fn steps(run: &Path) -> Result<Vec<u64>> {
     if !folder.exists() {
         return Ok(Vec::new());
     }
-    let names = fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
+    let names = fs::read_dir(&folder)?.map(|entry| Ok(entry?.file_name())).collect::<Result<Vec<_>>>()?;
     let mut steps: Vec<u64> = names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect();
+    // A folder of a removed checkpoint stays if it holds files of somebody else.
+    steps.retain(|step| PARTS.iter().any(|part| folder.join(step.to_string()).join(part).exists()));
     steps.sort_unstable_by(|a, b| b.cmp(a));
     Ok(steps)
 }

@@ -14,7 +14,7 @@ pub(super) fn describe(protocol: Option<&str>) -> String {
         "cpu": cpu.map(|(_, model)| model.trim()),
         "cores": std::thread::available_parallelism().map_or(1, usize::from),
         "os": format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-        "command": std::env::args().collect::<Vec<_>>(),
+        "command": std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>(),
         "git": git(&["rev-parse", "HEAD"]),
         "protocol": protocol,
         "git_changes": git(&["status", "--porcelain", "--untracked-files=no"]).map(|changes| !changes.is_empty()),

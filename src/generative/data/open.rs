@@ -8,6 +8,7 @@ use super::movies;
 use super::published::{self, FASHION_MNIST, MNIST};
 use super::source::Source;
 use super::stacked;
+use crate::files::shown;
 use anyhow::{Result, bail, ensure};
 use std::path::Path;
 
@@ -18,7 +19,7 @@ use std::path::Path;
 /// When the set cannot be fetched, a file is damaged, or the source is not read from a `data_dir`.
 pub(crate) fn open(source: &Source, data_dir: Option<&Path>, seed: u64) -> Result<Dataset> {
     if let Some(folder) = data_dir.filter(|_| source.published().is_none()) {
-        bail!("--data-dir {}: {source} is not read from a folder; leave --data-dir out", folder.display());
+        bail!("--data-dir {}: {source} is not read from a folder; leave --data-dir out", shown(folder).display());
     }
     match source {
         Source::Mnist => images(source, fetch::read(&MNIST, data_dir)?.map(Some)),

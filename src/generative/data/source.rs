@@ -1,6 +1,7 @@
 //! Sources of data, the values of `--data`.
 
 use super::published::{FASHION_MNIST, MNIST, Published};
+use crate::files;
 use anyhow::{Result, bail};
 use carom_envs::EnvSpec;
 use carom_envs::settings::nearest;
@@ -8,7 +9,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Source of a data set. It is parsed from and displayed as the text that a person types.
+/// Source of a data set. It is parsed from and displayed as the text that a person types; the path of a
+/// folder is absolute inside.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Source {
     /// `mnist`: handwritten digits, 28×28.
@@ -58,7 +60,7 @@ impl FromStr for Source {
             return Ok(source.clone());
         }
         if Path::new(text).is_dir() {
-            return Ok(Source::Folder(text.into()));
+            return Ok(Source::Folder(files::absolute(text)?.into()));
         }
         let what = if text.contains('/') { "folder" } else { "data set, and no folder," };
         let known = Self::names();
@@ -71,7 +73,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Env(spec) => write!(f, "env:{}", spec.id()),
-            Source::Folder(folder) => folder.display().fmt(f),
+            Source::Folder(folder) => files::shown(folder).display().fmt(f),
             named => f.write_str(NAMED.iter().find(|(_, source)| source == named).map_or("", |(name, _)| name)),
         }
     }

@@ -8,6 +8,7 @@
 
 use super::energy::{Energy, Visible};
 use super::units::{self, Noise};
+use crate::run::progress::Counter;
 use crate::statistics;
 use tch::{Device, Kind, Tensor};
 
@@ -38,21 +39,35 @@ pub(super) fn temperatures(n: u64) -> Vec<f64> {
 
 /// Estimates ln Z by `n_chains` chains upwards through `betas`, from the model of visible biases `base [V]` without
 /// hidden units.
-pub(super) fn upwards(energy: &Energy, base: &Tensor, betas: &[f64], n_chains: i64, noise: &mut Noise) -> LogZ {
+pub(super) fn upwards(
+    energy: &Energy,
+    base: &Tensor,
+    betas: &[f64],
+    n_chains: i64,
+    noise: &mut Noise,
+    counter: Option<Counter>,
+) -> LogZ {
     let mut means = Tensor::zeros([n_chains, energy.n_visible()], (Kind::Float, base.device()));
     let mut v = means.zeros_like();
     match energy.visible {
         Visible::Bernoulli => units::draw(&mut means, 1.0, base, &mut v, noise),
         Visible::Gaussian => v.copy_(&(base + means.randn_like())),
     }
-    let weights = anneal(energy, base, betas.iter().copied(), v, noise);
+    let weights = anneal(energy, base, betas.iter().copied(), v, noise, counter);
     let (log_mean, se) = log_mean_exp(&weights);
     LogZ { value: log_z_of_base(energy, base) + log_mean, se }
 }
 
 /// Estimates ln Z by chains downwards through `betas` from `samples [n, V]` of the model.
-pub(super) fn downwards(energy: &Energy, base: &Tensor, betas: &[f64], samples: Tensor, noise: &mut Noise) -> LogZ {
-    let weights = anneal(energy, base, betas.iter().rev().copied(), samples, noise);
+pub(super) fn downwards(
+    energy: &Energy,
+    base: &Tensor,
+    betas: &[f64],
+    samples: Tensor,
+    noise: &mut Noise,
+    counter: Option<Counter>,
+) -> LogZ {
+    let weights = anneal(energy, base, betas.iter().rev().copied(), samples, noise, counter);
     let (log_mean, se) = log_mean_exp(&weights);
     LogZ { value: log_z_of_base(energy, base) - log_mean, se }
 }
@@ -65,13 +80,19 @@ fn anneal(
     betas: impl Iterator<Item = f64>,
     mut v: Tensor,
     noise: &mut Noise,
+    counter: Option<Counter>,
 ) -> Vec<f64> {
     let mut log_weights = vec![0.0; v.size()[0] as usize];
     let (mut means, mut z) = (v.zeros_like(), v.mm(&energy.weight));
     let mut h = z.zeros_like();
     let tilt = &energy.visible_bias - base;
     let mut betas = betas.peekable();
+    let mut n_done = 0;
     while let (Some(beta), Some(&next)) = (betas.next(), betas.peek()) {
+        if let Some(counter) = &counter {
+            counter.set(n_done);
+        }
+        n_done += 1;
         // ln p* at the next temperature less that at this one. The term ½|v|² of Gaussian units cancels.
         let linear = Vec::<f32>::try_from(v.mv(&tilt).to_device(Device::Cpu)).expect("floats");
         let after = units::softplus_sums(&z, &energy.hidden_bias, next);

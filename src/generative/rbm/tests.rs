@@ -93,10 +93,10 @@ fn annealing_agrees_with_enumeration_from_both_ends() {
         let energy = random_energy(visible, 12, 6);
         let (base, exact, mut noise) = (tensor(&[0.1; 12]), energy.log_z(), Noise::new(8));
         let betas = ais::temperatures(300);
-        let up = ais::upwards(&energy, &base, &betas, 400, &mut noise);
+        let up = ais::upwards(&energy, &base, &betas, 400, &mut noise, None);
         let mut h = Tensor::zeros([400, 6], (Kind::Float, Device::Cpu));
         let (_, samples) = energy.walk(&mut h, 300, &mut noise);
-        let down = ais::downwards(&energy, &base, &betas, samples, &mut noise);
+        let down = ais::downwards(&energy, &base, &betas, samples, &mut noise, None);
         for found in [up, down] {
             assert!(found.se > 0.0 && found.se < 0.1, "{visible:?}: {found:?}");
             assert!((found.value - exact).abs() < 4.0 * found.se, "{visible:?}: {found:?}, exactly {exact}");

@@ -1,0 +1,38 @@
+//! Files of a run: how a run is recognised, and which files Carom wrote in it.
+
+use super::{CONFIG, LOG, META, PLOTS, checkpoint, metrics};
+use crate::files;
+use fs_err as fs;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// Folder of the encoder in a run's directory.
+pub(crate) const ENCODER: &str = "encoder";
+/// Name of the file of an encoder's scales and cost.
+pub(crate) const ENCODER_FACTS: &str = "encoder.json";
+
+/// Returns whether `dir` is a run. Other programs also have a `config.toml`; the program's version and command in
+/// `meta.json` are in runs alone.
+pub(crate) fn is_run(dir: &Path) -> bool {
+    let meta = fs::read(dir.join(META)).ok().and_then(|text| serde_json::from_slice::<Value>(&text).ok());
+    meta.is_some_and(|meta| meta["carom"].is_string() && meta["command"].is_array())
+}
+
+/// Returns whether Carom wrote `file`, a path below the run `dir`. Pictures may have any name, and are recognised by
+/// their mark.
+pub(crate) fn is_ours(dir: &Path, file: &Path) -> bool {
+    let Some(names) = file.iter().map(|name| name.to_str()).collect::<Option<Vec<_>>>() else { return false };
+    if fs::symlink_metadata(dir.join(file)).is_ok_and(|found| !found.is_file()) {
+        return false;
+    }
+    match names[..] {
+        [CONFIG | META | LOG | ENCODER_FACTS] => true,
+        [name] => metrics::is_table(name),
+        [PLOTS, _] => files::is_marked(&dir.join(file)),
+        // A killed process may leave a half-written picture.
+        [PLOTS, folder, files::SCRATCH_FILE] => files::is_left_over(folder),
+        [checkpoint::FOLDER, ref below @ ..] => checkpoint::is_ours(below),
+        [ENCODER, ref below @ ..] => is_ours(&dir.join(ENCODER), &below.iter().collect::<PathBuf>()),
+        _ => false,
+    }
+}
