@@ -1,7 +1,7 @@
 //! Atomic writes of files and folders, removal of what this program wrote, locks, and digests in hexadecimal.
 //!
-//! A folder is removed as a whole only if the code has made it itself ([`Scratch`]). Of any other folder only files that
-//! the program wrote are removed, and folders that are empty then.
+//! A folder is removed as a whole only if the code has made it itself ([`Scratch`]). Of any other folder only files
+//! that the program wrote are removed, and folders that are empty then.
 
 use crate::interrupt::{self, Interrupted};
 use anyhow::{Context, Result, anyhow};
@@ -51,8 +51,8 @@ pub(crate) fn write_whole<E: From<io::Error>>(
     Ok(sync(folder)?)
 }
 
-/// Creates the folder `dir` atomically, or replaces it if `is_ours` is given. `fill` writes to an empty folder beside it,
-/// which is fsynced with all its contents and then renamed. The files of the old folder are removed last.
+/// Creates the folder `dir` atomically, or replaces it if `is_ours` is given. `fill` writes to an empty folder beside
+/// it, which is fsynced with all its contents and then renamed. The files of the old folder are removed last.
 ///
 /// # Errors
 /// When `fill` fails, `dir` holds files that are not `is_ours`, or a file cannot be written. The folder beside it is

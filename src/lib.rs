@@ -33,6 +33,10 @@ mod probe;
 mod run;
 mod statistics;
 mod terminal;
+#[cfg(test)]
+mod tests {
+    mod fuzz;
+}
 mod train;
 
 pub use train::policy::Policy;

@@ -424,6 +424,19 @@ fn the_doctor_says_what_keeps_the_program_from_starting() {
     assert_eq!(code, Some(0), "{stderr}");
 }
 
+#[test]
+fn a_judge_that_is_not_there_is_named_before_data_are_fetched() {
+    let program = Program::new();
+    let line = "fit gan --data mnist --set model.classifier=/nosuch";
+    let output = program.run_with(line, &[("CAROM_CACHE", program.path("cache"))]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(1) && stderr.contains("model.classifier: there is no run /nosuch"),
+        "{stderr}"
+    );
+    assert!(program.names(".").is_empty());
+}
+
 /// All source files of the program and its libraries.
 fn sources() -> Vec<(String, String)> {
     fn walk(dir: &Path, found: &mut Vec<(String, String)>) {

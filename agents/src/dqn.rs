@@ -258,11 +258,11 @@ impl Agent for Dqn {
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.n_steps = from.value("n_steps")?;
+        self.n_steps = from.count("n_steps")?;
         self.explore = from.value("explore")?;
         self.sampling = from.value("sampling")?;
         self.network.load(&from.nested("network")?)?;
-        self.replay.load(&from.nested("replay")?)
+        self.replay.load(&from.nested("replay")?, self.n_actions)
     }
 
     fn save_policy(&self) -> Snapshot<'_> {

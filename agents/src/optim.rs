@@ -115,7 +115,7 @@ impl Optimizer {
     /// # Errors
     /// When it belongs to another number of parameters.
     pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.n_steps = from.value("n_steps")?;
+        self.n_steps = from.count("n_steps")?;
         from.read("mean", &mut self.mean)?;
         from.read("mean_sq", &mut self.mean_sq)
     }
@@ -179,7 +179,7 @@ impl TensorOptimizer {
         match &mut self.0 {
             Place::Cpu(optimizer) => optimizer.load(from),
             Place::Accelerator(Operations { n_steps, mean, mean_sq, .. }) => {
-                *n_steps = from.value("n_steps")?;
+                *n_steps = from.count("n_steps")?;
                 read_tensor(from, "mean", mean)?;
                 read_tensor(from, "mean_sq", mean_sq)
             }

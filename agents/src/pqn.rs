@@ -353,14 +353,15 @@ impl Agent for Pqn {
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.n_steps = from.value("n_steps")?;
+        self.n_steps = from.count("n_steps")?;
         self.explore = from.value("explore")?;
         self.shuffle = from.value("shuffle")?;
         self.network.load(&from.nested("network")?)?;
         let (from, rollout) = (from.nested("rollout")?, &mut self.rollout);
-        rollout.len = from.value("len")?;
+        let n_rows = rollout.rewards.len() / self.n_envs;
+        rollout.len = from.value_where("len", |&len: &usize| len < n_rows)?;
         from.read("obs", &mut rollout.obs)?;
-        from.read("actions", &mut rollout.actions)?;
+        from.read_indices("actions", &mut rollout.actions, self.n_actions)?;
         from.read("rewards", &mut rollout.rewards)?;
         from.read("discounts", &mut rollout.discounts)?;
         from.read("truncated", &mut rollout.truncated)?;

@@ -11,7 +11,7 @@ use crate::agent::Stat;
 use crate::losses::{argmax, mean_loss};
 use crate::net::NetSpec;
 use crate::optim::OptimConfig;
-use crate::snapshot::{Loaded, Snapshot, SnapshotError};
+use crate::snapshot::{Loaded, MAX_COUNT, Snapshot, SnapshotError};
 use crate::trunk::SharedTrunk;
 use autograd::{AutogradEngine, Stem};
 use carom_envs::ObsSpace;
@@ -147,7 +147,7 @@ impl QNetwork {
     /// # Errors
     /// When it was saved from another network.
     pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.sums = from.value("sums")?;
+        self.sums = from.value_where("sums", |sums: &Sums| sums.n_updates <= MAX_COUNT)?;
         match &mut self.engine {
             Engine::Native(engine) => engine.load(from),
             Engine::Autograd(engine) => engine.load(from),

@@ -4,7 +4,7 @@
 //! of them takes 56 kB for a transition of 84×84×4. Here every environment writes its frames once, in order, into a
 //! ring of its own (a *lane*). Stacks, successors and n-step returns follow from the order. A transition takes 7 kB.
 
-use crate::snapshot::{Loaded, Snapshot, SnapshotError};
+use crate::snapshot::{Loaded, MAX_COUNT, Snapshot, SnapshotError};
 use rand::Rng;
 use rand_pcg::Pcg32;
 
@@ -21,6 +21,9 @@ enum Slot {
     /// The final observation of an episode that was cut off: no action was taken from it.
     Final = 3,
 }
+
+/// Number of kinds of slots.
+const N_SLOT_KINDS: usize = Slot::Final as usize + 1;
 
 /// Sizes of a [`Replay`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -245,8 +248,9 @@ impl Replay {
     ///
     /// # Errors
     /// When it was saved from a replay of other sizes.
-    pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        let written: Vec<u64> = from.value("written")?;
+    pub fn load(&mut self, from: &Loaded, n_actions: usize) -> Result<(), SnapshotError> {
+        let possible = |written: &Vec<u64>| written.iter().all(|&n| n <= MAX_COUNT);
+        let written = from.value_where("written", possible)?;
         if written.len() != self.config.n_lanes {
             let reason = format!("{} lanes, expected {}", written.len(), self.config.n_lanes);
             return Err(SnapshotError::Value { name: "replay.written".to_owned(), reason });
@@ -256,9 +260,9 @@ impl Replay {
             let slots = self.filled(lane);
             let frames = slots.start * self.config.frame_bytes..slots.end * self.config.frame_bytes;
             from.read(&format!("frames.{lane}"), &mut self.frames[frames])?;
-            from.read(&format!("actions.{lane}"), &mut self.actions[slots.clone()])?;
+            from.read_indices(&format!("actions.{lane}"), &mut self.actions[slots.clone()], n_actions)?;
             from.read(&format!("rewards.{lane}"), &mut self.rewards[slots.clone()])?;
-            from.read(&format!("slots.{lane}"), &mut self.slots[slots])?;
+            from.read_indices(&format!("slots.{lane}"), &mut self.slots[slots], N_SLOT_KINDS)?;
         }
         Ok(())
     }

@@ -21,6 +21,9 @@ struct Array<'a> {
     bytes: Cow<'a, [u8]>,
 }
 
+/// Bounds counts of steps and updates; no run is as long, and one more is never too large for its type.
+pub(crate) const MAX_COUNT: u64 = 1 << 53;
+
 /// An element type of arrays.
 pub trait Element: Pod {
     /// Name of the type in the file.
@@ -168,13 +171,54 @@ impl<'a> Loaded<'a> {
         Ok(())
     }
 
+    /// Fills `out` with array `name`, indices below `n`.
+    ///
+    /// # Errors
+    /// When it is missing, of another length or element type, or holds another index.
+    pub fn read_indices<T: Element + Into<u64>>(
+        &self,
+        name: &str,
+        out: &mut [T],
+        n: usize,
+    ) -> Result<(), SnapshotError> {
+        self.read(name, out)?;
+        match out.iter().find(|&&index| index.into() >= n as u64) {
+            Some(&index) => Err(self.fault(name, format!("index {} of {n}", index.into()))),
+            None => Ok(()),
+        }
+    }
+
+    /// State value `name`, a count.
+    ///
+    /// # Errors
+    /// When it is missing or not one that a run can reach.
+    pub fn count(&self, name: &str) -> Result<u64, SnapshotError> {
+        self.value_where(name, |&count: &u64| count <= MAX_COUNT)
+    }
+
+    /// State value `name`, which must be one that `is_possible`.
+    ///
+    /// # Errors
+    /// When it is missing, of another form, or not possible.
+    pub fn value_where<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        is_possible: impl FnOnce(&T) -> bool,
+    ) -> Result<T, SnapshotError> {
+        let value = self.value(name)?;
+        if is_possible(&value) { Ok(value) } else { Err(self.fault(name, "out of range".to_owned())) }
+    }
+
+    fn fault(&self, name: &str, reason: String) -> SnapshotError {
+        SnapshotError::Value { name: format!("{}{name}", self.prefix), reason }
+    }
+
     /// State value `name`.
     ///
     /// # Errors
     /// When it is missing or of another form.
     pub fn value<T: DeserializeOwned>(&self, name: &str) -> Result<T, SnapshotError> {
-        let error = |reason: String| SnapshotError::Value { name: format!("{}{name}", self.prefix), reason };
-        let value = self.state.get(name).ok_or_else(|| error("missing".to_owned()))?;
-        T::deserialize(value).map_err(|e| error(e.to_string()))
+        let value = self.state.get(name).ok_or_else(|| self.fault(name, "missing".to_owned()))?;
+        T::deserialize(value).map_err(|e| self.fault(name, e.to_string()))
     }
 }

@@ -82,6 +82,10 @@ impl Frames {
     /// When the frames are of another size.
     pub(crate) fn restore_older(&mut self, env_idx: usize, saved: &[String]) -> Result<(), RestoreError> {
         let len = self.ring.len();
+        if saved.len() >= self.depth.max(1) {
+            let n = saved.len();
+            return Err(RestoreError::unreadable(format_args!("{n} older frames of a stack of {}", self.depth)));
+        }
         for (ago, text) in (1..self.depth).zip(saved) {
             let at = env_idx * self.frame_bytes;
             let frame = &mut self.ring[(self.now + len - ago) % len][at..at + self.frame_bytes];

@@ -67,6 +67,9 @@ struct Viewed {
     frames: Vec<u8>,
 }
 
+/// Bounds the length of an episode that is restored; none is as long.
+const MAX_LENGTH: u64 = 1 << 53;
+
 /// One environment, its random stream, and return and length of its running game.
 struct Slot {
     env: Box<dyn Env>,
@@ -411,6 +414,9 @@ impl Slot {
     }
 
     fn restore(&mut self, saved: SavedSlot, obs: &mut [u8]) -> Result<(), RestoreError> {
+        if saved.length > MAX_LENGTH {
+            return Err(RestoreError::unreadable(format_args!("an episode of {} steps", saved.length)));
+        }
         self.env.restore(&saved.env)?;
         self.env.observe(obs);
         (self.rng, self.episode_return, self.length) = (saved.rng, saved.episode_return, saved.length);

@@ -6,6 +6,7 @@ use crate::config::fit::{FIT, FitConfig};
 use crate::config::layers::{Layer, Part};
 use crate::config::presets;
 use crate::device::Device;
+use crate::fit::judges;
 use crate::fit::open::begin;
 use crate::fit::run_loop::fit;
 use crate::fit::session::FitSession;
@@ -105,6 +106,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for (_, dir) in &runs {
         run::check_free(dir, arguments.force)?;
     }
+    judges::check_named(&first)?;
     interrupt::listen()?;
     for (seed, dir) in runs {
         // Mistakes in the settings are reported before any file is written.

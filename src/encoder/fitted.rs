@@ -134,8 +134,8 @@ pub(super) fn check(config: &TrainConfig, model: &str) -> Result<()> {
     image_space(config.env.id(), &config.env.make().obs_space()).map(drop)
 }
 
-/// Returns the encoder that is fitted with `fit_config`, from the cache. It is fitted first if it is missing or damaged.
-/// If another process is fitting it, waits for that and uses what was fitted.
+/// Returns the encoder that is fitted with `fit_config`, from the cache. It is fitted first if it is missing or
+/// damaged. If another process is fitting it, waits for that and uses what was fitted.
 fn cached(config: &TrainConfig, fit_config: &FitConfig) -> Result<FittedEncoder> {
     let hash = Sha256::digest(format!("carom {}\n{}", env!("CARGO_PKG_VERSION"), fit_config.to_toml()));
     let (name, model) = (format!("{}-{}", fit_config.slug(), hex(&hash[..4])), fit_config.model.name());

@@ -35,6 +35,18 @@ pub(crate) fn open(choice: &JudgeChoice, data: &Data) -> Result<Judge> {
     Ok(Judge::new(open_classifier(&dir, [1, rows, columns], n_classes, data.device())?))
 }
 
+/// Checks that the run which the settings name as judge is there, before any data are fetched.
+///
+/// # Errors
+/// When it is not the run of a fit.
+pub(crate) fn check_named(config: &FitConfig) -> Result<()> {
+    let named = config.model.settings().get("classifier").and_then(|named| named.as_str());
+    match named.filter(|named| named.starts_with('/')) {
+        Some(run) => kind::fit_config(Path::new(run), "judge samples").context("model.classifier").map(drop),
+        None => Ok(()),
+    }
+}
+
 /// Opens the classifier fitted in the run `dir`, of images `[channels, rows, columns]`.
 fn open_classifier(dir: &Path, shape: [i64; 3], n_classes: i64, device: Device) -> Result<Classifier> {
     let Config::Fit(config) = kind::config(dir)? else { bail!("{} is no fit of a classifier", dir.display()) };
@@ -118,6 +130,28 @@ fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
 mod tests {
     use super::*;
     use crate::generative::data::{Dataset, Split};
+
+    #[test]
+    fn a_judge_in_the_cache_that_is_damaged_or_of_other_settings_is_not_used() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = |epochs: u64| {
+            let layer = Layer::default().with("model", Some("ae")).with("data", Some("movies"));
+            FitConfig::resolve(&[layer.with("epochs", Some(epochs))]).expect("valid")
+        };
+        let dir = folder.path().join("judge");
+        let fault = |epochs| fault(&dir, &config(epochs)).map(|fault| format!("{fault:#}"));
+        assert!(fault(1).is_some_and(|fault| fault.contains("there is no run")));
+        make(&dir, config(1), crate::fit::open::begin(config(1)).expect("valid").data).expect("fitted");
+        assert_eq!(fault(1), None);
+        assert!(fault(2).is_some_and(|fault| fault.contains("other settings")));
+        let steps = fs_err::read_dir(dir.join("checkpoints")).expect("there").flatten();
+        for step in steps {
+            fs_err::write(step.path().join("arrays.safetensors"), "x").expect("writable");
+        }
+        assert!(fault(1).is_some_and(|fault| fault.contains("damaged")));
+        make(&dir, config(1), crate::fit::open::begin(config(1)).expect("valid").data).expect("fitted again");
+        assert_eq!(fault(1), None);
+    }
 
     #[test]
     fn data_without_a_classifier_say_how_to_get_one() {

@@ -12,7 +12,7 @@ use crate::generative::settings::{ModelTask, Recipe};
 use crate::human::count;
 use crate::plot::{self, PlotError};
 use crate::run::Run;
-use crate::run::checkpoint::Checkpoint;
+use crate::run::checkpoint::{Checkpoint, is_time};
 use anyhow::{Result, anyhow, ensure};
 use carom_envs::Seeds;
 use rand::RngCore;
@@ -200,6 +200,8 @@ impl FitSession {
     pub(crate) fn load(&mut self, from: &Checkpoint<FitProgress>) -> Result<()> {
         from.load(|learned| Ok(self.model.load(learned)?))?;
         self.progress = from.state.loop_state.clone();
+        let is_possible = self.progress.step == from.step && is_time(self.progress.wall_s);
+        ensure!(is_possible, "the progress in the checkpoint of update {} is out of range", from.step);
         Ok(())
     }
 

@@ -291,7 +291,7 @@ impl Model for Autoencoder {
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.means.load(from.value("means")?);
+        self.means.load(from)?;
         if let Some(weights) = &mut self.weights {
             weights.load(&from.nested("rarity")?)?;
         }

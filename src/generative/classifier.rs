@@ -200,7 +200,7 @@ impl Model for Classifier {
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.means.load(from.value("means")?);
+        self.means.load(from)?;
         self.body.load(&from.nested("body")?)?;
         self.head.load(&from.nested("head")?)
     }

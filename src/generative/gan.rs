@@ -318,7 +318,7 @@ impl Model for Gan {
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.means.load(from.value("means")?);
+        self.means.load(from)?;
         self.balance = from.value("balance")?;
         read_tensor(from, "average", &mut self.average)?;
         self.generator.load(&from.nested("generator")?)?;
@@ -482,7 +482,7 @@ impl Strip {
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         read_tensor(from, "noise", &mut self.noise)?;
-        self.steps = from.value("steps")?;
+        self.steps = from.value_where("steps", |steps: &Vec<u64>| steps.len() <= STRIP_STEPS.len())?;
         let row = STRIP_COLUMNS * self.shape.iter().product::<i64>();
         self.pixels = vec![0; self.steps.len() * row as usize];
         from.read("pixels", &mut self.pixels)

@@ -235,10 +235,16 @@ impl Means {
         &self.sums
     }
 
-    /// Restores the sums that `save` returned.
-    pub(crate) fn load(&mut self, sums: Vec<(f64, u64)>) {
-        assert_eq!(sums.len(), self.names.len(), "one sum a name");
-        self.sums = sums;
+    /// Restores the sums that `save` returned, from the value `means`.
+    ///
+    /// # Errors
+    /// When there is not one for each name, or a count is one that no run reaches.
+    pub(crate) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        const MAX_COUNT: u64 = 1 << 53;
+        let n = self.names.len();
+        let is_possible = |sums: &Vec<(f64, u64)>| sums.len() == n && sums.iter().all(|sum| sum.1 <= MAX_COUNT);
+        self.sums = from.value_where("means", is_possible)?;
+        Ok(())
     }
 }
 

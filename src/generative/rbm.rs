@@ -238,7 +238,8 @@ impl Rbm {
         let betas = ais::temperatures(n_temperatures);
         // A point of the learning curve is quick, and the fit shows its own progress.
         let counter = |way| (effort == Effort::Full).then(|| Counter::new(n_temperatures, way));
-        let up = ais::upwards(&self.energy, &self.base, &betas, n_chains, noise, counter("temperatures upwards"));
+        let up =
+            ais::upwards(&self.energy, &self.base, &betas, n_chains, noise, counter("temperatures upwards").as_ref());
         measures.add("test/ais", test_mean - up.value);
         measures.add("test/ais_se", up.se);
         if effort == Effort::Curve {
@@ -246,7 +247,7 @@ impl Rbm {
         }
         let samples = self.own_samples(data, n_chains, noise);
         let counter = counter("temperatures downwards");
-        let down = ais::downwards(&self.energy, &self.base, &betas, samples, noise, counter);
+        let down = ais::downwards(&self.energy, &self.base, &betas, samples, noise, counter.as_ref());
         measures.add("test/reverse_ais", test_mean - down.value);
         measures.add("test/reverse_ais_se", down.se);
         let origin = if self.config.persistent { "the persistent chains" } else { "training images" };
@@ -471,7 +472,7 @@ impl Model for Rbm {
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.means.load(from.value("means")?);
+        self.means.load(from)?;
         let [mean, deviation] = &mut self.standard;
         read_tensor(from, "mean", mean)?;
         read_tensor(from, "deviation", deviation)?;

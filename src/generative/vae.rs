@@ -192,7 +192,7 @@ impl Model for Vae {
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.means.load(from.value("means")?);
+        self.means.load(from)?;
         if let Some(rarity) = &mut self.nets.rarity {
             rarity.load(&from.nested("rarity")?)?;
         }

@@ -191,6 +191,12 @@ pub(crate) fn check_last(run: &Path) -> Result<()> {
     read::<Value>(&run.join(FOLDER).join(last.to_string())).map(drop)
 }
 
+/// Returns whether `seconds` can be the time that a run took.
+pub(crate) fn is_time(seconds: f64) -> bool {
+    // A million years, far below what a `Duration` holds.
+    (0.0..3e13).contains(&seconds)
+}
+
 /// Removes temporary folders of a killed process, which may be large.
 fn remove_leftovers(folder: &Path) -> Result<()> {
     for entry in fs::read_dir(folder)? {

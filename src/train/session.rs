@@ -4,8 +4,8 @@ use crate::config::training::TrainConfig;
 use crate::device;
 use crate::encoder::ObsTransform;
 use crate::run::Run;
-use crate::run::checkpoint::{self, Checkpoint};
-use anyhow::{Context, Result};
+use crate::run::checkpoint::{self, Checkpoint, is_time};
+use anyhow::{Context, Result, ensure};
 use carom_agents::{Player, Task};
 use carom_envs::{Episode, Seeds, VecEnv};
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,14 @@ impl Session {
             .restore(&from.state.loop_state.envs)
             .with_context(|| format!("in the checkpoint of step {}", from.step))?;
         self.progress = from.state.loop_state.progress.clone();
+        let n_codes = self.transform.n_codes();
+        let is_possible = self.progress.step == from.step
+            && is_time(self.progress.wall_s)
+            && self.progress.recent.len() <= N_RECENT
+            && self.progress.codes.as_ref().is_none_or(|codes| {
+                Some(codes.n_possible) == n_codes && codes.words.len() == codes.n_possible.div_ceil(64)
+            });
+        ensure!(is_possible, "the progress in the checkpoint of step {} is out of range", from.step);
         Ok(())
     }
 }

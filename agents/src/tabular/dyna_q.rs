@@ -166,9 +166,11 @@ impl Agent for DynaQ {
         self.progress.load(from)?;
         self.planning = from.value("planning")?;
         let model = &mut self.model;
-        model.tried = from.value("tried")?;
+        let (n_pairs, n_states) = (model.known.len(), self.q.values().nrows());
+        let possible = |tried: &Vec<u32>| tried.len() <= n_pairs && tried.iter().all(|&pair| (pair as usize) < n_pairs);
+        model.tried = from.value_where("tried", possible)?;
         from.read("model_reward", &mut model.reward)?;
-        from.read("model_next_state", &mut model.next_state)?;
+        from.read_indices("model_next_state", &mut model.next_state, n_states)?;
         from.read("model_terminated", &mut model.terminated)?;
         from.read("model_known", &mut model.known)?;
         from.read("q", self.q.as_mut_slice())

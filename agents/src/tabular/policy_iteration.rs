@@ -126,7 +126,7 @@ impl Agent for PolicyIteration {
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.residual = from.value("residual")?;
         self.n_changed = from.value("n_changed")?;
-        from.read("policy", &mut self.policy)?;
+        from.read_indices("policy", &mut self.policy, self.model.n_actions)?;
         from.read("v", &mut self.v)
     }
 }

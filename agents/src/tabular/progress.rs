@@ -4,7 +4,7 @@ use super::steps::states;
 use super::table::{QTable, epsilon_greedy};
 use crate::agent::{LearnError, Stat};
 use crate::schedule::Linear;
-use crate::snapshot::{Loaded, Snapshot, SnapshotError};
+use crate::snapshot::{Loaded, MAX_COUNT, Snapshot, SnapshotError};
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
 
@@ -91,9 +91,9 @@ impl Progress {
     }
 
     pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.step = from.value("step")?;
+        self.step = from.count("step")?;
         self.explore = from.value("explore")?;
-        self.sums = from.value("sums")?;
+        self.sums = from.value_where("sums", |sums: &Sums| sums.n <= MAX_COUNT)?;
         Ok(())
     }
 }

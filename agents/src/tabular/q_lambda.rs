@@ -126,7 +126,11 @@ impl Agent for QLambda {
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.progress.load(from)?;
-        self.traces = from.value("traces")?;
+        let ((n_states, n_actions), n_envs) = (self.q.values().dim(), self.traces.len());
+        let is_pair = |&(state, action, _): &(usize, usize, f64)| state < n_states && action < n_actions;
+        let possible =
+            |traces: &Vec<Traces>| traces.len() == n_envs && traces.iter().all(|one| one.0.iter().all(is_pair));
+        self.traces = from.value_where("traces", possible)?;
         from.read("q", self.q.as_mut_slice())
     }
 }

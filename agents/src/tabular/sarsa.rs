@@ -107,7 +107,10 @@ impl Agent for Sarsa {
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.progress.load(from)?;
-        self.pending = from.value("pending")?;
+        let ((n_states, n_actions), n_envs) = (self.q.values().dim(), self.pending.len());
+        let is_step = |step: &TableStep| step.state < n_states && step.next_state < n_states && step.action < n_actions;
+        let possible = |steps: &Vec<Option<TableStep>>| steps.len() == n_envs && steps.iter().flatten().all(is_step);
+        self.pending = from.value_where("pending", possible)?;
         from.read("q", self.q.as_mut_slice())
     }
 }

@@ -104,6 +104,6 @@ impl Agent for ValueIteration {
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.residual = from.value("residual")?;
         from.read("v", &mut self.v)?;
-        from.read("policy", &mut self.policy)
+        from.read_indices("policy", &mut self.policy, self.model.n_actions)
     }
 }

@@ -150,7 +150,11 @@ impl Env for Breakout {
     }
 
     fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
-        self.state = State::deserialize(state)?;
+        let state = State::deserialize(state)?;
+        if !state.is_possible() {
+            return Err(RestoreError::unreadable("a position or speed out of range"));
+        }
+        self.state = state;
         Ok(())
     }
 

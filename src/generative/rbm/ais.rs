@@ -45,7 +45,7 @@ pub(super) fn upwards(
     betas: &[f64],
     n_chains: i64,
     noise: &mut Noise,
-    counter: Option<Counter>,
+    counter: Option<&Counter>,
 ) -> LogZ {
     let mut means = Tensor::zeros([n_chains, energy.n_visible()], (Kind::Float, base.device()));
     let mut v = means.zeros_like();
@@ -65,7 +65,7 @@ pub(super) fn downwards(
     betas: &[f64],
     samples: Tensor,
     noise: &mut Noise,
-    counter: Option<Counter>,
+    counter: Option<&Counter>,
 ) -> LogZ {
     let weights = anneal(energy, base, betas.iter().rev().copied(), samples, noise, counter);
     let (log_mean, se) = log_mean_exp(&weights);
@@ -80,7 +80,7 @@ fn anneal(
     betas: impl Iterator<Item = f64>,
     mut v: Tensor,
     noise: &mut Noise,
-    counter: Option<Counter>,
+    counter: Option<&Counter>,
 ) -> Vec<f64> {
     let mut log_weights = vec![0.0; v.size()[0] as usize];
     let (mut means, mut z) = (v.zeros_like(), v.mm(&energy.weight));
@@ -89,7 +89,7 @@ fn anneal(
     let mut betas = betas.peekable();
     let mut n_done = 0;
     while let (Some(beta), Some(&next)) = (betas.next(), betas.peek()) {
-        if let Some(counter) = &counter {
+        if let Some(counter) = counter {
             counter.set(n_done);
         }
         n_done += 1;

@@ -54,6 +54,15 @@ impl State {
         }
     }
 
+    /// Returns whether everything is in its range.
+    pub(super) fn is_possible(&self) -> bool {
+        let cells = [self.x, self.y, self.last_x, self.last_y, self.paddle];
+        let speeds = [self.dx, self.dy];
+        cells.iter().all(|cell| (0..SIZE).contains(cell))
+            && speeds.iter().all(|speed| (-1..=1).contains(speed))
+            && self.bricks & !ALL_BRICKS == 0
+    }
+
     /// The bit of the brick at a cell, or 0 if there is none.
     #[inline]
     pub(super) fn brick_at(&self, x: i8, y: i8) -> u32 {
