@@ -249,8 +249,11 @@ pub(crate) fn absolute(path: &str) -> Result<String> {
 /// Returns `path` as a person would type it: relative to the working directory, if it is below it.
 pub(crate) fn shown(path: &Path) -> &Path {
     let here = std::env::current_dir().unwrap_or_default();
-    let below = path.strip_prefix(here).ok().filter(|below| !below.as_os_str().is_empty());
-    below.unwrap_or(path)
+    match path.strip_prefix(here) {
+        Ok(below) if below.as_os_str().is_empty() => Path::new("."),
+        Ok(below) => below,
+        Err(_) => path,
+    }
 }
 
 /// Locks `file` until it is closed. Returns whether it is locked, and not by another process. Some file systems have no
