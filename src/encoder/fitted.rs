@@ -18,7 +18,7 @@ use crate::interrupt::Interrupted;
 use crate::run::Outcome;
 use crate::run::{self, Run, checkpoint, layout};
 use crate::statistics;
-use anyhow::{Context, Error, Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Encoder;
 use carom_agents::net::tensor::to_vec;
 use carom_envs::{EnvSpec, ImageSpace, Seeds};
@@ -141,33 +141,30 @@ fn cached(config: &TrainConfig, fit_config: &FitConfig) -> Result<FittedEncoder>
     let (name, model) = (format!("{}-{}", fit_config.slug(), hex(&hash[..4])), fit_config.model.name());
     let cache = published::cache()?;
     let dir = cache.join("encoders").join(&name);
-    let found = |fault: &mut Option<Error>| {
-        let opened = dir.join(FACTS).exists().then(|| FittedEncoder::whole(&dir, fit_config, config))?;
-        opened.map_err(|error| *fault = Some(error)).ok()
+    let find = || {
+        let opened = dir.join(FACTS).exists().then(|| FittedEncoder::whole(&dir, fit_config, config)).transpose();
+        if let Ok(Some(_)) = opened {
+            tracing::info!("encoder {model}: {}", dir.display());
+        }
+        opened
     };
-    let mut fault = None;
-    let mut encoder = found(&mut fault);
-    // A cache that cannot be written is locked by nobody.
-    let mut lock = None;
-    if encoder.is_none() {
-        lock = Some(files::wait_for_lock(
-            &cache.join("locks").join(&name),
-            &format!("another process is fitting encoder {model}"),
-        )?);
-        fault = None;
-        encoder = found(&mut fault);
-    }
-    if let Some(encoder) = encoder {
-        tracing::info!("encoder {model}: {}", dir.display());
+    // A fit that is there needs no lock, as in a cache that cannot be written.
+    if let Ok(Some(encoder)) = find() {
         return Ok(encoder);
     }
-    if let Some(fault) = &fault {
+    let lock = cache.join("locks").join(&name);
+    let _lock = files::wait_for_lock(&lock, &format!("another process is fitting encoder {model}"))?;
+    let found = find();
+    if let Err(fault) = &found {
         tracing::warn!("encoder {model} in the cache: {fault:#}; fitting it again");
     }
-    let session = fit_in_cache(&dir, fit_config, fault.is_some())?;
+    let is_damaged = found.is_err();
+    if let Ok(Some(encoder)) = found {
+        return Ok(encoder);
+    }
+    let session = fit_in_cache(&dir, fit_config, is_damaged)?;
     let facts = Facts::of(&session);
     facts.write(&dir)?;
-    drop(lock);
     FittedEncoder::new(session, dir, facts, &config.env)
 }
 

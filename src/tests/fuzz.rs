@@ -271,7 +271,8 @@ const RUNS: [&str; 6] = [
     "env = \"taxi\"\nagent = \"q-lambda\"\nn_envs = 2",
     "env = \"minatar/breakout\"\nagent = \"dqn\"\n[agent_settings]\nhidden = [4]\nbuffer_size = 60\nbatch_size = 4\n\
      learning_starts = 30\nepsilon_steps = 40",
-    "env = \"cartpole\"\nagent = \"pqn\"\nn_envs = 2\n[agent_settings]\nhidden = [16]\nrollout_len = 8\nn_minibatches = 2",
+    "env = \"cartpole\"\nagent = \"pqn\"\nn_envs = 2\n[agent_settings]\nhidden = [16]\nrollout_len = 8\n\
+     n_minibatches = 2",
     "env = \"cliff-walking\"\nagent = \"dyna-q\"",
     "env = \"frozen-lake\"\nagent = \"sarsa\"\nn_envs = 2",
     "env = \"breakout\"\nagent = \"random\"\n[env_settings]\nframe_stack = 2",
