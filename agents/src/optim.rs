@@ -110,6 +110,20 @@ impl Optimizer {
         Snapshot::default().array("mean", &self.mean).array("mean_sq", &self.mean_sq).value("n_steps", &self.n_steps)
     }
 
+    /// Moments in another order of the parameters, and the step count.
+    pub(crate) fn save_with(&self, reordered: impl Fn(&[f32]) -> Vec<f32>) -> Snapshot<'_> {
+        Snapshot::default()
+            .owned_array("mean", &reordered(&self.mean))
+            .owned_array("mean_sq", &reordered(&self.mean_sq))
+            .value("n_steps", &self.n_steps)
+    }
+
+    /// Brings the moments into another order of the parameters.
+    pub(crate) fn reorder(&mut self, reordered: impl Fn(&[f32]) -> Vec<f32>) {
+        self.mean = reordered(&self.mean);
+        self.mean_sq = reordered(&self.mean_sq);
+    }
+
     /// Restores the state that [`Optimizer::save`] wrote.
     ///
     /// # Errors

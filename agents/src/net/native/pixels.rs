@@ -1,0 +1,431 @@
+//! The network of Mnih et al. 2015 from pixels, with or without layer normalisation, in plain Rust.
+//!
+//! A batch is cut into blocks of up to eight images, whose values stay in the cache of one core: bytes to the third
+//! convolution's output is one task, and so is the way back. Dense layers are cut by panels of their outputs, on the way
+//! back by panels of their inputs. Sums over the batch are cut nowhere: the gradient of a Winograd point or of a block
+//! of weights is one sum in the order of the batch, and whatever is summed up for a block of images is added in the
+//! order of blocks. So the number of threads changes no bit.
+//!
+//! Inference keeps no values: a thread works in the same memory for all of its blocks.
+
+mod block;
+mod dense;
+mod first;
+mod norm;
+mod winograd;
+
+use super::buffer::Buffer;
+use super::simd::{Isa, Kernel, Simd};
+use crate::net::activation::Activation;
+use crate::net::lanes::LANES;
+use crate::net::layout::Layout;
+use crate::net::operation::{Operation, Order};
+use crate::net::threads;
+use block::{Block, BlockBackward, BlockForward, Workspace};
+use carom_envs::ObsSpace;
+use dense::{Activations, Backward, Dense, PANEL, Vectors, n_panels, panel_rows};
+use std::ops::Range;
+use winograd::{Form, Second, Third};
+
+/// Rectified features of the third convolution.
+const FEATURES: usize = 7 * 7 * 64;
+/// Images of a block, at most: eight images' values of a layer take half of a core's second cache.
+const BLOCK: usize = 8;
+
+/// The passes of a pixel network.
+pub(crate) struct PixelPasses {
+    isa: Isa,
+    obs_bytes: usize,
+    convolutions: [Convolution; 3],
+    /// The hidden dense layers and the head.
+    layers: Vec<Dense>,
+    blocks: Vec<Block>,
+    workspaces: Vec<Workspace>,
+    /// Panels of the features.
+    features: Buffer,
+    d_features: Buffer,
+    hidden: Vec<Hidden>,
+    d_u: [Buffer; 2],
+    transposed: Buffer,
+    row_sums: Buffer,
+    q: Vec<f32>,
+    /// Size of the latest kept batch.
+    batch: usize,
+}
+
+/// A convolution with the places of its parameters.
+#[derive(Debug)]
+struct Convolution {
+    weight: Range<usize>,
+    bias: Range<usize>,
+    /// Scale and shift.
+    norm: Option<[Range<usize>; 2]>,
+}
+
+/// Panels of a dense layer's values.
+#[derive(Default)]
+struct Hidden {
+    y: Buffer,
+    normed: Buffer,
+    inv_std: Buffer,
+    grad: Buffer,
+}
+
+/// Weights in the forms that the passes read, made of the parameters by [`PixelPasses::prepare`].
+#[derive(Default)]
+pub(crate) struct Prepared {
+    first: Buffer,
+    /// U of the second and third layer, and its transpose.
+    filters: [[Buffer; 2]; 2],
+    /// Last panels of dense layers whose width is no multiple of sixteen.
+    tails: Vec<Vec<f32>>,
+    is_fresh: bool,
+}
+
+impl Prepared {
+    /// To be called when the parameters have changed.
+    pub(crate) fn expire(&mut self) {
+        self.is_fresh = false;
+    }
+}
+
+impl PixelPasses {
+    /// The passes of `layout`; `None` where it is another network.
+    pub(crate) fn of(layout: &Layout) -> Option<Self> {
+        Self::with(layout, Isa::all()[0])
+    }
+
+    /// Passes on the instructions of `isa`.
+    pub(crate) fn with(layout: &Layout, isa: Isa) -> Option<Self> {
+        let Some(&Operation::Observe { space: ObsSpace::Pixels { shape: [84, 84] }, frames }) =
+            layout.operations().first()
+        else {
+            return None;
+        };
+        let (convolutions, layers) = parts_of(layout)?;
+        let hidden = layers.iter().map(|_| Hidden::default()).collect();
+        Some(Self {
+            isa,
+            obs_bytes: frames as usize * first::SIDE * first::SIDE,
+            convolutions,
+            layers,
+            blocks: vec![],
+            workspaces: vec![],
+            features: Buffer::default(),
+            d_features: Buffer::default(),
+            hidden,
+            d_u: Default::default(),
+            transposed: Buffer::default(),
+            row_sums: Buffer::default(),
+            q: vec![],
+            batch: 0,
+        })
+    }
+
+    /// `params` in the order of the passes, `into_blocks`, or back in that of the layout.
+    pub(crate) fn reordered(&self, params: &[f32], into_blocks: bool) -> Vec<f32> {
+        let mut out = params.to_vec();
+        for layer in &self.layers {
+            layer.reorder(&params[layer.weight.clone()], &mut out[layer.weight.clone()], into_blocks);
+        }
+        out
+    }
+
+    /// Makes the weights' other forms anew where the parameters have changed.
+    pub(crate) fn prepare(&self, params: &[f32], prepared: &mut Prepared) {
+        if prepared.is_fresh {
+            return;
+        }
+        let [first, second, third] = &self.convolutions;
+        let first = &params[first.weight.clone()];
+        first::pack(first, prepared.first.first(first.len()));
+        self.isa.run(Filters {
+            weights: [second, third].map(|convolution| &params[convolution.weight.clone()]),
+            filters: &mut prepared.filters,
+        });
+        prepared.tails.resize(self.layers.len(), vec![]);
+        for (layer, tail) in self.layers.iter().zip(&mut prepared.tails) {
+            layer.pad_tail(&params[layer.weight.clone()], tail);
+        }
+        prepared.is_fresh = true;
+    }
+
+    /// Q-values `[B, n_actions]` of `obs`, `[B * obs_bytes]`. With `keep`, [`PixelPasses::backward`] can follow.
+    pub(crate) fn forward(&mut self, params: &[f32], prepared: &mut Prepared, obs: &[u8], keep: bool) -> &[f32] {
+        self.prepare(params, prepared);
+        let batch = obs.len() / self.obs_bytes;
+        if keep {
+            self.batch = batch;
+        }
+        self.convolve(params, prepared, obs, keep);
+        let panel_len = panel_rows(batch) * PANEL;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let (below, above) = self.hidden.split_at_mut(i);
+            let x = below.last().map_or(&*self.features, |hidden| &*hidden.y);
+            let Hidden { y, normed, inv_std, .. } = &mut above[0];
+            let len = n_panels(layer.outputs) * panel_len;
+            let weight = [&params[layer.weight.clone()], &prepared.tails[i]];
+            let isa = self.isa;
+            threads::for_each_chunk(y.first(len), panel_len, |panel, y| {
+                isa.run(DenseForward { layer, weight, panel, batch, x, y });
+            });
+            let is_normed = usize::from(layer.norm.is_some());
+            let activations =
+                Activations { y, normed: normed.first(len * is_normed), inv_std: inv_std.first(batch * is_normed) };
+            isa.run(Rectify { layer, batch, params, activations });
+        }
+        self.read_q(batch)
+    }
+
+    /// The convolutions of all blocks, and their features in panels.
+    fn convolve(&mut self, params: &[f32], prepared: &Prepared, obs: &[u8], keep: bool) {
+        let batch = obs.len() / self.obs_bytes;
+        let len = block_len(batch);
+        let n_blocks = batch.div_ceil(len);
+        if self.blocks.len() < n_blocks {
+            self.blocks.resize_with(n_blocks, Block::default);
+        }
+        let n_threads = (tch::get_num_threads().max(1) as usize).min(n_blocks);
+        if self.workspaces.len() < n_threads {
+            self.workspaces.resize_with(n_threads, Workspace::default);
+        }
+        let (isa, convolutions) = (self.isa, &self.convolutions);
+        let obs = obs.chunks(len * self.obs_bytes);
+        let obs_bytes = self.obs_bytes;
+        let work = self.blocks.iter_mut().zip(obs);
+        threads::share(&mut self.workspaces[..n_threads], work, |workspace, (block, obs)| {
+            isa.run(BlockForward { convolutions, params, prepared, workspace, block, obs, obs_bytes, keep });
+        });
+        let panel_len = panel_rows(batch) * PANEL;
+        let blocks = &self.blocks;
+        threads::for_each_chunk(self.features.first(n_panels(FEATURES) * panel_len), panel_len, |panel, features| {
+            for (b, row) in features.chunks_exact_mut(PANEL).take(batch).enumerate() {
+                row.copy_from_slice(&blocks[b / len].features(b % len)[panel * PANEL..][..PANEL]);
+            }
+        });
+    }
+
+    fn read_q(&mut self, batch: usize) -> &[f32] {
+        let (head, y) = (self.layers.last().expect("a head"), &self.hidden.last().expect("a head").y);
+        let panel_len = panel_rows(batch) * PANEL;
+        self.q.resize(batch * head.outputs, 0.0);
+        for (b, q) in self.q.chunks_exact_mut(head.outputs).enumerate() {
+            for (panel, q) in q.chunks_mut(PANEL).enumerate() {
+                q.copy_from_slice(&y[panel * panel_len + b * PANEL..][..q.len()]);
+            }
+        }
+        &self.q
+    }
+
+    /// Overwrites `grads` with the gradient of the parameters, given the observations of the latest kept pass and the
+    /// gradient of its Q-values.
+    ///
+    /// # Panics
+    /// When `obs` or `d_q` is not of that pass's size.
+    pub(crate) fn backward(&mut self, params: &[f32], prepared: &Prepared, obs: &[u8], d_q: &[f32], grads: &mut [f32]) {
+        let batch = self.batch;
+        let head = self.layers.last().expect("a head");
+        assert_eq!(
+            (d_q.len(), obs.len()),
+            (batch * head.outputs, batch * self.obs_bytes),
+            "sizes of the latest kept pass"
+        );
+        let panel_len = panel_rows(batch) * PANEL;
+        let grad = self.hidden.last_mut().expect("a head").grad.first(n_panels(head.outputs) * panel_len);
+        grad.fill(0.0);
+        for (b, d_q) in d_q.chunks_exact(head.outputs).enumerate() {
+            for (panel, d_q) in d_q.chunks(PANEL).enumerate() {
+                grad[panel * panel_len + b * PANEL..][..d_q.len()].copy_from_slice(d_q);
+            }
+        }
+        for i in (0..self.layers.len()).rev() {
+            self.dense_backward(i, params, grads);
+        }
+        self.convolve_backward(params, prepared, obs);
+        self.filters_backward(grads);
+    }
+
+    fn dense_backward(&mut self, i: usize, params: &[f32], grads: &mut [f32]) {
+        let (batch, layer) = (self.batch, &self.layers[i]);
+        let panel_len = panel_rows(batch) * PANEL;
+        let (below, above) = self.hidden.split_at_mut(i);
+        let Hidden { y, normed, inv_std, grad } = &mut above[0];
+        let activations = Activations { y, normed, inv_std };
+        let to = vectors(&layer.bias, layer.norm.as_ref(), grads);
+        let row_sums = self.row_sums.first(2 * batch * LANES);
+        self.isa.run(RectifyBackward { layer, batch, params, activations, row_sums, grad, to });
+        let transposed = self.transposed.first(n_panels(layer.outputs) * panel_len);
+        self.isa.run(TransposePanels { features: layer.outputs, batch, panels: grad, to: transposed });
+        let (x, d_x) = match below.last_mut() {
+            Some(hidden) => (&*hidden.y, &mut hidden.grad),
+            None => (&*self.features, &mut self.d_features),
+        };
+        let weight = &params[layer.weight.clone()];
+        let pass = Backward { weight, batch, x, d_y: grad, d_y_transposed: transposed };
+        let isa = self.isa;
+        let d_weights = grads[layer.weight.clone()].chunks_mut(PANEL * layer.outputs);
+        let work = d_weights.zip(d_x.first(n_panels(layer.inputs) * panel_len).chunks_mut(panel_len)).enumerate();
+        let mut workspaces = vec![(); tch::get_num_threads().max(1) as usize];
+        threads::share(&mut workspaces, work, |(), (from, (d_weight, d_x))| {
+            isa.run(DenseBackward { layer, from, pass, d_weight, d_x });
+        });
+    }
+
+    fn convolve_backward(&mut self, params: &[f32], prepared: &Prepared, obs: &[u8]) {
+        let batch = self.batch;
+        let len = block_len(batch);
+        let n_threads = (tch::get_num_threads().max(1) as usize).min(self.workspaces.len());
+        let (isa, convolutions, d_features) = (self.isa, &self.convolutions, &*self.d_features);
+        let obs_bytes = self.obs_bytes;
+        let work = self.blocks.iter_mut().zip(obs.chunks(len * obs_bytes)).enumerate();
+        threads::share(&mut self.workspaces[..n_threads], work, |workspace, (i, (block, obs))| {
+            let first = i * len;
+            isa.run(BlockBackward {
+                convolutions,
+                params,
+                prepared,
+                workspace,
+                block,
+                d_features,
+                batch,
+                first,
+                obs,
+                obs_bytes,
+            });
+        });
+    }
+
+    /// Gradients of the convolutions' parameters, of what the blocks have left.
+    fn filters_backward(&mut self, grads: &mut [f32]) {
+        let n_blocks = self.batch.div_ceil(block_len(self.batch));
+        let blocks = &self.blocks[..n_blocks];
+        let [second, third] = [Second::INPUTS * Second::OUTPUTS, Third::INPUTS * Third::OUTPUTS];
+        let [d_u2, d_u3] = &mut self.d_u;
+        let (d_u2, d_u3) = (d_u2.first(Second::POINTS * second), d_u3.first(Third::POINTS * third));
+        let isa = self.isa;
+        let points = d_u2.chunks_mut(second).map(|d_u| (0, d_u)).enumerate();
+        let points = points.chain(d_u3.chunks_mut(third).map(|d_u| (1, d_u)).enumerate());
+        let mut workspaces = vec![(); tch::get_num_threads().max(1) as usize];
+        threads::share(&mut workspaces, points, |(), (point, (layer, d_u))| {
+            isa.run(block::PointBackward { blocks, layer, point, d_u });
+        });
+        let [first, second, third] = &self.convolutions;
+        isa.run(FiltersAdjoint { d_u: d_u2, d_weight: &mut grads[second.weight.clone()], is_second: true });
+        isa.run(FiltersAdjoint { d_u: d_u3, d_weight: &mut grads[third.weight.clone()], is_second: false });
+        block::first_gradient(blocks, &mut grads[first.weight.clone()]);
+        for (i, convolution) in self.convolutions.iter().enumerate() {
+            let to = vectors(&convolution.bias, convolution.norm.as_ref(), grads);
+            block::vector_gradients(blocks, i, to);
+        }
+    }
+}
+
+/// Images of each block of a batch but the last. A small batch is cut in two, for two threads.
+fn block_len(batch: usize) -> usize {
+    batch.div_ceil(2).clamp(1, BLOCK)
+}
+
+/// The gradients of a bias and of a norm, set to 0.
+fn vectors<'a>(bias: &Range<usize>, norm: Option<&[Range<usize>; 2]>, grads: &'a mut [f32]) -> Vectors<&'a mut [f32]> {
+    let mut vectors = match norm {
+        None => Vectors { bias: &mut grads[bias.clone()], norm: None },
+        Some([scale, shift]) => {
+            let [bias, scale, shift] =
+                grads.get_disjoint_mut([bias.clone(), scale.clone(), shift.clone()]).expect("places apart");
+            Vectors { bias, norm: Some([scale, shift]) }
+        }
+    };
+    vectors.bias.fill(0.0);
+    vectors.norm.iter_mut().flatten().for_each(|vector| vector.fill(0.0));
+    vectors
+}
+
+/// The layers behind the observation; `None` where they are not those of a pixel network.
+fn parts_of(layout: &Layout) -> Option<([Convolution; 3], Vec<Dense>)> {
+    let (mut convolutions, mut layers): (Vec<Convolution>, Vec<Dense>) = (vec![], vec![]);
+    for (operation, places) in layout.placed().skip(1) {
+        let last = layers.last_mut();
+        let takes_norm = match &last {
+            Some(layer) => !layer.is_rectified && layer.norm.is_none(),
+            None => convolutions.last().is_some_and(|convolution| convolution.norm.is_none()),
+        };
+        match (operation, places, last) {
+            (
+                &Operation::Conv { inputs: _, outputs, kernel, stride, padding: 0, order: Order::ChannelsLast },
+                Some([weight, bias]),
+                None,
+            ) if [[8, 4, 32], [4, 2, 64], [3, 1, 64]].get(convolutions.len()) == Some(&[kernel, stride, outputs]) => {
+                convolutions.push(Convolution { weight: weight.clone(), bias: bias.clone(), norm: None });
+            }
+            (Operation::LayerNorm { width }, Some(places), last)
+                if takes_norm && (*width as usize).is_multiple_of(LANES) =>
+            {
+                match last {
+                    Some(layer) => layer.norm = Some(places.clone()),
+                    None => convolutions.last_mut()?.norm = Some(places.clone()),
+                }
+            }
+            (Operation::Act(Activation::Relu), _, Some(layer)) if !layer.is_rectified => layer.is_rectified = true,
+            (Operation::Act(Activation::Relu), _, None) => {}
+            (Operation::Reshape(shape), _, None) if shape[..] == [FEATURES as i64] => {}
+            (&Operation::Dense { inputs, outputs }, Some([weight, bias]), last)
+                if last.as_ref().is_none_or(|layer| layer.is_rectified) =>
+            {
+                let (inputs, outputs, weight, bias) = (inputs as usize, outputs as usize, weight.clone(), bias.clone());
+                layers.push(Dense { inputs, outputs, weight, bias, norm: None, is_rectified: false });
+            }
+            _ => return None,
+        }
+    }
+    let convolutions = convolutions.try_into().ok()?;
+    layers.last().is_some_and(|head| !head.is_rectified && head.norm.is_none()).then_some((convolutions, layers))
+}
+
+/// A kernel that calls a function with its fields.
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? } => |$s:ident| $body:expr) => {
+        $(#[$doc])*
+        struct $name<'a> { $($field: $type),* }
+
+        impl Kernel for $name<'_> {
+            #[inline(always)]
+            fn run<S: Simd>(self, $s: S) {
+                let Self { $($field),* } = self;
+                $body
+            }
+        }
+    };
+}
+
+kernel!(DenseForward { layer: &'a Dense, weight: [&'a [f32]; 2], panel: usize, batch: usize, x: &'a [f32], y: &'a mut [f32] } =>
+    |s| layer.forward(s, weight, panel, batch, x, y));
+
+kernel!(DenseBackward { layer: &'a Dense, from: usize, pass: Backward<'a>, d_weight: &'a mut [f32], d_x: &'a mut [f32] } =>
+    |s| layer.backward(s, from, pass, d_weight, d_x));
+
+kernel!(Rectify { layer: &'a Dense, batch: usize, params: &'a [f32], activations: Activations<'a> } =>
+    |s| dense::rectify(s, layer, batch, params, activations));
+
+kernel!(RectifyBackward {
+    layer: &'a Dense, batch: usize, params: &'a [f32], activations: Activations<'a>, row_sums: &'a mut [f32],
+    grad: &'a mut [f32], to: Vectors<&'a mut [f32]>,
+} => |s| dense::rectify_backward(s, layer, batch, params, activations, row_sums, grad, to));
+
+kernel!(TransposePanels { features: usize, batch: usize, panels: &'a [f32], to: &'a mut [f32] } =>
+    |s| dense::transpose_panels(s, features, batch, panels, to));
+
+kernel!(FiltersAdjoint { d_u: &'a [f32], d_weight: &'a mut [f32], is_second: bool } => |s| match is_second {
+    true => winograd::filters_adjoint::<Second, S, 4, 3, 2>(s, d_u, d_weight),
+    false => winograd::filters_adjoint::<Third, S, 6, 4, 3>(s, d_u, d_weight),
+});
+
+kernel!(Filters { weights: [&'a [f32]; 2], filters: &'a mut [[Buffer; 2]; 2] } => |s| {
+    let [second, third] = filters;
+    let [u, transposed] = second.each_mut().map(|buffer| buffer.first(Second::POINTS * Second::INPUTS * Second::OUTPUTS));
+    winograd::filters::<Second, S, 4, 3, 2>(s, weights[0], u, transposed);
+    let [u, transposed] = third.each_mut().map(|buffer| buffer.first(Third::POINTS * Third::INPUTS * Third::OUTPUTS));
+    winograd::filters::<Third, S, 6, 4, 3>(s, weights[1], u, transposed);
+});
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! Dense layers behind the convolutions.
+//!
+//! Activations lie in panels of 64 features, `[panels, batch, 64]`, and weights in blocks of 64 inputs and 64 outputs,
+//! `[panels of inputs][panels of outputs][inputs, outputs]`. A block is contiguous, fits the nearest cache, and serves
+//! all passes: forward as rows of outputs, backward as numbers that multiply rows of a batch. So the weights stay in
+//! this order in the flat vector, and nothing is packed.
+
+use super::winograd::transpose;
+use crate::net::lanes::{LANES, Lanes, padded};
+use crate::net::native::gemm::{Size, Strides, Terms, product};
+use crate::net::native::simd::Simd;
+use crate::net::operation::NORM_EPSILON;
+use std::ops::Range;
+
+/// Features of a panel.
+pub(super) const PANEL: usize = 64;
+
+/// A dense layer, with the places of its parameters.
+#[derive(Debug)]
+pub(super) struct Dense {
+    pub(super) inputs: usize,
+    pub(super) outputs: usize,
+    pub(super) weight: Range<usize>,
+    pub(super) bias: Range<usize>,
+    /// Scale and shift.
+    pub(super) norm: Option<[Range<usize>; 2]>,
+    pub(super) is_rectified: bool,
+}
+
+/// Panels of so many features.
+pub(super) fn n_panels(features: usize) -> usize {
+    features.div_ceil(PANEL)
+}
+
+/// Features of panel `panel` of `features`.
+fn width(panel: usize, features: usize) -> usize {
+    PANEL.min(features - panel * PANEL)
+}
+
+/// Rows of a panel for a batch, whole lanes.
+pub(super) fn panel_rows(batch: usize) -> usize {
+    batch.next_multiple_of(LANES)
+}
+
+impl Dense {
+    /// The block of weights from panel `from` of the inputs to panel `to` of the outputs.
+    fn block(&self, from: usize, to: usize) -> Range<usize> {
+        let rows = width(from, self.inputs);
+        let start = from * PANEL * self.outputs + rows * PANEL * to;
+        start..start + rows * width(to, self.outputs)
+    }
+
+    /// Rows of the weights in blocks, or blocks in rows.
+    pub(super) fn reorder(&self, from: &[f32], to: &mut [f32], into_blocks: bool) {
+        for row in 0..self.inputs {
+            for panel in 0..n_panels(self.outputs) {
+                let width = width(panel, self.outputs);
+                let in_row = row * self.outputs + panel * PANEL;
+                let in_block = self.block(row / PANEL, panel).start + row % PANEL * width;
+                let (source, target) = if into_blocks { (in_row, in_block) } else { (in_block, in_row) };
+                to[target..target + width].copy_from_slice(&from[source..source + width]);
+            }
+        }
+    }
+
+    /// Width of the last panel's rows in memory, where they are no whole lanes and need a copy that is.
+    fn tail_width(&self) -> Option<usize> {
+        let tail = width(n_panels(self.outputs) - 1, self.outputs);
+        (!tail.is_multiple_of(LANES)).then_some(tail.next_multiple_of(LANES))
+    }
+
+    /// Copies the last panel's weights with zeros behind each row, where [`Dense::tail_width`] asks for it.
+    pub(super) fn pad_tail(&self, weight: &[f32], tail: &mut Vec<f32>) {
+        let Some(tail_width) = self.tail_width() else { return };
+        tail.resize(self.inputs * tail_width, 0.0);
+        let last = n_panels(self.outputs) - 1;
+        let width = width(last, self.outputs);
+        for from in 0..n_panels(self.inputs) {
+            let rows = weight[self.block(from, last)].chunks_exact(width);
+            let padded = tail[from * PANEL * tail_width..].chunks_exact_mut(tail_width);
+            rows.zip(padded).for_each(|(row, padded)| padded[..width].copy_from_slice(row));
+        }
+    }
+
+    /// Panel `panel` of `x W`, `[batch, 64]`.
+    #[inline(always)]
+    pub(super) fn forward<S: Simd>(
+        &self,
+        s: S,
+        [weight, tail]: [&[f32]; 2],
+        panel: usize,
+        batch: usize,
+        x: &[f32],
+        y: &mut [f32],
+    ) {
+        let panel_len = panel_rows(batch) * PANEL;
+        let width = width(panel, self.outputs);
+        let is_tail = !width.is_multiple_of(LANES);
+        let n_from = n_panels(self.inputs);
+        let mut from = 0;
+        while from < n_from {
+            let rows = self.inputs.min((from + 1) * PANEL) - from * PANEL;
+            // Two blocks at once halve the loads and stores of sums.
+            let n = if self.inputs >= (from + 2) * PANEL { 2 } else { 1 };
+            let (b, b_row, b_step) = match is_tail {
+                true => (
+                    &tail[from * PANEL * width.next_multiple_of(LANES)..],
+                    width.next_multiple_of(LANES),
+                    PANEL * width.next_multiple_of(LANES),
+                ),
+                false => (&weight[self.block(from, panel).start..], width, PANEL * self.outputs),
+            };
+            let a_strides = Strides { row: PANEL, column: 1 };
+            let terms = Terms { a: &x[from * panel_len..], a_strides, b, b_row, n, a_step: panel_len, b_step };
+            let size = Size { rows: batch, groups: width.div_ceil(LANES), depth: rows };
+            product(s, size, terms, y, PANEL, from > 0);
+            from += n;
+        }
+    }
+
+    /// Gradients of the weights from panel `from` of the inputs, all their blocks, and of that panel.
+    #[inline(always)]
+    pub(super) fn backward<S: Simd>(&self, s: S, from: usize, pass: Backward, d_weight: &mut [f32], d_x: &mut [f32]) {
+        let Backward { weight, batch, x, d_y, d_y_transposed } = pass;
+        let (rows, panel_len) = (width(from, self.inputs), panel_rows(batch) * PANEL);
+        let first = self.block(from, 0).start;
+        for to in 0..n_panels(self.outputs) {
+            let (block, width) = (self.block(from, to), width(to, self.outputs));
+            let d_weight = &mut d_weight[block.start - first..block.end - first];
+            let d_y = &d_y[to * panel_len..(to + 1) * panel_len];
+            let terms = Terms::one(&x[from * panel_len..], Strides { row: 1, column: PANEL }, d_y, PANEL);
+            let size = Size { rows, groups: width.div_ceil(LANES), depth: batch };
+            if width.is_multiple_of(LANES) {
+                product(s, size, terms, d_weight, width, false);
+            } else {
+                let mut wide = [0.0; PANEL * PANEL];
+                product(s, size, terms, &mut wide, PANEL, false);
+                let rows = d_weight.chunks_exact_mut(width).zip(wide.chunks_exact(PANEL));
+                rows.for_each(|(row, wide)| row.copy_from_slice(&wide[..width]));
+            }
+        }
+        for (part, (d_y, d_x)) in
+            parts(d_y_transposed, self.outputs, batch).zip(d_x.chunks_mut(PANEL * PANEL)).enumerate()
+        {
+            let columns = PANEL.min(panel_rows(batch) - part * PANEL);
+            let mut d_x_transposed = [0.0; PANEL * PANEL];
+            for to in 0..n_panels(self.outputs) {
+                let (block, width) = (self.block(from, to), width(to, self.outputs));
+                let a_strides = Strides { row: width, column: 1 };
+                let terms = Terms::one(&weight[block], a_strides, &d_y[to * PANEL * columns..], columns);
+                let size = Size { rows, groups: columns / LANES, depth: width };
+                product(s, size, terms, &mut d_x_transposed, columns, to > 0);
+            }
+            transpose(s, &d_x_transposed, PANEL, columns, d_x, PANEL);
+        }
+    }
+}
+
+/// Inputs of [`Dense::backward`].
+#[derive(Clone, Copy)]
+pub(super) struct Backward<'a> {
+    pub(super) weight: &'a [f32],
+    pub(super) batch: usize,
+    /// Panels of the layer's input.
+    pub(super) x: &'a [f32],
+    /// Panels of its output's gradient.
+    pub(super) d_y: &'a [f32],
+    /// Its transpose, as [`transpose_panels`] writes it.
+    pub(super) d_y_transposed: &'a [f32],
+}
+
+/// Parts of 64 samples of a transposed gradient: `[outputs, samples]` each, outputs in whole panels.
+fn parts(transposed: &[f32], outputs: usize, batch: usize) -> impl Iterator<Item = &[f32]> {
+    let len = n_panels(outputs) * PANEL;
+    transposed[..len * panel_rows(batch)].chunks(len * PANEL)
+}
+
+/// Transposes panels `[batch, 64]` into parts of 64 samples, `[features, samples]`.
+#[inline(always)]
+pub(super) fn transpose_panels<S: Simd>(s: S, features: usize, batch: usize, panels: &[f32], to: &mut [f32]) {
+    let (rows, len) = (panel_rows(batch), n_panels(features) * PANEL);
+    for (panel, values) in panels.chunks_exact(rows * PANEL).take(n_panels(features)).enumerate() {
+        for (values, to) in values.chunks(PANEL * PANEL).zip(to.chunks_mut(len * PANEL)) {
+            let samples = values.len() / PANEL;
+            transpose(s, values, samples, PANEL, &mut to[panel * PANEL * samples..], samples);
+        }
+    }
+}
+
+/// A layer's bias, scale and shift, or their gradients.
+pub(super) struct Vectors<T> {
+    pub(super) bias: T,
+    pub(super) norm: Option<[T; 2]>,
+}
+
+/// Lanes of a vector from `at` on, with zeros behind its end.
+#[inline(always)]
+fn lanes_at(values: &[f32], at: usize) -> Lanes {
+    match values[at..].first_chunk() {
+        Some(lanes) => *lanes,
+        None => padded(&values[at..], 0.0),
+    }
+}
+
+/// Adds lanes to a vector from `at` on, as far as it goes.
+#[inline(always)]
+fn add_at<S: Simd>(s: S, values: &mut [f32], at: usize, sum: S::V) {
+    let mut lanes = [0.0; LANES];
+    s.store(sum, &mut lanes);
+    values[at..].iter_mut().zip(lanes).for_each(|(value, lane)| *value += lane);
+}
+
+/// Groups of lanes of panels: the index of the first feature, and of the first sample's group in memory.
+fn groups(features: usize, batch: usize) -> impl Iterator<Item = (usize, usize)> {
+    let panel_len = panel_rows(batch) * PANEL / LANES;
+    (0..features).step_by(LANES).map(move |at| (at, at / PANEL * panel_len + at % PANEL / LANES))
+}
+
+/// Groups of lanes from a sample to the next.
+const SAMPLE: usize = PANEL / LANES;
+
+/// Activations of a layer.
+pub(super) struct Activations<'a> {
+    /// The products with the weights; the output after [`rectify`].
+    pub(super) y: &'a mut [f32],
+    /// Normalised features, where there is a norm.
+    pub(super) normed: &'a mut [f32],
+    /// One over each sample's standard deviation, where there is a norm.
+    pub(super) inv_std: &'a mut [f32],
+}
+
+/// Bias, layer normalisation and rectifier, as far as the layer has them, of panels of a batch.
+#[inline(always)]
+pub(super) fn rectify<S: Simd>(s: S, layer: &Dense, batch: usize, params: &[f32], activations: Activations) {
+    let Activations { y, normed, inv_std } = activations;
+    let (y, _) = y.as_chunks_mut::<LANES>();
+    let bias = &params[layer.bias.clone()];
+    let Some([scale, shift]) = &layer.norm else {
+        for (at, group) in groups(layer.outputs, batch) {
+            let bias = s.load(&lanes_at(bias, at));
+            for b in 0..batch {
+                let y = &mut y[group + b * SAMPLE];
+                let sum = s.add(s.load(y), bias);
+                s.store(if layer.is_rectified { s.relu(sum) } else { sum }, y);
+            }
+        }
+        return;
+    };
+    let (normed, _) = normed.as_chunks_mut::<LANES>();
+    let (scale, shift) = (&params[scale.clone()], &params[shift.clone()]);
+    for (b, inv_std) in inv_std[..batch].iter_mut().enumerate() {
+        let (mut sum, mut square) = (s.zero(), s.zero());
+        for (at, group) in groups(layer.outputs, batch) {
+            let x = s.add(s.load(&y[group + b * SAMPLE]), s.load(&lanes_at(bias, at)));
+            sum = s.add(sum, x);
+            square = s.mul_add(x, x, square);
+        }
+        let share = 1.0 / layer.outputs as f32;
+        let mean = s.sum(sum) * share;
+        let variance = (s.sum(square) * share - mean * mean).max(0.0);
+        *inv_std = 1.0 / (variance + NORM_EPSILON).sqrt();
+        let (mean, inv_std) = (s.splat(mean), s.splat(*inv_std));
+        for (at, group) in groups(layer.outputs, batch) {
+            let at_sample = group + b * SAMPLE;
+            let x = s.add(s.load(&y[at_sample]), s.load(&lanes_at(bias, at)));
+            let n = s.mul(s.sub(x, mean), inv_std);
+            s.store(n, &mut normed[at_sample]);
+            let affine = s.mul_add(s.load(&lanes_at(scale, at)), n, s.load(&lanes_at(shift, at)));
+            s.store(s.relu(affine), &mut y[at_sample]);
+        }
+    }
+}
+
+/// Turns the gradient of the output of [`rectify`] into that of the products, in place, and adds the gradients of bias,
+/// scale and shift. `row_sums` is memory to work in.
+#[inline(always)]
+pub(super) fn rectify_backward<S: Simd>(
+    s: S,
+    layer: &Dense,
+    batch: usize,
+    params: &[f32],
+    activations: Activations,
+    row_sums: &mut [f32],
+    grad: &mut [f32],
+    to: Vectors<&mut [f32]>,
+) {
+    let Activations { y, normed, inv_std } = activations;
+    let ((y, _), (grad, _)) = (y.as_chunks::<LANES>(), grad.as_chunks_mut::<LANES>());
+    let ([scale, shift], [d_scale, d_shift]) = match (&layer.norm, to.norm) {
+        (Some(norm), Some(d_norm)) => (norm, d_norm),
+        _ => {
+            for (at, group) in groups(layer.outputs, batch) {
+                let mut d_bias = s.zero();
+                for b in 0..batch {
+                    let (y, grad) = (&y[group + b * SAMPLE], &mut grad[group + b * SAMPLE]);
+                    let g = s.load(grad);
+                    let g = if layer.is_rectified { s.where_positive(s.load(y), g) } else { g };
+                    s.store(g, grad);
+                    d_bias = s.add(d_bias, g);
+                }
+                add_at(s, to.bias, at, d_bias);
+            }
+            return;
+        }
+    };
+    let (normed, _) = normed.as_chunks::<LANES>();
+    let (scale, shift) = (&params[scale.clone()], &params[shift.clone()]);
+    row_sums.fill(0.0);
+    let (row_sums, _) = row_sums.as_chunks_mut::<LANES>();
+    for (at, group) in groups(layer.outputs, batch) {
+        let (scale, shift) = (s.load(&lanes_at(scale, at)), s.load(&lanes_at(shift, at)));
+        let (mut d_scale_sum, mut d_shift_sum) = (s.zero(), s.zero());
+        for b in 0..batch {
+            let (n, grad) = (s.load(&normed[group + b * SAMPLE]), &mut grad[group + b * SAMPLE]);
+            let behind = s.where_positive(s.mul_add(scale, n, shift), s.load(grad));
+            d_scale_sum = s.mul_add(behind, n, d_scale_sum);
+            d_shift_sum = s.add(d_shift_sum, behind);
+            let scaled = s.mul(behind, scale);
+            s.store(scaled, grad);
+            s.store(s.add(s.load(&row_sums[2 * b]), scaled), &mut row_sums[2 * b]);
+            s.store(s.mul_add(scaled, n, s.load(&row_sums[2 * b + 1])), &mut row_sums[2 * b + 1]);
+        }
+        add_at(s, d_scale, at, d_scale_sum);
+        add_at(s, d_shift, at, d_shift_sum);
+    }
+    let share = 1.0 / layer.outputs as f32;
+    for sums in &mut row_sums[..2 * batch] {
+        *sums = [s.sum(s.load(sums)) * share; LANES];
+    }
+    for (at, group) in groups(layer.outputs, batch) {
+        let mut d_bias = s.zero();
+        for b in 0..batch {
+            let (n, grad) = (s.load(&normed[group + b * SAMPLE]), &mut grad[group + b * SAMPLE]);
+            let (mean, product) = (s.load(&row_sums[2 * b]), s.load(&row_sums[2 * b + 1]));
+            let centred = s.sub(s.sub(s.load(grad), mean), s.mul(n, product));
+            let d_z = s.mul(centred, s.splat(inv_std[b]));
+            s.store(d_z, grad);
+            d_bias = s.add(d_bias, d_z);
+        }
+        add_at(s, to.bias, at, d_bias);
+    }
+}
