@@ -58,6 +58,13 @@ pub fn share<W: Send, T: Send>(
     }
 }
 
+/// Calls `work` with every task, on as many threads as torch uses.
+pub fn for_each<T: Send>(tasks: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
+    // As many as there are threads: units, which take no memory.
+    let mut workspaces = vec![(); tch::get_num_threads().max(1) as usize];
+    share(&mut workspaces, tasks, |(), task| work(task));
+}
+
 /// Calls `work` with the number of each chunk of `len` elements of `out`, the last of which may be shorter, and the
 /// chunk.
 pub fn for_each_chunk<T: Send>(out: &mut [T], len: usize, work: impl Fn(usize, &mut [T]) + Sync) {

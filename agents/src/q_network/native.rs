@@ -1,10 +1,14 @@
 //! Passes by hand on the CPU.
 
 use super::update::{Descended, Update, Weights};
+use crate::net::threads;
 use crate::net::{Layout, Matrix, NetSpec, PixelPasses, Prepared, QPasses};
-use crate::optim::{OptimConfig, Optimizer, clip_norm};
+use crate::optim::{OptimConfig, Optimizer, clip_factor, sum_of_squares};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use std::borrow::Cow;
+
+/// Parameters that a thread copies at once.
+const COPIED: usize = 1 << 18;
 
 pub(super) struct NativeEngine {
     passes: Passes,
@@ -46,15 +50,18 @@ impl NativeEngine {
 
     /// `obs` are those of the latest [`NativeEngine::forward`].
     pub(super) fn descend(&mut self, obs: &[u8], d_q: &[f32], how: &Update) -> Descended {
-        self.passes.backward(&self.online, obs, d_q, &mut self.grads);
-        let grad_norm = clip_norm(self.grads.as_mut_slice(), how.max_norm());
-        self.optimizer.step(self.online.as_mut_slice(), self.grads.as_slice(), how.lr);
+        let grad_norm = self.passes.backward(&self.online, obs, d_q, &mut self.grads);
+        let factor = clip_factor(grad_norm, how.max_norm());
+        self.optimizer.step_scaled(self.online.as_mut_slice(), self.grads.as_slice(), factor, how.lr);
         self.passes.expire(Weights::Online);
         Descended { grad_norm, recon: None }
     }
 
     pub(super) fn sync_target(&mut self) {
-        self.target.as_mut_slice().copy_from_slice(self.online.as_slice());
+        let online = self.online.as_slice();
+        threads::for_each_chunk(self.target.as_mut_slice(), COPIED, |chunk, target| {
+            target.copy_from_slice(&online[chunk * COPIED..][..target.len()]);
+        });
         self.passes.expire(Weights::Target);
     }
 
@@ -112,13 +119,17 @@ impl Passes {
         }
     }
 
-    fn backward(&mut self, params: &Matrix, obs: &[u8], d_q: &[f32], grads: &mut Matrix) {
+    /// Overwrites `grads` and returns their Euclidean norm.
+    fn backward(&mut self, params: &Matrix, obs: &[u8], d_q: &[f32], grads: &mut Matrix) -> f32 {
         match self {
-            Self::Small(passes) => passes.backward(params, d_q, grads),
+            Self::Small(passes) => {
+                passes.backward(params, d_q, grads);
+                sum_of_squares(grads.as_slice()).sqrt()
+            }
             Self::Pixels(both) => {
                 let (passes, prepared) = &mut **both;
                 let prepared = &prepared[Weights::Online as usize];
-                passes.backward(params.as_slice(), prepared, obs, d_q, grads.as_mut_slice());
+                passes.backward(params.as_slice(), prepared, obs, d_q, grads.as_mut_slice())
             }
         }
     }

@@ -33,13 +33,15 @@ pub(super) struct Terms<'a> {
     pub(super) n: usize,
     pub(super) a_step: usize,
     pub(super) b_step: usize,
+    /// Factors of the next product, fetched into the second cache meanwhile.
+    pub(super) ahead: [&'a [f32]; 2],
 }
 
 impl<'a> Terms<'a> {
     /// One product.
     #[inline(always)]
     pub(super) fn one(a: &'a [f32], a_strides: Strides, b: &'a [f32], b_row: usize) -> Self {
-        Self { a, a_strides, b, b_row, n: 1, a_step: 0, b_step: 0 }
+        Self { a, a_strides, b, b_row, n: 1, a_step: 0, b_step: 0, ahead: [&[]; 2] }
     }
 }
 
@@ -58,6 +60,9 @@ pub(super) fn product<S: Simd>(s: S, size: Size, terms: Terms, c: &mut [f32], c_
     let b_end = last(terms.b_step) + (depth - 1) * terms.b_row + groups * LANES;
     assert!(a_end <= terms.a.len() && b_end <= terms.b.len(), "factors as large as their sizes say");
     assert!((rows - 1) * c_row + groups * LANES <= c.len(), "a product as large as its size says");
+    let n_tiles = rows.div_ceil(S::TILE[0]) * groups.div_ceil(S::TILE[1]);
+    let shares = terms.ahead.map(|values| values.len().div_ceil(n_tiles).next_multiple_of(LANES).max(LANES));
+    let mut ahead = [terms.ahead[0].chunks(shares[0]), terms.ahead[1].chunks(shares[1])];
     let mut group = 0;
     while group < groups {
         let wide = match groups - group {
@@ -68,6 +73,12 @@ pub(super) fn product<S: Simd>(s: S, size: Size, terms: Terms, c: &mut [f32], c_
         let mut row = 0;
         while row < rows {
             let at = Tile { row, group, depth, add };
+            // Few tiles would wait for what they fetch.
+            if n_tiles >= 4 {
+                for share in ahead.iter_mut().filter_map(Iterator::next) {
+                    share.chunks(LANES).for_each(|line| s.prefetch(&line[0]));
+                }
+            }
             // SAFETY: the tile lies within the sizes checked above.
             row += unsafe {
                 match wide {

@@ -21,7 +21,8 @@ use crate::net::lanes::LANES;
 use crate::net::layout::Layout;
 use crate::net::operation::{Operation, Order};
 use crate::net::threads;
-use block::{Block, BlockBackward, BlockForward, Workspace};
+use crate::optim::sum_of_squares;
+use block::{Block, BlockBackward, BlockForward, Workspace, stored_len};
 use carom_envs::ObsSpace;
 use dense::{Activations, Backward, Dense, PANEL, Vectors, n_panels, panel_rows};
 use std::ops::Range;
@@ -39,15 +40,20 @@ pub(crate) struct PixelPasses {
     convolutions: [Convolution; 3],
     /// The hidden dense layers and the head.
     layers: Vec<Dense>,
-    blocks: Vec<Block>,
+    /// Values of all blocks for the way back.
+    stored: Buffer,
     workspaces: Vec<Workspace>,
+    /// Features of each image.
+    rows: Buffer,
     /// Panels of the features.
     features: Buffer,
     d_features: Buffer,
     hidden: Vec<Hidden>,
     d_u: [Buffer; 2],
+    d_first: Buffer,
     transposed: Buffer,
     row_sums: Buffer,
+    squares: Buffer,
     q: Vec<f32>,
     /// Size of the latest kept batch.
     batch: usize,
@@ -109,14 +115,17 @@ impl PixelPasses {
             obs_bytes: frames as usize * first::SIDE * first::SIDE,
             convolutions,
             layers,
-            blocks: vec![],
+            stored: Buffer::default(),
             workspaces: vec![],
+            rows: Buffer::default(),
             features: Buffer::default(),
             d_features: Buffer::default(),
             hidden,
             d_u: Default::default(),
+            d_first: Buffer::default(),
             transposed: Buffer::default(),
             row_sums: Buffer::default(),
+            squares: Buffer::default(),
             q: vec![],
             batch: 0,
         })
@@ -182,25 +191,22 @@ impl PixelPasses {
         let batch = obs.len() / self.obs_bytes;
         let len = block_len(batch);
         let n_blocks = batch.div_ceil(len);
-        if self.blocks.len() < n_blocks {
-            self.blocks.resize_with(n_blocks, Block::default);
-        }
         let n_threads = (tch::get_num_threads().max(1) as usize).min(n_blocks);
         if self.workspaces.len() < n_threads {
             self.workspaces.resize_with(n_threads, Workspace::default);
         }
+        let stored_len = stored_len(len, prepared.first.len());
+        let mut stored = self.stored.first(if keep { n_blocks * stored_len } else { 0 }).chunks_exact_mut(stored_len);
         let (isa, convolutions) = (self.isa, &self.convolutions);
-        let obs = obs.chunks(len * self.obs_bytes);
-        let obs_bytes = self.obs_bytes;
-        let work = self.blocks.iter_mut().zip(obs);
-        threads::share(&mut self.workspaces[..n_threads], work, |workspace, (block, obs)| {
-            isa.run(BlockForward { convolutions, params, prepared, workspace, block, obs, obs_bytes, keep });
+        let images = obs.chunks(len * self.obs_bytes).zip(self.rows.first(batch * FEATURES).chunks_mut(len * FEATURES));
+        let work = images.map(|(obs, features)| (obs, features, stored.next()));
+        threads::share(&mut self.workspaces[..n_threads], work, |workspace, (obs, features, memory)| {
+            isa.run(BlockForward { convolutions, params, prepared, workspace, memory, obs, features });
         });
-        let panel_len = panel_rows(batch) * PANEL;
-        let blocks = &self.blocks;
+        let (panel_len, rows) = (panel_rows(batch) * PANEL, &self.rows[..batch * FEATURES]);
         threads::for_each_chunk(self.features.first(n_panels(FEATURES) * panel_len), panel_len, |panel, features| {
-            for (b, row) in features.chunks_exact_mut(PANEL).take(batch).enumerate() {
-                row.copy_from_slice(&blocks[b / len].features(b % len)[panel * PANEL..][..PANEL]);
+            for (features, row) in features.chunks_exact_mut(PANEL).zip(rows.chunks_exact(FEATURES)) {
+                features.copy_from_slice(&row[panel * PANEL..][..PANEL]);
             }
         });
     }
@@ -218,11 +224,18 @@ impl PixelPasses {
     }
 
     /// Overwrites `grads` with the gradient of the parameters, given the observations of the latest kept pass and the
-    /// gradient of its Q-values.
+    /// gradient of its Q-values; returns its Euclidean norm.
     ///
     /// # Panics
     /// When `obs` or `d_q` is not of that pass's size.
-    pub(crate) fn backward(&mut self, params: &[f32], prepared: &Prepared, obs: &[u8], d_q: &[f32], grads: &mut [f32]) {
+    pub(crate) fn backward(
+        &mut self,
+        params: &[f32],
+        prepared: &Prepared,
+        obs: &[u8],
+        d_q: &[f32],
+        grads: &mut [f32],
+    ) -> f32 {
         let batch = self.batch;
         let head = self.layers.last().expect("a head");
         assert_eq!(
@@ -238,14 +251,23 @@ impl PixelPasses {
                 grad[panel * panel_len + b * PANEL..][..d_q.len()].copy_from_slice(d_q);
             }
         }
+        let mut squares = 0.0;
         for i in (0..self.layers.len()).rev() {
-            self.dense_backward(i, params, grads);
+            squares += self.dense_backward(i, params, grads);
         }
         self.convolve_backward(params, prepared, obs);
         self.filters_backward(grads);
+        // All but the dense layers' weights, gaps included, which are 0.
+        let mut end = 0;
+        for layer in &self.layers {
+            squares += f64::from(sum_of_squares(&grads[end..layer.weight.start]));
+            end = layer.weight.end;
+        }
+        (squares + f64::from(sum_of_squares(&grads[end..]))).sqrt() as f32
     }
 
-    fn dense_backward(&mut self, i: usize, params: &[f32], grads: &mut [f32]) {
+    /// Returns the sum of the squares of the weights' gradient.
+    fn dense_backward(&mut self, i: usize, params: &[f32], grads: &mut [f32]) -> f64 {
         let (batch, layer) = (self.batch, &self.layers[i]);
         let panel_len = panel_rows(batch) * PANEL;
         let (below, above) = self.hidden.split_at_mut(i);
@@ -263,12 +285,15 @@ impl PixelPasses {
         let weight = &params[layer.weight.clone()];
         let pass = Backward { weight, batch, x, d_y: grad, d_y_transposed: transposed };
         let isa = self.isa;
+        let squares = self.squares.first(n_panels(layer.inputs));
         let d_weights = grads[layer.weight.clone()].chunks_mut(PANEL * layer.outputs);
         let work = d_weights.zip(d_x.first(n_panels(layer.inputs) * panel_len).chunks_mut(panel_len)).enumerate();
-        let mut workspaces = vec![(); tch::get_num_threads().max(1) as usize];
-        threads::share(&mut workspaces, work, |(), (from, (d_weight, d_x))| {
+        threads::for_each(work.zip(squares.iter_mut()), |((from, (d_weight, d_x)), square)| {
             isa.run(DenseBackward { layer, from, pass, d_weight, d_x });
+            // While the gradients are still in the cache.
+            *square = sum_of_squares(d_weight);
         });
+        squares.iter().copied().map(f64::from).sum()
     }
 
     fn convolve_backward(&mut self, params: &[f32], prepared: &Prepared, obs: &[u8]) {
@@ -276,43 +301,47 @@ impl PixelPasses {
         let len = block_len(batch);
         let n_threads = (tch::get_num_threads().max(1) as usize).min(self.workspaces.len());
         let (isa, convolutions, d_features) = (self.isa, &self.convolutions, &*self.d_features);
+        let blocks = self.stored.chunks_exact_mut(stored_len(len, prepared.first.len()));
+        let work = blocks.zip(obs.chunks(len * self.obs_bytes)).enumerate();
         let obs_bytes = self.obs_bytes;
-        let work = self.blocks.iter_mut().zip(obs.chunks(len * obs_bytes)).enumerate();
-        threads::share(&mut self.workspaces[..n_threads], work, |workspace, (i, (block, obs))| {
-            let first = i * len;
+        threads::share(&mut self.workspaces[..n_threads], work, |workspace, (i, (memory, obs))| {
+            let (start, n_images) = (i * len, obs.len() / obs_bytes);
             isa.run(BlockBackward {
                 convolutions,
                 params,
                 prepared,
                 workspace,
-                block,
+                memory,
+                obs,
+                n_images,
                 d_features,
                 batch,
-                first,
-                obs,
-                obs_bytes,
+                start,
             });
         });
     }
 
     /// Gradients of the convolutions' parameters, of what the blocks have left.
     fn filters_backward(&mut self, grads: &mut [f32]) {
-        let n_blocks = self.batch.div_ceil(block_len(self.batch));
-        let blocks = &self.blocks[..n_blocks];
+        let first_weights = self.convolutions[0].weight.len();
+        let len = block_len(self.batch);
+        let memory = self.stored.chunks_exact(stored_len(len, first_weights));
+        let n_images = (0..self.batch).step_by(len).map(|start| len.min(self.batch - start));
+        let blocks = memory.zip(n_images).map(|(memory, n_images)| Block { memory, n_images, first_weights });
+        let blocks = &blocks.collect::<Vec<_>>()[..];
         let [second, third] = [Second::INPUTS * Second::OUTPUTS, Third::INPUTS * Third::OUTPUTS];
         let [d_u2, d_u3] = &mut self.d_u;
         let (d_u2, d_u3) = (d_u2.first(Second::POINTS * second), d_u3.first(Third::POINTS * third));
         let isa = self.isa;
         let points = d_u2.chunks_mut(second).map(|d_u| (0, d_u)).enumerate();
         let points = points.chain(d_u3.chunks_mut(third).map(|d_u| (1, d_u)).enumerate());
-        let mut workspaces = vec![(); tch::get_num_threads().max(1) as usize];
-        threads::share(&mut workspaces, points, |(), (point, (layer, d_u))| {
+        threads::for_each(points, |(point, (layer, d_u))| {
             isa.run(block::PointBackward { blocks, layer, point, d_u });
         });
         let [first, second, third] = &self.convolutions;
         isa.run(FiltersAdjoint { d_u: d_u2, d_weight: &mut grads[second.weight.clone()], is_second: true });
         isa.run(FiltersAdjoint { d_u: d_u3, d_weight: &mut grads[third.weight.clone()], is_second: false });
-        block::first_gradient(blocks, &mut grads[first.weight.clone()]);
+        block::first_gradient(blocks, self.d_first.first(first_weights), &mut grads[first.weight.clone()]);
         for (i, convolution) in self.convolutions.iter().enumerate() {
             let to = vectors(&convolution.bias, convolution.norm.as_ref(), grads);
             block::vector_gradients(blocks, i, to);

@@ -33,6 +33,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn where_positive(self, x: Self::V, v: Self::V) -> Self::V;
     /// Sixteen bytes as numbers.
     fn of_bytes(self, bytes: &[u8; LANES]) -> Self::V;
+    /// A bit for each group of four bytes in which two rows of 64 bytes differ.
+    fn quads_apart(self, a: &[u8; 64], b: &[u8; 64]) -> u32;
+    /// Begins to fetch a cache line into the second cache.
+    fn prefetch<T>(self, at: &T);
     /// Lane i of row j becomes lane j of row i.
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
 
@@ -156,6 +160,14 @@ impl Simd for Plain {
     }
 
     #[inline(always)]
+    fn quads_apart(self, a: &[u8; 64], b: &[u8; 64]) -> u32 {
+        (0..16).map(|i| u32::from(a[4 * i..4 * i + 4] != b[4 * i..4 * i + 4]) << i).sum()
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, _: &T) {}
+
+    #[inline(always)]
     fn transpose(self, rows: [Lanes; LANES]) -> [Lanes; LANES] {
         std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
     }
@@ -228,6 +240,12 @@ mod x86 {
         // 24 sums, 4 columns of the second factor and a number of the first: 29 of 32 registers.
         const TILE: [usize; 2] = [6, 4];
 
+        #[inline(always)]
+        fn prefetch<T>(self, at: &T) {
+            // SAFETY: every processor of this architecture has the instruction, which changes nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
+        }
+
         instructions! {
             fn load(from: &Lanes) -> __m512 { _mm512_loadu_ps(from.as_ptr()) }
             fn store(v: __m512, to: &mut Lanes) -> () { _mm512_storeu_ps(to.as_mut_ptr(), v) }
@@ -244,6 +262,10 @@ mod x86 {
             fn of_bytes(bytes: &[u8; LANES]) -> __m512 {
                 _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())))
             }
+            fn quads_apart(a: &[u8; 64], b: &[u8; 64]) -> u32 {{
+                let [a, b] = [a, b].map(|bytes| _mm512_loadu_si512(bytes.as_ptr().cast()));
+                u32::from(_mm512_cmpneq_epi32_mask(a, b))
+            }}
             fn transpose(rows: [__m512; LANES]) -> [__m512; LANES] { transpose512(rows) }
         }
     }
@@ -287,6 +309,12 @@ mod x86 {
         // 12 sums, 2 halves of a column and a number: 15 of 16 registers.
         const TILE: [usize; 2] = [6, 1];
 
+        #[inline(always)]
+        fn prefetch<T>(self, at: &T) {
+            // SAFETY: every processor of this architecture has the instruction, which changes nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
+        }
+
         instructions! {
             fn load(from: &Lanes) -> Halves { [0, 8].map(|i| _mm256_loadu_ps(from.as_ptr().add(i))) }
             fn store(v: Halves, to: &mut Lanes) -> () {{
@@ -320,6 +348,13 @@ mod x86 {
                     _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
                     _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes))),
                 ]
+            }}
+            fn quads_apart(a: &[u8; 64], b: &[u8; 64]) -> u32 {{
+                let half = |at: usize| {
+                    let [a, b] = [a, b].map(|bytes| _mm256_loadu_si256(bytes.as_ptr().add(at).cast()));
+                    !_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(a, b))) as u32 & 0xff
+                };
+                half(0) | half(32) << 8
             }}
             fn transpose(rows: [Halves; LANES]) -> [Halves; LANES] { transpose256(rows) }
         }

@@ -111,7 +111,11 @@ impl Dense {
                 false => (&weight[self.block(from, panel).start..], width, PANEL * self.outputs),
             };
             let a_strides = Strides { row: PANEL, column: 1 };
-            let terms = Terms { a: &x[from * panel_len..], a_strides, b, b_row, n, a_step: panel_len, b_step };
+            let ahead = [0, 1].map(|i| match from + n + i < n_from && !is_tail {
+                true => &weight[self.block(from + n + i, panel)],
+                false => &[],
+            });
+            let terms = Terms { a: &x[from * panel_len..], a_strides, b, b_row, n, a_step: panel_len, b_step, ahead };
             let size = Size { rows: batch, groups: width.div_ceil(LANES), depth: rows };
             product(s, size, terms, y, PANEL, from > 0);
             from += n;
@@ -147,7 +151,10 @@ impl Dense {
             for to in 0..n_panels(self.outputs) {
                 let (block, width) = (self.block(from, to), width(to, self.outputs));
                 let a_strides = Strides { row: width, column: 1 };
-                let terms = Terms::one(&weight[block], a_strides, &d_y[to * PANEL * columns..], columns);
+                let mut terms = Terms::one(&weight[block], a_strides, &d_y[to * PANEL * columns..], columns);
+                if to + 1 < n_panels(self.outputs) {
+                    terms.ahead[0] = &weight[self.block(from, to + 1)];
+                }
                 let size = Size { rows, groups: columns / LANES, depth: width };
                 product(s, size, terms, &mut d_x_transposed, columns, to > 0);
             }

@@ -42,14 +42,18 @@ impl Default for Rows {
 }
 
 impl Rows {
-    /// Reads `frame`, less `newest` where it is an older one.
+    /// Reads a frame.
     #[inline(always)]
-    fn read<S: Simd>(&mut self, s: S, frame: &[u8], newest: Option<&[u8]>) {
+    fn read<S: Simd>(&mut self, s: S, Frame { frame, newest, ahead }: Frame) {
         for (y, row) in self.pixels.iter_mut().enumerate() {
+            if let [first, .., last] = ahead.get(y * SIDE..(y + 1) * SIDE).unwrap_or_default() {
+                s.prefetch(first);
+                s.prefetch(last);
+            }
             let bytes: &[u8; SIDE] = frame[y * SIDE..][..SIDE].try_into().expect("a row");
             let minus = newest.map(|newest| -> &[u8; SIDE] { newest[y * SIDE..][..SIDE].try_into().expect("a row") });
             // A cell's segment is two neighbouring groups of four pixels.
-            let groups = groups_apart(bytes, minus.unwrap_or(&[0; SIDE]));
+            let groups = groups_apart(s, bytes, minus.unwrap_or(&[0; SIDE]));
             self.segments[y] = (groups | groups >> 1) & ((1 << CELLS) - 1);
             if groups == 0 {
                 continue;
@@ -80,28 +84,12 @@ fn chunk(bytes: &[u8; SIDE], at: usize) -> &[u8; LANES] {
 
 /// A bit for each group of four bytes in which two rows differ.
 #[inline(always)]
-fn groups_apart(a: &[u8; SIDE], b: &[u8; SIDE]) -> u32 {
-    let mut bits = 0;
-    for at in [0, 16, 32, 48, 64] {
-        bits |= quads_apart(chunk(a, at), chunk(b, at)) << (at / 4);
-    }
-    bits | u32::from(a[SIDE - 4..] != b[SIDE - 4..]) << 20
-}
-
-#[inline(always)]
-fn quads_apart(a: &[u8; LANES], b: &[u8; LANES]) -> u32 {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_mm_castsi128_ps, _mm_cmpeq_epi32, _mm_loadu_si128, _mm_movemask_ps};
-        // SAFETY: every processor of this architecture has SSE2, and each reference is to sixteen bytes.
-        let same = unsafe {
-            let [a, b] = [a, b].map(|bytes| _mm_loadu_si128(bytes.as_ptr().cast()));
-            _mm_movemask_ps(_mm_castsi128_ps(_mm_cmpeq_epi32(a, b)))
-        };
-        !same as u32 & 0xf
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    (0..4).map(|i| u32::from(a[4 * i..4 * i + 4] != b[4 * i..4 * i + 4]) << i).sum()
+fn groups_apart<S: Simd>(s: S, a: &[u8; SIDE], b: &[u8; SIDE]) -> u32 {
+    let [first, last] = [0, SIDE - 64].map(|at| {
+        let [a, b] = [a, b].map(|row| row[at..at + 64].try_into().expect("64 bytes"));
+        s.quads_apart(a, b)
+    });
+    first | last << (SIDE / 4 - 16)
 }
 
 /// `[frames, 8, 8, 32]` in place of the network's `[8, 8, frames, 32]`; the newest frame has the sum of all frames'.
@@ -135,19 +123,32 @@ pub(super) fn unpack(packed: &[f32], scale: f32, d_weight: &mut [f32]) {
     }
 }
 
-/// Frames of an observation as they enter: older ones with the newest to subtract.
-#[inline(always)]
-fn frames(obs: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-    let (older, newest) = obs.split_at(obs.len() - SIDE * SIDE);
-    older.chunks_exact(SIDE * SIDE).map(move |frame| (frame, Some(newest))).chain([(newest, None)])
+/// A frame of an observation as it enters.
+struct Frame<'a> {
+    frame: &'a [u8],
+    /// The newest frame, which is subtracted from older ones.
+    newest: Option<&'a [u8]>,
+    /// The same frame of the next observation, fetched meanwhile.
+    ahead: &'a [u8],
 }
 
-/// `z[cell, filter] = Σ weight · byte`, `[20, 20, 32]`, of one observation.
+/// Frames of the first observation of `obs`, which has `obs_bytes`.
 #[inline(always)]
-pub(super) fn forward<S: Simd>(s: S, obs: &[u8], packed: &[f32], rows: &mut Rows, z: &mut [f32]) {
+fn frames(obs: &[u8], obs_bytes: usize) -> impl Iterator<Item = Frame<'_>> {
+    let newest = &obs[obs_bytes - SIDE * SIDE..obs_bytes];
+    obs[..obs_bytes].chunks_exact(SIDE * SIDE).enumerate().map(move |(i, frame)| {
+        let is_newest = (i + 1) * SIDE * SIDE == obs_bytes;
+        let ahead = obs.get(obs_bytes + i * SIDE * SIDE..).unwrap_or_default();
+        Frame { frame, newest: (!is_newest).then_some(newest), ahead }
+    })
+}
+
+/// `z[cell, filter] = Σ weight · byte`, `[20, 20, 32]`, of the first of `obs`, which have `obs_bytes` each.
+#[inline(always)]
+pub(super) fn forward<S: Simd>(s: S, obs: &[u8], obs_bytes: usize, packed: &[f32], rows: &mut Rows, z: &mut [f32]) {
     z.fill(0.0);
-    for ((frame, newest), weight) in frames(obs).zip(packed.chunks_exact(FRAME_WEIGHTS)) {
-        rows.read(s, frame, newest);
+    for (frame, weight) in frames(obs, obs_bytes).zip(packed.chunks_exact(FRAME_WEIGHTS)) {
+        rows.read(s, frame);
         for (strip, z) in z.chunks_exact_mut(STRIP * CELLS * FILTERS).enumerate() {
             for (kernel_row, weight) in weight.chunks_exact(KERNEL * FILTERS).enumerate() {
                 filter_row(s, rows, STRIDE * STRIP * strip + kernel_row, weight, z);
@@ -185,12 +186,19 @@ fn filter_row<S: Simd>(s: S, rows: &Rows, top: usize, weight: &[f32], z: &mut [f
     }
 }
 
-/// Adds the gradient of the packed weights, given that of one observation's output.
+/// Adds the gradient of the packed weights, given that of the output of the first of `obs`.
 #[inline(always)]
-pub(super) fn backward<S: Simd>(s: S, obs: &[u8], d_z: &[f32], rows: &mut Rows, d_packed: &mut [f32]) {
+pub(super) fn backward<S: Simd>(
+    s: S,
+    obs: &[u8],
+    obs_bytes: usize,
+    d_z: &[f32],
+    rows: &mut Rows,
+    d_packed: &mut [f32],
+) {
     let (cells, _) = d_z.as_chunks::<LANES>();
-    for ((frame, newest), d_packed) in frames(obs).zip(d_packed.chunks_exact_mut(FRAME_WEIGHTS)) {
-        rows.read(s, frame, newest);
+    for (frame, d_packed) in frames(obs, obs_bytes).zip(d_packed.chunks_exact_mut(FRAME_WEIGHTS)) {
+        rows.read(s, frame);
         for (kernel_row, d_weight) in d_packed.chunks_exact_mut(KERNEL * FILTERS).enumerate() {
             filter_row_backward(s, rows, kernel_row, cells, d_weight);
         }

@@ -79,12 +79,18 @@ pub(super) const fn point_len(n_tiles: usize, channels: usize) -> usize {
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     /// Distance from a point to the next.
-    pub(super) point_len: usize,
+    point_len: usize,
     /// The image's first tile in the block.
-    pub(super) first: usize,
+    first: usize,
 }
 
 impl Place {
+    /// Of image `image` of `n_images`.
+    #[inline(always)]
+    pub(super) fn new(n_images: usize, image: usize, tiles: usize, channels: usize) -> Self {
+        Self { point_len: point_len(n_images * tiles, channels), first: image * tiles }
+    }
+
     /// Index, in groups of lanes, of a point of a tile.
     #[inline(always)]
     fn at(self, point: usize, tile: usize, channels: usize, group: usize) -> usize {
