@@ -85,10 +85,8 @@ fn chunk(bytes: &[u8; SIDE], at: usize) -> &[u8; LANES] {
 /// A bit for each group of four bytes in which two rows differ.
 #[inline(always)]
 fn groups_apart<S: Simd>(s: S, a: &[u8; SIDE], b: &[u8; SIDE]) -> u32 {
-    let [first, last] = [0, SIDE - 64].map(|at| {
-        let [a, b] = [a, b].map(|row| row[at..at + 64].try_into().expect("64 bytes"));
-        s.quads_apart(a, b)
-    });
+    let first = s.quads_apart(a.first_chunk().expect("64 bytes"), b.first_chunk().expect("64 bytes"));
+    let last = s.quads_apart(a.last_chunk().expect("64 bytes"), b.last_chunk().expect("64 bytes"));
     first | last << (SIDE / 4 - 16)
 }
 

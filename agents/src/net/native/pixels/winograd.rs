@@ -382,7 +382,7 @@ impl Form<6, 4, 3> for Third {
 
     #[inline(always)]
     fn input<S: Simd>(s: S, [a, b, c, d, e, f]: [S::V; 6]) -> [S::V; 6] {
-        let [two, four, minus_four, minus_five] = [2.0, 4.0, -4.0, -5.0].map(|x| s.splat(x));
+        let (two, four, minus_four, minus_five) = (s.splat(2.0), s.splat(4.0), s.splat(-4.0), s.splat(-5.0));
         let (even, odd) = (s.mul_add(minus_four, c, e), s.mul_add(minus_four, b, d));
         let (even2, odd2) = (s.sub(e, c), s.mul(two, s.sub(d, b)));
         [
@@ -397,7 +397,7 @@ impl Form<6, 4, 3> for Third {
 
     #[inline(always)]
     fn input_adjoint<S: Simd>(s: S, [a, b, c, d, e, f]: [S::V; 6]) -> [S::V; 6] {
-        let [two, four, minus_four, minus_five] = [2.0, 4.0, -4.0, -5.0].map(|x| s.splat(x));
+        let (two, four, minus_four, minus_five) = (s.splat(2.0), s.splat(4.0), s.splat(-4.0), s.splat(-5.0));
         let (sum, difference) = (s.add(b, c), s.sub(b, c));
         let (sum2, difference2) = (s.add(d, e), s.mul(two, s.sub(d, e)));
         [
@@ -412,7 +412,7 @@ impl Form<6, 4, 3> for Third {
 
     #[inline(always)]
     fn output<S: Simd>(s: S, [a, b, c, d, e, f]: [S::V; 6]) -> [S::V; 4] {
-        let [two, four, eight] = [2.0, 4.0, 8.0].map(|x| s.splat(x));
+        let (two, four, eight) = (s.splat(2.0), s.splat(4.0), s.splat(8.0));
         let (sum, difference) = (s.add(b, c), s.sub(b, c));
         let (sum2, difference2) = (s.add(d, e), s.sub(d, e));
         [
@@ -425,7 +425,7 @@ impl Form<6, 4, 3> for Third {
 
     #[inline(always)]
     fn output_adjoint<S: Simd>(s: S, [a, b, c, d]: [S::V; 4]) -> [S::V; 6] {
-        let [two, four, eight] = [2.0, 4.0, 8.0].map(|x| s.splat(x));
+        let (two, four, eight) = (s.splat(2.0), s.splat(4.0), s.splat(8.0));
         let (even, odd) = (s.add(a, c), s.add(b, d));
         let (even2, odd2) = (s.mul_add(four, c, a), s.mul_add(eight, d, s.mul(two, b)));
         [a, s.add(even, odd), s.sub(even, odd), s.add(even2, odd2), s.sub(even2, odd2), d]
@@ -433,8 +433,8 @@ impl Form<6, 4, 3> for Third {
 
     #[inline(always)]
     fn filter<S: Simd>(s: S, [a, b, c]: [S::V; 3]) -> [S::V; 6] {
-        let [quarter, minus_sixth, twelfth] = [1.0 / 4.0, -1.0 / 6.0, 1.0 / 12.0].map(|x| s.splat(x));
-        let [sixth, twenty_fourth] = [1.0 / 6.0, 1.0 / 24.0].map(|x| s.splat(x));
+        let (quarter, minus_sixth, twelfth) = (s.splat(1.0 / 4.0), s.splat(-1.0 / 6.0), s.splat(1.0 / 12.0));
+        let (sixth, twenty_fourth) = (s.splat(1.0 / 6.0), s.splat(1.0 / 24.0));
         let (even, odd) = (s.mul(minus_sixth, s.add(a, c)), s.mul(minus_sixth, b));
         let (even2, odd2) = (s.mul_add(twenty_fourth, a, s.mul(sixth, c)), s.mul(twelfth, b));
         [s.mul(quarter, a), s.add(even, odd), s.sub(even, odd), s.add(even2, odd2), s.sub(even2, odd2), c]
@@ -442,8 +442,8 @@ impl Form<6, 4, 3> for Third {
 
     #[inline(always)]
     fn filter_adjoint<S: Simd>(s: S, [a, b, c, d, e, f]: [S::V; 6]) -> [S::V; 3] {
-        let [quarter, minus_sixth, twelfth] = [1.0 / 4.0, -1.0 / 6.0, 1.0 / 12.0].map(|x| s.splat(x));
-        let [sixth, twenty_fourth] = [1.0 / 6.0, 1.0 / 24.0].map(|x| s.splat(x));
+        let (quarter, minus_sixth, twelfth) = (s.splat(1.0 / 4.0), s.splat(-1.0 / 6.0), s.splat(1.0 / 12.0));
+        let (sixth, twenty_fourth) = (s.splat(1.0 / 6.0), s.splat(1.0 / 24.0));
         let (sum, difference) = (s.add(b, c), s.sub(b, c));
         let (sum2, difference2) = (s.add(d, e), s.sub(d, e));
         [
