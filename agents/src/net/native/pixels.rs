@@ -10,6 +10,7 @@
 
 mod block;
 mod dense;
+mod features;
 mod first;
 mod norm;
 mod winograd;
@@ -24,7 +25,8 @@ use crate::net::threads;
 use crate::optim::sum_of_squares;
 use block::{Block, BlockBackward, BlockForward, Workspace, stored_len};
 use carom_envs::ObsSpace;
-use dense::{Activations, Backward, Dense, PANEL, Vectors, n_panels, panel_rows};
+use dense::{Backward, Dense, PANEL, n_panels, panel_rows};
+use features::{Activations, Behind, Vectors};
 use std::ops::Range;
 use winograd::{Form, Second, Third};
 
@@ -148,10 +150,10 @@ impl PixelPasses {
         let [first, second, third] = &self.convolutions;
         let first = &params[first.weight.clone()];
         first::pack(first, prepared.first.first(first.len()));
-        self.isa.run(Filters {
-            weights: [second, third].map(|convolution| &params[convolution.weight.clone()]),
-            filters: &mut prepared.filters,
-        });
+        let isa = self.isa;
+        let weights = [second, third].map(|convolution| &params[convolution.weight.clone()]);
+        let work = weights.into_iter().zip(&mut prepared.filters).enumerate();
+        threads::for_each(work, |(layer, (weight, filters))| isa.run(Filters { layer, weight, filters }));
         prepared.tails.resize(self.layers.len(), vec![]);
         for (layer, tail) in self.layers.iter().zip(&mut prepared.tails) {
             layer.pad_tail(&params[layer.weight.clone()], tail);
@@ -275,7 +277,8 @@ impl PixelPasses {
         let activations = Activations { y, normed, inv_std };
         let to = vectors(&layer.bias, layer.norm.as_ref(), grads);
         let row_sums = self.row_sums.first(2 * batch * LANES);
-        self.isa.run(RectifyBackward { layer, batch, params, activations, row_sums, grad, to });
+        let behind = Behind { layer, batch, params, activations, row_sums };
+        self.isa.run(RectifyBackward { behind, grad, to });
         let transposed = self.transposed.first(n_panels(layer.outputs) * panel_len);
         self.isa.run(TransposePanels { features: layer.outputs, batch, panels: grad, to: transposed });
         let (x, d_x) = match below.last_mut() {
@@ -339,8 +342,10 @@ impl PixelPasses {
             isa.run(block::PointBackward { blocks, layer, point, d_u });
         });
         let [first, second, third] = &self.convolutions;
-        isa.run(FiltersAdjoint { d_u: d_u2, d_weight: &mut grads[second.weight.clone()], is_second: true });
-        isa.run(FiltersAdjoint { d_u: d_u3, d_weight: &mut grads[third.weight.clone()], is_second: false });
+        let places = [second.weight.clone(), third.weight.clone()];
+        let d_weights = grads.get_disjoint_mut(places).expect("places apart");
+        let work = [&*d_u2, &*d_u3].into_iter().zip(d_weights).enumerate();
+        threads::for_each(work, |(layer, (d_u, d_weight))| isa.run(FiltersAdjoint { layer, d_u, d_weight }));
         block::first_gradient(blocks, self.d_first.first(first_weights), &mut grads[first.weight.clone()]);
         for (i, convolution) in self.convolutions.iter().enumerate() {
             let to = vectors(&convolution.bias, convolution.norm.as_ref(), grads);
@@ -433,27 +438,30 @@ kernel!(DenseBackward { layer: &'a Dense, from: usize, pass: Backward<'a>, d_wei
     |s| layer.backward(s, from, pass, d_weight, d_x));
 
 kernel!(Rectify { layer: &'a Dense, batch: usize, params: &'a [f32], activations: Activations<'a> } =>
-    |s| dense::rectify(s, layer, batch, params, activations));
+    |s| features::rectify(s, layer, batch, params, activations));
 
-kernel!(RectifyBackward {
-    layer: &'a Dense, batch: usize, params: &'a [f32], activations: Activations<'a>, row_sums: &'a mut [f32],
-    grad: &'a mut [f32], to: Vectors<&'a mut [f32]>,
-} => |s| dense::rectify_backward(s, layer, batch, params, activations, row_sums, grad, to));
+kernel!(RectifyBackward { behind: Behind<'a>, grad: &'a mut [f32], to: Vectors<&'a mut [f32]> } =>
+    |s| features::rectify_backward(s, behind, grad, to));
 
 kernel!(TransposePanels { features: usize, batch: usize, panels: &'a [f32], to: &'a mut [f32] } =>
     |s| dense::transpose_panels(s, features, batch, panels, to));
 
-kernel!(FiltersAdjoint { d_u: &'a [f32], d_weight: &'a mut [f32], is_second: bool } => |s| match is_second {
-    true => winograd::filters_adjoint::<Second, S, 4, 3, 2>(s, d_u, d_weight),
-    false => winograd::filters_adjoint::<Third, S, 6, 4, 3>(s, d_u, d_weight),
+kernel!(Filters { layer: usize, weight: &'a [f32], filters: &'a mut [Buffer; 2] } => |s| match layer {
+    0 => {
+        let [u, transposed] =
+            filters.each_mut().map(|filters| filters.first(Second::POINTS * Second::INPUTS * Second::OUTPUTS));
+        winograd::filters::<Second, S, 4, 3, 2>(s, weight, u, transposed);
+    }
+    _ => {
+        let [u, transposed] =
+            filters.each_mut().map(|filters| filters.first(Third::POINTS * Third::INPUTS * Third::OUTPUTS));
+        winograd::filters::<Third, S, 6, 4, 3>(s, weight, u, transposed);
+    }
 });
 
-kernel!(Filters { weights: [&'a [f32]; 2], filters: &'a mut [[Buffer; 2]; 2] } => |s| {
-    let [second, third] = filters;
-    let [u, transposed] = second.each_mut().map(|buffer| buffer.first(Second::POINTS * Second::INPUTS * Second::OUTPUTS));
-    winograd::filters::<Second, S, 4, 3, 2>(s, weights[0], u, transposed);
-    let [u, transposed] = third.each_mut().map(|buffer| buffer.first(Third::POINTS * Third::INPUTS * Third::OUTPUTS));
-    winograd::filters::<Third, S, 6, 4, 3>(s, weights[1], u, transposed);
+kernel!(FiltersAdjoint { layer: usize, d_u: &'a [f32], d_weight: &'a mut [f32] } => |s| match layer {
+    0 => winograd::filters_adjoint::<Second, S, 4, 3, 2>(s, d_u, d_weight),
+    _ => winograd::filters_adjoint::<Third, S, 6, 4, 3>(s, d_u, d_weight),
 });
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The convolutions of a block of images, forward and backward.
 
-use super::dense::{PANEL, Vectors, panel_rows};
+use super::dense::{PANEL, panel_rows};
+use super::features::Vectors;
 use super::norm::{self, Kept, Rectifier, RectifierGrads};
 use super::winograd::{self, Form, Place, Second, Third, point_len};
 use super::{Convolution, FEATURES, Prepared, first};
