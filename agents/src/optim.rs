@@ -10,6 +10,7 @@ use crate::net::threads;
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use tch::{Device, Tensor};
 
 /// Which rule turns a gradient into a step.
@@ -86,13 +87,20 @@ impl Optimizer {
             (self.mean.len(), self.mean.len()),
             "lengths of parameters and gradients"
         );
+        let part = self.begin(factor, lr);
+        threads::for_each(
+            part.chunks(SHARE).zip(params.chunks_mut(SHARE).zip(grads.chunks(SHARE))),
+            |(part, values)| {
+                part.take(values.0, values.1);
+            },
+        );
+    }
+
+    /// Begins a step against `factor` times the gradient, which the parts of the parameters take one by one.
+    pub(crate) fn begin(&mut self, factor: f32, lr: f64) -> Part<'_> {
         self.n_steps += 1;
         let step = Step::of(self.config, self.n_steps, lr);
-        let chunks = params.chunks_mut(SHARE).zip(grads.chunks(SHARE));
-        let moments = self.mean.chunks_mut(SHARE).zip(self.mean_sq.chunks_mut(SHARE));
-        threads::for_each(chunks.zip(moments), |((params, grads), (mean, mean_sq))| {
-            step.take(params, grads, factor, mean, mean_sq);
-        });
+        Part { step, factor, mean: &mut self.mean, mean_sq: &mut self.mean_sq }
     }
 
     /// Its moments and step count.
@@ -122,6 +130,34 @@ impl Optimizer {
         self.n_steps = from.value("n_steps")?;
         from.read("mean", &mut self.mean)?;
         from.read("mean_sq", &mut self.mean_sq)
+    }
+}
+
+/// A step that some of the parameters have not taken yet, with their moments.
+pub(crate) struct Part<'a> {
+    step: Step,
+    factor: f32,
+    mean: &'a mut [f32],
+    mean_sq: &'a mut [f32],
+}
+
+impl<'a> Part<'a> {
+    /// The part of the parameters in `range`.
+    pub(crate) fn of(&mut self, range: Range<usize>) -> Part<'_> {
+        let (mean, mean_sq) = (&mut self.mean[range.clone()], &mut self.mean_sq[range]);
+        Part { step: self.step, factor: self.factor, mean, mean_sq }
+    }
+
+    /// Parts of `len` parameters, the last of which may have fewer.
+    pub(crate) fn chunks(self, len: usize) -> impl Iterator<Item = Part<'a>> {
+        let Self { step, factor, mean, mean_sq } = self;
+        let moments = mean.chunks_mut(len).zip(mean_sq.chunks_mut(len));
+        moments.map(move |(mean, mean_sq)| Part { step, factor, mean, mean_sq })
+    }
+
+    /// Takes the step.
+    pub(crate) fn take(self, params: &mut [f32], grads: &[f32]) {
+        self.step.take(params, grads, self.factor, self.mean, self.mean_sq);
     }
 }
 

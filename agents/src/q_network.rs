@@ -125,6 +125,11 @@ impl QNetwork {
         stats.into_iter().chain(recon.map(|recon| ("train/recon", mean(recon)))).collect()
     }
 
+    /// Whether it is faster on several threads than on one, with the same numbers on any.
+    pub fn gains_from_threads(&self) -> bool {
+        matches!(&self.engine, Engine::Native(engine) if engine.gains_from_threads())
+    }
+
     /// Copies the online parameters to the target.
     pub fn sync_target(&mut self) {
         match &mut self.engine {

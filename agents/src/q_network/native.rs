@@ -34,6 +34,11 @@ impl NativeEngine {
         Some(Self { passes, target, grads, online, optimizer: Optimizer::new(optimizer, params.len()) })
     }
 
+    /// Whether the passes share their work among threads.
+    pub(super) fn gains_from_threads(&self) -> bool {
+        matches!(self.passes, Passes::Pixels(_))
+    }
+
     /// Q-values, without anything kept for [`NativeEngine::descend`].
     pub(super) fn q(&mut self, weights: Weights, obs: &[u8]) -> &[f32] {
         let params = match weights {
@@ -50,9 +55,20 @@ impl NativeEngine {
 
     /// `obs` are those of the latest [`NativeEngine::forward`].
     pub(super) fn descend(&mut self, obs: &[u8], d_q: &[f32], how: &Update) -> Descended {
-        let grad_norm = self.passes.backward(&self.online, obs, d_q, &mut self.grads);
-        let factor = clip_factor(grad_norm, how.max_norm());
-        self.optimizer.step_scaled(self.online.as_mut_slice(), self.grads.as_slice(), factor, how.lr);
+        let grad_norm = match &mut self.passes {
+            Passes::Pixels(both) if how.max_grad_norm == 0.0 => {
+                let (passes, prepared) = &mut **both;
+                let (params, step) = (self.online.as_mut_slice(), self.optimizer.begin(1.0, how.lr));
+                let prepared = &prepared[Weights::Online as usize];
+                passes.backward(params, prepared, (obs, d_q), self.grads.as_mut_slice(), Some(step))
+            }
+            passes => {
+                let grad_norm = passes.backward(&mut self.online, obs, d_q, &mut self.grads);
+                let factor = clip_factor(grad_norm, how.max_norm());
+                self.optimizer.step_scaled(self.online.as_mut_slice(), self.grads.as_slice(), factor, how.lr);
+                grad_norm
+            }
+        };
         self.passes.expire(Weights::Online);
         Descended { grad_norm, recon: None }
     }
@@ -120,7 +136,7 @@ impl Passes {
     }
 
     /// Overwrites `grads` and returns their Euclidean norm.
-    fn backward(&mut self, params: &Matrix, obs: &[u8], d_q: &[f32], grads: &mut Matrix) -> f32 {
+    fn backward(&mut self, params: &mut Matrix, obs: &[u8], d_q: &[f32], grads: &mut Matrix) -> f32 {
         match self {
             Self::Small(passes) => {
                 passes.backward(params, d_q, grads);
@@ -129,7 +145,7 @@ impl Passes {
             Self::Pixels(both) => {
                 let (passes, prepared) = &mut **both;
                 let prepared = &prepared[Weights::Online as usize];
-                passes.backward(params.as_slice(), prepared, obs, d_q, grads.as_mut_slice())
+                passes.backward(params.as_mut_slice(), prepared, (obs, d_q), grads.as_mut_slice(), None)
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::net::lanes::LANES;
 use crate::net::layout::Layout;
 use crate::net::operation::{Operation, Order};
 use crate::net::threads;
-use crate::optim::sum_of_squares;
+use crate::optim::{Part, sum_of_squares};
 use block::{Block, BlockBackward, BlockForward, Workspace, stored_len};
 use carom_envs::ObsSpace;
 use dense::{Backward, Dense, PANEL, n_panels, panel_rows};
@@ -153,7 +153,7 @@ impl PixelPasses {
         let isa = self.isa;
         let weights = [second, third].map(|convolution| &params[convolution.weight.clone()]);
         let work = weights.into_iter().zip(&mut prepared.filters).enumerate();
-        threads::for_each(work, |(layer, (weight, filters))| isa.run(Filters { layer, weight, filters }));
+        threads::for_each(work, |(layer, (weight, forms))| isa.run(Filters { is_second: layer == 0, weight, forms }));
         prepared.tails.resize(self.layers.len(), vec![]);
         for (layer, tail) in self.layers.iter().zip(&mut prepared.tails) {
             layer.pad_tail(&params[layer.weight.clone()], tail);
@@ -226,17 +226,18 @@ impl PixelPasses {
     }
 
     /// Overwrites `grads` with the gradient of the parameters, given the observations of the latest kept pass and the
-    /// gradient of its Q-values; returns its Euclidean norm.
+    /// gradient of its Q-values; returns its Euclidean norm. With a `step` the parameters take it, weights of dense
+    /// layers while they and their gradient are in the cache.
     ///
     /// # Panics
     /// When `obs` or `d_q` is not of that pass's size.
     pub(crate) fn backward(
         &mut self,
-        params: &[f32],
+        params: &mut [f32],
         prepared: &Prepared,
-        obs: &[u8],
-        d_q: &[f32],
+        (obs, d_q): (&[u8], &[f32]),
         grads: &mut [f32],
+        mut step: Option<Part>,
     ) -> f32 {
         let batch = self.batch;
         let head = self.layers.last().expect("a head");
@@ -255,21 +256,24 @@ impl PixelPasses {
         }
         let mut squares = 0.0;
         for i in (0..self.layers.len()).rev() {
-            squares += self.dense_backward(i, params, grads);
+            squares += self.dense_backward(i, params, grads, step.as_mut());
         }
         self.convolve_backward(params, prepared, obs);
         self.filters_backward(grads);
-        // All but the dense layers' weights, gaps included, which are 0.
-        let mut end = 0;
-        for layer in &self.layers {
-            squares += f64::from(sum_of_squares(&grads[end..layer.weight.start]));
-            end = layer.weight.end;
+        // All but the dense layers' weights. Gaps between parameters are included, where all is 0.
+        let starts = self.layers.iter().map(|layer| layer.weight.start).chain([grads.len()]);
+        let ends = [0].into_iter().chain(self.layers.iter().map(|layer| layer.weight.end));
+        for rest in ends.zip(starts).map(|(end, start)| end..start) {
+            squares += f64::from(sum_of_squares(&grads[rest.clone()]));
+            if let Some(step) = &mut step {
+                step.of(rest.clone()).take(&mut params[rest.clone()], &grads[rest]);
+            }
         }
-        (squares + f64::from(sum_of_squares(&grads[end..]))).sqrt() as f32
+        squares.sqrt() as f32
     }
 
-    /// Returns the sum of the squares of the weights' gradient.
-    fn dense_backward(&mut self, i: usize, params: &[f32], grads: &mut [f32]) -> f64 {
+    /// Returns the sum of the squares of the weights' gradient. With a `step` the weights take it.
+    fn dense_backward(&mut self, i: usize, params: &mut [f32], grads: &mut [f32], step: Option<&mut Part>) -> f64 {
         let (batch, layer) = (self.batch, &self.layers[i]);
         let panel_len = panel_rows(batch) * PANEL;
         let (below, above) = self.hidden.split_at_mut(i);
@@ -285,16 +289,21 @@ impl PixelPasses {
             Some(hidden) => (&*hidden.y, &mut hidden.grad),
             None => (&*self.features, &mut self.d_features),
         };
-        let weight = &params[layer.weight.clone()];
-        let pass = Backward { weight, batch, x, d_y: grad, d_y_transposed: transposed };
-        let isa = self.isa;
+        let pass = Backward { batch, x, d_y: grad, d_y_transposed: transposed };
+        let (isa, len) = (self.isa, PANEL * layer.outputs);
         let squares = self.squares.first(n_panels(layer.inputs));
-        let d_weights = grads[layer.weight.clone()].chunks_mut(PANEL * layer.outputs);
-        let work = d_weights.zip(d_x.first(n_panels(layer.inputs) * panel_len).chunks_mut(panel_len)).enumerate();
-        threads::for_each(work.zip(squares.iter_mut()), |((from, (d_weight, d_x)), square)| {
-            isa.run(DenseBackward { layer, from, pass, d_weight, d_x });
+        let d_x = d_x.first(n_panels(layer.inputs) * panel_len).chunks_mut(panel_len);
+        let weights = params[layer.weight.clone()].chunks_mut(len).zip(grads[layer.weight.clone()].chunks_mut(len));
+        let mut steps = step.map(|step| step.of(layer.weight.clone()).chunks(len));
+        let steps = std::iter::from_fn(|| Some(steps.as_mut().and_then(Iterator::next)));
+        let work = weights.zip(d_x).zip(squares.iter_mut()).zip(steps).enumerate();
+        threads::for_each(work, |(from, ((((weight, d_weight), d_x), square), step))| {
+            isa.run(DenseBackward { layer, from, pass, weight, d_weight, d_x });
             // While the gradients are still in the cache.
             *square = sum_of_squares(d_weight);
+            if let Some(step) = step {
+                step.take(weight, d_weight);
+            }
         });
         squares.iter().copied().map(f64::from).sum()
     }
@@ -345,7 +354,9 @@ impl PixelPasses {
         let places = [second.weight.clone(), third.weight.clone()];
         let d_weights = grads.get_disjoint_mut(places).expect("places apart");
         let work = [&*d_u2, &*d_u3].into_iter().zip(d_weights).enumerate();
-        threads::for_each(work, |(layer, (d_u, d_weight))| isa.run(FiltersAdjoint { layer, d_u, d_weight }));
+        threads::for_each(work, |(layer, (d_u, d_weight))| {
+            isa.run(FiltersAdjoint { is_second: layer == 0, d_u, d_weight });
+        });
         block::first_gradient(blocks, self.d_first.first(first_weights), &mut grads[first.weight.clone()]);
         for (i, convolution) in self.convolutions.iter().enumerate() {
             let to = vectors(&convolution.bias, convolution.norm.as_ref(), grads);
@@ -434,8 +445,9 @@ macro_rules! kernel {
 kernel!(DenseForward { layer: &'a Dense, weight: [&'a [f32]; 2], panel: usize, batch: usize, x: &'a [f32], y: &'a mut [f32] } =>
     |s| layer.forward(s, weight, panel, batch, x, y));
 
-kernel!(DenseBackward { layer: &'a Dense, from: usize, pass: Backward<'a>, d_weight: &'a mut [f32], d_x: &'a mut [f32] } =>
-    |s| layer.backward(s, from, pass, d_weight, d_x));
+kernel!(DenseBackward {
+    layer: &'a Dense, from: usize, pass: Backward<'a>, weight: &'a [f32], d_weight: &'a mut [f32], d_x: &'a mut [f32],
+} => |s| layer.backward(s, from, pass, weight, d_weight, d_x));
 
 kernel!(Rectify { layer: &'a Dense, batch: usize, params: &'a [f32], activations: Activations<'a> } =>
     |s| features::rectify(s, layer, batch, params, activations));
@@ -446,22 +458,20 @@ kernel!(RectifyBackward { behind: Behind<'a>, grad: &'a mut [f32], to: Vectors<&
 kernel!(TransposePanels { features: usize, batch: usize, panels: &'a [f32], to: &'a mut [f32] } =>
     |s| dense::transpose_panels(s, features, batch, panels, to));
 
-kernel!(Filters { layer: usize, weight: &'a [f32], filters: &'a mut [Buffer; 2] } => |s| match layer {
-    0 => {
-        let [u, transposed] =
-            filters.each_mut().map(|filters| filters.first(Second::POINTS * Second::INPUTS * Second::OUTPUTS));
-        winograd::filters::<Second, S, 4, 3, 2>(s, weight, u, transposed);
-    }
-    _ => {
-        let [u, transposed] =
-            filters.each_mut().map(|filters| filters.first(Third::POINTS * Third::INPUTS * Third::OUTPUTS));
-        winograd::filters::<Third, S, 6, 4, 3>(s, weight, u, transposed);
-    }
+kernel!(Filters { is_second: bool, weight: &'a [f32], forms: &'a mut [Buffer; 2] } => |s| if is_second {
+    let len = Second::POINTS * Second::INPUTS * Second::OUTPUTS;
+    let [u, transposed] = forms.each_mut().map(|form| form.first(len));
+    winograd::filters::<Second, S, 4, 3, 2>(s, weight, u, transposed);
+} else {
+    let len = Third::POINTS * Third::INPUTS * Third::OUTPUTS;
+    let [u, transposed] = forms.each_mut().map(|form| form.first(len));
+    winograd::filters::<Third, S, 6, 4, 3>(s, weight, u, transposed);
 });
 
-kernel!(FiltersAdjoint { layer: usize, d_u: &'a [f32], d_weight: &'a mut [f32] } => |s| match layer {
-    0 => winograd::filters_adjoint::<Second, S, 4, 3, 2>(s, d_u, d_weight),
-    _ => winograd::filters_adjoint::<Third, S, 6, 4, 3>(s, d_u, d_weight),
+kernel!(FiltersAdjoint { is_second: bool, d_u: &'a [f32], d_weight: &'a mut [f32] } => |s| if is_second {
+    winograd::filters_adjoint::<Second, S, 4, 3, 2>(s, d_u, d_weight);
+} else {
+    winograd::filters_adjoint::<Third, S, 6, 4, 3>(s, d_u, d_weight);
 });
 
 #[cfg(test)]

@@ -177,6 +177,7 @@ impl Simd for Plain {
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::{Kernel, LANES, Lanes, Simd};
+    #[allow(clippy::wildcard_imports, reason = "three dozen instructions")]
     use std::arch::x86_64::*;
 
     /// AVX-512 with its byte, double-word and vector-length extensions.
@@ -274,6 +275,7 @@ mod x86 {
     /// By pairs of numbers, pairs of pairs, and twice by quarters of a register.
     #[inline]
     #[target_feature(enable = "avx512f")]
+    #[allow(clippy::large_types_passed_by_value, reason = "inlined: they are registers")]
     fn transpose512(r: [__m512; LANES]) -> [__m512; LANES] {
         let mut a = r;
         for i in 0..8 {
@@ -354,9 +356,10 @@ mod x86 {
                 ]
             }}
             fn quads_apart(a: &[u8; 64], b: &[u8; 64]) -> u32 {{
-                let (a, b) = (a.as_ptr().cast::<__m256i>(), b.as_ptr().cast::<__m256i>());
-                let first = _mm256_cmpeq_epi32(_mm256_loadu_si256(a), _mm256_loadu_si256(b));
-                let second = _mm256_cmpeq_epi32(_mm256_loadu_si256(a.add(1)), _mm256_loadu_si256(b.add(1)));
+                let (a, b) = (a.as_ptr(), b.as_ptr());
+                let first = _mm256_cmpeq_epi32(_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()));
+                let (a, b) = (_mm256_loadu_si256(a.add(32).cast()), _mm256_loadu_si256(b.add(32).cast()));
+                let second = _mm256_cmpeq_epi32(a, b);
                 let first = !_mm256_movemask_ps(_mm256_castsi256_ps(first)) as u32 & 0xff;
                 let second = !_mm256_movemask_ps(_mm256_castsi256_ps(second)) as u32 & 0xff;
                 first | second << 8
@@ -368,6 +371,7 @@ mod x86 {
     /// By quadrants of eight numbers.
     #[inline]
     #[target_feature(enable = "avx2")]
+    #[allow(clippy::large_types_passed_by_value, reason = "inlined: they are registers")]
     fn transpose256(rows: [Halves; LANES]) -> [Halves; LANES] {
         let mut out = rows;
         for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {

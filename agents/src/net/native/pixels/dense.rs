@@ -121,10 +121,19 @@ impl Dense {
         }
     }
 
-    /// Gradients of the weights from panel `from` of the inputs, all their blocks, and of that panel.
+    /// Gradients of the weights from panel `from` of the inputs, all their blocks, and of that panel. `weight` are these
+    /// blocks.
     #[inline(always)]
-    pub(super) fn backward<S: Simd>(&self, s: S, from: usize, pass: Backward, d_weight: &mut [f32], d_x: &mut [f32]) {
-        let Backward { weight, batch, x, d_y, d_y_transposed } = pass;
+    pub(super) fn backward<S: Simd>(
+        &self,
+        s: S,
+        from: usize,
+        pass: Backward,
+        weight: &[f32],
+        d_weight: &mut [f32],
+        d_x: &mut [f32],
+    ) {
+        let Backward { batch, x, d_y, d_y_transposed } = pass;
         let (rows, panel_len) = (width(from, self.inputs), panel_rows(batch) * PANEL);
         let first = self.block(from, 0).start;
         for to in 0..n_panels(self.outputs) {
@@ -150,9 +159,11 @@ impl Dense {
             for to in 0..n_panels(self.outputs) {
                 let (block, width) = (self.block(from, to), width(to, self.outputs));
                 let a_strides = Strides { row: width, column: 1 };
-                let mut terms = Terms::one(&weight[block], a_strides, &d_y[to * PANEL * columns..], columns);
+                let mut terms =
+                    Terms::one(&weight[block.start - first..], a_strides, &d_y[to * PANEL * columns..], columns);
                 if to + 1 < n_panels(self.outputs) {
-                    terms.ahead[0] = &weight[self.block(from, to + 1)];
+                    let next = self.block(from, to + 1);
+                    terms.ahead[0] = &weight[next.start - first..next.end - first];
                 }
                 let size = Size { rows, groups: columns / LANES, depth: width };
                 product(s, size, terms, &mut d_x_transposed, columns, to > 0);
@@ -165,7 +176,6 @@ impl Dense {
 /// Inputs of [`Dense::backward`].
 #[derive(Clone, Copy)]
 pub(super) struct Backward<'a> {
-    pub(super) weight: &'a [f32],
     pub(super) batch: usize,
     /// Panels of the layer's input.
     pub(super) x: &'a [f32],

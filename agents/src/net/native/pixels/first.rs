@@ -37,20 +37,21 @@ pub(super) struct Rows {
 
 impl Default for Rows {
     fn default() -> Self {
-        Self { pixels: Box::new([[0.0; ROW]; SIDE]), segments: [0; SIDE] }
+        let rows = vec![[0.0; ROW]; SIDE].into_boxed_slice();
+        Self { pixels: rows.try_into().expect("as many rows as a frame has"), segments: [0; SIDE] }
     }
 }
 
 impl Rows {
     /// Reads a frame.
     #[inline(always)]
-    fn read<S: Simd>(&mut self, s: S, Frame { frame, newest, ahead }: Frame) {
+    fn read<S: Simd>(&mut self, s: S, Frame { bytes, newest, ahead }: Frame) {
         for (y, row) in self.pixels.iter_mut().enumerate() {
             if let [first, .., last] = ahead.get(y * SIDE..(y + 1) * SIDE).unwrap_or_default() {
                 s.prefetch(first);
                 s.prefetch(last);
             }
-            let bytes: &[u8; SIDE] = frame[y * SIDE..][..SIDE].try_into().expect("a row");
+            let bytes: &[u8; SIDE] = bytes[y * SIDE..][..SIDE].try_into().expect("a row");
             let minus = newest.map(|newest| -> &[u8; SIDE] { newest[y * SIDE..][..SIDE].try_into().expect("a row") });
             // A cell's segment is two neighbouring groups of four pixels.
             let groups = groups_apart(s, bytes, minus.unwrap_or(&[0; SIDE]));
@@ -123,7 +124,7 @@ pub(super) fn unpack(packed: &[f32], scale: f32, d_weight: &mut [f32]) {
 
 /// A frame of an observation as it enters.
 struct Frame<'a> {
-    frame: &'a [u8],
+    bytes: &'a [u8],
     /// The newest frame, which is subtracted from older ones.
     newest: Option<&'a [u8]>,
     /// The same frame of the next observation, fetched meanwhile.
@@ -134,10 +135,10 @@ struct Frame<'a> {
 #[inline(always)]
 fn frames(obs: &[u8], obs_bytes: usize) -> impl Iterator<Item = Frame<'_>> {
     let newest = &obs[obs_bytes - SIDE * SIDE..obs_bytes];
-    obs[..obs_bytes].chunks_exact(SIDE * SIDE).enumerate().map(move |(i, frame)| {
+    obs[..obs_bytes].chunks_exact(SIDE * SIDE).enumerate().map(move |(i, bytes)| {
         let is_newest = (i + 1) * SIDE * SIDE == obs_bytes;
         let ahead = obs.get(obs_bytes + i * SIDE * SIDE..).unwrap_or_default();
-        Frame { frame, newest: (!is_newest).then_some(newest), ahead }
+        Frame { bytes, newest: (!is_newest).then_some(newest), ahead }
     })
 }
 

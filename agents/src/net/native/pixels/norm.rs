@@ -3,6 +3,8 @@
 //! A cell has two or four groups of lanes, and its mean is a sum over lanes, which is slow: sixteen cells' sums are
 //! transposed, so that one addition of lanes serves sixteen cells.
 
+#![allow(clippy::needless_range_loop, reason = "registers by row and column, in loops that are unrolled")]
+
 use crate::net::lanes::{LANES, Lanes};
 use crate::net::native::simd::Simd;
 use crate::net::operation::NORM_EPSILON;
@@ -131,9 +133,10 @@ pub(super) fn backward<S: Simd, const G: usize>(
 ) {
     let (kept, _) = kept.as_chunks::<LANES>().0.as_chunks::<G>();
     let (grad, _) = grad.as_chunks_mut::<LANES>().0.as_chunks_mut::<G>();
-    let mut d_bias = groups::<S, G>(s, to.bias);
+    let RectifierGrads { bias: bias_grad, scale: scale_grad, shift: shift_grad } = to;
+    let mut d_bias = groups::<S, G>(s, bias_grad);
     if let Some([scale, shift]) = rectifier.norm {
-        let (mut d_scale, mut d_shift) = (groups::<S, G>(s, to.scale), groups::<S, G>(s, to.shift));
+        let (mut d_scale, mut d_shift) = (groups::<S, G>(s, scale_grad), groups::<S, G>(s, shift_grad));
         let (scale, shift) = (groups::<S, G>(s, scale), groups::<S, G>(s, shift));
         for ((kept, inv_std), grad) in kept.chunks(LANES).zip(inv_std.chunks(LANES)).zip(grad.chunks_mut(LANES)) {
             let (mut sums, mut products) = ([s.zero(); LANES], [s.zero(); LANES]);
@@ -151,8 +154,8 @@ pub(super) fn backward<S: Simd, const G: usize>(
             }
             centre(s, kept, inv_std, [lane_sums(s, sums), lane_sums(s, products)], grad, &mut d_bias);
         }
-        store_groups(s, d_scale, to.scale);
-        store_groups(s, d_shift, to.shift);
+        store_groups(s, d_scale, scale_grad);
+        store_groups(s, d_shift, shift_grad);
     } else {
         for (y, grad) in kept.iter().zip(grad) {
             for g in 0..G {
@@ -162,7 +165,7 @@ pub(super) fn backward<S: Simd, const G: usize>(
             }
         }
     }
-    store_groups(s, d_bias, to.bias);
+    store_groups(s, d_bias, bias_grad);
 }
 
 /// The second half of [`backward`] for up to sixteen cells, given Σ ĝ and Σ ĝ x̂ of each.

@@ -2,6 +2,7 @@ use super::*;
 use crate::net::NetSpec;
 use crate::net::tensor::to_vec;
 use crate::net::tests::torch;
+use crate::optim::{OptimConfig, Optimizer, Rule};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 use tch::{Kind, Tensor};
@@ -68,12 +69,12 @@ fn by_hand(spec: &NetSpec, isa: Isa, case: &Case) -> (Vec<f32>, Vec<f32>) {
     let layout = spec.layout();
     let mut passes = PixelPasses::with(&layout, isa).expect("a pixel network");
     let mut prepared = Prepared::default();
-    let params = passes.reordered(&case.params, true);
+    let mut params = passes.reordered(&case.params, true);
     let inferred = passes.forward(&params, &mut prepared, &case.obs, false).to_vec();
     let q = passes.forward(&params, &mut prepared, &case.obs, true).to_vec();
     assert_eq!(q, inferred, "what is kept changes nothing");
     let mut grads = vec![0.0; layout.len()];
-    passes.backward(&params, &prepared, &case.obs, &case.d_q, &mut grads);
+    passes.backward(&mut params, &prepared, (&case.obs, &case.d_q), &mut grads, None);
     (q, passes.reordered(&grads, false))
 }
 
@@ -132,6 +133,29 @@ fn threads_do_not_change_a_bit() {
         });
         assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{spec:?}");
     }
+}
+
+#[test]
+fn a_step_taken_on_the_way_back_is_the_optimisers() {
+    let _torch = torch();
+    let spec = spec(1, &[96], true);
+    let case = case(&spec, 4, 11);
+    let mut passes = PixelPasses::of(&spec.layout()).expect("a pixel network");
+    let (mut prepared, mut grads) = (Prepared::default(), vec![0.0; case.params.len()]);
+    let config = OptimConfig::of(Rule::Adam);
+    let [mut at_once, mut after] = [(); 2].map(|()| Optimizer::new(config, case.params.len()));
+    let (mut params, mut expected) = (case.params.clone(), case.params.clone());
+    for _ in 0..3 {
+        prepared.expire();
+        passes.forward(&params, &mut prepared, &case.obs, true);
+        let step = at_once.begin(1.0, 1e-3);
+        let norm = passes.backward(&mut params, &prepared, (&case.obs, &case.d_q), &mut grads, Some(step));
+        after.step(&mut expected, &grads, 1e-3);
+        assert_eq!(params, expected);
+        let by_hand = grads.iter().map(|g| f64::from(g * g)).sum::<f64>().sqrt() as f32;
+        assert!((norm / by_hand - 1.0).abs() < 1e-5, "{norm} instead of {by_hand}");
+    }
+    assert_ne!(params, case.params);
 }
 
 #[test]

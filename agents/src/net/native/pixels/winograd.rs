@@ -9,6 +9,8 @@
 //! With V = Bᵀ x B, U = G w Gᵀ and y = Aᵀ (V U) A, the gradients are the transposed maps: of the products A dy Aᵀ, of the
 //! inputs B dV Bᵀ, summed where tiles overlap, of the filters Gᵀ dU G.
 
+#![allow(clippy::needless_range_loop, reason = "registers by row and column, in loops that are unrolled")]
+
 use crate::net::lanes::{LANES, Lanes};
 use crate::net::native::simd::Simd;
 
