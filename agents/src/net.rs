@@ -10,6 +10,7 @@
 //! plain Rust access to torch's memory. [`lanes`] and [`threads`] provide sums, an exponential and threads for kernels.
 
 mod activation;
+mod crew;
 mod cross_entropy;
 pub mod lanes;
 mod layout;

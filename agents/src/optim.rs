@@ -74,19 +74,17 @@ impl Optimizer {
     /// # Panics
     /// When the lengths differ from the optimiser's.
     pub fn step(&mut self, params: &mut [f32], grads: &[f32], lr: f64) {
-        self.step_scaled(params, grads, 1.0, lr);
+        self.assert_lengths(params, grads);
+        self.begin(1.0, lr).take(params, grads);
     }
 
-    /// Moves `params` one step against `factor` times `grads`, on torch's threads where the parameters are many.
+    /// Moves `params` one step against `factor` times `grads`, on several threads where the parameters are many and
+    /// torch runs nothing beside it.
     ///
     /// # Panics
     /// When the lengths differ from the optimiser's.
-    pub fn step_scaled(&mut self, params: &mut [f32], grads: &[f32], factor: f32, lr: f64) {
-        assert_eq!(
-            (params.len(), grads.len()),
-            (self.mean.len(), self.mean.len()),
-            "lengths of parameters and gradients"
-        );
+    pub(crate) fn step_scaled(&mut self, params: &mut [f32], grads: &[f32], factor: f32, lr: f64) {
+        self.assert_lengths(params, grads);
         let part = self.begin(factor, lr);
         threads::for_each(
             part.chunks(SHARE).zip(params.chunks_mut(SHARE).zip(grads.chunks(SHARE))),
@@ -94,6 +92,11 @@ impl Optimizer {
                 part.take(values.0, values.1);
             },
         );
+    }
+
+    fn assert_lengths(&self, params: &[f32], grads: &[f32]) {
+        let lens = (self.mean.len(), self.mean.len());
+        assert_eq!((params.len(), grads.len()), lens, "lengths of parameters and gradients");
     }
 
     /// Begins a step against `factor` times the gradient, which the parts of the parameters take one by one.

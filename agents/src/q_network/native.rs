@@ -75,9 +75,8 @@ impl NativeEngine {
 
     pub(super) fn sync_target(&mut self) {
         let online = self.online.as_slice();
-        threads::for_each_chunk(self.target.as_mut_slice(), COPIED, |chunk, target| {
-            target.copy_from_slice(&online[chunk * COPIED..][..target.len()]);
-        });
+        let chunks = self.target.as_mut_slice().chunks_mut(COPIED).zip(online.chunks(COPIED));
+        threads::for_each(chunks, |(target, online)| target.copy_from_slice(online));
         self.passes.expire(Weights::Target);
     }
 

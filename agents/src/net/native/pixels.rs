@@ -177,7 +177,7 @@ impl PixelPasses {
             let len = n_panels(layer.outputs) * panel_len;
             let weight = [&params[layer.weight.clone()], &prepared.tails[i]];
             let isa = self.isa;
-            threads::for_each_chunk(y.first(len), panel_len, |panel, y| {
+            threads::for_each(y.first(len).chunks_mut(panel_len).enumerate(), |(panel, y)| {
                 isa.run(DenseForward { layer, weight, panel, batch, x, y });
             });
             let is_normed = usize::from(layer.norm.is_some());
@@ -202,11 +202,12 @@ impl PixelPasses {
         let (isa, convolutions) = (self.isa, &self.convolutions);
         let images = obs.chunks(len * self.obs_bytes).zip(self.rows.first(batch * FEATURES).chunks_mut(len * FEATURES));
         let work = images.map(|(obs, features)| (obs, features, stored.next()));
-        threads::share(&mut self.workspaces[..n_threads], work, |workspace, (obs, features, memory)| {
+        threads::share_alone(&mut self.workspaces[..n_threads], work, |workspace, (obs, features, memory)| {
             isa.run(BlockForward { convolutions, params, prepared, workspace, memory, obs, features });
         });
         let (panel_len, rows) = (panel_rows(batch) * PANEL, &self.rows[..batch * FEATURES]);
-        threads::for_each_chunk(self.features.first(n_panels(FEATURES) * panel_len), panel_len, |panel, features| {
+        let panels = self.features.first(n_panels(FEATURES) * panel_len).chunks_mut(panel_len).enumerate();
+        threads::for_each(panels, |(panel, features)| {
             for (features, row) in features.chunks_exact_mut(PANEL).zip(rows.chunks_exact(FEATURES)) {
                 features.copy_from_slice(&row[panel * PANEL..][..PANEL]);
             }
@@ -316,7 +317,7 @@ impl PixelPasses {
         let blocks = self.stored.chunks_exact_mut(stored_len(len, prepared.first.len()));
         let work = blocks.zip(obs.chunks(len * self.obs_bytes)).enumerate();
         let obs_bytes = self.obs_bytes;
-        threads::share(&mut self.workspaces[..n_threads], work, |workspace, (i, (memory, obs))| {
+        threads::share_alone(&mut self.workspaces[..n_threads], work, |workspace, (i, (memory, obs))| {
             let (start, n_images) = (i * len, obs.len() / obs_bytes);
             isa.run(BlockBackward {
                 convolutions,
