@@ -91,6 +91,12 @@ pub trait Agent: Send {
     /// Statistics since the last call: means over the updates, and present values of schedules.
     fn stats(&mut self) -> Vec<Stat>;
 
+    /// Whether it is faster on several of torch's threads than on one, with the same numbers on any. On small networks
+    /// threads wait for each other longer than they work.
+    fn gains_from_threads(&self) -> bool {
+        false
+    }
+
     /// The whole state, from which training continues bit for bit.
     fn save(&self) -> Snapshot<'_>;
 

@@ -248,6 +248,10 @@ impl Agent for Dqn {
         stats
     }
 
+    fn gains_from_threads(&self) -> bool {
+        self.network.gains_from_threads()
+    }
+
     fn save(&self) -> Snapshot<'_> {
         Snapshot::default()
             .value("n_steps", &self.n_steps)

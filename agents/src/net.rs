@@ -10,6 +10,7 @@
 //! plain Rust access to torch's memory. [`lanes`] and [`threads`] provide sums, an exponential and threads for kernels.
 
 mod activation;
+mod crew;
 mod cross_entropy;
 pub mod lanes;
 mod layout;
@@ -25,6 +26,7 @@ pub use activation::Activation;
 pub use cross_entropy::{bce, bce_rows, bce_with_gradient};
 pub use layout::{Init, Layout};
 pub use matrix::{Matrix, View, ViewMut, matmul};
+pub(crate) use native::pixels::{PixelPasses, Prepared};
 pub(crate) use native::q::QPasses;
 pub use operation::{NORM_EPSILON, Operation, Order};
 pub use sequential::{Sequential, descend};

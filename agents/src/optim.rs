@@ -6,9 +6,11 @@
 
 use crate::net::lanes::LANES;
 use crate::net::tensor::{assert_apart, read_tensor, slice, slice_mut, to_vec};
+use crate::net::threads;
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use multiversion::multiversion;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use tch::{Device, Tensor};
 
 /// Which rule turns a gradient into a step.
@@ -72,42 +74,55 @@ impl Optimizer {
     /// # Panics
     /// When the lengths differ from the optimiser's.
     pub fn step(&mut self, params: &mut [f32], grads: &[f32], lr: f64) {
-        assert_eq!(
-            (params.len(), grads.len()),
-            (self.mean.len(), self.mean.len()),
-            "lengths of parameters and gradients"
+        self.assert_lengths(params, grads);
+        self.begin(1.0, lr).take(params, grads);
+    }
+
+    /// Moves `params` one step against `factor` times `grads`, on several threads where the parameters are many and
+    /// torch runs nothing beside it.
+    ///
+    /// # Panics
+    /// When the lengths differ from the optimiser's.
+    pub(crate) fn step_scaled(&mut self, params: &mut [f32], grads: &[f32], factor: f32, lr: f64) {
+        self.assert_lengths(params, grads);
+        let part = self.begin(factor, lr);
+        threads::for_each(
+            part.chunks(SHARE).zip(params.chunks_mut(SHARE).zip(grads.chunks(SHARE))),
+            |(part, values)| {
+                part.take(values.0, values.1);
+            },
         );
+    }
+
+    fn assert_lengths(&self, params: &[f32], grads: &[f32]) {
+        let lens = (self.mean.len(), self.mean.len());
+        assert_eq!((params.len(), grads.len()), lens, "lengths of parameters and gradients");
+    }
+
+    /// Begins a step against `factor` times the gradient, which the parts of the parameters take one by one.
+    pub(crate) fn begin(&mut self, factor: f32, lr: f64) -> Part<'_> {
         self.n_steps += 1;
-        let Self { config, n_steps, mean, mean_sq } = self;
-        let OptimConfig { rule, beta1, beta2, epsilon } = *config;
-        match rule {
-            Rule::RmsProp => rms_prop(params, grads, mean_sq, lr as f32, beta2 as f32, epsilon as f32),
-            Rule::RmsPropCentered => {
-                rms_prop_centered(params, grads, mean, mean_sq, lr as f32, beta2 as f32, epsilon as f32);
-            }
-            Rule::Adam | Rule::RAdam => {
-                let (rate, adaptive) = adam_rate(*config, *n_steps, lr);
-                let root = second_moment_correction(beta2, *n_steps);
-                // PyTorch's RAdam adds ε before the bias correction, its Adam after it.
-                let epsilon = if rule == Rule::RAdam { epsilon * root } else { epsilon };
-                let constants = AdamStep {
-                    beta1: beta1 as f32,
-                    beta2: beta2 as f32,
-                    rate: rate as f32,
-                    root: root as f32,
-                    epsilon: epsilon as f32,
-                };
-                match adaptive {
-                    true => adam(params, grads, mean, mean_sq, constants),
-                    false => momentum(params, grads, mean, mean_sq, constants),
-                }
-            }
-        }
+        let step = Step::of(self.config, self.n_steps, lr);
+        Part { step, factor, mean: &mut self.mean, mean_sq: &mut self.mean_sq }
     }
 
     /// Its moments and step count.
     pub fn save(&self) -> Snapshot<'_> {
         Snapshot::default().array("mean", &self.mean).array("mean_sq", &self.mean_sq).value("n_steps", &self.n_steps)
+    }
+
+    /// Moments in another order of the parameters, and the step count.
+    pub(crate) fn save_with(&self, reordered: impl Fn(&[f32]) -> Vec<f32>) -> Snapshot<'_> {
+        Snapshot::default()
+            .owned_array("mean", &reordered(&self.mean))
+            .owned_array("mean_sq", &reordered(&self.mean_sq))
+            .value("n_steps", &self.n_steps)
+    }
+
+    /// Brings the moments into another order of the parameters.
+    pub(crate) fn reorder(&mut self, reordered: impl Fn(&[f32]) -> Vec<f32>) {
+        self.mean = reordered(&self.mean);
+        self.mean_sq = reordered(&self.mean_sq);
     }
 
     /// Restores the state that [`Optimizer::save`] wrote.
@@ -118,6 +133,34 @@ impl Optimizer {
         self.n_steps = from.count("n_steps")?;
         from.read("mean", &mut self.mean)?;
         from.read("mean_sq", &mut self.mean_sq)
+    }
+}
+
+/// A step that some of the parameters have not taken yet, with their moments.
+pub(crate) struct Part<'a> {
+    step: Step,
+    factor: f32,
+    mean: &'a mut [f32],
+    mean_sq: &'a mut [f32],
+}
+
+impl<'a> Part<'a> {
+    /// The part of the parameters in `range`.
+    pub(crate) fn of(&mut self, range: Range<usize>) -> Part<'_> {
+        let (mean, mean_sq) = (&mut self.mean[range.clone()], &mut self.mean_sq[range]);
+        Part { step: self.step, factor: self.factor, mean, mean_sq }
+    }
+
+    /// Parts of `len` parameters, the last of which may have fewer.
+    pub(crate) fn chunks(self, len: usize) -> impl Iterator<Item = Part<'a>> {
+        let Self { step, factor, mean, mean_sq } = self;
+        let moments = mean.chunks_mut(len).zip(mean_sq.chunks_mut(len));
+        moments.map(move |(mean, mean_sq)| Part { step, factor, mean, mean_sq })
+    }
+
+    /// Takes the step.
+    pub(crate) fn take(self, params: &mut [f32], grads: &[f32]) {
+        self.step.take(params, grads, self.factor, self.mean, self.mean_sq);
     }
 }
 
@@ -259,6 +302,27 @@ fn flush(moment: f32, smallest: f32) -> f32 {
     if moment.abs() < smallest { 0.0 } else { moment }
 }
 
+/// Parameters that a thread takes at once: their gradients and moments fit a core's second cache.
+const SHARE: usize = 1 << 15;
+
+/// A rule with the constants of one step.
+#[derive(Clone, Copy)]
+enum Step {
+    RmsProp {
+        lr: f32,
+        alpha: f32,
+        epsilon: f32,
+    },
+    RmsPropCentered {
+        lr: f32,
+        alpha: f32,
+        epsilon: f32,
+    },
+    Adam(AdamStep),
+    /// Adam's step without its denominator.
+    Momentum(AdamStep),
+}
+
 #[derive(Clone, Copy)]
 struct AdamStep {
     beta1: f32,
@@ -269,10 +333,50 @@ struct AdamStep {
     epsilon: f32,
 }
 
+impl Step {
+    /// Step number `t`.
+    fn of(config: OptimConfig, t: u64, lr: f64) -> Self {
+        let OptimConfig { rule, beta1, beta2, epsilon } = config;
+        match rule {
+            Rule::RmsProp => Self::RmsProp { lr: lr as f32, alpha: beta2 as f32, epsilon: epsilon as f32 },
+            Rule::RmsPropCentered => {
+                Self::RmsPropCentered { lr: lr as f32, alpha: beta2 as f32, epsilon: epsilon as f32 }
+            }
+            Rule::Adam | Rule::RAdam => {
+                let (rate, adaptive) = adam_rate(config, t, lr);
+                let root = second_moment_correction(beta2, t);
+                // PyTorch's RAdam adds ε before the bias correction, its Adam after it.
+                let epsilon = if rule == Rule::RAdam { epsilon * root } else { epsilon };
+                let constants = AdamStep {
+                    beta1: beta1 as f32,
+                    beta2: beta2 as f32,
+                    rate: rate as f32,
+                    root: root as f32,
+                    epsilon: epsilon as f32,
+                };
+                if adaptive { Self::Adam(constants) } else { Self::Momentum(constants) }
+            }
+        }
+    }
+
+    /// Takes the step of some of the parameters.
+    fn take(self, params: &mut [f32], grads: &[f32], factor: f32, mean: &mut [f32], mean_sq: &mut [f32]) {
+        match self {
+            Self::RmsProp { lr, alpha, epsilon } => rms_prop(params, grads, factor, mean_sq, lr, alpha, epsilon),
+            Self::RmsPropCentered { lr, alpha, epsilon } => {
+                rms_prop_centered(params, grads, factor, mean, mean_sq, lr, alpha, epsilon);
+            }
+            Self::Adam(constants) => adam(params, grads, factor, mean, mean_sq, constants),
+            Self::Momentum(constants) => momentum(params, grads, factor, mean, mean_sq, constants),
+        }
+    }
+}
+
 /// `p -= rate m / (root √v + ε)`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-fn adam(params: &mut [f32], grads: &[f32], mean: &mut [f32], mean_sq: &mut [f32], c: AdamStep) {
+fn adam(params: &mut [f32], grads: &[f32], factor: f32, mean: &mut [f32], mean_sq: &mut [f32], c: AdamStep) {
     for (((p, g), m), v) in params.iter_mut().zip(grads).zip(mean).zip(mean_sq) {
+        let g = g * factor;
         *m = flush(c.beta1 * *m + (1.0 - c.beta1) * g, SMALLEST_MEAN);
         *v = flush(c.beta2 * *v + (1.0 - c.beta2) * g * g, SMALLEST_MEAN_SQ);
         *p -= c.rate * *m / (c.root * v.sqrt() + c.epsilon);
@@ -281,8 +385,9 @@ fn adam(params: &mut [f32], grads: &[f32], mean: &mut [f32], mean_sq: &mut [f32]
 
 /// `p -= rate m`, with both moments kept.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-fn momentum(params: &mut [f32], grads: &[f32], mean: &mut [f32], mean_sq: &mut [f32], c: AdamStep) {
+fn momentum(params: &mut [f32], grads: &[f32], factor: f32, mean: &mut [f32], mean_sq: &mut [f32], c: AdamStep) {
     for (((p, g), m), v) in params.iter_mut().zip(grads).zip(mean).zip(mean_sq) {
+        let g = g * factor;
         *m = flush(c.beta1 * *m + (1.0 - c.beta1) * g, SMALLEST_MEAN);
         *v = flush(c.beta2 * *v + (1.0 - c.beta2) * g * g, SMALLEST_MEAN_SQ);
         *p -= c.rate * *m;
@@ -291,8 +396,9 @@ fn momentum(params: &mut [f32], grads: &[f32], mean: &mut [f32], mean_sq: &mut [
 
 /// `p -= lr g / (√E[g²] + ε)`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-fn rms_prop(params: &mut [f32], grads: &[f32], mean_sq: &mut [f32], lr: f32, alpha: f32, epsilon: f32) {
+fn rms_prop(params: &mut [f32], grads: &[f32], factor: f32, mean_sq: &mut [f32], lr: f32, alpha: f32, epsilon: f32) {
     for ((p, g), v) in params.iter_mut().zip(grads).zip(mean_sq) {
+        let g = g * factor;
         *v = flush(alpha * *v + (1.0 - alpha) * g * g, SMALLEST_MEAN_SQ);
         *p -= lr * g / (v.sqrt() + epsilon);
     }
@@ -300,9 +406,11 @@ fn rms_prop(params: &mut [f32], grads: &[f32], mean_sq: &mut [f32], lr: f32, alp
 
 /// `p -= lr g / (√(E[g²] - E[g]²) + ε)`; the variance is held at 0 where rounding makes it negative.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+#[allow(clippy::too_many_arguments, reason = "a kernel's arrays and constants")]
 fn rms_prop_centered(
     params: &mut [f32],
     grads: &[f32],
+    factor: f32,
     mean: &mut [f32],
     mean_sq: &mut [f32],
     lr: f32,
@@ -310,26 +418,21 @@ fn rms_prop_centered(
     epsilon: f32,
 ) {
     for (((p, g), m), v) in params.iter_mut().zip(grads).zip(mean).zip(mean_sq) {
+        let g = g * factor;
         *m = flush(alpha * *m + (1.0 - alpha) * g, SMALLEST_MEAN);
         *v = flush(alpha * *v + (1.0 - alpha) * g * g, SMALLEST_MEAN_SQ);
         *p -= lr * g / ((*v - *m * *m).max(0.0).sqrt() + epsilon);
     }
 }
 
-/// Scales `grads` down to a Euclidean norm of `max_norm` where it is longer, and returns the norm it had.
-pub fn clip_norm(grads: &mut [f32], max_norm: f32) -> f32 {
-    let norm = sum_of_squares(grads).sqrt();
-    if norm > max_norm {
-        let factor = max_norm / norm;
-        for g in grads {
-            *g *= factor;
-        }
-    }
-    norm
+/// Factor that scales a gradient down to a Euclidean norm of `max_norm` where its `norm` is larger.
+pub fn clip_factor(norm: f32, max_norm: f32) -> f32 {
+    if norm > max_norm { max_norm / norm } else { 1.0 }
 }
 
+/// Sum of squares, in lanes.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-fn sum_of_squares(values: &[f32]) -> f32 {
+pub fn sum_of_squares(values: &[f32]) -> f32 {
     let mut lanes = [0.0; LANES];
     let (chunks, rest) = values.as_chunks::<LANES>();
     let rest: f32 = rest.iter().map(|v| v * v).sum();
@@ -344,6 +447,7 @@ fn sum_of_squares(values: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tests::torch;
     use serde_json::Value;
 
     const PYTORCH: &str = include_str!("../tests/golden/optimizers.json");
@@ -395,10 +499,34 @@ mod tests {
 
     #[test]
     fn clipping_shortens_long_gradients_only() {
-        let mut grads = vec![3.0, 4.0];
-        assert_eq!(clip_norm(&mut grads, 10.0), 5.0);
-        assert_eq!(grads, [3.0, 4.0]);
-        assert_eq!(clip_norm(&mut grads, 1.0), 5.0);
-        assert!((grads[0] - 0.6).abs() < 1e-6 && (grads[1] - 0.8).abs() < 1e-6);
+        let norm = sum_of_squares(&[3.0, 4.0]).sqrt();
+        assert_eq!(norm, 5.0);
+        assert_eq!(clip_factor(norm, 10.0), 1.0);
+        assert_eq!(clip_factor(norm, 1.0), 0.2);
+    }
+
+    #[test]
+    fn a_factor_scales_the_gradient() {
+        for rule in [Rule::Adam, Rule::RAdam, Rule::RmsProp, Rule::RmsPropCentered] {
+            let (grads, scaled) = ([1.0, -2.0, 0.5], [0.25, -0.5, 0.125]);
+            let (mut by_factor, mut by_hand) = ([0.5; 3], [0.5; 3]);
+            Optimizer::new(OptimConfig::of(rule), 3).step_scaled(&mut by_factor, &grads, 0.25, 0.1);
+            Optimizer::new(OptimConfig::of(rule), 3).step(&mut by_hand, &scaled, 0.1);
+            assert_eq!(by_factor, by_hand, "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit() {
+        let torch = torch();
+        let grads: Vec<f32> = (0..3 * SHARE + 5).map(|i| (i as f32).sin()).collect();
+        let results = [1, 2, 3].map(|n_threads| {
+            torch.set_threads(n_threads);
+            let mut params = vec![1.0; grads.len()];
+            let mut optimizer = Optimizer::new(OptimConfig::of(Rule::Adam), grads.len());
+            (0..3).for_each(|_| optimizer.step_scaled(&mut params, &grads, 0.5, 0.01));
+            params
+        });
+        assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
     }
 }

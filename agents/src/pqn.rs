@@ -333,6 +333,10 @@ impl Agent for Pqn {
         stats
     }
 
+    fn gains_from_threads(&self) -> bool {
+        self.network.gains_from_threads()
+    }
+
     fn save(&self) -> Snapshot<'_> {
         let rollout = &self.rollout;
         let rollout = Snapshot::default()

@@ -109,7 +109,7 @@ impl QNetwork {
         let loss = mean_loss(how.loss, q, actions, targets, resized(&mut self.d_q, q.len()));
         let taken = mean_taken(q, actions);
         let loss = NonFinite::check("train/loss", loss.into())?;
-        let descended = self.engine.descend(&self.d_q, how)?;
+        let descended = self.engine.descend(obs, &self.d_q, how)?;
         self.sums.add(loss, taken, &descended);
         Ok(())
     }
@@ -123,6 +123,11 @@ impl QNetwork {
         let mean = |sum: f64| sum / n_updates as f64;
         let stats = [("train/loss", mean(loss)), ("train/q_mean", mean(q)), ("train/grad_norm", mean(grad_norm))];
         stats.into_iter().chain(recon.map(|recon| ("train/recon", mean(recon)))).collect()
+    }
+
+    /// Whether it is faster on several threads than on one, with the same numbers on any.
+    pub fn gains_from_threads(&self) -> bool {
+        matches!(&self.engine, Engine::Native(engine) if engine.gains_from_threads())
     }
 
     /// Copies the online parameters to the target.
@@ -159,15 +164,16 @@ impl Engine {
     /// Online Q-values of `obs`, with all that [`Engine::descend`] needs kept.
     fn forward(&mut self, obs: &[u8]) -> &[f32] {
         match self {
-            Engine::Native(engine) => engine.q(Weights::Online, obs),
+            Engine::Native(engine) => engine.forward(obs),
             Engine::Autograd(engine) => engine.forward(obs),
         }
     }
 
-    /// One step down the gradient of the online parameters, given that of the Q-values of the latest forward pass.
-    fn descend(&mut self, d_q: &[f32], how: &Update) -> Result<Descended, NonFinite> {
+    /// One step down the gradient of the online parameters, given the observations of the latest forward pass and the
+    /// gradient of its Q-values.
+    fn descend(&mut self, obs: &[u8], d_q: &[f32], how: &Update) -> Result<Descended, NonFinite> {
         match self {
-            Engine::Native(engine) => Ok(engine.descend(d_q, how)),
+            Engine::Native(engine) => Ok(engine.descend(obs, d_q, how)),
             Engine::Autograd(engine) => engine.descend(d_q, how),
         }
     }

@@ -121,7 +121,11 @@ pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<
         session.transform.describe(config).map(|transform| format!(" seen through {transform}")).unwrap_or_default();
     let (env, agent, seed) = (config.env.id(), config.agent.name(), config.run.seed);
     let steps = length(session);
-    let line = format!("{doing} {agent} on {env} ({protocol}){transform}, {steps}, seed {seed}");
+    let threads = match tch::get_num_threads() {
+        1 => String::new(),
+        n => format!(", {n} threads"),
+    };
+    let line = format!("{doing} {agent} on {env} ({protocol}){transform}, {steps}, seed {seed}{threads}");
     say!("{line} -> {}", run.dir().display());
     run.log(&line)?;
     match idleness(session) {

@@ -175,7 +175,7 @@ fn fit_config(config: &TrainConfig, model: &str) -> Result<FitConfig> {
         .with("model", Some(model))
         .with("data", Some(format!("env:{}", env.id())))
         .with("device", Some(config.run.device))
-        .with("threads", Some(config.run.threads));
+        .with("threads", config.run.threads);
     let settings = env.settings().iter().filter(|(key, _)| *key != "frame_stack");
     let named = settings.fold(named, |layer, (key, value)| layer.with_part(Part::Env, key, Some(value)));
     FitConfig::resolve(&[named, recipes::of(model, &env.make().obs_space())?])

@@ -67,12 +67,15 @@ impl Session {
     /// When the agent cannot play the environment, a setting is out of range, or the device is missing.
     pub(crate) fn new(config: TrainConfig, transform: ObsTransform) -> Result<Self> {
         let device = device::open(config.run.device)?;
-        device::set_threads(config.run.threads);
+        device::set_threads(config.run.threads.unwrap_or(1));
         let seeds = Seeds::new(config.run.seed);
         let rngs = seeds.streams("env", config.run.n_envs);
         let envs = transform.envs(&config.env, rngs)?;
         let task = Task::of(&envs, config.env.id(), config.run.steps).with_device(device).with_trunk(transform.trunk());
-        let player = config.agent.make(&task, &seeds)?;
+        let mut player = config.agent.make(&task, &seeds)?;
+        if config.run.threads.is_none() && player.agent().is_some_and(|agent| agent.gains_from_threads()) {
+            device::set_threads(std::thread::available_parallelism().map_or(1, usize::from));
+        }
         let codes = transform.n_codes().map(Codes::new);
         Ok(Self { config, transform, envs, player, progress: Progress { codes, ..Progress::default() } })
     }

@@ -3,12 +3,17 @@
 //! and is the test of each.
 //!
 //! - [`q`]: small Q-networks, of sparse binary planes, vectors and states, around torch's matrix products;
+//! - [`pixels`]: the network of Mnih et al. 2015, from the bytes of a stack of frames, in plain Rust;
 //! - [`dense`]: dense layers and rectifiers, of torch's products without autograd's graph;
 //! - [`convolutions`]: 3×3 convolutions with rectifiers, maxima and upsampling, in plain Rust.
 
+mod buffer;
 pub(super) mod convolutions;
 pub(super) mod dense;
+mod gemm;
+pub(super) mod pixels;
 mod planes;
 mod planes_kernels;
 pub(super) mod q;
 mod q_kernels;
+mod simd;

@@ -5,6 +5,7 @@
 //! with the pass on torch's two threads, and 1.66 ms with the pass on threads of its own (14 and 31 ms on busy cores;
 //! medians). Between convolutions torch runs little else, and both ways took the same time.
 
+use super::crew;
 use std::ffi::{c_uint, c_void};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -29,9 +30,9 @@ fn region() -> Option<Region> {
     None
 }
 
-/// Does every task of `work`, on as many threads as torch uses but no more than there are `workspaces`, or on the
-/// calling thread if torch's threads are not available. A thread takes the next task when it has finished the last, and
-/// uses one workspace, its scratch memory, throughout.
+/// Does every task of `work`, on as many threads as torch uses and there are `workspaces`, or on this one where torch's
+/// threads cannot be had. A thread takes the next task when it is done with the last, and keeps one workspace, the
+/// memory it works in.
 ///
 /// # Panics
 /// Without a workspace.
@@ -40,11 +41,36 @@ pub fn share<W: Send, T: Send>(
     work: impl Iterator<Item = T> + Send,
     job: impl Fn(&mut W, T) + Sync,
 ) {
+    share_on(workspaces, work, job, |n_threads, worker| match region() {
+        Some(region) if n_threads > 1 => run(region, n_threads as c_uint, &worker),
+        _ => worker(),
+    });
+}
+
+/// As many tasks at once as torch has threads, on [`crew`]'s threads: for stretches in which torch runs nothing.
+///
+/// # Panics
+/// Without a workspace, or when `job` panics.
+pub(crate) fn share_alone<W: Send, T: Send>(
+    workspaces: &mut [W],
+    work: impl Iterator<Item = T> + Send,
+    job: impl Fn(&mut W, T) + Sync,
+) {
+    share_on(workspaces, work, job, crew::run);
+}
+
+/// Has `run` call a worker on so many threads.
+fn share_on<W: Send, T: Send>(
+    workspaces: &mut [W],
+    work: impl Iterator<Item = T> + Send,
+    job: impl Fn(&mut W, T) + Sync,
+    run: impl FnOnce(usize, &(dyn Fn() + Sync)),
+) {
     assert!(!workspaces.is_empty(), "at least one workspace");
     let n_threads = (tch::get_num_threads().max(1) as usize).min(workspaces.len());
     let (workspaces, tasks) = (Mutex::new(workspaces.iter_mut()), Mutex::new(work));
     let worker = || {
-        // A library may start more threads than it was asked for; these get no workspace and return.
+        // A library may start more threads than it was asked for: those go without work.
         let Some(workspace) = workspaces.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
         loop {
             let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -52,10 +78,14 @@ pub fn share<W: Send, T: Send>(
             job(workspace, task);
         }
     };
-    match region() {
-        Some(region) if n_threads > 1 => run(region, n_threads as c_uint, &worker),
-        _ => worker(),
-    }
+    run(n_threads, &worker);
+}
+
+/// Calls `work` with every task, by [`share_alone`].
+pub(crate) fn for_each<T: Send>(tasks: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
+    // As many as there are threads: units, which take no memory.
+    let mut workspaces = vec![(); tch::get_num_threads().max(1) as usize];
+    share_alone(&mut workspaces, tasks, |(), task| work(task));
 }
 
 /// Calls `work` with the number of each chunk of `len` elements of `out`, the last of which may be shorter, and the

@@ -1,57 +1,158 @@
 //! Passes by hand on the CPU.
 
 use super::update::{Descended, Update, Weights};
-use crate::net::{Matrix, NetSpec, QPasses};
-use crate::optim::{OptimConfig, Optimizer, clip_norm};
+use crate::net::threads;
+use crate::net::{Layout, Matrix, NetSpec, PixelPasses, Prepared, QPasses};
+use crate::optim::{OptimConfig, Optimizer, clip_factor, sum_of_squares};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
+use std::borrow::Cow;
+
+/// Parameters that a thread copies at once.
+const COPIED: usize = 1 << 18;
 
 pub(super) struct NativeEngine {
-    passes: QPasses,
+    passes: Passes,
     online: Matrix,
     target: Matrix,
     grads: Matrix,
     optimizer: Optimizer,
 }
 
+enum Passes {
+    Small(QPasses),
+    /// With the prepared weights of the online and the target network.
+    Pixels(Box<(PixelPasses, [Prepared; 2])>),
+}
+
 impl NativeEngine {
     /// An engine for `spec`; `None` where no passes cover it.
     pub(super) fn of(spec: &NetSpec, optimizer: OptimConfig, params: &[f32]) -> Option<Self> {
-        let passes = QPasses::of(&spec.layout())?;
+        let passes = Passes::of(&spec.layout())?;
         let mut online = Matrix::zeros(1, params.len());
-        online.as_mut_slice().copy_from_slice(params);
+        online.as_mut_slice().copy_from_slice(&passes.reordered(params, true));
         let (target, grads) = (online.clone(), Matrix::zeros(1, params.len()));
         Some(Self { passes, target, grads, online, optimizer: Optimizer::new(optimizer, params.len()) })
     }
 
+    /// Whether the passes share their work among threads.
+    pub(super) fn gains_from_threads(&self) -> bool {
+        matches!(self.passes, Passes::Pixels(_))
+    }
+
+    /// Q-values, without anything kept for [`NativeEngine::descend`].
     pub(super) fn q(&mut self, weights: Weights, obs: &[u8]) -> &[f32] {
         let params = match weights {
             Weights::Online => &self.online,
             Weights::Target => &self.target,
         };
-        self.passes.forward(params, obs)
+        self.passes.forward(weights, params, obs, false)
     }
 
-    pub(super) fn descend(&mut self, d_q: &[f32], how: &Update) -> Descended {
-        self.passes.backward(&self.online, d_q, &mut self.grads);
-        let grad_norm = clip_norm(self.grads.as_mut_slice(), how.max_norm());
-        self.optimizer.step(self.online.as_mut_slice(), self.grads.as_slice(), how.lr);
+    /// Online Q-values, with all that [`NativeEngine::descend`] needs kept.
+    pub(super) fn forward(&mut self, obs: &[u8]) -> &[f32] {
+        self.passes.forward(Weights::Online, &self.online, obs, true)
+    }
+
+    /// `obs` are those of the latest [`NativeEngine::forward`].
+    pub(super) fn descend(&mut self, obs: &[u8], d_q: &[f32], how: &Update) -> Descended {
+        let grad_norm = match &mut self.passes {
+            Passes::Pixels(both) if how.max_grad_norm == 0.0 => {
+                let (passes, prepared) = &mut **both;
+                let (params, step) = (self.online.as_mut_slice(), self.optimizer.begin(1.0, how.lr));
+                let prepared = &prepared[Weights::Online as usize];
+                passes.backward(params, prepared, (obs, d_q), self.grads.as_mut_slice(), Some(step))
+            }
+            passes => {
+                let grad_norm = passes.backward(&mut self.online, obs, d_q, &mut self.grads);
+                let factor = clip_factor(grad_norm, how.max_norm());
+                self.optimizer.step_scaled(self.online.as_mut_slice(), self.grads.as_slice(), factor, how.lr);
+                grad_norm
+            }
+        };
+        self.passes.expire(Weights::Online);
         Descended { grad_norm, recon: None }
     }
 
     pub(super) fn sync_target(&mut self) {
-        self.target.as_mut_slice().copy_from_slice(self.online.as_slice());
+        let online = self.online.as_slice();
+        let chunks = self.target.as_mut_slice().chunks_mut(COPIED).zip(online.chunks(COPIED));
+        threads::for_each(chunks, |(target, online)| target.copy_from_slice(online));
+        self.passes.expire(Weights::Target);
     }
 
     pub(super) fn save(&self) -> Snapshot<'_> {
+        let Passes::Pixels(passes) = &self.passes else {
+            return Snapshot::default()
+                .array("online", self.online.as_slice())
+                .array("target", self.target.as_slice())
+                .nest("optimizer", self.optimizer.save());
+        };
+        let in_layout = |params: &Matrix| passes.0.reordered(params.as_slice(), false);
         Snapshot::default()
-            .array("online", self.online.as_slice())
-            .array("target", self.target.as_slice())
-            .nest("optimizer", self.optimizer.save())
+            .owned_array("online", &in_layout(&self.online))
+            .owned_array("target", &in_layout(&self.target))
+            .nest("optimizer", self.optimizer.save_with(|moments| passes.0.reordered(moments, false)))
     }
 
     pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        from.read("online", self.online.as_mut_slice())?;
-        from.read("target", self.target.as_mut_slice())?;
-        self.optimizer.load(&from.nested("optimizer")?)
+        for (name, params) in [("online", &mut self.online), ("target", &mut self.target)] {
+            from.read(name, params.as_mut_slice())?;
+            let ordered = self.passes.reordered(params.as_slice(), true).into_owned();
+            params.as_mut_slice().copy_from_slice(&ordered);
+        }
+        self.passes.expire(Weights::Online);
+        self.passes.expire(Weights::Target);
+        self.optimizer.load(&from.nested("optimizer")?)?;
+        if let Passes::Pixels(passes) = &self.passes {
+            self.optimizer.reorder(|moments| passes.0.reordered(moments, true));
+        }
+        Ok(())
+    }
+}
+
+impl Passes {
+    fn of(layout: &Layout) -> Option<Self> {
+        let small = QPasses::of(layout).map(Self::Small);
+        small.or_else(|| PixelPasses::of(layout).map(|passes| Self::Pixels(Box::new((passes, Default::default())))))
+    }
+
+    /// Parameters in the order of the passes, or back in that of the layout.
+    fn reordered<'a>(&self, params: &'a [f32], into_passes: bool) -> Cow<'a, [f32]> {
+        match self {
+            Self::Small(_) => params.into(),
+            Self::Pixels(passes) => passes.0.reordered(params, into_passes).into(),
+        }
+    }
+
+    fn forward(&mut self, weights: Weights, params: &Matrix, obs: &[u8], keep: bool) -> &[f32] {
+        match self {
+            Self::Small(passes) => passes.forward(params, obs),
+            Self::Pixels(both) => {
+                let (passes, prepared) = &mut **both;
+                passes.forward(params.as_slice(), &mut prepared[weights as usize], obs, keep)
+            }
+        }
+    }
+
+    /// Overwrites `grads` and returns their Euclidean norm.
+    fn backward(&mut self, params: &mut Matrix, obs: &[u8], d_q: &[f32], grads: &mut Matrix) -> f32 {
+        match self {
+            Self::Small(passes) => {
+                passes.backward(params, d_q, grads);
+                sum_of_squares(grads.as_slice()).sqrt()
+            }
+            Self::Pixels(both) => {
+                let (passes, prepared) = &mut **both;
+                let prepared = &prepared[Weights::Online as usize];
+                passes.backward(params.as_mut_slice(), prepared, (obs, d_q), grads.as_mut_slice(), None)
+            }
+        }
+    }
+
+    /// To be called when these parameters have changed.
+    fn expire(&mut self, weights: Weights) {
+        if let Self::Pixels(both) = self {
+            both.1[weights as usize].expire();
+        }
     }
 }

@@ -1,0 +1,454 @@
+//! Sixteen numbers in registers, for the kernels whose speed hangs on which register holds what.
+//!
+//! A kernel is written once, over [`Simd`], and compiled for each set of instructions: AVX-512, AVX2 with FMA, and what
+//! every processor has. [`Isa::run`] calls the one that this processor can run. Plain loops over arrays leave the choice
+//! of registers to the compiler, which spills the sums of a matrix product.
+//!
+//! AVX-512 and AVX2 give the same bits: both round once in a product with a sum, and both take the same lanes.
+
+use crate::net::lanes::{LANES, Lanes, sum};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+/// Arithmetic on sixteen lanes. A value of the type is the proof that the processor has the instructions.
+pub(crate) trait Simd: Copy + Send + Sync {
+    /// Sixteen numbers.
+    type V: Copy;
+    /// Rows and columns (of sixteen lanes) of the largest tile of sums that stays in registers.
+    const TILE: [usize; 2];
+
+    fn load(self, from: &Lanes) -> Self::V;
+    fn store(self, v: Self::V, to: &mut Lanes);
+    fn splat(self, x: f32) -> Self::V;
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    /// a b + c
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// 1 / √x
+    fn inv_sqrt(self, x: Self::V) -> Self::V;
+    /// max(x, 0)
+    fn relu(self, x: Self::V) -> Self::V;
+    /// `v` where `x` is above 0, else 0.
+    fn where_positive(self, x: Self::V, v: Self::V) -> Self::V;
+    /// Sixteen bytes as numbers.
+    fn of_bytes(self, bytes: &[u8; LANES]) -> Self::V;
+    /// A bit for each group of four bytes in which two rows of 64 bytes differ.
+    fn quads_apart(self, a: &[u8; 64], b: &[u8; 64]) -> u32;
+    /// Begins to fetch a cache line into the second cache.
+    fn prefetch<T>(self, at: &T);
+    /// Lane i of row j becomes lane j of row i.
+    fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
+
+    #[inline(always)]
+    fn zero(self) -> Self::V {
+        self.splat(0.0)
+    }
+
+    /// The sum of all lanes, in the order of [`sum`].
+    #[inline(always)]
+    fn sum(self, v: Self::V) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(v, &mut lanes);
+        sum(&lanes)
+    }
+}
+
+/// A computation over any set of instructions.
+pub(crate) trait Kernel {
+    /// Does it. Its functions are `#[inline(always)]`, so that all of it is compiled for the instructions of `S`. Closures
+    /// that hold vectors, also those of `map` and `from_fn`, may be compiled apart and without them, many times slower.
+    fn run<S: Simd>(self, simd: S);
+}
+
+/// A set of instructions that this processor has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Isa {
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    Plain,
+}
+
+impl Isa {
+    /// All sets that this processor has, the fastest first.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut sets = vec![];
+        #[cfg(target_arch = "x86_64")]
+        {
+            sets.extend(Avx512::detect().map(Self::Avx512));
+            sets.extend(Avx2::detect().map(Self::Avx2));
+        }
+        sets.push(Self::Plain);
+        sets
+    }
+
+    /// Runs `kernel` on these instructions.
+    pub(crate) fn run(self, kernel: impl Kernel) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(simd) => simd.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(simd) => simd.run(kernel),
+            Self::Plain => kernel.run(Plain),
+        }
+    }
+}
+
+/// What the compiler makes of arrays with the instructions that every processor has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plain;
+
+impl Simd for Plain {
+    type V = Lanes;
+    const TILE: [usize; 2] = [2, 1];
+
+    #[inline(always)]
+    fn load(self, from: &Lanes) -> Lanes {
+        *from
+    }
+
+    #[inline(always)]
+    fn store(self, v: Lanes, to: &mut Lanes) {
+        *to = v;
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Lanes {
+        [x; LANES]
+    }
+
+    #[inline(always)]
+    fn add(self, a: Lanes, b: Lanes) -> Lanes {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Lanes, b: Lanes) -> Lanes {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Lanes, b: Lanes) -> Lanes {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+
+    // Two roundings: `f32::mul_add` is a call of the C library where the processor has no such instruction.
+    #[inline(always)]
+    fn mul_add(self, a: Lanes, b: Lanes, c: Lanes) -> Lanes {
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+
+    #[inline(always)]
+    fn inv_sqrt(self, x: Lanes) -> Lanes {
+        x.map(|x| 1.0 / x.sqrt())
+    }
+
+    #[inline(always)]
+    fn relu(self, x: Lanes) -> Lanes {
+        x.map(|x| x.max(0.0))
+    }
+
+    #[inline(always)]
+    fn where_positive(self, x: Lanes, v: Lanes) -> Lanes {
+        std::array::from_fn(|i| if x[i] > 0.0 { v[i] } else { 0.0 })
+    }
+
+    #[inline(always)]
+    fn of_bytes(self, bytes: &[u8; LANES]) -> Lanes {
+        bytes.map(f32::from)
+    }
+
+    #[inline(always)]
+    fn quads_apart(self, a: &[u8; 64], b: &[u8; 64]) -> u32 {
+        (0..16).map(|i| u32::from(a[4 * i..4 * i + 4] != b[4 * i..4 * i + 4]) << i).sum()
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, _: &T) {}
+
+    #[inline(always)]
+    fn transpose(self, rows: [Lanes; LANES]) -> [Lanes; LANES] {
+        std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{Kernel, LANES, Lanes, Simd};
+    #[allow(clippy::wildcard_imports, reason = "three dozen instructions")]
+    use std::arch::x86_64::*;
+
+    /// AVX-512 with its byte, double-word and vector-length extensions.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Avx512(());
+
+    /// AVX2 with FMA: two registers for sixteen lanes.
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Avx2(());
+
+    impl Avx512 {
+        pub(super) fn detect() -> Option<Self> {
+            let has = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma");
+            has.then_some(Self(()))
+        }
+
+        pub(super) fn run(self, kernel: impl Kernel) {
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            fn run(simd: Avx512, kernel: impl Kernel) {
+                kernel.run(simd);
+            }
+            // SAFETY: `self` is only made where the processor has these instructions.
+            unsafe { run(self, kernel) }
+        }
+    }
+
+    impl Avx2 {
+        pub(super) fn detect() -> Option<Self> {
+            let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            has.then_some(Self(()))
+        }
+
+        pub(super) fn run(self, kernel: impl Kernel) {
+            #[target_feature(enable = "avx2,fma")]
+            fn run(simd: Avx2, kernel: impl Kernel) {
+                kernel.run(simd);
+            }
+            // SAFETY: `self` is only made where the processor has these instructions.
+            unsafe { run(self, kernel) }
+        }
+    }
+
+    /// A method whose body is one or two instructions.
+    macro_rules! instructions {
+        ($(fn $name:ident($($arg:ident: $type:ty),*) -> $out:ty { $body:expr })*) => {$(
+            #[inline(always)]
+            fn $name(self, $($arg: $type),*) -> $out {
+                // SAFETY: `self` is only made where the processor has the instructions. A reference to sixteen elements
+                // may be read, or written where it is mutable, at any of them, and no alignment is asked for.
+                unsafe { $body }
+            }
+        )*};
+    }
+
+    impl Simd for Avx512 {
+        type V = __m512;
+        // 24 sums, 4 columns of the second factor and a number of the first: 29 of 32 registers.
+        const TILE: [usize; 2] = [6, 4];
+
+        #[inline(always)]
+        fn prefetch<T>(self, at: &T) {
+            // SAFETY: every processor of this architecture has the instruction, which changes nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
+        }
+
+        instructions! {
+            fn load(from: &Lanes) -> __m512 { _mm512_loadu_ps(from.as_ptr()) }
+            fn store(v: __m512, to: &mut Lanes) -> () { _mm512_storeu_ps(to.as_mut_ptr(), v) }
+            fn splat(x: f32) -> __m512 { _mm512_set1_ps(x) }
+            fn add(a: __m512, b: __m512) -> __m512 { _mm512_add_ps(a, b) }
+            fn sub(a: __m512, b: __m512) -> __m512 { _mm512_sub_ps(a, b) }
+            fn mul(a: __m512, b: __m512) -> __m512 { _mm512_mul_ps(a, b) }
+            fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fmadd_ps(a, b, c) }
+            fn inv_sqrt(x: __m512) -> __m512 { _mm512_div_ps(_mm512_set1_ps(1.0), _mm512_sqrt_ps(x)) }
+            fn relu(x: __m512) -> __m512 { _mm512_max_ps(x, _mm512_setzero_ps()) }
+            fn where_positive(x: __m512, v: __m512) -> __m512 {
+                _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()), v)
+            }
+            fn of_bytes(bytes: &[u8; LANES]) -> __m512 {
+                _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())))
+            }
+            fn quads_apart(a: &[u8; 64], b: &[u8; 64]) -> u32 {{
+                let (a, b) = (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast()));
+                u32::from(_mm512_cmpneq_epi32_mask(a, b))
+            }}
+            fn transpose(rows: [__m512; LANES]) -> [__m512; LANES] { transpose512(rows) }
+        }
+    }
+
+    /// By pairs of numbers, pairs of pairs, and twice by quarters of a register.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    #[allow(clippy::large_types_passed_by_value, reason = "inlined: they are registers")]
+    fn transpose512(r: [__m512; LANES]) -> [__m512; LANES] {
+        let mut a = r;
+        for i in 0..8 {
+            a[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+            a[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+        }
+        let mut b = a;
+        for i in 0..4 {
+            let (w, x) = (_mm512_castps_pd(a[4 * i]), _mm512_castps_pd(a[4 * i + 1]));
+            let (y, z) = (_mm512_castps_pd(a[4 * i + 2]), _mm512_castps_pd(a[4 * i + 3]));
+            b[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(w, y));
+            b[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(w, y));
+            b[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, z));
+            b[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, z));
+        }
+        for i in 0..4 {
+            a[i] = _mm512_shuffle_f32x4::<0x88>(b[i], b[4 + i]);
+            a[4 + i] = _mm512_shuffle_f32x4::<0xdd>(b[i], b[4 + i]);
+            a[8 + i] = _mm512_shuffle_f32x4::<0x88>(b[8 + i], b[12 + i]);
+            a[12 + i] = _mm512_shuffle_f32x4::<0xdd>(b[8 + i], b[12 + i]);
+        }
+        for i in 0..4 {
+            b[i] = _mm512_shuffle_f32x4::<0x88>(a[i], a[8 + i]);
+            b[4 + i] = _mm512_shuffle_f32x4::<0x88>(a[4 + i], a[12 + i]);
+            b[8 + i] = _mm512_shuffle_f32x4::<0xdd>(a[i], a[8 + i]);
+            b[12 + i] = _mm512_shuffle_f32x4::<0xdd>(a[4 + i], a[12 + i]);
+        }
+        b
+    }
+
+    type Halves = [__m256; 2];
+
+    impl Simd for Avx2 {
+        type V = Halves;
+        // 12 sums, 2 halves of a column and a number: 15 of 16 registers.
+        const TILE: [usize; 2] = [6, 1];
+
+        #[inline(always)]
+        fn prefetch<T>(self, at: &T) {
+            // SAFETY: every processor of this architecture has the instruction, which changes nothing.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(at).cast()) }
+        }
+
+        instructions! {
+            fn load(from: &Lanes) -> Halves {
+                [_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))]
+            }
+            fn store(v: Halves, to: &mut Lanes) -> () {{
+                _mm256_storeu_ps(to.as_mut_ptr(), v[0]);
+                _mm256_storeu_ps(to.as_mut_ptr().add(8), v[1]);
+            }}
+            fn splat(x: f32) -> Halves { [_mm256_set1_ps(x); 2] }
+            fn add(a: Halves, b: Halves) -> Halves { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+            fn sub(a: Halves, b: Halves) -> Halves { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
+            fn mul(a: Halves, b: Halves) -> Halves { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+            fn mul_add(a: Halves, b: Halves, c: Halves) -> Halves {
+                [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])]
+            }
+            fn inv_sqrt(x: Halves) -> Halves {{
+                let one = _mm256_set1_ps(1.0);
+                [_mm256_div_ps(one, _mm256_sqrt_ps(x[0])), _mm256_div_ps(one, _mm256_sqrt_ps(x[1]))]
+            }}
+            fn relu(x: Halves) -> Halves {
+                [_mm256_max_ps(x[0], _mm256_setzero_ps()), _mm256_max_ps(x[1], _mm256_setzero_ps())]
+            }
+            fn where_positive(x: Halves, v: Halves) -> Halves {{
+                let zero = _mm256_setzero_ps();
+                [
+                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x[0], zero), v[0]),
+                    _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x[1], zero), v[1]),
+                ]
+            }}
+            fn of_bytes(bytes: &[u8; LANES]) -> Halves {{
+                let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
+                [
+                    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
+                    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128::<8>(bytes))),
+                ]
+            }}
+            fn quads_apart(a: &[u8; 64], b: &[u8; 64]) -> u32 {{
+                let (a, b) = (a.as_ptr(), b.as_ptr());
+                let first = _mm256_cmpeq_epi32(_mm256_loadu_si256(a.cast()), _mm256_loadu_si256(b.cast()));
+                let (a, b) = (_mm256_loadu_si256(a.add(32).cast()), _mm256_loadu_si256(b.add(32).cast()));
+                let second = _mm256_cmpeq_epi32(a, b);
+                let first = !_mm256_movemask_ps(_mm256_castsi256_ps(first)) as u32 & 0xff;
+                let second = !_mm256_movemask_ps(_mm256_castsi256_ps(second)) as u32 & 0xff;
+                first | second << 8
+            }}
+            fn transpose(rows: [Halves; LANES]) -> [Halves; LANES] { transpose256(rows) }
+        }
+    }
+
+    /// By quadrants of eight numbers.
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    #[allow(clippy::large_types_passed_by_value, reason = "inlined: they are registers")]
+    fn transpose256(rows: [Halves; LANES]) -> [Halves; LANES] {
+        let mut out = rows;
+        for (i, j) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let mut r = [_mm256_setzero_ps(); 8];
+            for (k, r) in r.iter_mut().enumerate() {
+                *r = rows[8 * i + k][j];
+            }
+            for (k, r) in eight(r).into_iter().enumerate() {
+                out[8 * j + k][i] = r;
+            }
+        }
+        out
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn eight(r: [__m256; 8]) -> [__m256; 8] {
+        let mut a = r;
+        for i in 0..4 {
+            a[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+            a[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+        }
+        let mut b = a;
+        for i in 0..2 {
+            let [w, x, y, z] = [a[4 * i], a[4 * i + 1], a[4 * i + 2], a[4 * i + 3]];
+            b[4 * i] = _mm256_shuffle_ps::<0x44>(w, y);
+            b[4 * i + 1] = _mm256_shuffle_ps::<0xee>(w, y);
+            b[4 * i + 2] = _mm256_shuffle_ps::<0x44>(x, z);
+            b[4 * i + 3] = _mm256_shuffle_ps::<0xee>(x, z);
+        }
+        for i in 0..4 {
+            a[i] = _mm256_permute2f128_ps::<0x20>(b[i], b[4 + i]);
+            a[4 + i] = _mm256_permute2f128_ps::<0x31>(b[i], b[4 + i]);
+        }
+        a
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Results of every method on some numbers.
+    struct All<'a>(&'a mut Vec<Lanes>);
+
+    impl Kernel for All<'_> {
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) {
+            let numbers = |seed: f32| -> Lanes { std::array::from_fn(|i| (seed * (i as f32 + 1.0)).sin()) };
+            let [a, b, c] = [1.0, 2.0, 3.0].map(|seed| s.load(&numbers(seed)));
+            let bytes = std::array::from_fn(|i| (17 * i) as u8);
+            let mut out = vec![s.add(a, b), s.sub(a, b), s.mul(a, b), s.relu(a), s.where_positive(a, b)];
+            out.push(s.inv_sqrt(s.mul(a, a)));
+            out.extend([s.splat(0.5), s.of_bytes(&bytes), s.splat(s.sum(a)), s.zero()]);
+            // A product that is exact, so that one rounding and two are the same.
+            out.push(s.mul_add(s.splat(0.5), b, c));
+            out.extend(s.transpose(std::array::from_fn(|j| s.load(&std::array::from_fn(|i| (16 * i + j) as f32)))));
+            self.0.extend(out.into_iter().map(|v| {
+                let mut lanes = [0.0; LANES];
+                s.store(v, &mut lanes);
+                lanes
+            }));
+        }
+    }
+
+    #[test]
+    fn every_set_of_instructions_computes_the_same() {
+        let results = Isa::all().into_iter().map(|isa| {
+            let mut results = vec![];
+            isa.run(All(&mut results));
+            (isa, results)
+        });
+        let results: Vec<_> = results.collect();
+        let (_, plain) = results.last().expect("at least one set");
+        assert_eq!(plain[12][0], 16.0, "the second row was the second column");
+        for (isa, ours) in &results {
+            assert_eq!(ours, plain, "{isa:?}");
+        }
+    }
+}
