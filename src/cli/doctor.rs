@@ -154,7 +154,7 @@ fn threads() -> Finding {
     let omp = env::var("OMP_NUM_THREADS").ok();
     let omp_text = omp.as_ref().map_or("OMP_NUM_THREADS not set".to_owned(), |n| format!("OMP_NUM_THREADS={n}"));
     let found = format!(
-        "torch uses {} by default, runs use 1, for pixels {}, unless `--set threads=N` is given; {omp_text}",
+        "torch uses {} by default, runs use 1, pixels {}, unless `threads` is set; {omp_text}",
         tch::get_num_threads(),
         cores()
     );

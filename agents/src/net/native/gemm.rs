@@ -1,7 +1,7 @@
 //! Products of small matrices whose sums stay in registers.
 //!
-//! Every element of a product is one sum, taken in the order of the depth, whatever the size of the tiles: how a product
-//! is cut into tiles or tasks changes no bit.
+//! Every element of a product is one sum, taken in the order of the depth, whatever the size of the tiles: how a
+//! product is cut into tiles or tasks changes no bit.
 
 #![allow(clippy::needless_range_loop, reason = "registers by row and column, in loops that are unrolled")]
 

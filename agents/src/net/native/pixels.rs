@@ -1,10 +1,10 @@
 //! The network of Mnih et al. 2015 from pixels, with or without layer normalisation, in plain Rust.
 //!
 //! A batch is cut into blocks of up to eight images, whose values stay in the cache of one core: bytes to the third
-//! convolution's output is one task, and so is the way back. Dense layers are cut by panels of their outputs, on the way
-//! back by panels of their inputs. Sums over the batch are cut nowhere: the gradient of a Winograd point or of a block
-//! of weights is one sum in the order of the batch, and whatever is summed up for a block of images is added in the
-//! order of blocks. So the number of threads changes no bit.
+//! convolution's output is one task, and so is the way back. Dense layers are cut by panels of their outputs, on the
+//! way back by panels of their inputs. Sums over the batch are cut nowhere: the gradient of a Winograd point or of a
+//! block of weights is one sum in the order of the batch, and whatever is summed up for a block of images is added in
+//! the order of blocks. So the number of threads changes no bit.
 //!
 //! Inference keeps no values: a thread works in the same memory for all of its blocks.
 
@@ -13,14 +13,14 @@ mod dense;
 mod features;
 mod first;
 mod norm;
+mod weights;
 mod winograd;
 
 use super::buffer::Buffer;
 use super::simd::{Isa, Kernel, Simd};
-use crate::net::activation::Activation;
 use crate::net::lanes::LANES;
 use crate::net::layout::Layout;
-use crate::net::operation::{Operation, Order};
+use crate::net::operation::Operation;
 use crate::net::threads;
 use crate::optim::{Part, sum_of_squares};
 use block::{Block, BlockBackward, BlockForward, Workspace, stored_len};
@@ -28,10 +28,10 @@ use carom_envs::ObsSpace;
 use dense::{Backward, Dense, PANEL, n_panels, panel_rows};
 use features::{Activations, Behind, Vectors};
 use std::ops::Range;
+pub(crate) use weights::Prepared;
+use weights::{Convolution, FEATURES, parts_of};
 use winograd::{Form, Second, Third};
 
-/// Rectified features of the third convolution.
-const FEATURES: usize = 7 * 7 * 64;
 /// Images of a block, at most: eight images' values of a layer take half of a core's second cache.
 const BLOCK: usize = 8;
 
@@ -61,15 +61,6 @@ pub(crate) struct PixelPasses {
     batch: usize,
 }
 
-/// A convolution with the places of its parameters.
-#[derive(Debug)]
-struct Convolution {
-    weight: Range<usize>,
-    bias: Range<usize>,
-    /// Scale and shift.
-    norm: Option<[Range<usize>; 2]>,
-}
-
 /// Panels of a dense layer's values.
 #[derive(Default)]
 struct Hidden {
@@ -77,24 +68,6 @@ struct Hidden {
     normed: Buffer,
     inv_std: Buffer,
     grad: Buffer,
-}
-
-/// Weights in the forms that the passes read, made of the parameters by [`PixelPasses::prepare`].
-#[derive(Default)]
-pub(crate) struct Prepared {
-    first: Buffer,
-    /// U of the second and third layer, and its transpose.
-    filters: [[Buffer; 2]; 2],
-    /// Last panels of dense layers whose width is no multiple of sixteen.
-    tails: Vec<Vec<f32>>,
-    is_fresh: bool,
-}
-
-impl Prepared {
-    /// To be called when the parameters have changed.
-    pub(crate) fn expire(&mut self) {
-        self.is_fresh = false;
-    }
 }
 
 impl PixelPasses {
@@ -386,47 +359,6 @@ fn vectors<'a>(bias: &Range<usize>, norm: Option<&[Range<usize>; 2]>, grads: &'a
     vectors
 }
 
-/// The layers behind the observation; `None` where they are not those of a pixel network.
-fn parts_of(layout: &Layout) -> Option<([Convolution; 3], Vec<Dense>)> {
-    let (mut convolutions, mut layers): (Vec<Convolution>, Vec<Dense>) = (vec![], vec![]);
-    for (operation, places) in layout.placed().skip(1) {
-        let last = layers.last_mut();
-        let takes_norm = match &last {
-            Some(layer) => !layer.is_rectified && layer.norm.is_none(),
-            None => convolutions.last().is_some_and(|convolution| convolution.norm.is_none()),
-        };
-        match (operation, places, last) {
-            (
-                &Operation::Conv { inputs: _, outputs, kernel, stride, padding: 0, order: Order::ChannelsLast },
-                Some([weight, bias]),
-                None,
-            ) if [[8, 4, 32], [4, 2, 64], [3, 1, 64]].get(convolutions.len()) == Some(&[kernel, stride, outputs]) => {
-                convolutions.push(Convolution { weight: weight.clone(), bias: bias.clone(), norm: None });
-            }
-            (Operation::LayerNorm { width }, Some(places), last)
-                if takes_norm && (*width as usize).is_multiple_of(LANES) =>
-            {
-                match last {
-                    Some(layer) => layer.norm = Some(places.clone()),
-                    None => convolutions.last_mut()?.norm = Some(places.clone()),
-                }
-            }
-            (Operation::Act(Activation::Relu), _, Some(layer)) if !layer.is_rectified => layer.is_rectified = true,
-            (Operation::Act(Activation::Relu), _, None) => {}
-            (Operation::Reshape(shape), _, None) if shape[..] == [FEATURES as i64] => {}
-            (&Operation::Dense { inputs, outputs }, Some([weight, bias]), last)
-                if last.as_ref().is_none_or(|layer| layer.is_rectified) =>
-            {
-                let (inputs, outputs, weight, bias) = (inputs as usize, outputs as usize, weight.clone(), bias.clone());
-                layers.push(Dense { inputs, outputs, weight, bias, norm: None, is_rectified: false });
-            }
-            _ => return None,
-        }
-    }
-    let convolutions = convolutions.try_into().ok()?;
-    layers.last().is_some_and(|head| !head.is_rectified && head.norm.is_none()).then_some((convolutions, layers))
-}
-
 /// A kernel that calls a function with its fields.
 macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? } => |$s:ident| $body:expr) => {
@@ -443,8 +375,9 @@ macro_rules! kernel {
     };
 }
 
-kernel!(DenseForward { layer: &'a Dense, weight: [&'a [f32]; 2], panel: usize, batch: usize, x: &'a [f32], y: &'a mut [f32] } =>
-    |s| layer.forward(s, weight, panel, batch, x, y));
+kernel!(DenseForward {
+    layer: &'a Dense, weight: [&'a [f32]; 2], panel: usize, batch: usize, x: &'a [f32], y: &'a mut [f32],
+} => |s| layer.forward(s, weight, panel, batch, x, y));
 
 kernel!(DenseBackward {
     layer: &'a Dense, from: usize, pass: Backward<'a>, weight: &'a [f32], d_weight: &'a mut [f32], d_x: &'a mut [f32],

@@ -1,8 +1,8 @@
 //! Sixteen numbers in registers, for the kernels whose speed hangs on which register holds what.
 //!
 //! A kernel is written once, over [`Simd`], and compiled for each set of instructions: AVX-512, AVX2 with FMA, and what
-//! every processor has. [`Isa::run`] calls the one that this processor can run. Plain loops over arrays leave the choice
-//! of registers to the compiler, which spills the sums of a matrix product.
+//! every processor has. [`Isa::run`] calls the one that this processor can run. Plain loops over arrays leave the
+//! choice of registers to the compiler, which spills the sums of a matrix product.
 //!
 //! AVX-512 and AVX2 give the same bits: both round once in a product with a sum, and both take the same lanes.
 
@@ -56,8 +56,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
 
 /// A computation over any set of instructions.
 pub(crate) trait Kernel {
-    /// Does it. Its functions are `#[inline(always)]`, so that all of it is compiled for the instructions of `S`. Closures
-    /// that hold vectors, also those of `map` and `from_fn`, may be compiled apart and without them, many times slower.
+    /// Does it. Its functions are `#[inline(always)]`, so that all of it is compiled for the instructions of `S`.
+    /// Closures that hold vectors, also those of `map` and `from_fn`, may be compiled apart and without them, many
+    /// times slower.
     fn run<S: Simd>(self, simd: S);
 }
 

@@ -2,9 +2,10 @@
 
 use super::dense::{PANEL, panel_rows};
 use super::features::Vectors;
+use super::first;
 use super::norm::{self, Kept, Rectifier, RectifierGrads};
+use super::weights::{Convolution, FEATURES, Prepared};
 use super::winograd::{self, Form, Place, Second, Third, point_len};
-use super::{Convolution, FEATURES, Prepared, first};
 use crate::net::lanes::LANES;
 use crate::net::native::buffer::Buffer;
 use crate::net::native::gemm::{Size, Strides, Terms, product};

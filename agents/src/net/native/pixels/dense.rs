@@ -121,8 +121,8 @@ impl Dense {
         }
     }
 
-    /// Gradients of the weights from panel `from` of the inputs, all their blocks, and of that panel. `weight` are these
-    /// blocks.
+    /// Gradients of the weights from panel `from` of the inputs, all their blocks, and of that panel. `weight` are
+    /// these blocks.
     #[inline(always)]
     pub(super) fn backward<S: Simd>(
         &self,

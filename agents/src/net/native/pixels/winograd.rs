@@ -6,8 +6,8 @@
 //!   4 · 32 channels. F(3×3, 2×2) on the points 0, 1, −1 and ∞; nine tiles fit the 9×9 outputs exactly.
 //! - Third layer, 3×3: F(4×4, 3×3) on the points 0, ±1, ±2 and ∞; four tiles cover 8×8, of which 7×7 are outputs.
 //!
-//! With V = Bᵀ x B, U = G w Gᵀ and y = Aᵀ (V U) A, the gradients are the transposed maps: of the products A dy Aᵀ, of the
-//! inputs B dV Bᵀ, summed where tiles overlap, of the filters Gᵀ dU G.
+//! With V = Bᵀ x B, U = G w Gᵀ and y = Aᵀ (V U) A, the gradients are the transposed maps: of the products A dy Aᵀ, of
+//! the inputs B dV Bᵀ, summed where tiles overlap, of the filters Gᵀ dU G.
 
 #![allow(clippy::needless_range_loop, reason = "registers by row and column, in loops that are unrolled")]
 
