@@ -2,6 +2,7 @@
 
 use crate::encoder;
 use crate::program::Program;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -95,14 +96,22 @@ fn a_comparison_overwrites_no_table_of_somebody_else() {
 
 /// Starts `carom` with the words of `line`, encoders cached in the program's own folder, and its messages kept.
 fn spawn(program: &Program, line: &str) -> Child {
-    Command::new(assert_cmd::cargo::cargo_bin("carom"))
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("carom"));
+    command
         .current_dir(program.path("."))
         .env("CAROM_CACHE", program.path("cache"))
         .args(line.split_whitespace())
         .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts")
+        .stderr(Stdio::piped());
+    // Tests that were started by nohup ignore SIGHUP, and so would the program.
+    // SAFETY: between fork and exec only `signal` is called, which is safe there.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+    command.spawn().expect("it starts")
 }
 
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
