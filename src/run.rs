@@ -75,7 +75,7 @@ impl Run {
     pub(crate) fn reopen<S>(dir: &Path, saved: &Checkpoint<S>) -> Result<Self> {
         let log = lock(dir)?;
         metrics::cut(dir, &saved.state.file_lengths)?;
-        Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: Some(saved.step) })
+        Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: Some(saved.state.step) })
     }
 
     fn attach(dir: &Path) -> Result<Self> {
@@ -123,11 +123,7 @@ impl Run {
     /// # Errors
     /// When it cannot be written. The previous checkpoint stays valid.
     pub(crate) fn save(&mut self, step: u64, loop_state: impl Serialize, learned: &Snapshot) -> Result<()> {
-        self.check_place()?;
-        let file_lengths = self.metrics.sync()?;
-        let state = CheckpointState { step, loop_state, learned: learned.state().clone(), file_lengths };
-        let saved = checkpoint::write(&self.dir, &state, learned, || self.check_place());
-        self.in_place(saved)?.with_context(|| match self.saved_at {
+        self.write(&step.to_string(), step, loop_state, learned)?.with_context(|| match self.saved_at {
             Some(before) => format!("cannot save a checkpoint of step {step}; that of step {before} stays valid"),
             None => format!("cannot save a checkpoint of step {step}, the first"),
         })?;
@@ -140,16 +136,17 @@ impl Run {
     /// # Errors
     /// When it cannot be written. The previous best stays.
     pub(crate) fn save_best(&mut self, step: u64, loop_state: impl Serialize, policy: &Snapshot) -> Result<()> {
-        self.check_place()?;
-        let file_lengths = self.metrics.sync()?;
-        let state = CheckpointState { step, loop_state, learned: policy.state().clone(), file_lengths };
-        let saved = checkpoint::write_best(&self.dir, &state, policy, || self.check_place());
-        self.in_place(saved)?.with_context(|| format!("cannot save the best policy, of step {step}"))?;
+        self.write(checkpoint::BEST, step, loop_state, policy)?
+            .with_context(|| format!("cannot save the best policy, of step {step}"))?;
         self.log(&format!("step {step}: best policy"))
     }
 
-    /// Returns how writing to the directory ended, unless it failed since the directory was removed or replaced.
-    fn in_place(&self, written: Result<()>) -> Result<Result<()>> {
+    /// Returns how writing the checkpoint ended, unless the run's directory was removed or replaced.
+    fn write(&mut self, name: &str, step: u64, loop_state: impl Serialize, learned: &Snapshot) -> Result<Result<()>> {
+        self.check_place()?;
+        let file_lengths = self.metrics.sync()?;
+        let state = CheckpointState { step, loop_state, learned: learned.state().clone(), file_lengths };
+        let written = checkpoint::write(&self.dir, name, &state, learned, || self.check_place());
         if written.is_err() {
             self.check_place()?;
         }
@@ -187,7 +184,7 @@ impl Run {
 /// # Errors
 /// When there is no valid checkpoint, or a file cannot be copied.
 pub(crate) fn copy_newest(from: &Path, to: &Path) -> Result<()> {
-    let step = checkpoint::newest::<serde_json::Value>(from)?.step.to_string();
+    let step = checkpoint::newest::<serde_json::Value>(from)?.state.step.to_string();
     let (from_step, to_step) = (from.join(checkpoint::FOLDER).join(&step), to.join(checkpoint::FOLDER).join(&step));
     fs::create_dir_all(&to_step)?;
     fs::copy(from.join(CONFIG), to.join(CONFIG))?;

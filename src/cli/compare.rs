@@ -139,7 +139,7 @@ fn bring_to_end(config: &TrainConfig, dir: &Path) -> Result<Outcome> {
             Ok(_) => {
                 let (mut session, saved) = Session::open(config.clone(), dir)?;
                 let mut run = Run::reopen(dir, &saved)?;
-                announce(&session, &mut run, &format!("resuming at step {}:", count(saved.step)))?;
+                announce(&session, &mut run, &format!("resuming at step {}:", count(saved.state.step)))?;
                 return complete(&mut session, &mut run);
             }
             Err(error) => say!("{error:#}; starting it again"),

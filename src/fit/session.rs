@@ -200,8 +200,8 @@ impl FitSession {
     pub(crate) fn load(&mut self, from: &Checkpoint<FitProgress>) -> Result<()> {
         from.load(|learned| Ok(self.model.load(learned)?))?;
         self.progress = from.state.loop_state.clone();
-        let is_possible = self.progress.step == from.step && is_time(self.progress.wall_s);
-        ensure!(is_possible, "the progress in the checkpoint of update {} is out of range", from.step);
+        let is_possible = self.progress.step == from.state.step && is_time(self.progress.wall_s);
+        ensure!(is_possible, "the progress in the checkpoint of update {} is out of range", from.state.step);
         Ok(())
     }
 

@@ -26,7 +26,8 @@ const STATE: &str = "state.json";
 const SUMS: &str = "SHA256SUMS";
 /// All files of a checkpoint.
 const PARTS: [&str; 3] = [TENSORS, STATE, SUMS];
-const BEST: &str = "best";
+/// Name of the checkpoint of the best policy.
+pub(super) const BEST: &str = "best";
 const N_KEPT: usize = 2;
 
 /// A checkpoint of a run.
@@ -68,8 +69,6 @@ pub(crate) struct CheckpointState<S> {
 
 /// A checkpoint with verified checksums.
 pub(crate) struct Checkpoint<S> {
-    /// Step at which it was saved.
-    pub step: u64,
     /// All contents but the arrays.
     pub state: CheckpointState<S>,
     path: PathBuf,
@@ -88,33 +87,11 @@ impl<S> Checkpoint<S> {
     }
 }
 
-/// Writes a checkpoint, and removes all but the newest two. `check` is called before the checkpoint gets its name.
+/// Writes a checkpoint called `name`, its step or [`BEST`], and removes all numbered ones but the newest two. `check`
+/// is called before the checkpoint gets its name.
 pub(super) fn write(
     run: &Path,
-    state: &CheckpointState<impl Serialize>,
-    snapshot: &Snapshot,
-    check: impl FnOnce() -> Result<()>,
-) -> Result<()> {
-    write_as(&state.step.to_string(), run, state, snapshot, check)?;
-    for old in steps(run)?.into_iter().skip(N_KEPT) {
-        files::remove_ours(&run.join(FOLDER).join(old.to_string()), is_part)?;
-    }
-    Ok(())
-}
-
-/// Writes the checkpoint of the best policy. `check` is called before the checkpoint gets its name.
-pub(super) fn write_best(
-    run: &Path,
-    state: &CheckpointState<impl Serialize>,
-    snapshot: &Snapshot,
-    check: impl FnOnce() -> Result<()>,
-) -> Result<()> {
-    write_as(BEST, run, state, snapshot, check)
-}
-
-fn write_as(
     name: &str,
-    run: &Path,
     state: &CheckpointState<impl Serialize>,
     snapshot: &Snapshot,
     check: impl FnOnce() -> Result<()>,
@@ -124,7 +101,11 @@ fn write_as(
     files::replace_folder(&folder.join(name), Some(is_part), |dir| {
         fill(dir, state, snapshot)?;
         check()
-    })
+    })?;
+    for old in steps(run)?.into_iter().skip(N_KEPT) {
+        files::remove_ours(&folder.join(old.to_string()), is_part)?;
+    }
+    Ok(())
 }
 
 /// Opens a checkpoint of the run in `run`.
@@ -244,11 +225,11 @@ fn read<S: DeserializeOwned>(path: &Path) -> Result<Checkpoint<S>> {
         ensure!(files::sha256(&file)? == expected, damaged());
     }
     let state_path = path.join(STATE);
-    let state: CheckpointState<S> = serde_json::from_slice(&fs::read(&state_path)?)
+    let state = serde_json::from_slice(&fs::read(&state_path)?)
         .with_context(|| format!("{} is not of this version", state_path.display()))?;
     let file = fs::File::open(path.join(TENSORS))?;
     // SAFETY: nothing writes to a checkpoint after its folder is renamed. It may be removed, but a mapping keeps the
     // file's contents.
     let tensors = unsafe { Mmap::map(file.file()) }.with_context(|| format!("cannot map {}", path.display()))?;
-    Ok(Checkpoint { step: state.step, state, path: path.to_path_buf(), tensors })
+    Ok(Checkpoint { state, path: path.to_path_buf(), tensors })
 }

@@ -62,7 +62,7 @@ impl Policy {
             checkpoint.load(|learned| Ok(agent.load_policy(learned)?))?;
         }
         let (obs_space, frame_stack, n_actions) = (envs.obs_space().clone(), envs.frame_stack(), envs.n_actions());
-        let (step, stacks) = (checkpoint.step, vec![]);
+        let (step, stacks) = (checkpoint.state.step, vec![]);
         Ok(Self { config, transform, player, step, obs_space, frame_stack, n_actions, stacks })
     }
 

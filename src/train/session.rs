@@ -134,16 +134,16 @@ impl Session {
         }
         self.envs
             .restore(&from.state.loop_state.envs)
-            .with_context(|| format!("in the checkpoint of step {}", from.step))?;
+            .with_context(|| format!("in the checkpoint of step {}", from.state.step))?;
         self.progress = from.state.loop_state.progress.clone();
         let n_codes = self.transform.n_codes();
-        let is_possible = self.progress.step == from.step
+        let is_possible = self.progress.step == from.state.step
             && is_time(self.progress.wall_s)
             && self.progress.recent.len() <= N_RECENT
             && self.progress.codes.as_ref().is_none_or(|codes| {
                 Some(codes.n_possible) == n_codes && codes.words.len() == codes.n_possible.div_ceil(64)
             });
-        ensure!(is_possible, "the progress in the checkpoint of step {} is out of range", from.step);
+        ensure!(is_possible, "the progress in the checkpoint of step {} is out of range", from.state.step);
         Ok(())
     }
 }
