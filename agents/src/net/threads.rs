@@ -30,9 +30,9 @@ fn region() -> Option<Region> {
     None
 }
 
-/// Does every task of `work`, on as many threads as torch uses and there are `workspaces`, or on this one where torch's
-/// threads cannot be had. A thread takes the next task when it is done with the last, and keeps one workspace, the
-/// memory it works in.
+/// Does every task of `work`, on as many threads as torch uses but no more than there are `workspaces`, or on the
+/// calling thread if torch's threads are not available. A thread takes the next task when it has finished the last, and
+/// uses one workspace, its scratch memory, throughout.
 ///
 /// # Panics
 /// Without a workspace.
@@ -47,7 +47,8 @@ pub fn share<W: Send, T: Send>(
     });
 }
 
-/// As many tasks at once as torch has threads, on [`crew`]'s threads: for stretches in which torch runs nothing.
+/// Does every task of `work` on as many threads as [`share`], but on helpers of our own ([`crew`]). For stretches in
+/// which torch runs nothing.
 ///
 /// # Panics
 /// Without a workspace, or when `job` panics.
@@ -59,7 +60,7 @@ pub(crate) fn share_alone<W: Send, T: Send>(
     share_on(workspaces, work, job, crew::run);
 }
 
-/// Has `run` call a worker on so many threads.
+/// Does every task of `work`. `run` calls a worker on the given number of threads.
 fn share_on<W: Send, T: Send>(
     workspaces: &mut [W],
     work: impl Iterator<Item = T> + Send,
@@ -70,7 +71,7 @@ fn share_on<W: Send, T: Send>(
     let n_threads = (tch::get_num_threads().max(1) as usize).min(workspaces.len());
     let (workspaces, tasks) = (Mutex::new(workspaces.iter_mut()), Mutex::new(work));
     let worker = || {
-        // A library may start more threads than it was asked for: those go without work.
+        // A library may start more threads than it was asked for; these get no workspace and return.
         let Some(workspace) = workspaces.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
         loop {
             let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
