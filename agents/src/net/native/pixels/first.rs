@@ -156,6 +156,15 @@ pub(super) fn forward<S: Simd>(s: S, obs: &[u8], obs_bytes: usize, packed: &[f32
     }
 }
 
+/// Takes the first cell out of a set of cells, a bit each, which must not be empty.
+#[inline(always)]
+fn take_first(segments: &mut u32) -> usize {
+    let x = segments.trailing_zeros() as usize;
+    *segments &= *segments - 1;
+    // Below 20 for the compiler too, so that no bounds need to be checked.
+    x.min(CELLS - 1)
+}
+
 /// Adds one row of the filters to a strip of cells whose first meets row `top` of the frame.
 #[inline(always)]
 fn filter_row<S: Simd>(s: S, rows: &Rows, top: usize, weight: &[f32], z: &mut [f32]) {
@@ -169,9 +178,7 @@ fn filter_row<S: Simd>(s: S, rows: &Rows, top: usize, weight: &[f32], z: &mut [f
         let y = top + STRIDE * i;
         let mut segments = rows.segments[y];
         while segments != 0 {
-            // Below 20 for the compiler too, so that no bounds need to be checked.
-            let x = (segments.trailing_zeros() as usize).min(CELLS - 1);
-            segments &= segments - 1;
+            let x = take_first(&mut segments);
             let pixels = rows.segment(y, x);
             let (mut first, mut second) = (s.load(&cells[GROUPS * x]), s.load(&cells[GROUPS * x + 1]));
             for j in 0..KERNEL {
@@ -215,8 +222,7 @@ fn filter_row_backward<S: Simd>(s: S, rows: &Rows, top: usize, cells: &[Lanes], 
         let y = top + STRIDE * i;
         let mut segments = rows.segments[y];
         while segments != 0 {
-            let x = (segments.trailing_zeros() as usize).min(CELLS - 1);
-            segments &= segments - 1;
+            let x = take_first(&mut segments);
             let pixels = rows.segment(y, x);
             let (first, second) = (s.load(&cells[GROUPS * x]), s.load(&cells[GROUPS * x + 1]));
             for j in 0..KERNEL {

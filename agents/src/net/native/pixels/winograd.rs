@@ -98,6 +98,39 @@ impl Place {
     fn at(self, point: usize, tile: usize, channels: usize, group: usize) -> usize {
         (point * self.point_len + (self.first + tile) * channels) / LANES + group
     }
+
+    /// A tile in all points, of a group of `channels`.
+    #[inline(always)]
+    fn load<S: Simd, const T: usize>(
+        self,
+        s: S,
+        points: &[Lanes],
+        (tile, channels, group): (usize, usize, usize),
+    ) -> [[S::V; T]; T] {
+        let mut x = [[s.zero(); T]; T];
+        for i in 0..T {
+            for j in 0..T {
+                x[i][j] = s.load(&points[self.at(T * i + j, tile, channels, group)]);
+            }
+        }
+        x
+    }
+
+    /// Writes a tile in all points, of a group of `channels`.
+    #[inline(always)]
+    fn store<S: Simd, const T: usize>(
+        self,
+        s: S,
+        x: [[S::V; T]; T],
+        points: &mut [Lanes],
+        (tile, channels, group): (usize, usize, usize),
+    ) {
+        for i in 0..T {
+            for j in 0..T {
+                s.store(x[i][j], &mut points[self.at(T * i + j, tile, channels, group)]);
+            }
+        }
+    }
 }
 
 /// Writes V of an image.
@@ -121,11 +154,7 @@ pub(super) fn input<F: Form<T, M, K>, S: Simd, const T: usize, const M: usize, c
                 }
             }
             let x = both_ways!(s, F::input, x, T, T);
-            for i in 0..T {
-                for j in 0..T {
-                    s.store(x[i][j], &mut v[place.at(T * i + j, tile, F::INPUTS, group)]);
-                }
-            }
+            place.store(s, x, v, (tile, F::INPUTS, group));
         }
     }
 }
@@ -143,12 +172,7 @@ pub(super) fn input_adjoint<F: Form<T, M, K>, S: Simd, const T: usize, const M: 
     for tile in 0..F::TILES {
         let (top, left) = (tile / F::SPAN * M, tile % F::SPAN * M);
         for group in 0..F::INPUTS / LANES {
-            let mut x = [[s.zero(); T]; T];
-            for i in 0..T {
-                for j in 0..T {
-                    x[i][j] = s.load(&d_v[place.at(T * i + j, tile, F::INPUTS, group)]);
-                }
-            }
+            let x = place.load(s, d_v, (tile, F::INPUTS, group));
             let x = both_ways!(s, F::input_adjoint, x, T, T);
             for i in 0..T {
                 for j in 0..T {
@@ -173,12 +197,7 @@ pub(super) fn output<F: Form<T, M, K>, S: Simd, const T: usize, const M: usize, 
     for tile in 0..F::TILES {
         let (top, left) = (tile / F::SPAN * M, tile % F::SPAN * M);
         for group in 0..F::OUTPUTS / LANES {
-            let mut x = [[s.zero(); T]; T];
-            for i in 0..T {
-                for j in 0..T {
-                    x[i][j] = s.load(&products[place.at(T * i + j, tile, F::OUTPUTS, group)]);
-                }
-            }
+            let x = place.load(s, products, (tile, F::OUTPUTS, group));
             let x = both_ways!(s, F::output, x, T, M);
             for i in 0..M.min(F::SIDE - top) {
                 for j in 0..M.min(F::SIDE - left) {
@@ -208,11 +227,7 @@ pub(super) fn output_adjoint<F: Form<T, M, K>, S: Simd, const T: usize, const M:
                 }
             }
             let x = both_ways!(s, F::output_adjoint, x, M, T);
-            for i in 0..T {
-                for j in 0..T {
-                    s.store(x[i][j], &mut d_products[place.at(T * i + j, tile, F::OUTPUTS, group)]);
-                }
-            }
+            place.store(s, x, d_products, (tile, F::OUTPUTS, group));
         }
     }
 }
