@@ -5,7 +5,7 @@
 
 #![allow(clippy::needless_range_loop, reason = "registers by row and column, in loops that are unrolled")]
 
-use super::simd::Simd;
+use super::simd::{Kernel, Simd};
 use crate::net::lanes::LANES;
 
 /// A factor or product: distances between neighbouring rows and between neighbours in a row.
@@ -53,6 +53,28 @@ impl<'a> Terms<'a> {
 /// When a factor or the product has fewer elements than the sizes say.
 #[inline(always)]
 pub(super) fn product<S: Simd>(s: S, size: Size, terms: Terms, c: &mut [f32], c_row: usize, add: bool) {
+    s.run(Product { size, terms, c, c_row, add });
+}
+
+/// Arguments of [`product`].
+struct Product<'a> {
+    size: Size,
+    terms: Terms<'a>,
+    c: &'a mut [f32],
+    c_row: usize,
+    add: bool,
+}
+
+impl Kernel for Product<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        tiles(s, self);
+    }
+}
+
+/// All tiles of a product.
+#[inline(always)]
+fn tiles<S: Simd>(s: S, Product { size, terms, c, c_row, add }: Product) {
     let Size { rows, groups, depth } = size;
     if rows == 0 || groups == 0 || depth == 0 || terms.n == 0 {
         return;

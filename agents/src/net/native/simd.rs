@@ -39,6 +39,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn prefetch<T>(self, at: &T);
     /// Lane i of row j becomes lane j of row i.
     fn transpose(self, rows: [Self::V; LANES]) -> [Self::V; LANES];
+    /// Runs a kernel in a function of its own. Kernels that call it share one copy of it, which is compiled once.
+    fn run(self, kernel: impl Kernel);
 
     #[inline(always)]
     fn zero(self) -> Self::V {
@@ -92,7 +94,7 @@ impl Isa {
             Self::Avx512(simd) => simd.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(simd) => simd.run(kernel),
-            Self::Plain => kernel.run(Plain),
+            Self::Plain => Plain.run(kernel),
         }
     }
 }
@@ -104,6 +106,11 @@ pub(crate) struct Plain;
 impl Simd for Plain {
     type V = Lanes;
     const TILE: [usize; 2] = [2, 1];
+
+    #[inline(never)]
+    fn run(self, kernel: impl Kernel) {
+        kernel.run(self);
+    }
 
     #[inline(always)]
     fn load(self, from: &Lanes) -> Lanes {
@@ -169,7 +176,7 @@ impl Simd for Plain {
     #[inline(always)]
     fn prefetch<T>(self, _: &T) {}
 
-    #[inline(always)]
+    #[inline(never)]
     fn transpose(self, rows: [Lanes; LANES]) -> [Lanes; LANES] {
         std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
     }
@@ -199,30 +206,12 @@ mod x86 {
                 && is_x86_feature_detected!("fma");
             has.then_some(Self(()))
         }
-
-        pub(super) fn run(self, kernel: impl Kernel) {
-            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-            fn run(simd: Avx512, kernel: impl Kernel) {
-                kernel.run(simd);
-            }
-            // SAFETY: `self` is only made where the processor has these instructions.
-            unsafe { run(self, kernel) }
-        }
     }
 
     impl Avx2 {
         pub(super) fn detect() -> Option<Self> {
             let has = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             has.then_some(Self(()))
-        }
-
-        pub(super) fn run(self, kernel: impl Kernel) {
-            #[target_feature(enable = "avx2,fma")]
-            fn run(simd: Avx2, kernel: impl Kernel) {
-                kernel.run(simd);
-            }
-            // SAFETY: `self` is only made where the processor has these instructions.
-            unsafe { run(self, kernel) }
         }
     }
 
@@ -242,6 +231,16 @@ mod x86 {
         type V = __m512;
         // 24 sums, 4 columns of the second factor and a number of the first: 29 of 32 registers.
         const TILE: [usize; 2] = [6, 4];
+
+        fn run(self, kernel: impl Kernel) {
+            #[inline(never)]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            fn run(simd: Avx512, kernel: impl Kernel) {
+                kernel.run(simd);
+            }
+            // SAFETY: `self` is only made where the processor has these instructions.
+            unsafe { run(self, kernel) }
+        }
 
         #[inline(always)]
         fn prefetch<T>(self, at: &T) {
@@ -313,6 +312,16 @@ mod x86 {
         type V = Halves;
         // 12 sums, 2 halves of a column and a number: 15 of 16 registers.
         const TILE: [usize; 2] = [6, 1];
+
+        fn run(self, kernel: impl Kernel) {
+            #[inline(never)]
+            #[target_feature(enable = "avx2,fma")]
+            fn run(simd: Avx2, kernel: impl Kernel) {
+                kernel.run(simd);
+            }
+            // SAFETY: `self` is only made where the processor has these instructions.
+            unsafe { run(self, kernel) }
+        }
 
         #[inline(always)]
         fn prefetch<T>(self, at: &T) {
