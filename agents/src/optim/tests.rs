@@ -1,0 +1,88 @@
+//! Steps against PyTorch's, against steps worked by hand, and on several threads.
+
+use super::cpu::SHARE;
+use super::tensor::Operations;
+use super::*;
+use crate::net::tensor::to_vec;
+use crate::net::tests::torch;
+use serde_json::Value;
+use tch::Tensor;
+
+const PYTORCH: &str = include_str!("../../tests/golden/optimizers.json");
+
+fn config(case: &Value) -> OptimConfig {
+    let number = |key: &str| case[key].as_f64();
+    let rule = match (case["optimizer"].as_str(), case["centered"].as_bool()) {
+        (Some("Adam"), _) => Rule::Adam,
+        (Some("RAdam"), _) => Rule::RAdam,
+        (Some("RMSprop"), Some(true)) => Rule::RmsPropCentered,
+        (Some("RMSprop"), Some(false)) => Rule::RmsProp,
+        other => panic!("unknown optimiser {other:?}"),
+    };
+    let decays = case["betas"].as_array().map(|b| (b[0].as_f64().unwrap(), b[1].as_f64().unwrap()));
+    let (beta1, beta2) = decays.unwrap_or_else(|| (0.0, number("alpha").unwrap()));
+    OptimConfig { rule, beta1, beta2, epsilon: number("eps").unwrap() }
+}
+
+#[test]
+fn a_hundred_steps_agree_with_pytorch() {
+    let golden: Value = serde_json::from_str(PYTORCH).unwrap();
+    for case in golden["cases"].as_array().unwrap() {
+        let mut params: Vec<f32> = (0..17).map(|i| (0.05 * (f64::from(i) - 8.0)) as f32).collect();
+        let mut optimizer = Optimizer::new(config(case), params.len());
+        let (mut tensor, mut by_operations) = (Tensor::from_slice(&params), Tensor::from_slice(&params));
+        let mut tensor_optimizer = TensorOptimizer::new(config(case), &tensor);
+        let mut operations = Operations::new(config(case), &tensor);
+        let scale = case["scale"].as_f64().unwrap() as f32;
+        for t in 1..=100 {
+            let gradient = |(i, p): (usize, &f32)| (scale * (i as f64 + 0.1 * f64::from(t)).sin() as f32) * (1.0 + p);
+            let grads: Vec<f32> = params.iter().enumerate().map(gradient).collect();
+            let lr = case["lr"].as_f64().unwrap();
+            optimizer.step(&mut params, &grads, lr);
+            let grads = Tensor::from_slice(&grads);
+            tensor_optimizer.step(&mut tensor, &grads, lr);
+            operations.step(&mut by_operations, &grads, lr);
+            let Some(expected) = case["params"][t.to_string()].as_array() else { continue };
+            let all = params.iter().zip(to_vec(&tensor)).zip(to_vec(&by_operations));
+            for (((ours, tensors), operations), theirs) in all.zip(expected) {
+                for ours in [*ours, tensors, operations] {
+                    let difference = (f64::from(ours) - theirs.as_f64().unwrap()).abs();
+                    assert!(difference <= 1e-6, "{} differs by {difference:e} after {t} steps", case["name"]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn clipping_shortens_long_gradients_only() {
+    let norm = sum_of_squares(&[3.0, 4.0]).sqrt();
+    assert_eq!(norm, 5.0);
+    assert_eq!(clip_factor(norm, 10.0), 1.0);
+    assert_eq!(clip_factor(norm, 1.0), 0.2);
+}
+
+#[test]
+fn a_factor_scales_the_gradient() {
+    for rule in [Rule::Adam, Rule::RAdam, Rule::RmsProp, Rule::RmsPropCentered] {
+        let (grads, scaled) = ([1.0, -2.0, 0.5], [0.25, -0.5, 0.125]);
+        let (mut by_factor, mut by_hand) = ([0.5; 3], [0.5; 3]);
+        Optimizer::new(OptimConfig::of(rule), 3).step_scaled(&mut by_factor, &grads, 0.25, 0.1);
+        Optimizer::new(OptimConfig::of(rule), 3).step(&mut by_hand, &scaled, 0.1);
+        assert_eq!(by_factor, by_hand, "{rule:?}");
+    }
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let torch = torch();
+    let grads: Vec<f32> = (0..3 * SHARE + 5).map(|i| (i as f32).sin()).collect();
+    let results = [1, 2, 3].map(|n_threads| {
+        torch.set_threads(n_threads);
+        let mut params = vec![1.0; grads.len()];
+        let mut optimizer = Optimizer::new(OptimConfig::of(Rule::Adam), grads.len());
+        (0..3).for_each(|_| optimizer.step_scaled(&mut params, &grads, 0.5, 0.01));
+        params
+    });
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+}
