@@ -8,9 +8,11 @@ use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
 use crate::replay::{Batch, Replay, ReplayConfig};
 use crate::schedule::Linear;
-use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, validate};
+use crate::settings::{
+    AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, unheard_beside, validate,
+};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
-use carom_envs::settings::{Above, AtLeast, Each, Fault, Settings};
+use carom_envs::settings::{Above, AtLeast, Each, Fault, IfGiven, Settings};
 use carom_envs::{Seeds, VecEnv};
 use rand::Rng;
 use rand_pcg::Pcg32;
@@ -24,6 +26,10 @@ carom_envs::settings! {
         lr: f64 = 2.5e-4, in Above(0.0);
         /// Optimiser.
         optimizer: Rule = Rule::Adam;
+        /// ε in the optimiser's denominator; 1e-8 for Adam and RAdam, 0.01 for RMSProp unless given.
+        optimizer_epsilon: Option<f64> = None, in IfGiven(Above(0.0));
+        /// Add ε under RMSProp's root, as Mnih et al. 2015 did, and not to the root.
+        optimizer_epsilon_in_root: bool = false;
         /// Largest Euclidean norm of a gradient, longer ones are clipped; 0 for no limit.
         max_grad_norm: f64 = 0.0, in AtLeast(0.0);
         /// Loss of the TD error.
@@ -44,6 +50,8 @@ carom_envs::settings! {
         epsilon_end: f64 = 0.05, in 0.0..=1.0;
         /// Steps over which the probability of a random action falls; with 0 it stays at `epsilon_start`.
         epsilon_steps: u64 = 100_000;
+        /// Steps before the probability of a random action begins to fall.
+        epsilon_delay: u64 = 0;
         /// Number of steps whose rewards are summed before bootstrapping.
         n_step: usize = 1, in AtLeast(1);
         /// Let the online network choose the action that the target network values.
@@ -59,6 +67,14 @@ carom_envs::settings! {
 const MAX_BATCH_SIZE: usize = 1 << 20;
 
 impl Settings for DqnConfig {
+    const DERIVED: &'static [&'static str] = &["optimizer_epsilon"];
+
+    fn derive(&mut self, is_given: &dyn Fn(&str) -> bool) {
+        if !is_given("optimizer_epsilon") {
+            self.optimizer_epsilon = Some(OptimConfig::of(self.optimizer).epsilon);
+        }
+    }
+
     fn check(&self) -> Result<(), Fault> {
         for (key, value) in [("batch_size", self.batch_size), ("n_step", self.n_step)] {
             if value > self.buffer_size {
@@ -70,13 +86,17 @@ impl Settings for DqnConfig {
     }
 
     fn unheard(&self) -> Vec<(&'static str, String)> {
-        match self.epsilon_steps {
-            0 => vec![("epsilon_end", "epsilon_steps is 0, so epsilon stays at epsilon_start".to_owned())],
-            _ if self.epsilon_start == self.epsilon_end => {
-                vec![("epsilon_steps", flat_schedule("epsilon_start", "epsilon_end"))]
-            }
-            _ => vec![],
+        let mut unheard = vec![];
+        if self.epsilon_steps == 0 {
+            unheard.push(("epsilon_end", "epsilon_steps is 0, so epsilon stays at epsilon_start".to_owned()));
+        } else if self.epsilon_start == self.epsilon_end {
+            unheard.push(("epsilon_steps", flat_schedule("epsilon_start", "epsilon_end")));
         }
+        if !unheard.is_empty() {
+            unheard.push(("epsilon_delay", "epsilon does not change".to_owned()));
+        }
+        unheard.extend(unheard_beside(self.optimizer));
+        unheard
     }
 }
 
@@ -100,7 +120,7 @@ pub struct Dqn {
 impl Learner for Dqn {
     fn act(&mut self, obs: &[u8], actions: &mut [usize]) {
         const GREEDY: usize = usize::MAX;
-        let epsilon = self.epsilon.at(self.n_steps);
+        let epsilon = self.epsilon();
         for action in actions.iter_mut() {
             let explores = self.explore.r#gen::<f64>() < epsilon;
             *action = if explores { self.explore.gen_range(0..self.n_actions) } else { GREEDY };
@@ -142,6 +162,11 @@ impl Learner for Dqn {
 }
 
 impl Dqn {
+    /// Probability of a random action.
+    fn epsilon(&self) -> f64 {
+        self.epsilon.at(self.n_steps.saturating_sub(self.config.epsilon_delay))
+    }
+
     /// Fits the network to the targets of one batch.
     fn learn(&mut self) -> Result<(), LearnError> {
         self.replay.sample(self.config.batch_size, &mut self.sampling, &mut self.batch);
@@ -208,9 +233,11 @@ impl Dqn {
             n_step: config.n_step,
             gamma: config.gamma as f32,
         });
-        let optimizer = OptimConfig::of(config.optimizer);
+        let optimizer =
+            OptimConfig::of(config.optimizer).with_epsilon(config.optimizer_epsilon, config.optimizer_epsilon_in_root);
+        let network = QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init"));
         Ok(Self {
-            network: QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init")),
+            network,
             epsilon: Linear::new(config.epsilon_start, config.epsilon_end, config.epsilon_steps),
             n_envs: task.n_envs as u64,
             n_actions: task.n_actions,
@@ -244,7 +271,7 @@ impl Agent for Dqn {
 
     fn stats(&mut self) -> Vec<Stat> {
         let mut stats = self.network.stats();
-        stats.push(("train/epsilon", self.epsilon.at(self.n_steps)));
+        stats.push(("train/epsilon", self.epsilon()));
         stats
     }
 

@@ -9,9 +9,11 @@ use crate::net::NetSpec;
 use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
 use crate::schedule::Linear;
-use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, validate};
+use crate::settings::{
+    AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, unheard_beside, validate,
+};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
-use carom_envs::settings::{AtLeast, Each, Fault, Settings};
+use carom_envs::settings::{Above, AtLeast, Each, Fault, IfGiven, Settings};
 use carom_envs::{Seeds, VecEnv};
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -30,6 +32,10 @@ carom_envs::settings! {
         lr_end: f64 = 0.0, in AtLeast(0.0);
         /// Optimiser.
         optimizer: Rule = Rule::RAdam;
+        /// ε in the optimiser's denominator; 1e-8 for Adam and RAdam, 0.01 for RMSProp unless given.
+        optimizer_epsilon: Option<f64> = None, in IfGiven(Above(0.0));
+        /// Add ε under RMSProp's root, as Mnih et al. 2015 did, and not to the root.
+        optimizer_epsilon_in_root: bool = false;
         /// Largest Euclidean norm of a gradient, longer ones are clipped; 0 for no limit.
         max_grad_norm: f64 = 10.0, in AtLeast(0.0);
         /// Steps of each environment in a rollout.
@@ -53,18 +59,27 @@ carom_envs::settings! {
 }
 
 impl Settings for PqnConfig {
+    const DERIVED: &'static [&'static str] = &["optimizer_epsilon"];
+
+    fn derive(&mut self, is_given: &dyn Fn(&str) -> bool) {
+        if !is_given("optimizer_epsilon") {
+            self.optimizer_epsilon = Some(OptimConfig::of(self.optimizer).epsilon);
+        }
+    }
+
     fn check(&self) -> Result<(), Fault> {
         check_widths(&self.hidden, self.layer_norm)
     }
 
     fn unheard(&self) -> Vec<(&'static str, String)> {
-        match self.epsilon_fraction > 0.0 {
+        let of_epsilon = match self.epsilon_fraction > 0.0 {
             true if self.epsilon_start == self.epsilon_end => {
-                vec![("epsilon_fraction", flat_schedule("epsilon_start", "epsilon_end"))]
+                Some(("epsilon_fraction", flat_schedule("epsilon_start", "epsilon_end")))
             }
-            true => vec![],
-            false => vec![("epsilon_end", "epsilon_fraction is 0, so epsilon stays at epsilon_start".to_owned())],
-        }
+            true => None,
+            false => Some(("epsilon_end", "epsilon_fraction is 0, so epsilon stays at epsilon_start".to_owned())),
+        };
+        of_epsilon.into_iter().chain(unheard_beside(self.optimizer)).collect()
     }
 }
 
@@ -224,9 +239,11 @@ impl Pqn {
         };
         let obs_bytes = spec.obs_bytes();
         let size = rollout_size(&config, task.n_envs, obs_bytes).map_err(AgentError::of("pqn"))?;
-        let optimizer = OptimConfig::of(config.optimizer);
+        let optimizer =
+            OptimConfig::of(config.optimizer).with_epsilon(config.optimizer_epsilon, config.optimizer_epsilon_in_root);
+        let network = QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init"));
         Ok(Self {
-            network: QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init")),
+            network,
             epsilon: config.epsilon(task.total_steps),
             lr: Linear { start: config.lr, end: config.lr_end, steps: task.total_steps },
             n_envs: task.n_envs,

@@ -134,19 +134,21 @@ pub(super) const SHARE: usize = 1 << 15;
 /// A rule with the constants of one step.
 #[derive(Clone, Copy)]
 enum Step {
-    RmsProp {
-        lr: f32,
-        alpha: f32,
-        epsilon: f32,
-    },
-    RmsPropCentered {
-        lr: f32,
-        alpha: f32,
-        epsilon: f32,
-    },
+    RmsProp(RmsPropStep),
+    RmsPropCentered(RmsPropStep),
     Adam(AdamStep),
     /// Adam's step without its denominator.
     Momentum(AdamStep),
+}
+
+#[derive(Clone, Copy)]
+struct RmsPropStep {
+    lr: f32,
+    alpha: f32,
+    /// ε under the root, or 0.
+    under: f32,
+    /// ε beside the root, or 0.
+    beside: f32,
 }
 
 #[derive(Clone, Copy)]
@@ -162,12 +164,12 @@ struct AdamStep {
 impl Step {
     /// Step number `t`.
     fn of(config: OptimConfig, t: u64, lr: f64) -> Self {
-        let OptimConfig { rule, beta1, beta2, epsilon } = config;
+        let OptimConfig { rule, beta1, beta2, epsilon, .. } = config;
+        let [under, beside] = config.rms_prop_epsilons().map(|epsilon| epsilon as f32);
+        let rms_prop = RmsPropStep { lr: lr as f32, alpha: beta2 as f32, under, beside };
         match rule {
-            Rule::RmsProp => Self::RmsProp { lr: lr as f32, alpha: beta2 as f32, epsilon: epsilon as f32 },
-            Rule::RmsPropCentered => {
-                Self::RmsPropCentered { lr: lr as f32, alpha: beta2 as f32, epsilon: epsilon as f32 }
-            }
+            Rule::RmsProp => Self::RmsProp(rms_prop),
+            Rule::RmsPropCentered => Self::RmsPropCentered(rms_prop),
             Rule::Adam | Rule::RAdam => {
                 let (rate, adaptive) = adam_rate(config, t, lr);
                 let root = second_moment_correction(beta2, t);
@@ -188,10 +190,8 @@ impl Step {
     /// Takes the step of some of the parameters.
     fn take(self, params: &mut [f32], grads: &[f32], factor: f32, mean: &mut [f32], mean_sq: &mut [f32]) {
         match self {
-            Self::RmsProp { lr, alpha, epsilon } => rms_prop(params, grads, factor, mean_sq, lr, alpha, epsilon),
-            Self::RmsPropCentered { lr, alpha, epsilon } => {
-                rms_prop_centered(params, grads, factor, mean, mean_sq, lr, alpha, epsilon);
-            }
+            Self::RmsProp(constants) => rms_prop(params, grads, factor, mean_sq, constants),
+            Self::RmsPropCentered(constants) => rms_prop_centered(params, grads, factor, mean, mean_sq, constants),
             Self::Adam(constants) => adam(params, grads, factor, mean, mean_sq, constants),
             Self::Momentum(constants) => momentum(params, grads, factor, mean, mean_sq, constants),
         }
@@ -220,33 +220,30 @@ fn momentum(params: &mut [f32], grads: &[f32], factor: f32, mean: &mut [f32], me
     }
 }
 
-/// `p -= lr g / (√E[g²] + ε)`.
+/// `p -= lr g / (√(E[g²] + under) + beside)`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-fn rms_prop(params: &mut [f32], grads: &[f32], factor: f32, mean_sq: &mut [f32], lr: f32, alpha: f32, epsilon: f32) {
+fn rms_prop(params: &mut [f32], grads: &[f32], factor: f32, mean_sq: &mut [f32], c: RmsPropStep) {
     for ((p, g), v) in params.iter_mut().zip(grads).zip(mean_sq) {
         let g = g * factor;
-        *v = flush(alpha * *v + (1.0 - alpha) * g * g, SMALLEST_MEAN_SQ);
-        *p -= lr * g / (v.sqrt() + epsilon);
+        *v = flush(c.alpha * *v + (1.0 - c.alpha) * g * g, SMALLEST_MEAN_SQ);
+        *p -= c.lr * g / ((*v + c.under).sqrt() + c.beside);
     }
 }
 
-/// `p -= lr g / (√(E[g²] - E[g]²) + ε)`; the variance is held at 0 where rounding makes it negative.
+/// `p -= lr g / (√(E[g²] - E[g]² + under) + beside)`; the variance is held at 0 where rounding makes it negative.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-#[allow(clippy::too_many_arguments, reason = "a kernel's arrays and constants")]
 fn rms_prop_centered(
     params: &mut [f32],
     grads: &[f32],
     factor: f32,
     mean: &mut [f32],
     mean_sq: &mut [f32],
-    lr: f32,
-    alpha: f32,
-    epsilon: f32,
+    c: RmsPropStep,
 ) {
     for (((p, g), m), v) in params.iter_mut().zip(grads).zip(mean).zip(mean_sq) {
         let g = g * factor;
-        *m = flush(alpha * *m + (1.0 - alpha) * g, SMALLEST_MEAN);
-        *v = flush(alpha * *v + (1.0 - alpha) * g * g, SMALLEST_MEAN_SQ);
-        *p -= lr * g / ((*v - *m * *m).max(0.0).sqrt() + epsilon);
+        *m = flush(c.alpha * *m + (1.0 - c.alpha) * g, SMALLEST_MEAN);
+        *v = flush(c.alpha * *v + (1.0 - c.alpha) * g * g, SMALLEST_MEAN_SQ);
+        *p -= c.lr * g / (((*v - *m * *m).max(0.0) + c.under).sqrt() + c.beside);
     }
 }

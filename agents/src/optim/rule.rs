@@ -10,12 +10,18 @@ pub enum Rule {
     Adam,
     /// Tieleman & Hinton 2012: the gradient over the root of its running mean square.
     RmsProp,
-    /// RMSProp with the running variance (Graves 2013). ε is added to the root, as PyTorch and MinAtar's DQN have it;
-    /// Mnih et al. 2015 had it under the root.
+    /// RMSProp with the running variance (Graves 2013).
     #[serde(rename = "rmsprop-centered")]
     RmsPropCentered,
     /// Liu et al. 2020, algorithm 2: Adam with a rectified adaptive rate.
     RAdam,
+}
+
+impl Rule {
+    /// Whether it divides by the root of a mean square that starts at 0 and is not corrected.
+    pub(crate) fn is_rms_prop(self) -> bool {
+        matches!(self, Rule::RmsProp | Rule::RmsPropCentered)
+    }
 }
 
 /// A rule and its constants.
@@ -29,15 +35,27 @@ pub struct OptimConfig {
     pub beta2: f64,
     /// Added to the denominator.
     pub epsilon: f64,
+    /// Whether ε is added to the mean square under RMSProp's root, as by Mnih et al. 2015, and not to the root, as in
+    /// PyTorch and in MinAtar's DQN. Adam and RAdam add it to the root.
+    pub epsilon_in_root: bool,
 }
 
 impl OptimConfig {
     /// The usual constants of `rule`: β 0.9 and 0.999, ε 1e-8; RMSProp α 0.95 and ε 0.01, as Mnih et al. 2015.
     pub fn of(rule: Rule) -> Self {
-        match rule {
-            Rule::Adam | Rule::RAdam => Self { rule, beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
-            Rule::RmsProp | Rule::RmsPropCentered => Self { rule, beta1: 0.0, beta2: 0.95, epsilon: 0.01 },
-        }
+        let (beta1, beta2, epsilon) = if rule.is_rms_prop() { (0.0, 0.95, 0.01) } else { (0.9, 0.999, 1e-8) };
+        Self { rule, beta1, beta2, epsilon, epsilon_in_root: false }
+    }
+
+    /// These constants with ε in its place, the usual one where `epsilon` is not given.
+    #[must_use]
+    pub fn with_epsilon(self, epsilon: Option<f64>, in_root: bool) -> Self {
+        Self { epsilon: epsilon.unwrap_or(self.epsilon), epsilon_in_root: in_root, ..self }
+    }
+
+    /// RMSProp's ε under the root and beside it, one of which is 0.
+    pub(super) fn rms_prop_epsilons(self) -> [f64; 2] {
+        if self.epsilon_in_root { [self.epsilon, 0.0] } else { [0.0, self.epsilon] }
     }
 }
 

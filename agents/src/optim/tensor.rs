@@ -88,15 +88,16 @@ impl Operations {
 
     pub(super) fn step(&mut self, params: &mut Tensor, grads: &Tensor, lr: f64) {
         self.n_steps += 1;
-        let OptimConfig { rule, beta1, beta2, epsilon } = self.config;
+        let OptimConfig { rule, beta1, beta2, epsilon, .. } = self.config;
         let mean_decay = if rule == Rule::RmsPropCentered { beta2 } else { beta1 };
         self.mean = &self.mean * mean_decay + grads * (1.0 - mean_decay);
         self.mean_sq = &self.mean_sq * beta2 + grads * grads * (1.0 - beta2);
+        let [under, beside] = self.config.rms_prop_epsilons();
         let step = match rule {
-            Rule::RmsProp => grads / (self.mean_sq.sqrt() + epsilon) * lr,
+            Rule::RmsProp => grads / ((&self.mean_sq + under).sqrt() + beside) * lr,
             Rule::RmsPropCentered => {
                 let variance = (&self.mean_sq - &self.mean * &self.mean).clamp_min(0.0);
-                grads / (variance.sqrt() + epsilon) * lr
+                grads / ((variance + under).sqrt() + beside) * lr
             }
             Rule::Adam | Rule::RAdam => {
                 let (rate, adaptive) = adam_rate(self.config, self.n_steps, lr);

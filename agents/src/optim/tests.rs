@@ -21,7 +21,7 @@ fn config(case: &Value) -> OptimConfig {
     };
     let decays = case["betas"].as_array().map(|b| (b[0].as_f64().unwrap(), b[1].as_f64().unwrap()));
     let (beta1, beta2) = decays.unwrap_or_else(|| (0.0, number("alpha").unwrap()));
-    OptimConfig { rule, beta1, beta2, epsilon: number("eps").unwrap() }
+    OptimConfig { rule, beta1, beta2, epsilon: number("eps").unwrap(), epsilon_in_root: false }
 }
 
 #[test]
@@ -85,4 +85,73 @@ fn threads_do_not_change_a_bit() {
         params
     });
     assert!(results.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+/// Parameters after each of `grads`, by the pass over the CPU's memory and by tensor operations.
+fn both(config: OptimConfig, first: &[f32], grads: &[Vec<f32>], lr: f64) -> [Vec<f32>; 2] {
+    let mut params = first.to_vec();
+    let mut optimizer = Optimizer::new(config, params.len());
+    let mut tensor = Tensor::from_slice(first);
+    let mut operations = Operations::new(config, &tensor);
+    for grads in grads {
+        optimizer.step(&mut params, grads, lr);
+        operations.step(&mut tensor, &Tensor::from_slice(grads), lr);
+    }
+    [params, to_vec(&tensor)]
+}
+
+fn assert_close(ours: &[f32], expected: &[f64]) {
+    assert_eq!(ours.len(), expected.len());
+    for (ours, expected) in ours.iter().zip(expected) {
+        assert!((f64::from(*ours) - expected).abs() <= 1e-6 * (1.0 + expected.abs()), "{ours} is not {expected}");
+    }
+}
+
+#[test]
+fn epsilon_is_added_under_the_root_or_to_it() {
+    // One step with gradient 2 and α 0.75 gives E[g²] = 1 and E[g] = 0.5, so the variance is 0.75.
+    let config = |rule, in_root| OptimConfig { beta2: 0.75, ..OptimConfig::of(rule).with_epsilon(Some(0.25), in_root) };
+    let cases = [
+        (Rule::RmsProp, false, 1.25),
+        (Rule::RmsProp, true, 1.25_f64.sqrt()),
+        (Rule::RmsPropCentered, false, 0.75_f64.sqrt() + 0.25),
+        (Rule::RmsPropCentered, true, 1.0),
+    ];
+    for (rule, in_root, denominator) in cases {
+        for ours in both(config(rule, in_root), &[3.0], &[vec![2.0]], 0.1) {
+            assert_close(&ours, &[3.0 - 0.1 * 2.0 / denominator]);
+        }
+    }
+}
+
+/// One update of DeepMind's DQN (`NeuralQLearner.lua`): `dw` is the sum of the batch's clipped gradients.
+fn deepmind_step(w: &mut f64, g: &mut f64, g2: &mut f64, dw: f64, lr: f64) {
+    *g = 0.95 * *g + 0.05 * dw;
+    *g2 = 0.95 * *g2 + 0.05 * dw * dw;
+    *w -= lr * dw / (*g2 - *g * *g + 0.01).sqrt();
+}
+
+#[test]
+fn deepminds_step_on_the_sum_of_a_batch_is_ours_on_its_mean_with_a_smaller_epsilon() {
+    const BATCH: f64 = 32.0;
+    let paper = OptimConfig::of(Rule::RmsPropCentered).with_epsilon(Some(0.01 / (BATCH * BATCH)), true);
+    let lr = 2.5e-4;
+    // By hand, for one step with a sum of 1: E[g²] - E[g]² = 0.05 - 0.0025.
+    for ours in both(paper, &[1.0], &[vec![1.0 / 32.0]], lr) {
+        assert_close(&ours, &[1.0 - lr / (0.0475_f64 + 0.01).sqrt()]);
+    }
+    let scales = [0.0, 1e-3, 0.1, 1.0, 30.0];
+    let sums: Vec<Vec<f64>> =
+        (0..200).map(|t| scales.iter().zip(1..).map(|(scale, i)| scale * f64::from(i * t).sin()).collect()).collect();
+    let mut expected = vec![0.5; scales.len()];
+    let mut moments = vec![[0.0; 2]; scales.len()];
+    for sums in &sums {
+        for ((w, [g, g2]), dw) in expected.iter_mut().zip(&mut moments).zip(sums) {
+            deepmind_step(w, g, g2, *dw, lr);
+        }
+    }
+    let means: Vec<Vec<f32>> = sums.iter().map(|sums| sums.iter().map(|sum| (sum / BATCH) as f32).collect()).collect();
+    for ours in both(paper, &vec![0.5; scales.len()], &means, lr) {
+        assert_close(&ours, &expected);
+    }
 }
