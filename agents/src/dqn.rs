@@ -12,7 +12,7 @@ use crate::settings::{
     AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, unheard_beside, validate,
 };
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
-use carom_envs::settings::{Above, AtLeast, Each, Fault, IfGiven, Settings};
+use carom_envs::settings::{Above, AtLeast, Each, Fault, FromBelow, IfGiven, Settings};
 use carom_envs::{Seeds, VecEnv};
 use rand::Rng;
 use rand_pcg::Pcg32;
@@ -56,6 +56,9 @@ carom_envs::settings! {
         n_step: usize = 1, in AtLeast(1);
         /// Let the online network choose the action that the target network values.
         double: bool = false;
+        /// Share of an exponential average of the weights that an update leaves; the average acts in evaluations. 0 for
+        /// none: the latest weights act.
+        ema_decay: f64 = 0.0, in FromBelow(0.0, 1.0);
         /// Widths of the hidden dense layers.
         hidden: Vec<usize> = vec![128], in Each(1..=MAX_LAYER_WIDTH);
         /// Normalise each layer before its rectifier.
@@ -237,7 +240,7 @@ impl Dqn {
             OptimConfig::of(config.optimizer).with_epsilon(config.optimizer_epsilon, config.optimizer_epsilon_in_root);
         let network = QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init"));
         Ok(Self {
-            network,
+            network: network.averaged(config.ema_decay),
             epsilon: Linear::new(config.epsilon_start, config.epsilon_end, config.epsilon_steps),
             n_envs: task.n_envs as u64,
             n_actions: task.n_actions,
@@ -297,11 +300,11 @@ impl Agent for Dqn {
     }
 
     fn save_policy(&self) -> Snapshot<'_> {
-        Snapshot::default().nest("network", self.network.save())
+        Snapshot::default().nest("network", self.network.save_policy())
     }
 
     fn load_policy(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.network.load(&from.nested("network")?)
+        self.network.load_policy(&from.nested("network")?)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::settings::{
     AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, unheard_beside, validate,
 };
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
-use carom_envs::settings::{Above, AtLeast, Each, Fault, IfGiven, Settings};
+use carom_envs::settings::{Above, AtLeast, Each, Fault, FromBelow, IfGiven, Settings};
 use carom_envs::{Seeds, VecEnv};
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -51,6 +51,9 @@ carom_envs::settings! {
         /// Share of the training over which the probability of a random action falls; with 0 it stays at
         /// `epsilon_start`.
         epsilon_fraction: f64 = 0.1, in 0.0..=1.0;
+        /// Share of an exponential average of the weights that an update leaves; the average acts in evaluations. 0 for
+        /// none: the latest weights act.
+        ema_decay: f64 = 0.0, in FromBelow(0.0, 1.0);
         /// Widths of the hidden dense layers.
         hidden: Vec<usize> = vec![128], in Each(1..=MAX_LAYER_WIDTH);
         /// Normalise each layer before its rectifier.
@@ -243,7 +246,7 @@ impl Pqn {
             OptimConfig::of(config.optimizer).with_epsilon(config.optimizer_epsilon, config.optimizer_epsilon_in_root);
         let network = QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init"));
         Ok(Self {
-            network,
+            network: network.averaged(config.ema_decay),
             epsilon: config.epsilon(task.total_steps),
             lr: Linear { start: config.lr, end: config.lr_end, steps: task.total_steps },
             n_envs: task.n_envs,
@@ -391,11 +394,11 @@ impl Agent for Pqn {
     }
 
     fn save_policy(&self) -> Snapshot<'_> {
-        Snapshot::default().nest("network", self.network.save())
+        Snapshot::default().nest("network", self.network.save_policy())
     }
 
     fn load_policy(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        self.network.load(&from.nested("network")?)
+        self.network.load_policy(&from.nested("network")?)
     }
 }
 

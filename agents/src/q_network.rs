@@ -2,6 +2,7 @@
 //! accelerator.
 
 mod autograd;
+mod average;
 mod native;
 mod update;
 
@@ -14,6 +15,7 @@ use crate::optim::OptimConfig;
 use crate::snapshot::{Loaded, MAX_COUNT, Snapshot, SnapshotError};
 use crate::trunk::SharedTrunk;
 use autograd::{AutogradEngine, Stem};
+use average::Average;
 use carom_envs::ObsSpace;
 use native::NativeEngine;
 use rand_pcg::Pcg32;
@@ -24,6 +26,7 @@ use update::Descended;
 /// A Q-network with everything that training it needs.
 pub struct QNetwork {
     engine: Engine,
+    average: Option<Average>,
     sums: Sums,
     d_q: Vec<f32>,
 }
@@ -72,10 +75,28 @@ impl QNetwork {
             Some(engine) => Engine::Native(Box::new(engine)),
             None => Engine::Autograd(Box::new(AutogradEngine::new(&spec, stem, optimizer, device, &params))),
         };
-        Self { engine, sums: Sums::default(), d_q: vec![] }
+        Self { engine, average: None, sums: Sums::default(), d_q: vec![] }
+    }
+
+    /// Makes the network keep an exponential average of its online parameters, of which an update leaves `decay`, and
+    /// act greedily by it. With a `decay` of 0 none is kept.
+    ///
+    /// # Panics
+    /// When `decay` is not in `0.0..1.0`.
+    #[must_use]
+    pub fn averaged(mut self, decay: f64) -> Self {
+        assert!((0.0..1.0).contains(&decay), "decay is {decay}");
+        if decay > 0.0 {
+            self.engine.keep_average();
+            self.average = Some(Average::new(decay));
+        }
+        self
     }
 
     /// Q-values `[B, n_actions]` of `obs`, `[B * obs_bytes]`.
+    ///
+    /// # Panics
+    /// When they are asked of an average and none is kept.
     pub fn q(&mut self, weights: Weights, obs: &[u8]) -> &[f32] {
         match &mut self.engine {
             Engine::Native(engine) => engine.q(weights, obs),
@@ -91,9 +112,15 @@ impl QNetwork {
         }
     }
 
-    /// The greedy actions for a batch of observations, ties broken by the lowest index.
+    /// Parameters of the greedy policy: the average where one is kept.
+    fn policy(&self) -> Weights {
+        if self.average.is_some() { Weights::Average } else { Weights::Online }
+    }
+
+    /// The greedy actions for a batch of observations, ties broken by the lowest index. By the average of the
+    /// parameters where one is kept.
     pub fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
-        let q = self.q(Weights::Online, obs);
+        let q = self.q(self.policy(), obs);
         let rows = q.chunks_exact(q.len() / actions.len());
         for (action, q) in actions.iter_mut().zip(rows) {
             *action = argmax(q);
@@ -110,6 +137,9 @@ impl QNetwork {
         let taken = mean_taken(q, actions);
         let loss = NonFinite::check("train/loss", loss.into())?;
         let descended = self.engine.descend(obs, &self.d_q, how)?;
+        if let Some(rate) = self.average.as_mut().and_then(Average::advance) {
+            self.engine.step_average(rate);
+        }
         self.sums.add(loss, taken, &descended);
         Ok(())
     }
@@ -138,13 +168,17 @@ impl QNetwork {
         }
     }
 
-    /// Parameters, target, optimiser and statistics.
+    /// Parameters, target, average, optimiser and statistics.
     pub fn save(&self) -> Snapshot<'_> {
         let snapshot = match &self.engine {
             Engine::Native(engine) => engine.save(),
             Engine::Autograd(engine) => engine.save(),
         };
-        snapshot.value("sums", &self.sums)
+        let snapshot = snapshot.value("sums", &self.sums);
+        match &self.average {
+            Some(average) => snapshot.value("n_averaged", &average.n_updates),
+            None => snapshot,
+        }
     }
 
     /// Restores the state that [`QNetwork::save`] wrote.
@@ -153,14 +187,53 @@ impl QNetwork {
     /// When it was saved from another network.
     pub fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.sums = from.value_where("sums", |sums: &Sums| sums.n_updates <= MAX_COUNT)?;
+        if let Some(average) = &mut self.average {
+            average.n_updates = from.count("n_averaged")?;
+        }
         match &mut self.engine {
             Engine::Native(engine) => engine.load(from),
             Engine::Autograd(engine) => engine.load(from),
         }
     }
+
+    /// The parameters of the greedy policy.
+    pub fn save_policy(&self) -> Snapshot<'_> {
+        match &self.engine {
+            Engine::Native(engine) => engine.save_weights(Snapshot::default(), self.policy()),
+            Engine::Autograd(engine) => engine.save_weights(Snapshot::default(), self.policy()),
+        }
+    }
+
+    /// Restores the parameters of the greedy policy from what [`QNetwork::save`] or [`QNetwork::save_policy`] wrote.
+    ///
+    /// # Errors
+    /// When it was saved from another network.
+    pub fn load_policy(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        let weights = self.policy();
+        match &mut self.engine {
+            Engine::Native(engine) => engine.load_weights(from, weights),
+            Engine::Autograd(engine) => engine.load_weights(from, weights),
+        }
+    }
 }
 
 impl Engine {
+    /// Begins an average at the online parameters.
+    fn keep_average(&mut self) {
+        match self {
+            Engine::Native(engine) => engine.keep_average(),
+            Engine::Autograd(engine) => engine.keep_average(),
+        }
+    }
+
+    /// Moves the average the share `rate` of the way to the online parameters.
+    fn step_average(&mut self, rate: f32) {
+        match self {
+            Engine::Native(engine) => engine.step_average(rate),
+            Engine::Autograd(engine) => engine.step_average(rate),
+        }
+    }
+
     /// Online Q-values of `obs`, with all that [`Engine::descend`] needs kept.
     fn forward(&mut self, obs: &[u8]) -> &[f32] {
         match self {
@@ -218,7 +291,7 @@ mod tests {
         let mut rng = Pcg32::seed_from_u64(5);
         let params = spec.layout().first_params(spec.init(), &mut rng);
         let engine = engine(&spec, OptimConfig::of(rule), &params);
-        let mut network = QNetwork { engine, sums: Sums::default(), d_q: vec![] };
+        let mut network = QNetwork { engine, average: None, sums: Sums::default(), d_q: vec![] };
         let obs: Vec<u8> = (0..8 * 400).map(|_| u8::from(rng.gen_bool(0.1))).collect();
         let (actions, targets) = ([0, 1, 2, 0, 1, 2, 0, 1], [1.0, -1.0, 0.5, 0.0, 2.0, -0.5, 1.5, 0.25]);
         let how = Update { loss: Loss::Squared, lr: 1e-2, max_grad_norm: 1.0 };
@@ -268,5 +341,84 @@ mod tests {
         assert_eq!(network.q(Weights::Online, &obs), before);
         assert_eq!(network.both_q(&obs), [before.clone(), before]);
         assert!(network.stats().is_empty());
+    }
+
+    /// A network of planes or, with `pixels`, of the screen, and eight observations of it.
+    fn network(pixels: bool, native: bool) -> (QNetwork, Vec<u8>) {
+        let obs_space = match pixels {
+            true => ObsSpace::Pixels { shape: [84, 84] },
+            false => ObsSpace::Planes { shape: [10, 10, 4] },
+        };
+        let spec = NetSpec { obs_space, frame_stack: 1, hidden: vec![32], layer_norm: true, n_actions: 3 };
+        let mut rng = Pcg32::seed_from_u64(5);
+        let params = spec.layout().first_params(spec.init(), &mut rng);
+        let optimizer = OptimConfig::of(Rule::Adam);
+        let engine = match native {
+            true => Engine::Native(Box::new(NativeEngine::of(&spec, optimizer, &params).expect("a small network"))),
+            false => Engine::Autograd(Box::new(AutogradEngine::new(&spec, None, optimizer, Device::Cpu, &params))),
+        };
+        let obs = (0..8 * spec.obs_bytes()).map(|_| u8::from(rng.gen_bool(0.1))).collect();
+        (QNetwork { engine, average: None, sums: Sums::default(), d_q: vec![] }.averaged(0.9), obs)
+    }
+
+    fn fit(network: &mut QNetwork, obs: &[u8], n_updates: usize) {
+        let (actions, targets) = ([0, 1, 2, 0, 1, 2, 0, 1], [1.0, -1.0, 0.5, 0.0, 2.0, -0.5, 1.5, 0.25]);
+        let how = Update { loss: Loss::Squared, lr: 1e-2, max_grad_norm: 1.0 };
+        (0..n_updates).for_each(|_| network.fit(obs, &actions, &targets, &how).expect("finite losses"));
+    }
+
+    fn array(snapshot: &Snapshot, name: &str) -> Vec<f32> {
+        let bytes = safetensors::serialize(snapshot.tensors(), None).expect("named arrays");
+        let arrays = safetensors::SafeTensors::deserialize(&bytes).expect("arrays just written");
+        let (floats, _) = arrays.tensor(name).expect("an array").data().as_chunks();
+        floats.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    }
+
+    #[test]
+    fn the_average_is_that_of_every_eighth_update_in_both_engines() {
+        for (pixels, native) in [(false, true), (true, true), (false, false)] {
+            let (mut network, obs) = network(pixels, native);
+            fit(&mut network, &obs, 1);
+            let first = array(&network.save(), "online");
+            assert_eq!(array(&network.save(), "average"), first);
+            fit(&mut network, &obs, 8);
+            let second = array(&network.save(), "online");
+            let beta = 0.9_f64.powi(8);
+            let rate = (1.0 - beta) / (1.0 - beta * beta);
+            let average = array(&network.save(), "average");
+            for ((average, first), second) in average.iter().zip(&first).zip(&second) {
+                let expected = f64::from(*first) + rate * f64::from(second - first);
+                assert!((f64::from(*average) - expected).abs() < 1e-6, "{average} is not {expected}");
+            }
+            fit(&mut network, &obs, 7);
+            assert_eq!(array(&network.save(), "average"), average);
+        }
+    }
+
+    #[test]
+    fn a_policy_is_the_average_alone_and_acts_as_before() {
+        for (pixels, native) in [(false, true), (true, true), (false, false)] {
+            let (mut trained, obs) = network(pixels, native);
+            fit(&mut trained, &obs, 30);
+            let q = trained.q(Weights::Average, &obs).to_vec();
+            assert_ne!(q, trained.q(Weights::Online, &obs));
+            let (mut greedy, mut restored) = ([0; 8], [0; 8]);
+            trained.greedy(&obs, &mut greedy);
+            let expected: Vec<usize> = q.chunks_exact(3).map(argmax).collect();
+            assert_eq!(greedy[..], expected);
+            for snapshot in [trained.save_policy(), trained.save()] {
+                let bytes = safetensors::serialize(snapshot.tensors(), None).expect("named arrays");
+                let arrays = safetensors::SafeTensors::deserialize(&bytes).expect("arrays just written");
+                let (mut other, _) = network(pixels, native);
+                other.load_policy(&Loaded::new(&arrays, snapshot.state())).expect("the same network");
+                assert_eq!(other.q(Weights::Average, &obs), q);
+                other.greedy(&obs, &mut restored);
+                assert_eq!(restored, greedy);
+            }
+            assert_eq!(
+                trained.save_policy().tensors().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(),
+                ["average"]
+            );
+        }
     }
 }

@@ -10,7 +10,7 @@ mod nearest;
 mod ranges;
 
 pub use nearest::{nearest, suggest};
-pub use ranges::{Above, AboveUpTo, AtLeast, Each, Finite, IfGiven, Range};
+pub use ranges::{Above, AboveUpTo, AtLeast, Each, Finite, FromBelow, IfGiven, Range};
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};

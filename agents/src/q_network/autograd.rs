@@ -1,6 +1,6 @@
 //! Autograd on any device.
 
-use super::update::{Descended, NonFinite, Update, Weights};
+use super::update::{AVERAGE_KEPT, Descended, NonFinite, Update, Weights};
 use crate::net::tensor::{read_tensor, to_vec};
 use crate::net::{Layout, NetSpec};
 use crate::optim::{OptimConfig, TensorOptimizer};
@@ -15,6 +15,7 @@ pub(super) struct AutogradEngine {
     obs_bytes: i64,
     online: Tensor,
     target: Tensor,
+    average: Option<Tensor>,
     optimizer: TensorOptimizer,
     q: Vec<f32>,
     latest: Option<Latest>,
@@ -52,13 +53,14 @@ impl AutogradEngine {
         let target = Tensor::from_slice(&params).to_device(device);
         let online = target.copy().set_requires_grad(true);
         let optimizer = TensorOptimizer::new(optimizer, &target);
-        Self { stem, layout, obs_bytes, online, target, optimizer, q: vec![], latest: None }
+        Self { stem, layout, obs_bytes, online, target, average: None, optimizer, q: vec![], latest: None }
     }
 
     fn params(&self, weights: Weights) -> &Tensor {
         match weights {
             Weights::Online => &self.online,
             Weights::Target => &self.target,
+            Weights::Average => self.average.as_ref().expect(AVERAGE_KEPT),
         }
     }
 
@@ -133,16 +135,44 @@ impl AutogradEngine {
         tch::no_grad(|| self.target.copy_(&self.online));
     }
 
+    pub(super) fn keep_average(&mut self) {
+        self.average = Some(self.online.detach().copy());
+    }
+
+    /// Moves the average the share `rate` of the way to the online parameters.
+    pub(super) fn step_average(&mut self, rate: f32) {
+        let average = self.average.as_mut().expect(AVERAGE_KEPT);
+        tch::no_grad(|| _ = average.lerp_(&self.online, f64::from(rate)));
+    }
+
     pub(super) fn save(&self) -> Snapshot<'_> {
-        Snapshot::default()
-            .owned_array("online", &to_vec(&self.online))
-            .owned_array("target", &to_vec(&self.target))
-            .nest("optimizer", self.optimizer.save())
+        let weights = Weights::ALL.into_iter();
+        let snapshot = weights.fold(Snapshot::default(), |to, weights| self.save_weights(to, weights));
+        snapshot.nest("optimizer", self.optimizer.save())
+    }
+
+    /// Adds nothing for an average that is not kept.
+    pub(super) fn save_weights<'a>(&'a self, to: Snapshot<'a>, weights: Weights) -> Snapshot<'a> {
+        match weights {
+            Weights::Average if self.average.is_none() => to,
+            _ => to.owned_array(weights.name(), &to_vec(self.params(weights))),
+        }
     }
 
     pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        read_tensor(from, "online", &mut self.online)?;
-        read_tensor(from, "target", &mut self.target)?;
+        for weights in Weights::ALL {
+            self.load_weights(from, weights)?;
+        }
         self.optimizer.load(&from.nested("optimizer")?)
+    }
+
+    /// Does nothing for an average that is not kept.
+    pub(super) fn load_weights(&mut self, from: &Loaded, weights: Weights) -> Result<(), SnapshotError> {
+        let params = match weights {
+            Weights::Online => Some(&mut self.online),
+            Weights::Target => Some(&mut self.target),
+            Weights::Average => self.average.as_mut(),
+        };
+        params.map_or(Ok(()), |params| read_tensor(from, weights.name(), params))
     }
 }

@@ -1,6 +1,7 @@
 //! Passes by hand on the CPU.
 
-use super::update::{Descended, Update, Weights};
+use super::average::approach;
+use super::update::{AVERAGE_KEPT, Descended, Update, Weights};
 use crate::net::threads;
 use crate::net::{Layout, Matrix, NetSpec, PixelPasses, Prepared, QPasses};
 use crate::optim::{OptimConfig, Optimizer, clip_factor, sum_of_squares};
@@ -14,14 +15,15 @@ pub(super) struct NativeEngine {
     passes: Passes,
     online: Matrix,
     target: Matrix,
+    average: Option<Matrix>,
     grads: Matrix,
     optimizer: Optimizer,
 }
 
 enum Passes {
     Small(QPasses),
-    /// With the prepared weights of the online and the target network.
-    Pixels(Box<(PixelPasses, [Prepared; 2])>),
+    /// With the prepared weights of each of [`Weights`].
+    Pixels(Box<(PixelPasses, [Prepared; 3])>),
 }
 
 impl NativeEngine {
@@ -31,7 +33,8 @@ impl NativeEngine {
         let mut online = Matrix::zeros(1, params.len());
         online.as_mut_slice().copy_from_slice(&passes.reordered(params, true));
         let (target, grads) = (online.clone(), Matrix::zeros(1, params.len()));
-        Some(Self { passes, target, grads, online, optimizer: Optimizer::new(optimizer, params.len()) })
+        let optimizer = Optimizer::new(optimizer, params.len());
+        Some(Self { passes, target, average: None, grads, online, optimizer })
     }
 
     /// Whether the passes share their work among threads.
@@ -44,6 +47,7 @@ impl NativeEngine {
         let params = match weights {
             Weights::Online => &self.online,
             Weights::Target => &self.target,
+            Weights::Average => self.average.as_ref().expect(AVERAGE_KEPT),
         };
         self.passes.forward(weights, params, obs, false)
     }
@@ -80,32 +84,69 @@ impl NativeEngine {
         self.passes.expire(Weights::Target);
     }
 
+    pub(super) fn keep_average(&mut self) {
+        self.average = Some(self.online.clone());
+        self.passes.expire(Weights::Average);
+    }
+
+    /// Moves the average the share `rate` of the way to the online parameters.
+    pub(super) fn step_average(&mut self, rate: f32) {
+        let average = self.average.as_mut().expect(AVERAGE_KEPT).as_mut_slice();
+        let chunks = average.chunks_mut(COPIED).zip(self.online.as_slice().chunks(COPIED));
+        threads::for_each(chunks, |(average, online)| approach(average, online, rate));
+        self.passes.expire(Weights::Average);
+    }
+
+    /// The parameters, if they are kept.
+    fn params(&self, weights: Weights) -> Option<&Matrix> {
+        match weights {
+            Weights::Online => Some(&self.online),
+            Weights::Target => Some(&self.target),
+            Weights::Average => self.average.as_ref(),
+        }
+    }
+
     pub(super) fn save(&self) -> Snapshot<'_> {
-        let Passes::Pixels(passes) = &self.passes else {
-            return Snapshot::default()
-                .array("online", self.online.as_slice())
-                .array("target", self.target.as_slice())
-                .nest("optimizer", self.optimizer.save());
+        let moments = match &self.passes {
+            Passes::Small(_) => self.optimizer.save(),
+            Passes::Pixels(passes) => self.optimizer.save_with(|moments| passes.0.reordered(moments, false)),
         };
-        let in_layout = |params: &Matrix| passes.0.reordered(params.as_slice(), false);
-        Snapshot::default()
-            .owned_array("online", &in_layout(&self.online))
-            .owned_array("target", &in_layout(&self.target))
-            .nest("optimizer", self.optimizer.save_with(|moments| passes.0.reordered(moments, false)))
+        let weights = Weights::ALL.into_iter();
+        weights.fold(Snapshot::default(), |to, weights| self.save_weights(to, weights)).nest("optimizer", moments)
+    }
+
+    /// Adds nothing for an average that is not kept.
+    pub(super) fn save_weights<'a>(&'a self, to: Snapshot<'a>, weights: Weights) -> Snapshot<'a> {
+        let Some(params) = self.params(weights) else { return to };
+        match self.passes.reordered(params.as_slice(), false) {
+            Cow::Borrowed(params) => to.array(weights.name(), params),
+            Cow::Owned(params) => to.owned_array(weights.name(), &params),
+        }
     }
 
     pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        for (name, params) in [("online", &mut self.online), ("target", &mut self.target)] {
-            from.read(name, params.as_mut_slice())?;
-            let ordered = self.passes.reordered(params.as_slice(), true).into_owned();
-            params.as_mut_slice().copy_from_slice(&ordered);
+        for weights in Weights::ALL {
+            self.load_weights(from, weights)?;
         }
-        self.passes.expire(Weights::Online);
-        self.passes.expire(Weights::Target);
         self.optimizer.load(&from.nested("optimizer")?)?;
         if let Passes::Pixels(passes) = &self.passes {
             self.optimizer.reorder(|moments| passes.0.reordered(moments, true));
         }
+        Ok(())
+    }
+
+    /// Does nothing for an average that is not kept.
+    pub(super) fn load_weights(&mut self, from: &Loaded, weights: Weights) -> Result<(), SnapshotError> {
+        let params = match weights {
+            Weights::Online => Some(&mut self.online),
+            Weights::Target => Some(&mut self.target),
+            Weights::Average => self.average.as_mut(),
+        };
+        let Some(params) = params.map(Matrix::as_mut_slice) else { return Ok(()) };
+        from.read(weights.name(), params)?;
+        let ordered = self.passes.reordered(params, true).into_owned();
+        params.copy_from_slice(&ordered);
+        self.passes.expire(weights);
         Ok(())
     }
 }

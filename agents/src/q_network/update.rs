@@ -10,7 +10,26 @@ pub enum Weights {
     Online,
     /// The copy made by the latest `sync_target`.
     Target,
+    /// The exponential average of those being trained, if the network keeps one.
+    Average,
 }
+
+impl Weights {
+    /// All of them, in the order of their numbers.
+    pub(super) const ALL: [Self; 3] = [Weights::Online, Weights::Target, Weights::Average];
+
+    /// Name of their array in a checkpoint.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Weights::Online => "online",
+            Weights::Target => "target",
+            Weights::Average => "average",
+        }
+    }
+}
+
+/// Message of the panic where the average is asked for and there is none.
+pub(super) const AVERAGE_KEPT: &str = "the network keeps an average";
 
 /// How a Q-network's `fit` makes an update.
 #[derive(Clone, Copy, Debug)]

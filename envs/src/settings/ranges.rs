@@ -23,6 +23,10 @@ pub struct AtLeast<T>(pub T);
 #[derive(Clone, Copy, Debug)]
 pub struct AboveUpTo<T>(pub T, pub T);
 
+/// Numbers from the first bound on, below the second.
+#[derive(Clone, Copy, Debug)]
+pub struct FromBelow<T>(pub T, pub T);
+
 /// Any number but infinities and NaN.
 #[derive(Clone, Copy, Debug)]
 pub struct Finite;
@@ -67,6 +71,14 @@ macro_rules! ranges {
             }
             fn in_words(&self) -> String {
                 format!("{} above {} and at most {}", $noun, self.0, self.1)
+            }
+        }
+        impl Range<$number> for FromBelow<$number> {
+            fn holds(&self, value: &$number) -> bool {
+                (self.0..self.1).contains(value)
+            }
+            fn in_words(&self) -> String {
+                format!("{}, {} or above and below {}", $noun, self.0, self.1)
             }
         }
     )*};
