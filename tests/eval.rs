@@ -63,6 +63,8 @@ fn the_best_policy_evaluated_is_kept_beside_the_newest() {
          --set agent.learning_starts=500 --set agent.buffer_size=5000 --set checkpoint_every=2k",
     );
     assert_eq!(program.names("run/checkpoints"), ["4000", "6000", "best"]);
+    let state = |step: &str| program.read(&format!("run/checkpoints/{step}/state.json"));
+    assert!(state("6000").contains("\"envs\"") && !state("best").contains("\"envs\""), "{}", state("best"));
     let returns = program.read("run/eval.csv");
     let returns = returns.lines().filter_map(|line| {
         let (step, value) = line.split_once(",eval/return,")?;

@@ -89,7 +89,7 @@ impl Session {
         if run.is_saved(step) {
             return Ok(());
         }
-        let state = self.state();
+        let state = TrainState { progress: self.progress.clone(), envs: Some(self.envs.save()) };
         let learned = self.player.agent().map(|agent| agent.save()).unwrap_or_default();
         run.save(step, state, &learned)
     }
@@ -103,13 +103,9 @@ impl Session {
             return Ok(());
         }
         self.progress.best = Some(score);
-        let state = self.state();
+        let state = TrainState { progress: self.progress.clone(), envs: None };
         let policy = self.player.agent().map(|agent| agent.save_policy()).unwrap_or_default();
         run.save_best(self.progress.step, state, &policy)
-    }
-
-    fn state(&self) -> TrainState {
-        TrainState { progress: self.progress.clone(), envs: self.envs.save() }
     }
 
     /// Opens the run of `config` in `dir` and restores its newest checkpoint. Returns the checkpoint too.
@@ -132,9 +128,9 @@ impl Session {
         if let Some(agent) = self.player.agent() {
             from.load(|learned| Ok(agent.load(learned)?))?;
         }
-        self.envs
-            .restore(&from.state.loop_state.envs)
-            .with_context(|| format!("in the checkpoint of step {}", from.state.step))?;
+        let at = || format!("in the checkpoint of step {}", from.state.step);
+        let envs = from.state.loop_state.envs.as_ref().context("it holds no environments").with_context(at)?;
+        self.envs.restore(envs).with_context(at)?;
         self.progress = from.state.loop_state.progress.clone();
         let n_codes = self.transform.n_codes();
         let is_possible = self.progress.step == from.state.step
@@ -153,8 +149,9 @@ impl Session {
 pub(crate) struct TrainState {
     /// Training progress.
     pub progress: Progress,
-    /// The environments with their random streams and running episodes.
-    envs: Value,
+    /// The environments with their random streams and running episodes. The best policy is saved without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    envs: Option<Value>,
 }
 
 impl Codes {
