@@ -93,6 +93,37 @@ fn a_killed_dqn_goes_on_in_the_middle_of_its_steps_to_sum() {
     );
 }
 
+/// Short trainings on the screen, with updates, and with an average of the weights that plays the evaluations.
+const FROM_THE_SCREEN: [&str; 2] = [
+    "train --env breakout --agent dqn --steps 400 --n-envs 4 --set agent.learning_starts=100 --set agent.double=true \
+     --set agent.buffer_size=300 --set agent.batch_size=8 --set agent.target_every=60 --set agent.hidden=[64] \
+     --set agent.ema_decay=0.9 --set eval_every=200 --set eval_episodes=3 --set eval_max_steps=30 --set log_every=20",
+    "train --env breakout --agent pqn --steps 400 --n-envs 4 --set agent.rollout_len=16 --set agent.n_minibatches=4 \
+     --set agent.hidden=[64] --set agent.ema_decay=0.9 --set eval_every=200 --set eval_episodes=3 \
+     --set eval_max_steps=30 --set log_every=20",
+];
+
+#[test]
+fn killed_agents_go_on_from_the_screen() {
+    // Step 360 is in the middle of a rollout.
+    for line in FROM_THE_SCREEN {
+        kill_and_compare(&format!("{line} --set checkpoint_every=120"));
+    }
+}
+
+#[test]
+fn threads_change_no_number_from_the_screen() {
+    for line in FROM_THE_SCREEN {
+        let program = Program::new();
+        for threads in 1..=3 {
+            program.succeed(&format!("{line} --set threads={threads} --out t{threads}"));
+        }
+        assert!(program.read("t1/metrics.csv").contains("400,train/loss,"));
+        program.assert_same("t1", "t2");
+        program.assert_same("t1", "t3");
+    }
+}
+
 #[test]
 fn killed_agents_go_on_with_the_encoders_that_they_train() {
     let line =
