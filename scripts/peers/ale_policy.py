@@ -34,7 +34,10 @@ class Run:
         self.checkpoint = steps[-1] if checkpoint == "newest" and steps else checkpoint
         if self.checkpoint not in folders:
             raise SystemExit(f"{path} has no checkpoint {checkpoint}; there are {', '.join(steps)}")
-        self.params = read_array(path / "checkpoints" / self.checkpoint / "arrays.safetensors", "network.online")
+        # An average of the weights acts where one is kept.
+        weights = "average" if self.config["agent_settings"].get("ema_decay", 0) > 0 else "online"
+        arrays = path / "checkpoints" / self.checkpoint / "arrays.safetensors"
+        self.params = read_array(arrays, f"network.{weights}")
 
     @property
     def env(self):
