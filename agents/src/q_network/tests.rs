@@ -1,0 +1,142 @@
+//! Both engines learn alike, the average of the weights, and losses that are not finite.
+
+use super::*;
+use crate::losses::Loss;
+use crate::optim::Rule;
+use carom_envs::ObsSpace;
+use rand::{Rng, SeedableRng};
+
+/// Twenty updates on eight transitions; the accelerator's engine is run on the CPU.
+fn losses(engine: impl FnOnce(&NetSpec, OptimConfig, &[f32]) -> Engine, rule: Rule) -> (Vec<f64>, Vec<f32>) {
+    let obs_space = ObsSpace::Planes { shape: [10, 10, 4] };
+    let spec = NetSpec { obs_space, frame_stack: 1, hidden: vec![32], layer_norm: true, n_actions: 3 };
+    let mut rng = Pcg32::seed_from_u64(5);
+    let params = spec.layout().first_params(spec.init(), &mut rng);
+    let engine = engine(&spec, OptimConfig::of(rule), &params);
+    let mut network = QNetwork { engine, average: None, sums: Sums::default(), d_q: vec![] };
+    let obs: Vec<u8> = (0..8 * 400).map(|_| u8::from(rng.gen_bool(0.1))).collect();
+    let (actions, targets) = ([0, 1, 2, 0, 1, 2, 0, 1], [1.0, -1.0, 0.5, 0.0, 2.0, -0.5, 1.5, 0.25]);
+    let how = Update { loss: Loss::Squared, lr: 1e-2, max_grad_norm: 1.0 };
+    let losses = (0..60).map(|_| {
+        network.fit(&obs, &actions, &targets, &how).expect("finite losses");
+        network.stats()[0].1
+    });
+    (losses.collect(), network.q(Weights::Online, &obs).to_vec())
+}
+
+#[test]
+fn both_engines_overfit_eight_transitions_alike() {
+    for rule in [Rule::Adam, Rule::RAdam, Rule::RmsProp, Rule::RmsPropCentered] {
+        let native = losses(
+            |spec, optim, params| {
+                Engine::Native(Box::new(NativeEngine::of(spec, optim, params).expect("a small network")))
+            },
+            rule,
+        );
+        let autograd = losses(
+            |spec, optim, params| {
+                Engine::Autograd(Box::new(AutogradEngine::new(spec, None, optim, Device::Cpu, params)))
+            },
+            rule,
+        );
+        assert!((native.0[4] - autograd.0[4]).abs() < 1e-3, "{rule:?}: {} and {}", native.0[4], autograd.0[4]);
+        assert!(native.0[59] < 0.1 * native.0[0], "{rule:?} overfits: {:?}", native.0);
+        assert!(autograd.0[59] < 0.1 * autograd.0[0], "{rule:?} overfits: {:?}", autograd.0);
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_changes_nothing() {
+    let spec = NetSpec {
+        obs_space: ObsSpace::Discrete { n: 2 },
+        frame_stack: 1,
+        hidden: vec![],
+        layer_norm: false,
+        n_actions: 2,
+    };
+    let rng = &mut Pcg32::seed_from_u64(0);
+    let mut network = QNetwork::new(spec, None, OptimConfig::of(Rule::Adam), Device::Cpu, rng);
+    let obs = 1_u32.to_le_bytes();
+    let before = network.q(Weights::Online, &obs).to_vec();
+    let how = Update { loss: Loss::Huber, lr: 0.1, max_grad_norm: 0.0 };
+    assert!(network.fit(&obs, &[0], &[f32::NAN], &how).is_err());
+    assert_eq!(network.q(Weights::Online, &obs), before);
+    assert_eq!(network.both_q(&obs), [before.clone(), before]);
+    assert!(network.stats().is_empty());
+}
+
+/// A network of planes or, with `pixels`, of the screen, and eight observations of it.
+fn network(pixels: bool, native: bool) -> (QNetwork, Vec<u8>) {
+    let obs_space = match pixels {
+        true => ObsSpace::Pixels { shape: [84, 84] },
+        false => ObsSpace::Planes { shape: [10, 10, 4] },
+    };
+    let spec = NetSpec { obs_space, frame_stack: 1, hidden: vec![32], layer_norm: true, n_actions: 3 };
+    let mut rng = Pcg32::seed_from_u64(5);
+    let params = spec.layout().first_params(spec.init(), &mut rng);
+    let optimizer = OptimConfig::of(Rule::Adam);
+    let engine = match native {
+        true => Engine::Native(Box::new(NativeEngine::of(&spec, optimizer, &params).expect("a small network"))),
+        false => Engine::Autograd(Box::new(AutogradEngine::new(&spec, None, optimizer, Device::Cpu, &params))),
+    };
+    let obs = (0..8 * spec.obs_bytes()).map(|_| u8::from(rng.gen_bool(0.1))).collect();
+    (QNetwork { engine, average: None, sums: Sums::default(), d_q: vec![] }.averaged(0.9), obs)
+}
+
+fn fit(network: &mut QNetwork, obs: &[u8], n_updates: usize) {
+    let (actions, targets) = ([0, 1, 2, 0, 1, 2, 0, 1], [1.0, -1.0, 0.5, 0.0, 2.0, -0.5, 1.5, 0.25]);
+    let how = Update { loss: Loss::Squared, lr: 1e-2, max_grad_norm: 1.0 };
+    (0..n_updates).for_each(|_| network.fit(obs, &actions, &targets, &how).expect("finite losses"));
+}
+
+fn array(snapshot: &Snapshot, name: &str) -> Vec<f32> {
+    let bytes = safetensors::serialize(snapshot.tensors(), None).expect("named arrays");
+    let arrays = safetensors::SafeTensors::deserialize(&bytes).expect("arrays just written");
+    let (floats, _) = arrays.tensor(name).expect("an array").data().as_chunks();
+    floats.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+#[test]
+fn the_average_is_that_of_every_eighth_update_in_both_engines() {
+    for (pixels, native) in [(false, true), (true, true), (false, false)] {
+        let (mut network, obs) = network(pixels, native);
+        fit(&mut network, &obs, 1);
+        let first = array(&network.save(), "online");
+        assert_eq!(array(&network.save(), "average"), first);
+        fit(&mut network, &obs, 8);
+        let second = array(&network.save(), "online");
+        let beta = 0.9_f64.powi(8);
+        let rate = (1.0 - beta) / (1.0 - beta * beta);
+        let average = array(&network.save(), "average");
+        for ((average, first), second) in average.iter().zip(&first).zip(&second) {
+            let expected = f64::from(*first) + rate * f64::from(second - first);
+            assert!((f64::from(*average) - expected).abs() < 1e-6, "{average} is not {expected}");
+        }
+        fit(&mut network, &obs, 7);
+        assert_eq!(array(&network.save(), "average"), average);
+    }
+}
+
+#[test]
+fn a_policy_is_the_average_alone_and_acts_as_before() {
+    for (pixels, native) in [(false, true), (true, true), (false, false)] {
+        let (mut trained, obs) = network(pixels, native);
+        fit(&mut trained, &obs, 30);
+        let q = trained.q(Weights::Average, &obs).to_vec();
+        assert_ne!(q, trained.q(Weights::Online, &obs));
+        let (mut greedy, mut restored) = ([0; 8], [0; 8]);
+        trained.greedy(&obs, &mut greedy);
+        let expected: Vec<usize> = q.chunks_exact(3).map(argmax).collect();
+        assert_eq!(greedy[..], expected);
+        for snapshot in [trained.save_policy(), trained.save()] {
+            let bytes = safetensors::serialize(snapshot.tensors(), None).expect("named arrays");
+            let arrays = safetensors::SafeTensors::deserialize(&bytes).expect("arrays just written");
+            let (mut other, _) = network(pixels, native);
+            other.load_policy(&Loaded::new(&arrays, snapshot.state())).expect("the same network");
+            assert_eq!(other.q(Weights::Average, &obs), q);
+            other.greedy(&obs, &mut restored);
+            assert_eq!(restored, greedy);
+        }
+        assert_eq!(trained.save_policy().tensors().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(), ["average"]);
+    }
+}
