@@ -5,6 +5,7 @@ mod compare;
 mod data;
 mod doctor;
 mod eval;
+mod export;
 mod fit;
 mod list;
 mod play;
@@ -53,6 +54,7 @@ enum Command {
     Watch(watch::Arguments),
     Play(play::Arguments),
     Trace(trace::Arguments),
+    Export(export::Arguments),
     Compare(compare::Arguments),
     List(list::Arguments),
     Data(data::Args),
@@ -93,6 +95,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Watch(arguments) => watch::run(&arguments),
         Command::Play(arguments) => play::run(&arguments).map(|()| interrupt::exit_code()),
         Command::Trace(arguments) => trace::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Export(arguments) => export::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::List(arguments) => list::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Data(arguments) => data::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -20,6 +20,7 @@ mod compare;
 mod config;
 mod device;
 mod encoder;
+mod export;
 mod files;
 mod fit;
 mod gallery;

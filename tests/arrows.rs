@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 9] = [
     &["fit"],
     &["encoder"],
     &["train"],
-    &["compare", "game", "probe"],
+    &["compare", "export", "game", "probe"],
     &["cli"],
     &["main"],
 ];

@@ -1,5 +1,6 @@
 //! The traits of agents: [`Agent`], and the two ways of training one, [`Learner`] and [`Planner`].
 
+use crate::net::Layout;
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use crate::trunk::SharedTrunk;
 use carom_envs::{ObsSpace, TransitionModel, VecEnv};
@@ -95,6 +96,18 @@ pub trait Agent: Send {
     /// threads wait for each other longer than they work.
     fn gains_from_threads(&self) -> bool {
         false
+    }
+
+    /// Q-values `[B, n_actions]` of `obs`, `[B, frame_stack, obs_bytes]`, by which [`Agent::greedy`] acts; `None` for
+    /// an agent without a network.
+    fn q_values(&mut self, _obs: &[u8]) -> Option<Vec<f32>> {
+        None
+    }
+
+    /// The network by which [`Agent::greedy`] acts and its parameters; `None` for an agent without one, or with a trunk
+    /// as its first part.
+    fn network(&self) -> Option<(Layout, Vec<f32>)> {
+        None
     }
 
     /// The whole state, from which training continues bit for bit.

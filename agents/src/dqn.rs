@@ -3,7 +3,7 @@
 
 use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::losses::{Loss, argmax, double_q_learning_target, q_learning_target};
-use crate::net::NetSpec;
+use crate::net::{Layout, NetSpec};
 use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
 use crate::replay::{Batch, Replay, ReplayConfig};
@@ -280,6 +280,14 @@ impl Agent for Dqn {
 
     fn gains_from_threads(&self) -> bool {
         self.network.gains_from_threads()
+    }
+
+    fn q_values(&mut self, obs: &[u8]) -> Option<Vec<f32>> {
+        Some(self.network.acting_q(obs).to_vec())
+    }
+
+    fn network(&self) -> Option<(Layout, Vec<f32>)> {
+        self.network.acting()
     }
 
     fn save(&self) -> Snapshot<'_> {

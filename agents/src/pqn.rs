@@ -5,7 +5,7 @@
 
 use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::losses::{Loss, argmax, lambda_returns};
-use crate::net::NetSpec;
+use crate::net::{Layout, NetSpec};
 use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
 use crate::schedule::Linear;
@@ -355,6 +355,14 @@ impl Agent for Pqn {
 
     fn gains_from_threads(&self) -> bool {
         self.network.gains_from_threads()
+    }
+
+    fn q_values(&mut self, obs: &[u8]) -> Option<Vec<f32>> {
+        Some(self.network.acting_q(obs).to_vec())
+    }
+
+    fn network(&self) -> Option<(Layout, Vec<f32>)> {
+        self.network.acting()
     }
 
     fn save(&self) -> Snapshot<'_> {

@@ -10,7 +10,7 @@ pub use update::{NonFinite, Update, Weights};
 
 use crate::agent::Stat;
 use crate::losses::{argmax, mean_loss};
-use crate::net::NetSpec;
+use crate::net::{Layout, NetSpec};
 use crate::optim::OptimConfig;
 use crate::snapshot::{Loaded, MAX_COUNT, Snapshot, SnapshotError};
 use crate::trunk::SharedTrunk;
@@ -27,6 +27,8 @@ use update::Descended;
 pub struct QNetwork {
     engine: Engine,
     average: Option<Average>,
+    /// Its operations; `None` where a trunk comes first.
+    layout: Option<Layout>,
     sums: Sums,
     d_q: Vec<f32>,
 }
@@ -66,7 +68,9 @@ impl QNetwork {
             spec.obs_space = ObsSpace::Vector { len: trunk.n_features() };
             Stem { trunk, frame_bytes }
         });
-        let params = spec.layout().first_params(spec.init(), rng);
+        let layout = spec.layout();
+        let params = layout.first_params(spec.init(), rng);
+        let layout = stem.is_none().then_some(layout);
         let native = match (device, &stem) {
             (Device::Cpu, None) => NativeEngine::of(&spec, optimizer, &params),
             _ => None,
@@ -75,7 +79,7 @@ impl QNetwork {
             Some(engine) => Engine::Native(Box::new(engine)),
             None => Engine::Autograd(Box::new(AutogradEngine::new(&spec, stem, optimizer, device, &params))),
         };
-        Self { engine, average: None, sums: Sums::default(), d_q: vec![] }
+        Self { engine, layout, average: None, sums: Sums::default(), d_q: vec![] }
     }
 
     /// Makes the network keep an exponential average of its online parameters, of which an update leaves `decay`, and
@@ -120,7 +124,7 @@ impl QNetwork {
     /// The greedy actions for a batch of observations, ties broken by the lowest index. By the average of the
     /// parameters where one is kept.
     pub fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
-        let q = self.q(self.policy(), obs);
+        let q = self.acting_q(obs);
         let rows = q.chunks_exact(q.len() / actions.len());
         for (action, q) in actions.iter_mut().zip(rows) {
             *action = argmax(q);
@@ -153,6 +157,20 @@ impl QNetwork {
         let mean = |sum: f64| sum / n_updates as f64;
         let stats = [("train/loss", mean(loss)), ("train/q_mean", mean(q)), ("train/grad_norm", mean(grad_norm))];
         stats.into_iter().chain(recon.map(|recon| ("train/recon", mean(recon)))).collect()
+    }
+
+    /// Its operations and the parameters that act greedily; `None` where a trunk comes first.
+    pub fn acting(&self) -> Option<(Layout, Vec<f32>)> {
+        let params = match &self.engine {
+            Engine::Native(engine) => engine.values(self.policy()),
+            Engine::Autograd(engine) => engine.values(self.policy()),
+        };
+        self.layout.clone().map(|layout| (layout, params))
+    }
+
+    /// Q-values `[B, n_actions]` of the parameters that act greedily.
+    pub fn acting_q(&mut self, obs: &[u8]) -> &[f32] {
+        self.q(self.policy(), obs)
     }
 
     /// Whether it is faster on several threads than on one, with the same numbers on any.

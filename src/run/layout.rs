@@ -18,6 +18,15 @@ pub(crate) fn is_run(dir: &Path) -> bool {
     meta.is_some_and(|meta| meta["carom"].is_string() && meta["command"].is_array())
 }
 
+/// Name of an exported network without its extension.
+pub(crate) const EXPORT: &str = "policy";
+
+/// Returns whether `carom export` writes files of this name.
+fn is_export(name: &str) -> bool {
+    let (network, _) = name.split_once(".examples.").unwrap_or((name, ""));
+    ["safetensors", "pt", "onnx"].iter().any(|extension| network == format!("{EXPORT}.{extension}"))
+}
+
 /// Returns whether Carom wrote `file`, a path below the run `dir`. Pictures may have any name, and are recognised by
 /// their mark.
 pub(crate) fn is_ours(dir: &Path, file: &Path) -> bool {
@@ -27,7 +36,7 @@ pub(crate) fn is_ours(dir: &Path, file: &Path) -> bool {
     }
     match names[..] {
         [CONFIG | META | LOG | ENCODER_FACTS] => true,
-        [name] => metrics::is_table(name),
+        [name] => metrics::is_table(name) || is_export(name),
         [PLOTS, _] => files::is_marked(&dir.join(file)),
         // A killed process may leave a half-written picture.
         [PLOTS, folder, files::SCRATCH_FILE] => files::is_left_over(folder),

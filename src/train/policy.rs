@@ -82,6 +82,21 @@ impl Policy {
         self.player.greedy(envs, &mut self.stacks, actions);
     }
 
+    /// Returns the space of one observation of the agent.
+    pub(crate) fn obs_space(&self) -> &ObsSpace {
+        &self.obs_space
+    }
+
+    /// Returns the number of observations in a stack.
+    pub(crate) fn frame_stack(&self) -> usize {
+        self.frame_stack
+    }
+
+    /// Returns the number of actions.
+    pub(crate) fn n_actions(&self) -> usize {
+        self.n_actions
+    }
+
     /// Returns whether the policy acts on stacks of `frame_stack` observations in `obs_space` by `n_actions` actions.
     pub(crate) fn suits(&self, obs_space: &ObsSpace, frame_stack: usize, n_actions: usize) -> bool {
         (&self.obs_space, self.frame_stack, self.n_actions) == (obs_space, frame_stack, n_actions)

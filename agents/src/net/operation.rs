@@ -214,7 +214,8 @@ impl Operation {
                 doubled.narrow(2, 0, *rows).narrow(3, 0, *columns)
             }
             (Operation::Reshape(shape), []) => {
-                let whole: Vec<i64> = [x.size()[0]].into_iter().chain(shape.iter().copied()).collect();
+                // The batch is inferred, not named, so that a traced network takes batches of any size.
+                let whole: Vec<i64> = [-1].into_iter().chain(shape.iter().copied()).collect();
                 x.reshape(whole)
             }
             (Operation::Act(activation), []) => activation.of(x),

@@ -145,6 +145,14 @@ impl AutogradEngine {
         tch::no_grad(|| _ = average.lerp_(&self.online, f64::from(rate)));
     }
 
+    /// The parameters that are kept under this name.
+    ///
+    /// # Panics
+    /// When it is an average and none is kept.
+    pub(super) fn values(&self, weights: Weights) -> Vec<f32> {
+        to_vec(self.params(weights))
+    }
+
     pub(super) fn save(&self) -> Snapshot<'_> {
         let weights = Weights::ALL.into_iter();
         let snapshot = weights.fold(Snapshot::default(), |to, weights| self.save_weights(to, weights));

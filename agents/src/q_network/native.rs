@@ -106,6 +106,14 @@ impl NativeEngine {
         }
     }
 
+    /// The parameters in the order of the layout.
+    ///
+    /// # Panics
+    /// When they are an average and none is kept.
+    pub(super) fn values(&self, weights: Weights) -> Vec<f32> {
+        self.passes.reordered(self.params(weights).expect(AVERAGE_KEPT).as_slice(), false).into_owned()
+    }
+
     pub(super) fn save(&self) -> Snapshot<'_> {
         let moments = match &self.passes {
             Passes::Small(_) => self.optimizer.save(),

@@ -1,0 +1,116 @@
+use super::*;
+use ::safetensors::SafeTensors;
+use carom_agents::{Agent, Pqn, PqnConfig, Task};
+use carom_envs::{Seeds, Values, registry};
+use serde_json::json;
+use std::io::Cursor;
+use tch::{CModule, Kind, Tensor};
+
+/// A network on `env`, and some observations with their Q-values.
+fn network(env: &str, settings: &serde_json::Value) -> (Network, Vec<u8>, Vec<f32>) {
+    let values: Values = settings.as_object().cloned().unwrap_or_default();
+    let spec = registry::resolve(env, &values).expect("settings of the environment");
+    let seeds = Seeds::new(3);
+    let mut envs = spec.make_vec(seeds.streams("env", 4)).expect("four streams");
+    let config = PqnConfig { n_minibatches: 4, hidden: vec![32], ..PqnConfig::default() };
+    let mut agent = Pqn::new(config, &Task::of(&envs, env, 1000), &seeds).expect("an agent");
+    let (mut obs, mut q, mut scratch) = (vec![], vec![], vec![]);
+    for step in 0..5 {
+        let seen = envs.stacks(&mut scratch);
+        obs.extend_from_slice(seen);
+        q.extend(agent.q_values(seen).expect("a network"));
+        envs.step(&[step % envs.n_actions(); 4]);
+    }
+    let (layout, params) = agent.network().expect("a network");
+    let input = Input::of(envs.obs_space(), envs.frame_stack());
+    (Network { layout, params, input, facts: vec![("env".to_owned(), env.to_owned())] }, obs, q)
+}
+
+fn games() -> [(&'static str, serde_json::Value); 4] {
+    [("breakout", json!({})), ("minatar/breakout", json!({})), ("cartpole", json!({})), ("taxi", json!({}))]
+}
+
+#[test]
+fn a_traced_module_has_the_agents_q_values() {
+    for (env, settings) in games() {
+        let (network, obs, q) = network(env, &settings);
+        let file = network.to_bytes(Format::Torchscript).expect("a module");
+        let module = CModule::load_data(&mut Cursor::new(file)).expect("a module of TorchScript");
+        let kind = match network.input.element {
+            Element::U8 => Kind::Uint8,
+            Element::I32 => Kind::Int,
+            Element::F32 => Kind::Float,
+        };
+        let shape: Vec<i64> = [20].iter().chain(&network.input.shape).copied().collect();
+        let theirs = module.forward_ts(&[Tensor::from_data_size(&obs, &shape, kind)]).expect("Q-values");
+        let theirs = Vec::<f32>::try_from(theirs.view(-1)).expect("floats");
+        assert_eq!(theirs.len(), q.len());
+        for (ours, theirs) in q.iter().zip(theirs) {
+            assert!((ours - theirs).abs() < 1e-5, "{env}: {ours} and {theirs}");
+        }
+    }
+}
+
+#[test]
+fn arrays_have_pytorchs_names_and_shapes() {
+    let (network, obs, q) = network("breakout", &json!({}));
+    let file = network.to_bytes(Format::Safetensors).expect("arrays");
+    let (_, metadata) = SafeTensors::read_metadata(&file).expect("a header");
+    assert_eq!(metadata.metadata().as_ref().expect("facts")["observation"], "u8 [N, 4, 84, 84]");
+    let arrays = SafeTensors::deserialize(&file).expect("arrays");
+    let mut shapes: Vec<_> = arrays.iter().map(|(name, array)| format!("{name} {:?}", array.shape())).collect();
+    shapes.sort();
+    let expected = [
+        "conv1.bias [32]",
+        "conv1.weight [32, 4, 8, 8]",
+        "conv2.bias [64]",
+        "conv2.weight [64, 32, 4, 4]",
+        "conv3.bias [64]",
+        "conv3.weight [64, 64, 3, 3]",
+        "fc1.bias [32]",
+        "fc1.weight [32, 3136]",
+        "head.bias [4]",
+        "head.weight [4, 32]",
+        "norm1.bias [32]",
+        "norm1.weight [32]",
+        "norm2.bias [64]",
+        "norm2.weight [64]",
+        "norm3.bias [64]",
+        "norm3.weight [64]",
+        "norm4.bias [32]",
+        "norm4.weight [32]",
+    ];
+    assert_eq!(shapes, expected);
+    let file = examples(network.input(), &obs, &q).expect("arrays");
+    let arrays = SafeTensors::deserialize(&file).expect("arrays");
+    assert_eq!(arrays.tensor("obs").expect("observations").shape(), [20, 4, 84, 84]);
+    assert_eq!(arrays.tensor("q").expect("Q-values").shape(), [20, 4]);
+}
+
+/// PyTorch's own layers, fed with the arrays of PyTorch's names, give the agent's Q-values.
+#[test]
+fn arrays_are_in_pytorchs_order() {
+    let (network, obs, q) = network("breakout", &json!({}));
+    let mut x = Tensor::from_data_size(&obs, &[20, 4, 84, 84], Kind::Uint8).to_kind(Kind::Float) / 255.0;
+    for module in modules::modules(&network) {
+        x = match module {
+            modules::Module::Conv { parameters, stride } => {
+                x.conv2d(&parameters.weight, Some(&parameters.bias), stride, 0, 1, 1)
+            }
+            modules::Module::LayerNorm { parameters, of_image } => {
+                let cells = if of_image { x.permute([0, 2, 3, 1]) } else { x };
+                let width = parameters.weight.size();
+                let normed =
+                    cells.layer_norm(&width[..], Some(&parameters.weight), Some(&parameters.bias), 1e-6, false);
+                if of_image { normed.permute([0, 3, 1, 2]) } else { normed }
+            }
+            modules::Module::Linear(parameters) => x.linear(&parameters.weight, Some(&parameters.bias)),
+            modules::Module::Relu => x.relu(),
+            modules::Module::Flatten => x.flatten(1, -1),
+        };
+    }
+    let theirs = Vec::<f32>::try_from(x.contiguous().view(-1)).expect("floats");
+    for (ours, theirs) in q.iter().zip(theirs) {
+        assert!((ours - theirs).abs() < 1e-5, "{ours} and {theirs}");
+    }
+}
