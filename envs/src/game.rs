@@ -1,5 +1,6 @@
 //! Games with settings, and environments made from them.
 
+use crate::batch_env::{Autoreset, BatchEnv, Rules};
 use crate::env::Env;
 use crate::settings::{self, Fault, Schema, SettingError, Settings, Values, suggest};
 use crate::vec_env::VecEnv;
@@ -206,6 +207,25 @@ impl EnvSpec {
     /// When there are no `rngs`.
     pub fn make_vec(&self, rngs: Vec<Pcg32>) -> Result<VecEnv, EnvError> {
         self.make_vec_of(rngs, |env| env)
+    }
+
+    /// Makes environments that write their stacks into memory of the caller's, one for each of `rngs`, with time limit,
+    /// stacks and clipped rewards as set.
+    ///
+    /// # Errors
+    /// When there are no `rngs`.
+    pub fn make_batch(&self, rngs: Vec<Pcg32>, autoreset: Autoreset) -> Result<BatchEnv, EnvError> {
+        if rngs.is_empty() {
+            return Err(EnvError::NoStreams);
+        }
+        let rules = Rules {
+            max_steps: self.time_limit.unwrap_or(u64::MAX),
+            clips_rewards: self.reward_clip(),
+            frame_stack: self.frame_stack(),
+            autoreset,
+        };
+        let envs = rngs.iter().map(|_| self.make()).collect();
+        Ok(BatchEnv::new(envs, rngs, rules))
     }
 
     /// Makes a vector of environments, each of which is passed through `wrap` first.

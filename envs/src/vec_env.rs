@@ -2,40 +2,12 @@
 
 use crate::env::{Env, RestoreError};
 use crate::frames::Frames;
+use crate::slot::{Episode, SavedSlot, Slot, Transition};
 use crate::space::{ObsArray, ObsSpace};
 use crate::view::View;
 use rand_pcg::Pcg32;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
-
-/// Result of one step in one environment of a [`VecEnv`].
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Transition {
-    /// Reward of the step, or its sign under [`VecEnv::with_reward_clip`].
-    pub reward: f32,
-    /// The episode ended by the game's own rules: nothing follows, so the value of the next state is 0.
-    pub terminated: bool,
-    /// The time limit cut the episode off: the next state keeps its value.
-    pub truncated: bool,
-}
-
-impl Transition {
-    /// Whether the episode ended with this step, for either reason.
-    pub fn done(&self) -> bool {
-        self.terminated || self.truncated
-    }
-}
-
-/// An episode that ended. If a lost life ends an episode for the learner, this is still the whole game.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Episode {
-    /// Index of the environment that played it.
-    pub env_idx: usize,
-    /// Undiscounted sum of its rewards, which are not clipped.
-    pub episode_return: f64,
-    /// Number of its steps.
-    pub length: u64,
-}
 
 /// `N` environments with a time limit and automatic reset.
 ///
@@ -67,29 +39,6 @@ struct Viewed {
     frames: Vec<u8>,
 }
 
-/// Bounds the length of an episode that is restored; none is as long.
-const MAX_LENGTH: u64 = 1 << 53;
-
-/// One environment, its random stream, and return and length of its running game.
-struct Slot {
-    env: Box<dyn Env>,
-    rng: Pcg32,
-    episode_return: f64,
-    length: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SavedSlot {
-    env: Value,
-    rng: Pcg32,
-    episode_return: f64,
-    length: u64,
-    /// The frames of its stack before the present one, the latest first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    stack: Vec<String>,
-}
-
 impl VecEnv {
     /// A vector of `envs`, all of them reset. `rngs[i]` is the random stream of environment `i`, and `max_steps` the
     /// time limit of an episode.
@@ -107,7 +56,7 @@ impl VecEnv {
             "all environments of a vector share their observations and actions"
         );
         let obs_bytes = obs_space.n_bytes();
-        let slots = envs.into_iter().zip(rngs).map(|(env, rng)| Slot { env, rng, episode_return: 0.0, length: 0 });
+        let slots = envs.into_iter().zip(rngs).map(|(env, rng)| Slot::new(env, rng));
         let mut vec_env = Self {
             slots: slots.collect(),
             max_steps: max_steps.unwrap_or(u64::MAX),
@@ -262,7 +211,7 @@ impl VecEnv {
 
     /// Environment `env_idx`, for its action names, factors, model or picture.
     pub fn env(&self, env_idx: usize) -> &dyn Env {
-        &*self.slots[env_idx].env
+        self.slots[env_idx].env()
     }
 
     /// Writes the actions of the player written for the game to `actions`, one for each environment.
@@ -271,7 +220,7 @@ impl VecEnv {
     /// When there is no such player.
     pub fn scripted_actions(&self, actions: &mut [usize]) {
         for (action, slot) in actions.iter_mut().zip(&self.slots) {
-            *action = slot.env.scripted_action().expect("the game has a scripted player");
+            *action = slot.env().scripted_action().expect("the game has a scripted player");
         }
     }
 
@@ -280,11 +229,11 @@ impl VecEnv {
         match &mut self.viewed {
             None => {
                 let observations = self.frames.now_mut().chunks_exact_mut(self.obs_bytes);
-                self.slots.iter_mut().zip(observations).for_each(|(slot, obs)| slot.reset(obs));
+                self.slots.iter_mut().zip(observations).for_each(|(slot, obs)| slot.begin(self.max_steps, obs));
             }
             Some(Viewed { view, frame_bytes, frames }) => {
                 let observations = frames.chunks_exact_mut(*frame_bytes);
-                self.slots.iter_mut().zip(observations).for_each(|(slot, obs)| slot.reset(obs));
+                self.slots.iter_mut().zip(observations).for_each(|(slot, obs)| slot.begin(self.max_steps, obs));
                 view.look(frames, self.frames.now_mut());
             }
         }
@@ -313,20 +262,15 @@ impl VecEnv {
         for (env_idx, ((slot, &action), (obs, transition))) in
             self.slots.iter_mut().zip(actions).zip(outputs).enumerate()
         {
-            *transition = slot.step(action, self.max_steps, obs);
-            if self.clips_rewards {
-                transition.reward = sign(transition.reward);
-            }
+            *transition = slot.step(action, self.max_steps, self.clips_rewards, obs);
             if transition.done() {
                 let final_obs = &mut self.final_obs[env_idx * self.obs_bytes..][..self.obs_bytes];
                 match &mut view {
                     None => final_obs.copy_from_slice(obs),
                     Some(view) => view.look(obs, final_obs),
                 }
-                let Slot { episode_return, length, .. } = *slot;
-                if slot.begin_next(self.max_steps, obs) {
-                    self.episodes.push(Episode { env_idx, episode_return, length });
-                }
+                self.episodes.extend(slot.ended_game(env_idx, self.max_steps));
+                slot.begin(self.max_steps, obs);
                 begun[env_idx] = 0;
             }
         }
@@ -373,58 +317,4 @@ impl VecEnv {
     fn range(&self, env_idx: usize) -> std::ops::Range<usize> {
         env_idx * self.obs_bytes..(env_idx + 1) * self.obs_bytes
     }
-}
-
-impl Slot {
-    fn reset(&mut self, obs: &mut [u8]) {
-        self.env.reset(&mut self.rng);
-        self.env.observe(obs);
-        (self.episode_return, self.length) = (0.0, 0);
-    }
-
-    /// Begins the next episode. Returns whether it begins a new game, so that return and length start again.
-    fn begin_next(&mut self, max_steps: u64, obs: &mut [u8]) -> bool {
-        let mut goes_on = self.env.goes_on();
-        if goes_on && self.length >= max_steps {
-            // The time limit was reached when a life was lost: the first reset continues the game, the second begins a
-            // new one.
-            self.env.reset(&mut self.rng);
-            goes_on = false;
-        }
-        let so_far = (self.episode_return, self.length);
-        self.reset(obs);
-        if goes_on {
-            (self.episode_return, self.length) = so_far;
-        }
-        !goes_on
-    }
-
-    fn step(&mut self, action: usize, max_steps: u64, obs: &mut [u8]) -> Transition {
-        let step = self.env.step(action, &mut self.rng);
-        self.env.observe(obs);
-        self.episode_return += f64::from(step.reward);
-        self.length += 1;
-        let truncated = !step.terminated && self.length >= max_steps;
-        Transition { reward: step.reward, terminated: step.terminated, truncated }
-    }
-
-    fn save(&self, stack: Vec<String>) -> SavedSlot {
-        let Self { env, rng, episode_return, length } = self;
-        SavedSlot { env: env.save(), rng: rng.clone(), episode_return: *episode_return, length: *length, stack }
-    }
-
-    fn restore(&mut self, saved: SavedSlot, obs: &mut [u8]) -> Result<(), RestoreError> {
-        if saved.length > MAX_LENGTH {
-            return Err(RestoreError::unreadable(format_args!("an episode of {} steps", saved.length)));
-        }
-        self.env.restore(&saved.env)?;
-        self.env.observe(obs);
-        (self.rng, self.episode_return, self.length) = (saved.rng, saved.episode_return, saved.length);
-        Ok(())
-    }
-}
-
-/// Returns −1, 0 or 1; 0 for 0, unlike [`f32::signum`].
-pub(crate) fn sign(reward: f32) -> f32 {
-    if reward == 0.0 { 0.0 } else { reward.signum() }
 }

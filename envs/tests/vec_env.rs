@@ -1,6 +1,9 @@
 //! Time limits, automatic reset, final observations, save and restore.
 
-use carom_envs::{Env, Episode, ObsSpace, RestoreError, Seeds, StackEnv, Step, Values, VecEnv, registry};
+use carom_envs::{
+    Autoreset, BatchEnv, Env, Episode, ObsSpace, RestoreError, Seeds, StackEnv, Step, Transition, Values, VecEnv,
+    registry,
+};
 use rand::RngCore;
 use rand_pcg::Pcg32;
 use serde_json::Value;
@@ -299,4 +302,89 @@ fn no_game_outlasts_the_limit_because_a_life_was_lost_on_its_last_step() {
         }
     }
     assert!(n_coincidences > 0, "no life was lost on the last step of any limit");
+}
+
+fn batch(autoreset: Autoreset, max_steps: u64) -> (BatchEnv, Vec<u8>) {
+    let spec = registry::resolve("breakout", &Values::new()).unwrap().with("max_steps", max_steps).unwrap();
+    let mut envs = spec.make_batch(streams(3), autoreset).unwrap();
+    let mut stacks = vec![0; 3 * envs.stack_bytes()];
+    (0..3).for_each(|env_idx| envs.begin(env_idx, &mut stacks));
+    (envs, stacks)
+}
+
+/// The actions of step `t`: the ball is served, and the paddle moves to and fro.
+fn actions_at(t: usize) -> [usize; 3] {
+    [0, 1, 2].map(|env_idx| (t * t / 7 + env_idx) % 4)
+}
+
+#[test]
+fn a_batch_plays_what_a_vector_plays_in_place_and_from_memory_to_memory() {
+    for in_place in [true, false] {
+        let mut envs = vector("breakout", serde_json::json!({"max_steps": 90}), 3);
+        let (mut batch, mut stacks) = batch(Autoreset::SameStep, 90);
+        let (mut scratch, mut n_ends) = (vec![], 0);
+        assert!(envs.stacks(&mut scratch) == stacks);
+        for t in 0..400 {
+            let before = if in_place { None } else { Some(stacks.clone()) };
+            batch.step(&actions_at(t), before.as_deref(), &mut stacks);
+            assert_eq!(envs.step(&actions_at(t)), batch.transitions(), "step {t}");
+            assert_eq!(envs.episodes(), batch.episodes(), "step {t}");
+            assert!(envs.stacks(&mut scratch) == stacks, "step {t}");
+            for env_idx in (0..3).filter(|&env_idx| batch.transitions()[env_idx].done()) {
+                assert!(envs.final_stack(env_idx, &mut scratch) == batch.final_stack(env_idx), "step {t}");
+                n_ends += 1;
+            }
+        }
+        assert!(n_ends > 20, "{n_ends} episodes ended");
+    }
+}
+
+#[test]
+fn a_reset_in_the_next_step_or_by_hand_plays_the_same_episodes() {
+    let (mut same, mut same_stacks) = batch(Autoreset::SameStep, 60);
+    let (mut next, mut next_stacks) = batch(Autoreset::NextStep, 60);
+    let (mut by_hand, mut by_hand_stacks) = batch(Autoreset::Disabled, 60);
+    for t in 0..300 {
+        let actions = actions_at(t);
+        same.step(&actions, None, &mut same_stacks);
+        by_hand.step(&actions, None, &mut by_hand_stacks);
+        assert_eq!((same.transitions(), same.episodes()), (by_hand.transitions(), by_hand.episodes()), "step {t}");
+        for env_idx in 0..3 {
+            if !by_hand.is_over(env_idx) {
+                continue;
+            }
+            let stack_bytes = by_hand.stack_bytes();
+            assert!(same.final_stack(env_idx) == &by_hand_stacks[env_idx * stack_bytes..][..stack_bytes]);
+            by_hand.begin(env_idx, &mut by_hand_stacks);
+        }
+        assert!(same_stacks == by_hand_stacks, "step {t}");
+        let were_over = [0, 1, 2].map(|env_idx| next.is_over(env_idx));
+        next.step(&actions, None, &mut next_stacks);
+        for (env_idx, _) in were_over.iter().enumerate().filter(|(_, was_over)| **was_over) {
+            assert_eq!(next.transitions()[env_idx], Transition::default());
+            assert!(!next.is_over(env_idx));
+        }
+    }
+}
+
+#[test]
+fn a_restored_batch_continues_exactly() {
+    for autoreset in [Autoreset::SameStep, Autoreset::NextStep] {
+        let (mut envs, mut stacks) = batch(autoreset, 50);
+        for t in 0..120 {
+            envs.step(&actions_at(t), None, &mut stacks);
+        }
+        let saved = envs.save(&stacks);
+        let (mut other, mut other_stacks) = batch(autoreset, 50);
+        other.restore(&saved, &mut other_stacks).unwrap();
+        assert!(stacks == other_stacks);
+        for t in 120..240 {
+            let played = envs.step(&actions_at(t), None, &mut stacks);
+            assert_eq!(played, other.step(&actions_at(t), None, &mut other_stacks));
+            assert!(stacks == other_stacks, "step {t}");
+        }
+        assert!(envs.save(&stacks) == other.save(&other_stacks));
+        let (mut two, mut two_stacks) = batch(autoreset, 50);
+        assert!(two.restore(&serde_json::json!([saved[0]]), &mut two_stacks).is_err());
+    }
 }

@@ -3,8 +3,8 @@
 use crate::env::Env;
 use crate::game::EnvSpec;
 use crate::picture::Picture;
+use crate::slot::sign;
 use crate::space::ObsSpace;
-use crate::vec_env::sign;
 use gym_rs::core::{ActionReward, Env as GymEnv, EnvProperties};
 use gym_rs::spaces::{BoxR, Discrete};
 use gym_rs::utils::custom::{structs::Metadata, traits::Sample};
