@@ -13,7 +13,7 @@ fn losses(engine: impl FnOnce(&NetSpec, OptimConfig, &[f32]) -> Engine, rule: Ru
     let mut rng = Pcg32::seed_from_u64(5);
     let params = spec.layout().first_params(spec.init(), &mut rng);
     let engine = engine(&spec, OptimConfig::of(rule), &params);
-    let mut network = QNetwork { engine, average: None, sums: Sums::default(), d_q: vec![] };
+    let mut network = QNetwork { engine, layout: None, average: None, sums: Sums::default(), d_q: vec![] };
     let obs: Vec<u8> = (0..8 * 400).map(|_| u8::from(rng.gen_bool(0.1))).collect();
     let (actions, targets) = ([0, 1, 2, 0, 1, 2, 0, 1], [1.0, -1.0, 0.5, 0.0, 2.0, -0.5, 1.5, 0.25]);
     let how = Update { loss: Loss::Squared, lr: 1e-2, max_grad_norm: 1.0 };
@@ -80,7 +80,7 @@ fn network(pixels: bool, native: bool) -> (QNetwork, Vec<u8>) {
         false => Engine::Autograd(Box::new(AutogradEngine::new(&spec, None, optimizer, Device::Cpu, &params))),
     };
     let obs = (0..8 * spec.obs_bytes()).map(|_| u8::from(rng.gen_bool(0.1))).collect();
-    (QNetwork { engine, average: None, sums: Sums::default(), d_q: vec![] }.averaged(0.9), obs)
+    (QNetwork { engine, layout: None, average: None, sums: Sums::default(), d_q: vec![] }.averaged(0.9), obs)
 }
 
 fn fit(network: &mut QNetwork, obs: &[u8], n_updates: usize) {
