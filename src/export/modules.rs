@@ -98,17 +98,17 @@ pub(super) fn modules(network: &Network) -> Vec<Module> {
 /// Names of layers: a word and a number, counted for each word.
 #[derive(Default)]
 struct Names {
-    n_convs: usize,
-    n_norms: usize,
-    n_denses: usize,
+    convs: usize,
+    norms: usize,
+    denses: usize,
 }
 
 impl Names {
     fn next(&mut self, word: &str) -> String {
         let count = match word {
-            "conv" => &mut self.n_convs,
-            "norm" => &mut self.n_norms,
-            _ => &mut self.n_denses,
+            "conv" => &mut self.convs,
+            "norm" => &mut self.norms,
+            _ => &mut self.denses,
         };
         *count += 1;
         format!("{word}{count}")

@@ -96,7 +96,7 @@ impl Builder {
         parameters.named().map(|(name, tensor)| self.constant(&name, proto::FLOAT, &tensor.size(), bytes(tensor)))
     }
 
-    fn to_float(&mut self, x: &str) -> String {
+    fn cast_to_float(&mut self, x: &str) -> String {
         self.then("Cast", &[x], vec![Attribute::int("to", i64::from(proto::FLOAT))])
     }
 
@@ -107,7 +107,7 @@ impl Builder {
         };
         match *space {
             ObsSpace::Pixels { .. } => {
-                let x = self.to_float("obs");
+                let x = self.cast_to_float("obs");
                 let unit = self.constant("unit", proto::FLOAT, &[], 255.0_f32.to_le_bytes().to_vec());
                 self.then("Div", &[&x, &unit], vec![])
             }
@@ -115,7 +115,7 @@ impl Builder {
                 let x = self.then("Transpose", &["obs"], vec![Attribute::ints("perm", &[0, 1, 4, 2, 3])]);
                 let planes = self.shape("planes", &[0, frames * channels as i64, rows as i64, columns as i64]);
                 let x = self.then("Reshape", &[&x, &planes], vec![]);
-                self.to_float(&x)
+                self.cast_to_float(&x)
             }
             ObsSpace::Vector { .. } => self.then("Flatten", &["obs"], vec![Attribute::int("axis", 1)]),
             ObsSpace::Discrete { n } => {

@@ -1,6 +1,6 @@
 //! Files of named arrays: <https://huggingface.co/docs/safetensors>.
 
-use super::modules::modules;
+use super::modules::{Module, Parameters, modules};
 use super::{Element, Input, Network};
 use anyhow::Result;
 use safetensors::Dtype;
@@ -11,7 +11,7 @@ use tch::Tensor;
 /// Returns a file of the parameters, with the facts as its metadata.
 pub(super) fn network(network: &Network) -> Result<Vec<u8>> {
     let modules = modules(network);
-    let named = modules.iter().filter_map(|module| module.parameters()).flat_map(|parameters| parameters.named());
+    let named = modules.iter().filter_map(Module::parameters).flat_map(Parameters::named);
     let arrays: Vec<_> = named.map(|(name, tensor)| (name, shape(tensor), bytes(tensor))).collect();
     let views = arrays
         .iter()
