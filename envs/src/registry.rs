@@ -5,7 +5,10 @@ use crate::cartpole::CartPole;
 use crate::game::{EnvEntry, EnvError, EnvSpec};
 #[cfg(feature = "gym-rs")]
 use crate::gym_bridge;
-use crate::minatar;
+use crate::minatar::{
+    Minatar, asterix::Asterix, breakout::Breakout as MinatarBreakout, freeway::Freeway, seaquest::Seaquest,
+    space_invaders::SpaceInvaders,
+};
 use crate::settings::Values;
 use crate::toy_text::{cliff_walking::CliffWalking, frozen_lake::FrozenLake, gridworld::Gridworld, taxi::Taxi};
 use std::sync::{PoisonError, RwLock};
@@ -16,9 +19,16 @@ pub const ENVS: &[EnvEntry] = &[
         "breakout",
         "Atari's Breakout in 84x84 gray pixels, frame-exact with the Atari 2600 game in ALE",
     ),
-    EnvEntry::of::<minatar::breakout::Breakout>(
-        "minatar/breakout",
-        "Breakout on a 10x10 grid, step-exact with MinAtar",
+    EnvEntry::of::<Minatar<MinatarBreakout>>("minatar/breakout", "Breakout on a 10x10 grid, step-exact with MinAtar"),
+    EnvEntry::of::<Minatar<Asterix>>("minatar/asterix", "fetch treasure, evade enemies; step-exact with MinAtar"),
+    EnvEntry::of::<Minatar<Freeway>>("minatar/freeway", "cross eight lanes of traffic; step-exact with MinAtar"),
+    EnvEntry::of::<Minatar<Seaquest>>(
+        "minatar/seaquest",
+        "shoot fish and submarines, save divers, come up for air; step-exact with MinAtar",
+    ),
+    EnvEntry::of::<Minatar<SpaceInvaders>>(
+        "minatar/space-invaders",
+        "shoot a block of aliens; step-exact with MinAtar",
     ),
     EnvEntry::of::<CartPole>("cartpole", "balance a pole on a cart; Gymnasium's CartPole-v1"),
     EnvEntry::of::<FrozenLake>("frozen-lake", "cross slippery ice between holes; Gymnasium's FrozenLake-v1"),

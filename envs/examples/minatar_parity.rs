@@ -1,0 +1,88 @@
+//! Plays a file of actions on a MinAtar game with numpy's random numbers, to be compared with the PyPI package
+//! `minatar`. `scripts/parity-minatar` does so.
+//!
+//! `cargo run -p carom-envs --example minatar_parity -- minatar/seaquest --seed 7 --sticky 0.1 --actions FILE` draws
+//! from numpy's `RandomState(7)`, reads the index of an action from each line, and resets the game after each end. It
+//! prints `step,reward,terminated,obs_crc32` for each step; step 0 is the first reset. The checksum is that of the
+//! observation as bytes `[10, 10, channels]`, as eight hexadecimal digits. `--action-set minimal` and `--ramping false`
+//! change the game.
+
+use carom_envs::settings::nearest;
+use carom_envs::{Env, Step, Values, registry};
+use rand_mt::Mt;
+use serde_json::Value;
+use std::error::Error;
+use std::fs;
+use std::io::{BufWriter, Write, stdout};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The arguments of the program.
+#[derive(Default)]
+struct Arguments {
+    env_id: String,
+    seed: u32,
+    actions: String,
+    settings: Values,
+}
+
+fn main() -> Result<()> {
+    let arguments = parse(std::env::args().skip(1))?;
+    let text = fs::read_to_string(&arguments.actions).map_err(|error| format!("{}: {error}", arguments.actions))?;
+    let actions = text.lines().map(|line| line.trim().parse().map_err(|_| format!("`{line}` is not an action")));
+    let actions: Vec<usize> = actions.collect::<std::result::Result<_, String>>()?;
+
+    let mut env = registry::resolve(&arguments.env_id, &arguments.settings)?.make();
+    if let Some(action) = actions.iter().find(|&&action| action >= env.action_names().len()) {
+        return Err(format!("action {action}: {} has {} actions", arguments.env_id, env.action_names().len()).into());
+    }
+    let mut rng = Mt::new(arguments.seed);
+    let mut out = BufWriter::new(stdout().lock());
+    let mut obs = vec![0; env.obs_space().n_bytes()];
+    env.reset(&mut rng);
+    write_row(&mut out, 0, Step::default(), &*env, &mut obs)?;
+    for (step, action) in (1..).zip(actions) {
+        let outcome = env.step(action, &mut rng);
+        write_row(&mut out, step, outcome, &*env, &mut obs)?;
+        if outcome.terminated {
+            env.reset(&mut rng);
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn write_row(out: &mut impl Write, step: u64, outcome: Step, env: &dyn Env, obs: &mut [u8]) -> Result<()> {
+    env.observe(obs);
+    let (reward, terminated, crc32) = (outcome.reward, u8::from(outcome.terminated), crc32fast::hash(obs));
+    Ok(writeln!(out, "{step},{reward},{terminated},{crc32:08x}")?)
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
+    const OPTIONS: [&str; 5] = ["--seed", "--sticky", "--actions", "--action-set", "--ramping"];
+    let mut arguments = Arguments::default();
+    while let Some(word) = words.next() {
+        if !word.starts_with("--") {
+            arguments.env_id = word;
+            continue;
+        }
+        let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        let mut set = |key: &str, value: Value| arguments.settings.insert(key.to_owned(), value);
+        match word.as_str() {
+            "--seed" => arguments.seed = value.parse()?,
+            "--sticky" => _ = set("sticky", value.parse::<f64>()?.into()),
+            "--actions" => arguments.actions = value,
+            "--action-set" => _ = set("action_set", value.into()),
+            "--ramping" => _ = set("ramping", value.parse::<bool>()?.into()),
+            _ => {
+                let hint = nearest(&word, OPTIONS).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+                return Err(format!("there is no option `{word}`{hint}").into());
+            }
+        }
+    }
+    if arguments.env_id.is_empty() || arguments.actions.is_empty() {
+        return Err("usage: minatar_parity ID --actions FILE [--seed S] [--sticky P] [--action-set full|minimal] \
+                    [--ramping true|false]"
+            .into());
+    }
+    Ok(arguments)
+}
