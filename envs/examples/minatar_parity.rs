@@ -5,13 +5,16 @@
 //! from numpy's `RandomState(7)`, reads the index of an action from each line, and resets the game after each end. It
 //! prints `step,reward,terminated,obs_crc32` for each step; step 0 is the first reset. The checksum is that of the
 //! observation as bytes `[10, 10, channels]`, as eight hexadecimal digits. `--action-set minimal` and `--ramping false`
-//! change the game.
+//! change the game. With `--player STEPS` the scripted player plays as many steps, one in 1/`--epsilon` of them at
+//! random, and FILE is written instead of read.
 
 use carom_envs::settings::nearest;
-use carom_envs::{Env, Step, Values, registry};
+use carom_envs::{Env, Seeds, Step, Values, registry};
+use rand::Rng;
 use rand_mt::Mt;
 use serde_json::Value;
 use std::error::Error;
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufWriter, Write, stdout};
 
@@ -24,41 +27,62 @@ struct Arguments {
     seed: u32,
     actions: String,
     settings: Values,
+    /// Steps of the scripted player. With 0 the actions are read.
+    player_steps: usize,
+    epsilon: f64,
 }
 
 fn main() -> Result<()> {
     let arguments = parse(std::env::args().skip(1))?;
-    let text = fs::read_to_string(&arguments.actions).map_err(|error| format!("{}: {error}", arguments.actions))?;
-    let actions = text.lines().map(|line| line.trim().parse().map_err(|_| format!("`{line}` is not an action")));
-    let actions: Vec<usize> = actions.collect::<std::result::Result<_, String>>()?;
-
     let mut env = registry::resolve(&arguments.env_id, &arguments.settings)?.make();
-    if let Some(action) = actions.iter().find(|&&action| action >= env.action_names().len()) {
-        return Err(format!("action {action}: {} has {} actions", arguments.env_id, env.action_names().len()).into());
-    }
+    let n_actions = env.action_names().len();
+    let given = if arguments.player_steps == 0 { read_actions(&arguments.actions, n_actions)? } else { vec![] };
+    let mut choices = Seeds::new(arguments.seed.into()).stream("explore");
+    let mut chosen = String::new();
+
     let mut rng = Mt::new(arguments.seed);
     let mut out = BufWriter::new(stdout().lock());
     let mut obs = vec![0; env.obs_space().n_bytes()];
     env.reset(&mut rng);
     write_row(&mut out, 0, Step::default(), &*env, &mut obs)?;
-    for (step, action) in (1..).zip(actions) {
+    for step in 0..given.len().max(arguments.player_steps) {
+        let action = match given.get(step) {
+            Some(&action) => action,
+            None if choices.gen_bool(arguments.epsilon) => choices.gen_range(0..n_actions),
+            None => env.scripted_action().expect("every MinAtar game has a scripted player"),
+        };
+        writeln!(chosen, "{action}")?;
         let outcome = env.step(action, &mut rng);
-        write_row(&mut out, step, outcome, &*env, &mut obs)?;
+        write_row(&mut out, step + 1, outcome, &*env, &mut obs)?;
         if outcome.terminated {
             env.reset(&mut rng);
         }
     }
+    if arguments.player_steps > 0 {
+        fs::write(&arguments.actions, chosen)?;
+    }
     Ok(out.flush()?)
 }
 
-fn write_row(out: &mut impl Write, step: u64, outcome: Step, env: &dyn Env, obs: &mut [u8]) -> Result<()> {
+/// Reads the index of an action from each line.
+fn read_actions(path: &str, n_actions: usize) -> Result<Vec<usize>> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+    let actions = text.lines().map(|line| {
+        let action = line.trim().parse().ok().filter(|&action| action < n_actions);
+        action.ok_or_else(|| format!("{path}: `{line}` is not an action in 0..{n_actions}").into())
+    });
+    actions.collect()
+}
+
+fn write_row(out: &mut impl Write, step: usize, outcome: Step, env: &dyn Env, obs: &mut [u8]) -> Result<()> {
     env.observe(obs);
     let (reward, terminated, crc32) = (outcome.reward, u8::from(outcome.terminated), crc32fast::hash(obs));
     Ok(writeln!(out, "{step},{reward},{terminated},{crc32:08x}")?)
 }
 
 fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
-    const OPTIONS: [&str; 5] = ["--seed", "--sticky", "--actions", "--action-set", "--ramping"];
+    const OPTIONS: [&str; 7] =
+        ["--seed", "--sticky", "--actions", "--action-set", "--ramping", "--player", "--epsilon"];
     let mut arguments = Arguments::default();
     while let Some(word) = words.next() {
         if !word.starts_with("--") {
@@ -73,6 +97,8 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
             "--actions" => arguments.actions = value,
             "--action-set" => _ = set("action_set", value.into()),
             "--ramping" => _ = set("ramping", value.parse::<bool>()?.into()),
+            "--player" => arguments.player_steps = value.parse()?,
+            "--epsilon" => arguments.epsilon = value.parse()?,
             _ => {
                 let hint = nearest(&word, OPTIONS).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
                 return Err(format!("there is no option `{word}`{hint}").into());
@@ -81,7 +107,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
     }
     if arguments.env_id.is_empty() || arguments.actions.is_empty() {
         return Err("usage: minatar_parity ID --actions FILE [--seed S] [--sticky P] [--action-set full|minimal] \
-                    [--ramping true|false]"
+                    [--ramping true|false] [--player STEPS [--epsilon E]]"
             .into());
     }
     Ok(arguments)

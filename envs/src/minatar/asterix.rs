@@ -8,7 +8,7 @@
 
 mod player;
 
-use super::grid::{LAST, Plane, SIZE, factor_names, show};
+use super::grid::{LAST, Movers, Plane, SIZE, entry, factor_names, show};
 use super::looks::{ENEMY, Look, PLAYER, TRAIL, TREASURE};
 use super::random::{below, uniform};
 use super::rules::{Action, Rules};
@@ -41,38 +41,6 @@ pub struct Asterix {
     ramp_t: i32,
     level: i32,
     over: bool,
-}
-
-/// Things of one kind that cross the lanes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Movers {
-    /// Those that go to the right.
-    right: Plane,
-    left: Plane,
-}
-
-impl Movers {
-    #[inline]
-    fn all(self) -> Plane {
-        self.right | self.left
-    }
-
-    #[inline]
-    fn moved(self) -> Self {
-        Self { right: self.right.right(), left: self.left.left() }
-    }
-
-    /// The cells behind.
-    #[inline]
-    fn trail(self) -> Plane {
-        self.right.left() | self.left.right()
-    }
-
-    #[inline]
-    fn without(self, cells: Plane) -> Self {
-        Self { right: self.right & !cells, left: self.left & !cells }
-    }
 }
 
 impl Rules for Asterix {
@@ -138,7 +106,7 @@ impl Rules for Asterix {
     fn observe(&self, out: &mut [u8]) {
         show::<N_CHANNELS>(self.x, self.y, 0, out);
         self.enemies.all().show::<N_CHANNELS>(1, out);
-        (self.enemies.trail() | self.treasures.trail()).show::<N_CHANNELS>(2, out);
+        (self.enemies.behind() | self.treasures.behind()).show::<N_CHANNELS>(2, out);
         self.treasures.all().show::<N_CHANNELS>(3, out);
     }
 
@@ -170,7 +138,7 @@ impl Rules for Asterix {
         numbers.into_iter().chain(timers).zip(first).for_each(|(number, out)| *out = number as f32);
         let (enemies, treasures) = cells.split_at_mut(cells.len() / 2);
         for (movers, out) in [(self.enemies, enemies), (self.treasures, treasures)] {
-            Plane::write_directions(movers.left, movers.right, FIRST_LANE..=LAST_LANE, out);
+            movers.write_factors(FIRST_LANE..=LAST_LANE, out);
         }
     }
 
@@ -210,11 +178,7 @@ impl Asterix {
         }
         let lane = FIRST_LANE + empty.trailing_zeros() as i8;
         let movers = if is_treasure { &mut self.treasures } else { &mut self.enemies };
-        if goes_right {
-            movers.right |= Plane::cell(0, lane);
-        } else {
-            movers.left |= Plane::cell(LAST, lane);
-        }
+        movers.add(Plane::cell(entry(goes_right), lane), goes_right);
     }
 
     /// Takes the treasure on the player's cell and returns 1 if there is one. An enemy there ends the game.
@@ -222,9 +186,7 @@ impl Asterix {
     fn touch(&mut self) -> u32 {
         let here = Plane::cell(self.x, self.y);
         self.over |= self.enemies.all().meets(here);
-        let found = (self.treasures.all() & here).len();
-        self.treasures = self.treasures.without(here);
-        found
+        u32::from(self.treasures.take(here))
     }
 
     /// Counts down to the next shorter intervals. Timers that run are not shortened.

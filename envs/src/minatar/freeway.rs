@@ -37,9 +37,11 @@ pub struct Freeway {
     steps_left: i32,
     /// Column of the car in each row from 1 on.
     car_x: [i8; N_CARS],
-    /// Steps that each car waits between two moves. It is negative if the car drives to the left.
+    /// Its direction: 1 to the right, −1 to the left.
+    car_dx: [i8; N_CARS],
+    /// Steps that it waits between two moves.
     car_delay: [i8; N_CARS],
-    /// Steps until each car moves.
+    /// Steps until it moves.
     car_t: [i8; N_CARS],
     over: bool,
 }
@@ -66,6 +68,7 @@ impl Rules for Freeway {
             wait: WAIT,
             steps_left: EPISODE,
             car_x: [0; N_CARS],
+            car_dx: [1; N_CARS],
             car_delay: [1; N_CARS],
             car_t: [1; N_CARS],
             over: false,
@@ -102,9 +105,10 @@ impl Rules for Freeway {
     #[inline]
     fn observe(&self, out: &mut [u8]) {
         show::<N_CHANNELS>(COLUMN, self.y, 0, out);
-        for (y, (&x, &delay)) in (1..).zip(self.car_x.iter().zip(&self.car_delay)) {
-            show::<N_CHANNELS>(x, y, 1, out);
-            show::<N_CHANNELS>(ahead(x, -delay), y, 1 + delay.unsigned_abs() as usize, out);
+        for i in 0..N_CARS {
+            let (x, dx, delay) = (self.car_x[i], self.car_dx[i], self.car_delay[i]);
+            show::<N_CHANNELS>(x, 1 + i as i8, 1, out);
+            show::<N_CHANNELS>(wrapped(x - dx), 1 + i as i8, 1 + delay as usize, out);
         }
     }
 
@@ -121,8 +125,7 @@ impl Rules for Freeway {
     fn factors(&self, out: &mut [f32]) {
         let (first, cars) = out.split_at_mut(3);
         first.copy_from_slice(&[f32::from(self.y), f32::from(self.wait), self.steps_left as f32]);
-        let [directions, delays] = [self.car_delay.map(i8::signum), self.car_delay.map(i8::abs)];
-        let numbers = [self.car_x, directions, delays, self.car_t];
+        let numbers = [self.car_x, self.car_dx, self.car_delay, self.car_t];
         cars.iter_mut().zip(numbers.as_flattened()).for_each(|(out, &number)| *out = number.into());
     }
 
@@ -132,7 +135,8 @@ impl Rules for Freeway {
             && (0..=WAIT).contains(&self.wait)
             && (-1..=EPISODE).contains(&self.steps_left)
             && self.car_x.iter().all(|x| (0..SIZE).contains(x))
-            && self.car_delay.iter().all(|&delay| delay != 0 && (-MAX_DELAY..=MAX_DELAY).contains(&delay))
+            && self.car_dx.iter().all(|dx| [-1, 1].contains(dx))
+            && self.car_delay.iter().all(|delay| (1..=MAX_DELAY).contains(delay))
             && self.car_t.iter().all(|t| (0..=MAX_DELAY).contains(t))
     }
 
@@ -144,19 +148,20 @@ impl Rules for Freeway {
 impl Freeway {
     /// Draws each car's speed and direction. The cars stay where they are.
     fn change_traffic(&mut self, rng: &mut dyn RngCore) {
-        let delays: [i8; N_CARS] = std::array::from_fn(|_| 1 + below(MAX_DELAY as u32, rng) as i8);
-        self.car_delay = delays.map(|delay| if uniform(rng) > 0.5 { delay } else { -delay });
-        self.car_t = delays;
+        self.car_delay = std::array::from_fn(|_| 1 + below(MAX_DELAY as u32, rng) as i8);
+        self.car_dx = std::array::from_fn(|_| if uniform(rng) > 0.5 { 1 } else { -1 });
+        self.car_t = self.car_delay;
     }
 
     /// Moves the cars that are due. The player goes back to the bottom if a car is on its cell before or after.
     #[inline]
     fn drive(&mut self) {
         let before = self.car_x;
-        for ((x, t), &delay) in self.car_x.iter_mut().zip(&mut self.car_t).zip(&self.car_delay) {
-            let moves = *t == 0;
-            *x = if moves { ahead(*x, delay) } else { *x };
-            *t = if moves { delay.abs() } else { *t - 1 };
+        // Without branches, which no processor could predict.
+        for i in 0..N_CARS {
+            let is_due = i8::from(self.car_t[i] == 0);
+            self.car_x[i] = wrapped(self.car_x[i] + is_due * self.car_dx[i]);
+            self.car_t[i] += is_due * (self.car_delay[i] + 1) - 1;
         }
         // Each car has its own row; the bottom row has none.
         let car = self.y as usize - 1;
@@ -166,13 +171,8 @@ impl Freeway {
     }
 }
 
-/// The column next to `x` in the direction of the sign of `delay`.
+/// The column that a car is in after it left the board by one cell.
 #[inline]
-fn ahead(x: i8, delay: i8) -> i8 {
-    let next = x + if delay > 0 { 1 } else { -1 };
-    match next {
-        SIZE => 0,
-        -1 => LAST,
-        _ => next,
-    }
+fn wrapped(x: i8) -> i8 {
+    x + SIZE * (i8::from(x < 0) - i8::from(x == SIZE))
 }

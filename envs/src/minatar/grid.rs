@@ -149,16 +149,64 @@ impl Plane {
 
     /// Writes each cell of `rows` as 1 or 0 to `out`, row by row.
     pub(super) fn write_factors(self, rows: RangeInclusive<i8>, out: &mut [f32]) {
-        Self::write_directions(Self::EMPTY, self, rows, out);
+        Movers { left: Self::EMPTY, right: self }.write_factors(rows, out);
+    }
+}
+
+/// The cells of what goes to the left, and of what goes to the right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Movers {
+    pub(super) left: Plane,
+    pub(super) right: Plane,
+}
+
+impl Movers {
+    #[inline]
+    pub(super) fn all(self) -> Plane {
+        self.left | self.right
     }
 
-    /// Writes −1 for each cell of `left`, 1 for each cell of `right`, and 0 for others of `rows` to `out`, row by row.
-    pub(super) fn write_directions(left: Self, right: Self, rows: RangeInclusive<i8>, out: &mut [f32]) {
-        let cells = rows.flat_map(|y| (0..SIZE).map(move |x| Self::cell(x, y)));
+    /// One cell further. Those that leave the board are gone.
+    #[inline]
+    pub(super) fn moved(self) -> Self {
+        Self { left: self.left.left(), right: self.right.right() }
+    }
+
+    /// The cells behind them.
+    #[inline]
+    pub(super) fn behind(self) -> Plane {
+        self.left.right() | self.right.left()
+    }
+
+    #[inline]
+    pub(super) fn add(&mut self, cell: Plane, goes_right: bool) {
+        let side = if goes_right { &mut self.right } else { &mut self.left };
+        *side |= cell;
+    }
+
+    /// Removes what is on `cell`. Returns whether there was anything.
+    #[inline]
+    pub(super) fn take(&mut self, cell: Plane) -> bool {
+        let is_there = self.all().meets(cell);
+        self.left &= !cell;
+        self.right &= !cell;
+        is_there
+    }
+
+    /// Writes −1 for each cell of `rows` with one to the left, 1 with one to the right, and 0 for others to `out`, row
+    /// by row.
+    pub(super) fn write_factors(self, rows: RangeInclusive<i8>, out: &mut [f32]) {
+        let cells = rows.flat_map(|y| (0..SIZE).map(move |x| Plane::cell(x, y)));
         for (cell, out) in cells.zip(out) {
-            *out = f32::from(i8::from(right.meets(cell)) - i8::from(left.meets(cell)));
+            *out = f32::from(i8::from(self.right.meets(cell)) - i8::from(self.left.meets(cell)));
         }
     }
+}
+
+/// The column where something that goes right or left comes in.
+pub(super) fn entry(goes_right: bool) -> i8 {
+    if goes_right { 0 } else { LAST }
 }
 
 /// Writes a one to `channel` of the cell in column `x` and row `y` of `obs`, `[10, 10, n_channels]`.

@@ -13,7 +13,7 @@
 
 mod player;
 
-use super::grid::{LAST, Plane, SIZE, factor_names, show};
+use super::grid::{LAST, Movers, Plane, SIZE, entry, factor_names, show};
 use super::looks::{ENEMY, Look, PLAYER, SHOT, TRAIL, TREASURE};
 use super::random::{below, uniform};
 use super::rules::{Action, Rules};
@@ -62,22 +62,13 @@ pub struct Seaquest {
     move_gap: i32,
     level: i32,
     over: bool,
-    shots: Vec<Shot>,
     fish: Vec<Swimmer>,
     subs: Vec<Sub>,
     divers: Vec<Swimmer>,
-    /// Bullets to the left and to the right. Those of one cell and direction are alike for ever.
-    bullets_left: Plane,
-    bullets_right: Plane,
-}
-
-/// A shot of the player.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Shot {
-    x: i8,
-    y: i8,
-    right: bool,
+    /// Shots of the player. No two meet: none is faster than the player.
+    shots: Movers,
+    /// Bullets of the enemy. Those of one cell and direction are alike for ever.
+    bullets: Movers,
 }
 
 /// A fish, an enemy submarine or a diver.
@@ -140,17 +131,21 @@ impl Rules for Seaquest {
             move_gap: FIRST_MOVE_GAP,
             level: 0,
             over: false,
-            shots: vec![],
             fish: vec![],
             subs: vec![],
             divers: vec![],
-            bullets_left: Plane::EMPTY,
-            bullets_right: Plane::EMPTY,
+            shots: Movers::default(),
+            bullets: Movers::default(),
         }
     }
 
     fn reset(&mut self, _rng: &mut dyn RngCore) {
-        *self = Self::new();
+        // The lists keep their memory.
+        let Self { mut fish, mut subs, mut divers, .. } = std::mem::replace(self, Self::new());
+        fish.clear();
+        subs.clear();
+        divers.clear();
+        *self = Self { fish, subs, divers, ..Self::new() };
     }
 
     /// Nothing cuts a step short: after the end everything still moves and scores.
@@ -174,10 +169,10 @@ impl Rules for Seaquest {
             *timer = (*timer - 1).max(0);
         }
         self.over |= self.air <= 0;
-        if self.y > 0 {
-            self.air -= 1;
-            self.up = false;
-        } else if !self.up {
+        let is_under_water = self.y > 0;
+        self.air -= i32::from(is_under_water);
+        self.up &= !is_under_water;
+        if !is_under_water && !self.up {
             reward += self.come_up(ramping);
         }
         reward as f32
@@ -191,8 +186,8 @@ impl Rules for Seaquest {
     fn observe(&self, out: &mut [u8]) {
         show::<N_CHANNELS>(self.x, self.y, 0, out);
         show::<N_CHANNELS>(behind(self.x, self.right), self.y, 1, out);
-        self.shots.iter().for_each(|shot| show::<N_CHANNELS>(shot.x, shot.y, 2, out));
-        (self.bullets_left | self.bullets_right).show::<N_CHANNELS>(4, out);
+        self.shots.all().show::<N_CHANNELS>(2, out);
+        self.bullets.all().show::<N_CHANNELS>(4, out);
         let mut swim = |channel: usize, swimmer: &Swimmer| {
             show::<N_CHANNELS>(swimmer.x, swimmer.y, channel, out);
             let trail = behind(swimmer.x, swimmer.right);
@@ -203,12 +198,10 @@ impl Rules for Seaquest {
         self.fish.iter().for_each(|fish| swim(5, fish));
         self.subs.iter().for_each(|sub| swim(6, &sub.swimmer));
         self.divers.iter().for_each(|diver| swim(9, diver));
-        let (air, aboard) = (self.air_tenths(), self.aboard.max(0));
-        let gauges = out[N_CHANNELS * (GAUGES * SIZE) as usize..].chunks_exact_mut(N_CHANNELS);
-        for (x, cell) in (0..).zip(gauges) {
-            cell[7] = u8::from(x < air);
-            cell[8] = u8::from((9 - aboard..=8).contains(&x));
-        }
+        let gauges = &mut out[N_CHANNELS * (GAUGES * SIZE) as usize..];
+        let air = self.air_tenths();
+        (0..).zip(gauges.chunks_exact_mut(N_CHANNELS)).for_each(|(x, cell)| cell[7] = u8::from(x < air));
+        (9 - self.aboard..9).for_each(|x| gauges[N_CHANNELS * x as usize + 8] = 1);
     }
 
     /// Positions are in cells. A cell is −1 where a fish, submarine, diver, bullet or shot goes left, 1 where one goes
@@ -245,12 +238,10 @@ impl Rules for Seaquest {
         let numbers = player.into_iter().chain(counts).chain(timers);
         first.iter_mut().zip(numbers).for_each(|(out, number)| *out = number as f32);
         let subs: Vec<Swimmer> = self.subs.iter().map(|sub| sub.swimmer).collect();
-        let shots: Vec<Swimmer> =
-            self.shots.iter().map(|&Shot { x, y, right }| Swimmer { x, y, right, t: 0 }).collect();
-        let [fish, subs, divers, shots] = [&self.fish, &subs, &self.divers, &shots].map(|list| planes(list));
-        let kinds = [fish, subs, divers, [self.bullets_left, self.bullets_right], shots];
-        for (out, [left, right]) in cells.chunks_mut(cells.len() / kinds.len()).zip(kinds) {
-            Plane::write_directions(left, right, 0..=FLOOR, out);
+        let [fish, subs, divers] = [&self.fish, &subs, &self.divers].map(|list| cells_of(list));
+        let kinds = [fish, subs, divers, self.bullets, self.shots];
+        for (out, kind) in cells.chunks_mut(cells.len() / kinds.len()).zip(kinds) {
+            kind.write_factors(0..=FLOOR, out);
         }
     }
 
@@ -262,7 +253,7 @@ impl Rules for Seaquest {
         let is_inside = |swimmer: &Swimmer, gap: i32| {
             is_on_board(swimmer.x) && (1..=FLOOR).contains(&swimmer.y) && (0..=gap).contains(&swimmer.t)
         };
-        let lengths = [self.shots.len(), self.fish.len(), self.subs.len(), self.divers.len()];
+        let lengths = [self.fish.len(), self.subs.len(), self.divers.len()];
         is_on_board(self.x)
             && (0..=FLOOR).contains(&self.y)
             && (-1..=FULL_AIR).contains(&self.air)
@@ -274,7 +265,6 @@ impl Rules for Seaquest {
             && (LAST_MOVE_GAP..=FIRST_MOVE_GAP).contains(&self.move_gap)
             && (0..=FIRST_ENEMY_GAP).contains(&self.level)
             && lengths.iter().all(|&length| length <= MAX_LEN)
-            && self.shots.iter().all(|shot| is_on_board(shot.x) && (0..=FLOOR).contains(&shot.y))
             && self.fish.iter().all(|fish| is_inside(fish, FIRST_MOVE_GAP))
             && self.subs.iter().all(|sub| is_inside(&sub.swimmer, FIRST_MOVE_GAP))
             && self.subs.iter().all(|sub| (0..=BULLET_GAP).contains(&sub.bullet_t))
@@ -312,40 +302,26 @@ impl Seaquest {
 
     #[inline]
     fn act(&mut self, action: Action) {
-        match action {
-            Action::Fire if self.reload == 0 => {
-                self.shots.push(Shot { x: self.x, y: self.y, right: self.right });
-                self.reload = RELOAD;
-            }
-            Action::Left | Action::Right => {
-                self.right = action == Action::Right;
-                self.x = (self.x + action.dx()).clamp(0, LAST);
-            }
-            _ => self.y = (self.y + action.dy()).clamp(0, FLOOR),
+        if action == Action::Fire && self.reload == 0 {
+            self.shots.add(Plane::cell(self.x, self.y), self.right);
+            self.reload = RELOAD;
         }
+        self.right = (self.right || action == Action::Right) && action != Action::Left;
+        self.x = (self.x + action.dx()).clamp(0, LAST);
+        self.y = (self.y + action.dy()).clamp(0, FLOOR);
     }
 
-    /// Moves the player's shots, the newest first. Returns the number of enemies hit.
+    /// Moves the player's shots. Each takes the oldest fish on its cell, or else the oldest submarine. Returns the
+    /// number of those.
     #[inline]
     fn move_shots(&mut self) -> i32 {
-        let mut hits = 0;
-        for i in (0..self.shots.len()).rev() {
-            let shot = &mut self.shots[i];
-            shot.x += direction(shot.right);
-            let Shot { x, y, .. } = *shot;
-            if !is_on_board(x) {
-                self.shots.remove(i);
-            } else if let Some(victim) = self.fish.iter().position(|fish| fish.is_at(x, y)) {
-                self.fish.remove(victim);
-                self.shots.remove(i);
-                hits += 1;
-            } else if let Some(victim) = self.subs.iter().position(|sub| sub.swimmer.is_at(x, y)) {
-                self.subs.remove(victim);
-                self.shots.remove(i);
-                hits += 1;
-            }
+        self.shots = self.shots.moved();
+        let n_before = self.fish.len() + self.subs.len();
+        if !self.shots.all().is_empty() {
+            self.fish.retain(|fish| !self.shots.take(fish.cell()));
+            self.subs.retain(|sub| !self.shots.take(sub.swimmer.cell()));
         }
-        hits
+        (n_before - self.fish.len() - self.subs.len()) as i32
     }
 
     /// Moves the divers, the newest first, and takes those aboard that the player meets.
@@ -419,20 +395,13 @@ impl Seaquest {
             self.over = true;
             return Fate::Stays;
         }
-        match self.shots.iter().position(|shot| enemy.is_at(shot.x, shot.y)) {
-            Some(shot) => {
-                self.shots.remove(shot);
-                Fate::Shot
-            }
-            None => Fate::Stays,
-        }
+        if self.shots.take(enemy.cell()) { Fate::Shot } else { Fate::Stays }
     }
 
     /// Sets a bullet on the cell of a submarine. One off the board would be gone before it is seen.
     fn shoot(&mut self, Swimmer { x, y, right, .. }: Swimmer) {
         if is_on_board(x) {
-            let bullets = if right { &mut self.bullets_right } else { &mut self.bullets_left };
-            *bullets |= Plane::cell(x, y);
+            self.bullets.add(Plane::cell(x, y), right);
         }
     }
 
@@ -440,10 +409,9 @@ impl Seaquest {
     #[inline]
     fn move_bullets(&mut self) {
         let here = Plane::cell(self.x, self.y);
-        self.over |= (self.bullets_left | self.bullets_right).meets(here);
-        self.bullets_left = self.bullets_left.left();
-        self.bullets_right = self.bullets_right.right();
-        self.over |= (self.bullets_left | self.bullets_right).meets(here);
+        self.over |= self.bullets.all().meets(here);
+        self.bullets = self.bullets.moved();
+        self.over |= self.bullets.all().meets(here);
     }
 
     /// Comes to the surface after a dive. Returns the reward.
@@ -483,6 +451,11 @@ impl Swimmer {
         (self.x, self.y) == (x, y)
     }
 
+    #[inline]
+    fn cell(&self) -> Plane {
+        Plane::cell(self.x, self.y)
+    }
+
     /// Counts down. When it is time, moves by one cell and returns true.
     #[inline]
     fn is_due(&mut self, gap: i32) -> bool {
@@ -512,15 +485,9 @@ fn is_on_board(x: i8) -> bool {
     (0..SIZE).contains(&x)
 }
 
-/// The column where something that goes right or left comes in.
-fn entry(right: bool) -> i8 {
-    if right { 0 } else { LAST }
-}
-
 /// The cells of those that go left, and of those that go right.
-fn planes(swimmers: &[Swimmer]) -> [Plane; 2] {
-    [false, true].map(|right| {
-        let cells = swimmers.iter().filter(|swimmer| swimmer.right == right);
-        cells.fold(Plane::EMPTY, |plane, swimmer| plane | Plane::cell(swimmer.x, swimmer.y))
-    })
+fn cells_of(swimmers: &[Swimmer]) -> Movers {
+    let mut cells = Movers::default();
+    swimmers.iter().for_each(|swimmer| cells.add(swimmer.cell(), swimmer.right));
+    cells
 }
