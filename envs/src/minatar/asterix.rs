@@ -105,9 +105,9 @@ impl Rules for Asterix {
     #[inline]
     fn observe(&self, out: &mut [u8]) {
         show::<N_CHANNELS>(self.x, self.y, 0, out);
-        self.enemies.all().show::<N_CHANNELS>(1, out);
+        self.enemies.show::<N_CHANNELS>(1, out);
         (self.enemies.behind() | self.treasures.behind()).show::<N_CHANNELS>(2, out);
-        self.treasures.all().show::<N_CHANNELS>(3, out);
+        self.treasures.show::<N_CHANNELS>(3, out);
     }
 
     /// Positions are in cells. A mover is −1 to the left, 1 to the right, and 0 where there is none.

@@ -134,17 +134,8 @@ impl Plane {
     /// Calls `f` with the number of each cell, `10 * row + column`, in ascending order.
     #[inline]
     pub(super) fn each(self, mut f: impl FnMut(usize)) {
-        // Words of 64 bits are faster to take apart than one of 128.
-        let mut low = self.0 as u64;
-        while low != 0 {
-            f(low.trailing_zeros() as usize);
-            low &= low - 1;
-        }
-        let mut high = (self.0 >> 64) as u64;
-        while high != 0 {
-            f(64 + high.trailing_zeros() as usize);
-            high &= high - 1;
-        }
+        each_bit(self.0 as u64, 0, &mut f);
+        each_bit((self.0 >> 64) as u64, 64, &mut f);
     }
 
     /// Writes each cell of `rows` as 1 or 0 to `out`, row by row.
@@ -167,10 +158,24 @@ impl Movers {
         self.left | self.right
     }
 
+    #[inline]
+    pub(super) fn is_empty(self) -> bool {
+        self.all().is_empty()
+    }
+
     /// One cell further. Those that leave the board are gone.
     #[inline]
     pub(super) fn moved(self) -> Self {
         Self { left: self.left.left(), right: self.right.right() }
+    }
+
+    /// Writes a one to `channel` of the cells of both in `obs`, `[10, 10, n_channels]`.
+    #[inline]
+    pub(super) fn show<const N_CHANNELS: usize>(&self, channel: usize, obs: &mut [u8]) {
+        let mut show = |cell: usize| obs[N_CHANNELS * cell + channel] = 1;
+        // Half by half. Read as one word of 128 bits, planes that a step has just written as two of 64 would stall.
+        each_bit(self.left.0 as u64 | self.right.0 as u64, 0, &mut show);
+        each_bit((self.left.0 >> 64 | self.right.0 >> 64) as u64, 64, &mut show);
     }
 
     /// The cells behind them.
@@ -201,6 +206,15 @@ impl Movers {
         for (cell, out) in cells.zip(out) {
             *out = f32::from(i8::from(self.right.meets(cell)) - i8::from(self.left.meets(cell)));
         }
+    }
+}
+
+/// Calls `f` with the number of each bit that is set, counted from `first`.
+#[inline]
+fn each_bit(mut bits: u64, first: usize, f: &mut impl FnMut(usize)) {
+    while bits != 0 {
+        f(first + bits.trailing_zeros() as usize);
+        bits &= bits - 1;
     }
 }
 

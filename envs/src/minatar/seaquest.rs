@@ -27,16 +27,18 @@ const FLOOR: i8 = 8;
 /// The row of the gauges.
 const GAUGES: i8 = LAST;
 const FULL_AIR: i32 = 200;
+/// The channels of fish, submarines and divers.
+const CHANNEL_OF: [usize; 3] = [5, 6, 9];
 const MAX_ABOARD: i32 = 6;
 const RELOAD: i32 = 5;
 /// Steps between two divers, two steps of a diver, and two bullets of a submarine.
 const DIVER_GAP: i32 = 30;
-const DIVER_MOVE_GAP: i32 = 5;
-const BULLET_GAP: i32 = 10;
+const DIVER_MOVE_GAP: i8 = 5;
+const BULLET_GAP: i8 = 10;
 /// Steps between two enemies, and between two steps of an enemy, at first. The ramp leaves at least 1 and 2.
 const FIRST_ENEMY_GAP: i32 = 20;
-const FIRST_MOVE_GAP: i32 = 5;
-const LAST_MOVE_GAP: i32 = 2;
+const FIRST_MOVE_GAP: i8 = 5;
+const LAST_MOVE_GAP: i8 = 2;
 
 /// The state of the game. Lists are in the order of arrival.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,12 +61,12 @@ pub struct Seaquest {
     /// Steps until a diver comes.
     diver_t: i32,
     /// Steps between two steps of an enemy.
-    move_gap: i32,
+    move_gap: i8,
     level: i32,
     over: bool,
-    fish: Vec<Swimmer>,
-    subs: Vec<Sub>,
-    divers: Vec<Swimmer>,
+    /// Everything that swims: the fish, then the submarines, then the divers, each in the order of arrival. They take
+    /// their turns from the end.
+    swimmers: Vec<Swimmer>,
     /// Shots of the player. No two meet: none is faster than the player.
     shots: Movers,
     /// Bullets of the enemy. Those of one cell and direction are alike for ever.
@@ -75,27 +77,31 @@ pub struct Seaquest {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Swimmer {
+    kind: Kind,
     x: i8,
     y: i8,
     right: bool,
     /// Steps until it moves.
-    t: i32,
+    t: i8,
+    /// Steps until a submarine shoots.
+    bullet_t: i8,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sub {
-    swimmer: Swimmer,
-    /// Steps until it shoots.
-    bullet_t: i32,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Fish,
+    Sub,
+    Diver,
 }
 
-/// What became of an enemy in its turn.
+/// What becomes of a swimmer in its turn.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Stays,
-    Left,
-    Shot,
+    Leaves,
+    Hit,
+    ComesAboard,
 }
 
 impl Rules for Seaquest {
@@ -131,21 +137,17 @@ impl Rules for Seaquest {
             move_gap: FIRST_MOVE_GAP,
             level: 0,
             over: false,
-            fish: vec![],
-            subs: vec![],
-            divers: vec![],
+            swimmers: vec![],
             shots: Movers::default(),
             bullets: Movers::default(),
         }
     }
 
     fn reset(&mut self, _rng: &mut dyn RngCore) {
-        // The lists keep their memory.
-        let Self { mut fish, mut subs, mut divers, .. } = std::mem::replace(self, Self::new());
-        fish.clear();
-        subs.clear();
-        divers.clear();
-        *self = Self { fish, subs, divers, ..Self::new() };
+        // The list keeps its memory.
+        let mut swimmers = std::mem::take(&mut self.swimmers);
+        swimmers.clear();
+        *self = Self { swimmers, ..Self::new() };
     }
 
     /// Nothing cuts a step short: after the end everything still moves and scores.
@@ -160,11 +162,8 @@ impl Rules for Seaquest {
             self.diver_t = DIVER_GAP;
         }
         self.act(action);
-        let mut reward = self.move_shots();
-        self.move_divers();
-        reward += self.move_subs();
+        let mut reward = self.move_shots() + self.move_swimmers();
         self.move_bullets();
-        reward += self.move_fish();
         for timer in [&mut self.enemy_t, &mut self.diver_t, &mut self.reload] {
             *timer = (*timer - 1).max(0);
         }
@@ -186,18 +185,15 @@ impl Rules for Seaquest {
     fn observe(&self, out: &mut [u8]) {
         show::<N_CHANNELS>(self.x, self.y, 0, out);
         show::<N_CHANNELS>(behind(self.x, self.right), self.y, 1, out);
-        self.shots.all().show::<N_CHANNELS>(2, out);
-        self.bullets.all().show::<N_CHANNELS>(4, out);
-        let mut swim = |channel: usize, swimmer: &Swimmer| {
-            show::<N_CHANNELS>(swimmer.x, swimmer.y, channel, out);
+        self.shots.show::<N_CHANNELS>(2, out);
+        self.bullets.show::<N_CHANNELS>(4, out);
+        for swimmer in &self.swimmers {
+            show::<N_CHANNELS>(swimmer.x, swimmer.y, CHANNEL_OF[swimmer.kind as usize], out);
             let trail = behind(swimmer.x, swimmer.right);
-            if is_on_board(trail) {
-                show::<N_CHANNELS>(trail, swimmer.y, 3, out);
-            }
-        };
-        self.fish.iter().for_each(|fish| swim(5, fish));
-        self.subs.iter().for_each(|sub| swim(6, &sub.swimmer));
-        self.divers.iter().for_each(|diver| swim(9, diver));
+            // Without a branch: off the board it writes a zero beside the swimmer.
+            let place = N_CHANNELS * (swimmer.y * SIZE + trail.clamp(0, LAST)) as usize + 3;
+            out[place] |= u8::from(is_on_board(trail));
+        }
         let gauges = &mut out[N_CHANNELS * (GAUGES * SIZE) as usize..];
         let air = self.air_tenths();
         (0..).zip(gauges.chunks_exact_mut(N_CHANNELS)).for_each(|(x, cell)| cell[7] = u8::from(x < air));
@@ -231,14 +227,19 @@ impl Rules for Seaquest {
 
     fn factors(&self, out: &mut [f32]) {
         let Self { air, aboard, reload, enemy_t, enemy_gap, diver_t, move_gap, level, .. } = *self;
-        let counts = [self.fish.len(), self.subs.len(), self.divers.len()].map(|n| n as i32);
+        let kinds = [Kind::Fish, Kind::Sub, Kind::Diver];
+        let counts = kinds.map(|kind| self.of(kind).count() as i32);
         let player = [self.x.into(), self.y.into(), direction(self.right).into(), air, aboard, self.up.into(), reload];
-        let timers = [enemy_t, enemy_gap, diver_t, move_gap, level];
+        let timers = [enemy_t, enemy_gap, diver_t, move_gap.into(), level];
         let (first, cells) = out.split_at_mut(15);
         let numbers = player.into_iter().chain(counts).chain(timers);
         first.iter_mut().zip(numbers).for_each(|(out, number)| *out = number as f32);
-        let subs: Vec<Swimmer> = self.subs.iter().map(|sub| sub.swimmer).collect();
-        let [fish, subs, divers] = [&self.fish, &subs, &self.divers].map(|list| cells_of(list));
+        let cells_of = |kind| {
+            let mut cells = Movers::default();
+            self.of(kind).for_each(|swimmer| cells.add(swimmer.cell(), swimmer.right));
+            cells
+        };
+        let [fish, subs, divers] = kinds.map(cells_of);
         let kinds = [fish, subs, divers, self.bullets, self.shots];
         for (out, kind) in cells.chunks_mut(cells.len() / kinds.len()).zip(kinds) {
             kind.write_factors(0..=FLOOR, out);
@@ -246,29 +247,29 @@ impl Rules for Seaquest {
     }
 
     fn is_possible(&self) -> bool {
-        /// Bounds each list; no game has as many.
-        const MAX_LEN: usize = 200;
-        /// Bounds counts without an end of their own; no game lasts as long.
-        const MAX_COUNT: i32 = 1 << 30;
-        let is_inside = |swimmer: &Swimmer, gap: i32| {
-            is_on_board(swimmer.x) && (1..=FLOOR).contains(&swimmer.y) && (0..=gap).contains(&swimmer.t)
+        /// Bounds the list; no game has as many.
+        const MAX_SWIMMERS: usize = 200;
+        /// Bounds a count without an end of its own; no game lasts as long.
+        const MAX_ASHORE: i32 = 1 << 30;
+        let is_swimmer = |swimmer: &Swimmer| {
+            is_on_board(swimmer.x)
+                && (1..=FLOOR).contains(&swimmer.y)
+                && (0..=DIVER_MOVE_GAP).contains(&swimmer.t)
+                && (0..=BULLET_GAP).contains(&swimmer.bullet_t)
         };
-        let lengths = [self.fish.len(), self.subs.len(), self.divers.len()];
         is_on_board(self.x)
             && (0..=FLOOR).contains(&self.y)
             && (-1..=FULL_AIR).contains(&self.air)
-            && (-MAX_COUNT..=MAX_ABOARD).contains(&self.aboard)
+            && (-MAX_ASHORE..=MAX_ABOARD).contains(&self.aboard)
             && (0..=RELOAD).contains(&self.reload)
             && (0..=FIRST_ENEMY_GAP).contains(&self.enemy_t)
             && (1..=FIRST_ENEMY_GAP).contains(&self.enemy_gap)
             && (0..=DIVER_GAP).contains(&self.diver_t)
             && (LAST_MOVE_GAP..=FIRST_MOVE_GAP).contains(&self.move_gap)
             && (0..=FIRST_ENEMY_GAP).contains(&self.level)
-            && lengths.iter().all(|&length| length <= MAX_LEN)
-            && self.fish.iter().all(|fish| is_inside(fish, FIRST_MOVE_GAP))
-            && self.subs.iter().all(|sub| is_inside(&sub.swimmer, FIRST_MOVE_GAP))
-            && self.subs.iter().all(|sub| (0..=BULLET_GAP).contains(&sub.bullet_t))
-            && self.divers.iter().all(|diver| is_inside(diver, DIVER_MOVE_GAP))
+            && self.swimmers.len() <= MAX_SWIMMERS
+            && self.swimmers.iter().all(is_swimmer)
+            && self.swimmers.is_sorted_by_key(|swimmer| swimmer.kind)
     }
 
     fn scripted_action(&self) -> Action {
@@ -277,27 +278,31 @@ impl Rules for Seaquest {
 }
 
 impl Seaquest {
+    fn of(&self, kind: Kind) -> impl Iterator<Item = &Swimmer> {
+        self.swimmers.iter().filter(move |swimmer| swimmer.kind == kind)
+    }
+
     /// Lets a fish or a submarine enter a random row, unless an enemy in that row goes the other way.
     fn send_enemy(&mut self, rng: &mut dyn RngCore) {
         let right = uniform(rng) < 1.0 / 2.0;
-        let is_sub = uniform(rng) < 1.0 / 3.0;
+        let kind = if uniform(rng) < 1.0 / 3.0 { Kind::Sub } else { Kind::Fish };
         let y = 1 + below(8, rng) as i8;
-        let opposes = |enemy: &Swimmer| enemy.y == y && enemy.right != right;
-        if self.fish.iter().any(opposes) || self.subs.iter().any(|sub| opposes(&sub.swimmer)) {
-            return;
-        }
-        let swimmer = Swimmer { x: entry(right), y, right, t: self.move_gap };
-        if is_sub {
-            self.subs.push(Sub { swimmer, bullet_t: BULLET_GAP });
-        } else {
-            self.fish.push(swimmer);
+        let opposes = |other: &Swimmer| other.kind != Kind::Diver && other.y == y && other.right != right;
+        if !self.swimmers.iter().any(opposes) {
+            self.send(kind, y, right, self.move_gap);
         }
     }
 
     fn send_diver(&mut self, rng: &mut dyn RngCore) {
         let right = uniform(rng) < 1.0 / 2.0;
         let y = 1 + below(8, rng) as i8;
-        self.divers.push(Swimmer { x: entry(right), y, right, t: DIVER_MOVE_GAP });
+        self.send(Kind::Diver, y, right, DIVER_MOVE_GAP);
+    }
+
+    fn send(&mut self, kind: Kind, y: i8, right: bool, t: i8) {
+        let swimmer = Swimmer { kind, x: entry(right), y, right, t, bullet_t: BULLET_GAP };
+        let place = self.swimmers.partition_point(|other| other.kind <= kind);
+        self.swimmers.insert(place, swimmer);
     }
 
     #[inline]
@@ -316,98 +321,88 @@ impl Seaquest {
     #[inline]
     fn move_shots(&mut self) -> i32 {
         self.shots = self.shots.moved();
-        let n_before = self.fish.len() + self.subs.len();
-        if !self.shots.all().is_empty() {
-            self.fish.retain(|fish| !self.shots.take(fish.cell()));
-            self.subs.retain(|sub| !self.shots.take(sub.swimmer.cell()));
+        if self.shots.is_empty() | self.swimmers.is_empty() {
+            return 0;
         }
-        (n_before - self.fish.len() - self.subs.len()) as i32
+        let n_before = self.swimmers.len();
+        self.swimmers.retain(|swimmer| swimmer.kind == Kind::Diver || !self.shots.take(swimmer.cell()));
+        (n_before - self.swimmers.len()) as i32
     }
 
-    /// Moves the divers, the newest first, and takes those aboard that the player meets.
+    /// Moves the divers, the enemy's submarines and the fish, of each kind the newest first. Returns the number of
+    /// enemies that swam into a shot.
     #[inline]
-    fn move_divers(&mut self) {
-        for i in (0..self.divers.len()).rev() {
-            let has_room = self.aboard < MAX_ABOARD;
-            let diver = &mut self.divers[i];
-            let mut comes = has_room && diver.is_at(self.x, self.y);
-            if !comes && diver.is_due(DIVER_MOVE_GAP) {
-                comes = has_room && diver.is_at(self.x, self.y);
-            }
-            let is_gone = !is_on_board(diver.x);
-            self.aboard += i32::from(comes);
-            if comes || is_gone {
-                self.divers.remove(i);
-            }
-        }
-    }
-
-    /// Moves the enemy's submarines, the newest first, and lets them shoot. Returns the number of those that swam into
-    /// a shot.
-    #[inline]
-    fn move_subs(&mut self) -> i32 {
+    fn move_swimmers(&mut self) -> i32 {
         let mut hits = 0;
-        for i in (0..self.subs.len()).rev() {
-            let mut sub = self.subs[i];
-            let fate = self.move_enemy(&mut sub.swimmer);
-            sub.bullet_t -= 1;
-            // It shoots also if it has just gone.
-            if sub.bullet_t < 0 {
-                sub.bullet_t = BULLET_GAP;
-                self.shoot(sub.swimmer);
-            }
-            self.subs[i] = sub;
+        for i in (0..self.swimmers.len()).rev() {
+            let mut swimmer = self.swimmers[i];
+            let fate =
+                if swimmer.kind == Kind::Diver { self.move_diver(&mut swimmer) } else { self.move_enemy(&mut swimmer) };
+            self.swimmers[i] = swimmer;
             if fate != Fate::Stays {
-                self.subs.remove(i);
+                self.swimmers.remove(i);
+                hits += i32::from(fate == Fate::Hit);
+                self.aboard += i32::from(fate == Fate::ComesAboard);
             }
-            hits += i32::from(fate == Fate::Shot);
         }
         hits
     }
 
-    /// Moves the fish, the newest first. Returns the number of those that swam into a shot.
+    /// Moves a diver that is due. The player takes it aboard if it meets it before or after.
     #[inline]
-    fn move_fish(&mut self) -> i32 {
-        let mut hits = 0;
-        for i in (0..self.fish.len()).rev() {
-            let mut fish = self.fish[i];
-            let fate = self.move_enemy(&mut fish);
-            self.fish[i] = fish;
-            if fate != Fate::Stays {
-                self.fish.remove(i);
-            }
-            hits += i32::from(fate == Fate::Shot);
+    fn move_diver(&self, diver: &mut Swimmer) -> Fate {
+        let comes = |diver: &Swimmer| self.aboard < MAX_ABOARD && diver.is_at(self.x, self.y);
+        if comes(diver) {
+            Fate::ComesAboard
+        } else if !diver.is_due(DIVER_MOVE_GAP) {
+            Fate::Stays
+        } else if !is_on_board(diver.x) {
+            Fate::Leaves
+        } else if comes(diver) {
+            Fate::ComesAboard
+        } else {
+            Fate::Stays
         }
-        hits
     }
 
-    /// Moves an enemy that is due. The game is over if it meets the player before or after.
+    /// Moves an enemy that is due, and lets a submarine shoot, also if it has just gone. The game is over if the enemy
+    /// meets the player before or after.
     #[inline]
     fn move_enemy(&mut self, enemy: &mut Swimmer) -> Fate {
         self.over |= enemy.is_at(self.x, self.y);
-        if !enemy.is_due(self.move_gap) {
-            return Fate::Stays;
+        let fate = if enemy.is_due(self.move_gap) { self.arrive(*enemy) } else { Fate::Stays };
+        if enemy.kind == Kind::Sub {
+            enemy.bullet_t -= 1;
+            if enemy.bullet_t < 0 {
+                enemy.bullet_t = BULLET_GAP;
+                if is_on_board(enemy.x) {
+                    self.bullets.add(enemy.cell(), enemy.right);
+                }
+            }
         }
-        if !is_on_board(enemy.x) {
-            return Fate::Left;
-        }
-        if enemy.is_at(self.x, self.y) {
-            self.over = true;
-            return Fate::Stays;
-        }
-        if self.shots.take(enemy.cell()) { Fate::Shot } else { Fate::Stays }
+        fate
     }
 
-    /// Sets a bullet on the cell of a submarine. One off the board would be gone before it is seen.
-    fn shoot(&mut self, Swimmer { x, y, right, .. }: Swimmer) {
-        if is_on_board(x) {
-            self.bullets.add(Plane::cell(x, y), right);
+    /// Returns what becomes of an enemy on the cell that it moved to.
+    fn arrive(&mut self, enemy: Swimmer) -> Fate {
+        if !is_on_board(enemy.x) {
+            Fate::Leaves
+        } else if enemy.is_at(self.x, self.y) {
+            self.over = true;
+            Fate::Stays
+        } else if self.shots.take(enemy.cell()) {
+            Fate::Hit
+        } else {
+            Fate::Stays
         }
     }
 
     /// Moves the enemy's bullets. The game is over if one meets the player before or after.
     #[inline]
     fn move_bullets(&mut self) {
+        if self.bullets.is_empty() {
+            return;
+        }
         let here = Plane::cell(self.x, self.y);
         self.over |= self.bullets.all().meets(here);
         self.bullets = self.bullets.moved();
@@ -458,7 +453,7 @@ impl Swimmer {
 
     /// Counts down. When it is time, moves by one cell and returns true.
     #[inline]
-    fn is_due(&mut self, gap: i32) -> bool {
+    fn is_due(&mut self, gap: i8) -> bool {
         let is_due = self.t == 0;
         if is_due {
             self.t = gap;
@@ -483,11 +478,4 @@ fn behind(x: i8, right: bool) -> i8 {
 #[inline]
 fn is_on_board(x: i8) -> bool {
     (0..SIZE).contains(&x)
-}
-
-/// The cells of those that go left, and of those that go right.
-fn cells_of(swimmers: &[Swimmer]) -> Movers {
-    let mut cells = Movers::default();
-    swimmers.iter().for_each(|swimmer| cells.add(swimmer.cell(), swimmer.right));
-    cells
 }

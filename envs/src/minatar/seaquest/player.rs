@@ -1,7 +1,7 @@
 //! A player that knows where enemies and bullets will be. It fetches divers, shoots what is before it, and comes up
 //! with six divers or in time for air. Everything else gives way to staying alive.
 
-use super::{Action, MAX_ABOARD, Seaquest, Swimmer, direction, is_on_board};
+use super::{Action, Kind, MAX_ABOARD, Seaquest, Swimmer, direction, is_on_board};
 use crate::minatar::planning::first_safe;
 
 /// Steps to survive.
@@ -27,7 +27,7 @@ fn wishes(state: &Seaquest) -> Vec<Action> {
     if is_prey_ahead(state) && state.reload == 0 {
         wishes.push(Action::Fire);
     }
-    if let Some(diver) = nearest(state, &state.divers).filter(|_| state.aboard < MAX_ABOARD) {
+    if let Some(diver) = nearest(state, state.of(Kind::Diver)).filter(|_| state.aboard < MAX_ABOARD) {
         wishes.extend(towards(state, diver.x + 2 * direction(diver.right), diver.x, diver.y));
     }
     if state.y == 0 {
@@ -52,8 +52,7 @@ fn is_prey_ahead(state: &Seaquest) -> bool {
 
 /// Turns or moves to the row of the nearest enemy.
 fn hunt(state: &Seaquest) -> Option<Action> {
-    let all: Vec<Swimmer> = enemies(state).collect();
-    let prey = nearest(state, &all)?;
+    let prey = nearest(state, enemies(state))?;
     match prey.y - state.y {
         0 if (prey.x - state.x) * direction(state.right) > 0 => None,
         0 => Some(if prey.x < state.x { Action::Left } else { Action::Right }),
@@ -61,12 +60,12 @@ fn hunt(state: &Seaquest) -> Option<Action> {
     }
 }
 
-fn enemies(state: &Seaquest) -> impl Iterator<Item = Swimmer> {
-    state.fish.iter().copied().chain(state.subs.iter().map(|sub| sub.swimmer))
+fn enemies(state: &Seaquest) -> impl Iterator<Item = &Swimmer> {
+    state.of(Kind::Fish).chain(state.of(Kind::Sub))
 }
 
-fn nearest<'a>(state: &Seaquest, swimmers: &'a [Swimmer]) -> Option<&'a Swimmer> {
-    swimmers.iter().min_by_key(|swimmer| (swimmer.x - state.x).abs() + (swimmer.y - state.y).abs())
+fn nearest<'a>(state: &Seaquest, swimmers: impl Iterator<Item = &'a Swimmer>) -> Option<&'a Swimmer> {
+    swimmers.min_by_key(|swimmer| (swimmer.x - state.x).abs() + (swimmer.y - state.y).abs())
 }
 
 /// Moves to row `y` and to column `x`, where the diver will be, or if that is off the board to column `now`.
