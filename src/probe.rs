@@ -1,5 +1,5 @@
-//! Measures what encoders preserve of an environment's true state: linear probes of their codes, recall of the ball in
-//! decoded frames, and cost.
+//! Measures what encoders preserve of an environment's true state: linear probes of their codes, recall of the ball (or
+//! the player, where there is no ball) in decoded frames, and cost.
 //!
 //! Everything is measured on newly collected frames ([`frames::collect`]), split by episode. Probes and the ball's
 //! detector are fitted to the training part and measured on the test part. Only frames with a ball in play are used.
@@ -18,10 +18,11 @@ use ball::Finder;
 use carom_agents::Encoder;
 pub(crate) use picture::format as picture_format;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 use tch::{Kind, Tensor};
-use world::World;
+use world::{Asked, World};
 
 /// Frames encoded at a time, except for timing.
 const CHUNK: usize = 250;
@@ -39,19 +40,15 @@ pub(crate) struct EncoderMeasures {
     pub encoder: String,
     /// Numbers in a code.
     pub code: usize,
-    /// Macro F1 of the ball's column, binned: see `src/probe/world.rs`.
-    pub ball_x_f1: f64,
-    /// Macro F1 of the ball's row, binned.
-    pub ball_y_f1: f64,
-    /// Macro F1 of the four diagonal directions.
-    pub direction_f1: f64,
-    /// Macro F1 of the paddle's column, binned.
-    pub paddle_x_f1: f64,
-    /// R² of the number of bricks left.
-    pub bricks_r2: f64,
+    /// Score of each question by its key: see `src/probe/world.rs`.
+    #[serde(flatten)]
+    pub scores: BTreeMap<&'static str, f64>,
     /// Share of test frames in whose reconstruction the ball is found in its place; see `src/probe/ball.rs`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ball_recall: Option<f64>,
+    /// The share in which the player is found, in games without a ball.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub player_recall: Option<f64>,
     /// Mean squared error of the reconstruction over test frames and pixels in 0..=1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mse: Option<f64>,
@@ -82,7 +79,7 @@ struct Part {
     factors: Tensor,
     /// `[n, channels, rows, columns]` in 0..=1, the newest of each stack.
     images: Tensor,
-    /// Row and column of the ball's middle in the images.
+    /// Row and column of the middle of the ball or the player in the images.
     balls: Vec<[f32; 2]>,
 }
 
@@ -100,7 +97,7 @@ impl Probe {
     /// Encoders are fitted as for a run of `config`.
     ///
     /// # Errors
-    /// When the environment has no ball, paddle and bricks, or there are too few frames.
+    /// When the environment has neither ball nor player, or there are too few frames.
     pub(crate) fn new(config: TrainConfig, n_frames: usize, seed: u64) -> Result<Self> {
         let (spec, env) = (config.env.evaluation(), config.env.id());
         let world = World::of(&spec)?;
@@ -109,17 +106,28 @@ impl Probe {
         let counts = [&train, &test].map(|part| part.balls.len());
         ensure!(
             counts[0] > 0 && counts[1] > 0,
-            "of {n_frames} frames of {env}, {} to learn from and {} to test with have a ball: take more frames",
+            "of {n_frames} frames of {env}, {} to learn from and {} to test with have a {}: take more frames",
             counts[0],
-            counts[1]
+            counts[1],
+            world.object()
         );
         let finder = Finder::new(&world, &train.images, &train.balls);
         Ok(Self { config, world, finder, train, test, shown: vec![] })
     }
 
-    /// Returns the numbers of training and test frames with a ball in play.
+    /// Returns the numbers of training and test frames with a ball in play, or a player.
     pub(crate) fn n_frames(&self) -> [usize; 2] {
         [&self.train, &self.test].map(|part| part.balls.len())
+    }
+
+    /// Returns heading and key of each question's score.
+    pub(crate) fn questions(&self) -> Vec<(&'static str, &'static str)> {
+        self.world.questions().map(|question| (question.name, question.key)).collect()
+    }
+
+    /// Returns the name of what is looked for in decoded frames: the ball, or the player.
+    pub(crate) fn object(&self) -> &'static str {
+        self.world.object()
     }
 
     /// Describes the probes' classes.
@@ -156,26 +164,12 @@ impl Probe {
         let _no_grad = tch::no_grad_guard();
         let [train, test] = [&self.train, &self.test].map(|part| part.codes(&source));
         let (newest, n) = (train.len() - 1, train[0].size()[1]);
-        let places = [World::ball_x, World::ball_y, World::paddle_x];
-        let targets: Vec<_> = places.iter().map(|class| class(&self.world, &self.train.factors)).collect();
-        let targets: Vec<_> = targets.iter().map(|(labels, n_classes)| (labels, *n_classes)).collect();
-        let predicted = linear_predictions(&train[newest], &targets, &test[newest]);
-        let expected = places.map(|class| class(&self.world, &self.test.factors).0);
-        let f1 = |predicted: &Tensor, expected: &Tensor| macro_f1(&integers(predicted), &integers(expected));
-        // Two positions of the ball give its direction.
-        let [train_stack, test_stack] = [&train, &test].map(|codes| Tensor::cat(codes, 1));
-        let (turns, n_turns) = self.world.direction(&self.train.factors);
-        let turned = linear_predictions(&train_stack, &[(&turns, n_turns)], &test_stack);
-        let bricks = [&self.train, &self.test].map(|part| self.world.bricks(&part.factors));
         let mut found = EncoderMeasures {
             encoder: encoder.to_string(),
             code: n as usize,
-            ball_x_f1: f1(&predicted[0], &expected[0]),
-            ball_y_f1: f1(&predicted[1], &expected[1]),
-            direction_f1: f1(&turned[0], &self.world.direction(&self.test.factors).0),
-            paddle_x_f1: f1(&predicted[2], &expected[2]),
-            bricks_r2: ridge_r2([&train[newest], &bricks[0]], [&test[newest], &bricks[1]]),
+            scores: self.scores([&train, &test], newest),
             ball_recall: None,
+            player_recall: None,
             mse: None,
             fit_s: None,
             encode_us: None,
@@ -183,7 +177,11 @@ impl Probe {
         if let CodeSource::Model(fitted) = &source {
             (found.fit_s, found.encode_us) = (Some(fitted.fit_s()), Some(self.test.encode_us(fitted)));
             if let Some(decoded) = self.test.decode(fitted) {
-                found.ball_recall = Some(self.finder.recall(&decoded, &self.test.balls));
+                let recall = Some(self.finder.recall(&decoded, &self.test.balls));
+                match self.object() {
+                    "ball" => found.ball_recall = recall,
+                    _ => found.player_recall = recall,
+                }
                 let error = (&decoded - &self.test.images).square();
                 found.mse = Some(error.mean(Kind::Double).double_value(&[]));
                 self.shown.push((encoder.to_string(), self.pick(&decoded)));
@@ -192,7 +190,40 @@ impl Probe {
         Ok(found)
     }
 
-    /// Writes test frames and their reconstructions by the measured encoders, with the true ball framed, as a PNG or,
+    /// Returns the scores of linear probes, fitted to the codes of training frames and measured on those of test frames.
+    fn scores(&self, [train, test]: [&[Tensor]; 2], newest: usize) -> BTreeMap<&'static str, f64> {
+        let classes = |question| [&self.train, &self.test].map(|part| self.world.classes_of(question, &part.factors));
+        let f1 = |predicted: &Tensor, expected: &Tensor| macro_f1(&integers(predicted), &integers(expected));
+        let mut scores = BTreeMap::new();
+        let places: Vec<_> =
+            self.world.questions().filter(|question| matches!(question.kind, Asked::Place(_))).collect();
+        let labels: Vec<_> = places.iter().map(|question| classes(*question)).collect();
+        let targets: Vec<_> = labels.iter().map(|[(train, n_classes), _]| (train, *n_classes)).collect();
+        let predicted = linear_predictions(&train[newest], &targets, &test[newest]);
+        for ((question, [_, (expected, _)]), predicted) in places.iter().zip(&labels).zip(&predicted) {
+            scores.insert(question.key, f1(predicted, expected));
+        }
+        for question in self.world.questions() {
+            match question.kind {
+                Asked::Place(_) => {}
+                // Two positions of the ball give its direction.
+                Asked::Direction => {
+                    let [train_stack, test_stack] = [train, test].map(|codes| Tensor::cat(codes, 1));
+                    let [(turns, n_turns), (expected, _)] = classes(question);
+                    let turned = linear_predictions(&train_stack, &[(&turns, n_turns)], &test_stack);
+                    scores.insert(question.key, f1(&turned[0], &expected));
+                }
+                Asked::Amount => {
+                    let amounts = [&self.train, &self.test].map(|part| self.world.amounts_of(question, &part.factors));
+                    let r2 = ridge_r2([&train[newest], &amounts[0]], [&test[newest], &amounts[1]]);
+                    scores.insert(question.key, r2);
+                }
+            }
+        }
+        scores
+    }
+
+    /// Writes test frames and their reconstructions by the measured encoders, with the true ball or player framed, as a PNG or,
     /// with names, as an SVG.
     ///
     /// # Errors
@@ -201,7 +232,7 @@ impl Probe {
         let balls: Vec<[f32; 2]> = self.shown_frames().map(|i| self.test.balls[i as usize]).collect();
         let mut rows = vec![("frames".to_string(), self.pick(&self.test.images))];
         rows.extend(self.shown.iter().map(|(name, images)| (name.clone(), images.shallow_clone())));
-        picture::write(path, &rows, &balls)
+        picture::write(path, self.object(), &rows, &balls)
     }
 
     /// Returns indices of the test frames in the picture, evenly spaced.
@@ -220,9 +251,10 @@ impl Part {
         let (n_factors, n_bytes) = (frames.factor_names.len(), frames.space.n_bytes());
         let factors_of = |i: usize| &frames.factors[i * n_factors..][..n_factors];
         let kept = || (0..frames.len()).filter(|&i| frames.is_test[i] == is_test);
-        let (rows, balls): (Vec<usize>, Vec<[f32; 2]>) =
-            kept().filter_map(|i| Some((i, world.ball(factors_of(i))?))).unzip();
         let frame = |i: usize, age: usize| &frames.obs[(i * frames.frame_stack + age) * n_bytes..][..n_bytes];
+        let newest = frames.frame_stack - 1;
+        let (rows, balls): (Vec<usize>, Vec<[f32; 2]>) =
+            kept().filter_map(|i| Some((i, world.place(factors_of(i), frame(i, newest))?))).unzip();
         let stack: Vec<Vec<u8>> =
             (0..frames.frame_stack).map(|age| rows.iter().flat_map(|&i| frame(i, age)).copied().collect()).collect();
         let factors: Vec<f32> = rows.iter().flat_map(|&i| factors_of(i)).copied().collect();

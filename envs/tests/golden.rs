@@ -1,7 +1,7 @@
 //! Step for step against the reference implementations; `scripts/golden/make` writes the files.
 
 use carom_envs::model::Outcome;
-use carom_envs::{Env, Values, registry};
+use carom_envs::{Env, ObsSpace, Step, Values, registry};
 use flate2::read::GzDecoder;
 use rand_mt::Mt;
 use rand_pcg::Pcg64;
@@ -71,6 +71,100 @@ fn minatar_breakout_is_the_reference_at_every_step() {
         }
     }
     assert!(n_steps >= 100_000, "only {n_steps} steps compared");
+}
+
+#[derive(Deserialize)]
+struct MinatarGame {
+    shape: [usize; 3],
+    traces: Vec<ShortTrace>,
+    long: LongTrace,
+}
+
+#[derive(Deserialize)]
+struct ShortTrace {
+    seed: u32,
+    sticky: f64,
+    /// A digit for each step, as in the rest.
+    actions: String,
+    rewards: Vec<u8>,
+    terminals: String,
+    obs_crc32: Vec<u32>,
+    /// Of the observation after the first reset, and after that of each end.
+    reset_crc32: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+struct LongTrace {
+    seed: u32,
+    sticky: f64,
+    actions: String,
+    reward_sum: u32,
+    /// Numbers of the last steps of episodes, counted from 1.
+    terminals: Vec<usize>,
+    /// After every hundredth step, the CRC-32 of each step's observation, reward and terminal so far.
+    digests: Vec<u32>,
+}
+
+const MINATAR_GAMES: [&str; 4] = ["asterix", "freeway", "seaquest", "space_invaders"];
+
+fn minatar(game: &str, sticky: f64, seed: u32) -> (Box<dyn Env>, Mt) {
+    let id = format!("minatar/{}", game.replace('_', "-"));
+    let mut env = registry::resolve(&id, json!({"sticky": sticky}).as_object().unwrap()).unwrap().make();
+    let mut rng = Mt::new(seed);
+    env.reset(&mut rng);
+    (env, rng)
+}
+
+fn codes(digits: &str) -> impl Iterator<Item = usize> {
+    digits.bytes().map(|digit| (digit - b'0').into())
+}
+
+#[test]
+fn minatar_games_are_the_reference_at_every_step() {
+    for game in MINATAR_GAMES {
+        let MinatarGame { shape, traces, .. } = golden(&format!("minatar_{game}"));
+        for ShortTrace { seed, sticky, actions, rewards, terminals, obs_crc32, reset_crc32 } in traces {
+            let (mut env, mut rng) = minatar(game, sticky, seed);
+            assert_eq!(env.obs_space(), ObsSpace::Planes { shape });
+            let crc = |env: &dyn Env| crc32fast::hash(&observation(env));
+            let mut resets = vec![crc(&*env)];
+            for (t, (action, ends)) in codes(&actions).zip(codes(&terminals)).enumerate() {
+                let Step { reward, terminated } = env.step(action, &mut rng);
+                let found = (reward, terminated, crc(&*env));
+                let expected = (f32::from(rewards[t]), ends == 1, obs_crc32[t]);
+                assert_eq!(found, expected, "step {} of {game}, seed {seed}", t + 1);
+                if terminated {
+                    env.reset(&mut rng);
+                    resets.push(crc(&*env));
+                }
+            }
+            assert_eq!((resets, rewards.len()), (reset_crc32, 400), "{game}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn minatar_games_are_the_reference_in_what_comes_late() {
+    for game in MINATAR_GAMES {
+        let LongTrace { seed, sticky, actions, reward_sum, terminals, digests } =
+            golden::<MinatarGame>(&format!("minatar_{game}")).long;
+        let (mut env, mut rng) = minatar(game, sticky, seed);
+        let (mut crc, mut rewards, mut ends) = (crc32fast::Hasher::new(), 0, vec![]);
+        for (step, action) in (1..).zip(codes(&actions)) {
+            let Step { reward, terminated } = env.step(action, &mut rng);
+            crc.update(&observation(&*env));
+            crc.update(&[reward as u8, terminated.into()]);
+            rewards += reward as u32;
+            if step % 100 == 0 {
+                assert_eq!(crc.clone().finalize(), digests[step / 100 - 1], "steps up to {step} of {game}");
+            }
+            if terminated {
+                ends.push(step);
+                env.reset(&mut rng);
+            }
+        }
+        assert_eq!((rewards, ends, digests.len()), (reward_sum, terminals, 60), "{game}");
+    }
 }
 
 #[derive(Deserialize)]

@@ -14,16 +14,16 @@ use serde_json::json;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
-/// Measure how well ball, paddle and bricks can be predicted from codes of encoders by linear probes
+/// Measure how well the true state (ball, paddle, bricks, player, ...) can be predicted from codes by linear probes
 ///
 /// Half of the frames are of random play, half of the scripted player; training and test frames are of different
 /// episodes. The controls `random` and `oracle` are always added. An encoder given by name is fitted first, unless it
 /// is cached.
 ///
-/// ball x, ball y, direction, paddle: macro F1 of a linear classifier on codes. bricks: R² of a linear regression of
-/// the number of bricks. recall: share of frames whose decoded image has the ball at its true place, within a cell of
-/// planes or 2 of the 84x84 pixels. mse: mean squared error of decoded pixels. us/frame: microseconds to encode a
-/// frame in batches of 32.
+/// Places (ball x, player y, aliens x, ...) and direction: macro F1 of a linear classifier on codes. Amounts (bricks,
+/// enemies, air, ...): R² of a linear regression. recall: share of frames whose decoded image has the ball, or the
+/// player of a game without one, at its true place, within a cell of planes or 2 of the 84x84 pixels. mse: mean squared
+/// error of decoded pixels. us/frame: microseconds to encode a frame in batches of 32.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  carom probe pca ae cnn-ae vae rbm --env minatar/breakout\n  \
                   carom probe ae runs/my-ae --env breakout --frames 3000 -o balls.svg")]
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     /// Encoders: names (`carom list encoders`), or directories of fitted models
     #[arg(value_name = "ENCODER", required = true)]
     encoders: Vec<String>,
-    /// Environment whose frames are encoded: minatar/breakout or breakout
+    /// Environment whose frames are encoded: breakout or a MinAtar game
     #[arg(long, value_name = "ID")]
     env: String,
     /// A setting of the environment; may be repeated
@@ -46,7 +46,7 @@ pub(super) struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-    /// Write a picture of frames above their reconstructions, with the true ball marked
+    /// Write a picture of frames above their reconstructions, with the true ball or player marked
     #[arg(short, long, value_name = "FILE.png|svg")]
     output: Option<PathBuf>,
 }
@@ -78,13 +78,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let (ceiling, [n_train, n_test], classes) = (probe.ceiling(), probe.n_frames(), probe.classes());
     let mut out = stdout().lock();
     if arguments.json {
+        let recall_key = format!("{}_recall_of_frames", probe.object());
         let report = json!({
             "env": arguments.env, "seed": arguments.seed, "frames_train": n_train, "frames_test": n_test,
-            "classes": classes, "ball_recall_of_frames": ceiling, "encoders": found,
+            "classes": classes, recall_key: ceiling, "encoders": found,
         });
         return Ok(writeln!(out, "{report}")?);
     }
-    out.write_all(table(&found, ceiling).as_bytes())?;
+    out.write_all(table(&probe.questions(), &found, ceiling).as_bytes())?;
     let summary = format!("{n_train} frames to learn from, {n_test} to test with, seed {}", arguments.seed);
     Ok(writeln!(out, "{summary}; classes: {classes}")?)
 }
@@ -103,35 +104,26 @@ fn config(arguments: &Arguments) -> Result<TrainConfig> {
 }
 
 /// Formats an aligned line for each encoder, and a last one for the frames themselves.
-fn table(found: &[EncoderMeasures], ceiling: f64) -> String {
-    let header =
-        ["encoder", "code", "ball x", "ball y", "direction", "paddle", "bricks", "recall", "mse", "fit s", "us/frame"];
-    let mut rows = vec![header.map(str::to_string)];
+fn table(questions: &[(&str, &str)], found: &[EncoderMeasures], ceiling: f64) -> String {
     let or_none =
         |value: Option<f64>, digits: usize| value.map_or("-".to_string(), |value| format!("{value:.digits$}"));
-    let score = |value: f64| format!("{value:.3}");
+    let names = questions.iter().map(|(name, _)| *name);
+    let header = ["encoder", "code"].into_iter().chain(names).chain(["recall", "mse", "fit s", "us/frame"]);
+    let mut rows: Vec<Vec<String>> = vec![header.map(str::to_string).collect()];
     for each in found {
-        rows.push([
-            each.encoder.clone(),
-            each.code.to_string(),
-            score(each.ball_x_f1),
-            score(each.ball_y_f1),
-            score(each.direction_f1),
-            score(each.paddle_x_f1),
-            score(each.bricks_r2),
-            or_none(each.ball_recall, 3),
-            or_none(each.mse, 5),
-            or_none(each.fit_s, 1),
-            or_none(each.encode_us, 1),
-        ]);
+        let scores = questions.iter().map(|(_, key)| or_none(each.scores.get(key).copied(), 3));
+        let recall = or_none(each.ball_recall.or(each.player_recall), 3);
+        let costs = [recall, or_none(each.mse, 5), or_none(each.fit_s, 1), or_none(each.encode_us, 1)];
+        rows.push([each.encoder.clone(), each.code.to_string()].into_iter().chain(scores).chain(costs).collect());
     }
-    let mut last = ["-"; 11].map(str::to_string);
-    (last[0], last[7]) = ("(frames themselves)".to_string(), score(ceiling));
+    let mut last = vec!["-".to_string(); rows[0].len()];
+    last[0] = "(frames themselves)".to_string();
+    last[2 + questions.len()] = or_none(Some(ceiling), 3);
     rows.push(last);
-    let widths: [usize; 11] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    let line = |row: &[String; 11]| {
-        let right = row.iter().zip(widths).skip(1).map(|(cell, width)| format!("  {cell:>width$}"));
+    let width_of = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows[0].len()).map(width_of).collect();
+    let line = |row: &Vec<String>| {
+        let right = row.iter().zip(&widths).skip(1).map(|(cell, width)| format!("  {cell:>width$}"));
         [format!("{:<width$}", row[0], width = widths[0])].into_iter().chain(right).collect::<String>()
     };
     joined(&rows.iter().map(line).collect::<Vec<_>>())

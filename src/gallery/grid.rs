@@ -25,8 +25,8 @@ const MAX_PLANES_SIDE: usize = 32;
 const GROUND: [u8; 3] = [24, 26, 34];
 
 /// Colours of planes: those of MinAtar Breakout's paddle, ball, trail and bricks as `carom watch` shows them, then
-/// others.
-const PLANES: [[u8; 3]; 8] = [
+/// others. MinAtar Seaquest has ten planes.
+const PLANES: [[u8; 3]; 10] = [
     [96, 164, 226],
     [244, 244, 240],
     [92, 98, 116],
@@ -35,6 +35,8 @@ const PLANES: [[u8; 3]; 8] = [
     [126, 190, 120],
     [186, 130, 214],
     [224, 196, 84],
+    [104, 200, 196],
+    [222, 130, 170],
 ];
 
 /// Arranges `images`, `[n, channels, rows, columns]` in 0..=1, row by row in `columns` columns (fewer if there are

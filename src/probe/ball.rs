@@ -1,6 +1,6 @@
-//! Finds the ball in true and decoded images.
+//! Finds the ball in true and decoded images, or the player of a game without a ball.
 //!
-//! In planes, the ball is at the maximum of the ball's plane (the first of several). In pixels, it is at the maximum of
+//! In planes, it is at the maximum of its plane (the first of several). In pixels, it is at the maximum of
 //! a detector's output: two convolutions with a receptive field of 11×11 pixels. They are fitted to true training
 //! frames only, by the cross-entropy of a softmax over all positions. The detector's input is an image less the mean of
 //! all images of its kind. For decoded frames that is the mean of the encoder's decoded test frames, so that a wall
@@ -37,7 +37,7 @@ pub(super) struct Detector(Sequential);
 impl Finder {
     /// Makes a finder for images of `world`. A detector is fitted to `images` with a ball at `balls`.
     pub(super) fn new(world: &World, images: &Tensor, balls: &[[f32; 2]]) -> Self {
-        match world.ball_plane() {
+        match world.plane() {
             Some(plane) => Finder::Plane(plane, world.tolerance()),
             None => Finder::Detector(Box::new(Detector::fit(images, balls)), world.tolerance()),
         }

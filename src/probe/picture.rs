@@ -1,4 +1,4 @@
-//! Pictures of probes: frames and their reconstructions, with the true ball framed.
+//! Pictures of probes: frames and their reconstructions, with the true ball or player framed.
 
 use crate::files;
 use crate::gallery::grid::{self, GAP, grid, stack};
@@ -20,17 +20,18 @@ const NAMES: usize = 110;
 /// Size of the names' letters in pixels.
 const NAME_SIZE: usize = 13;
 
-/// Writes rows of images, each `[n, channels, rows, columns]`, to a PNG, or under their names to an SVG.
+/// Writes rows of images, each `[n, channels, rows, columns]`, with `object` framed where `balls` says, to a PNG, or
+/// under their names to an SVG.
 ///
 /// # Errors
 /// When `path` ends in neither `.png` nor `.svg`, or cannot be written.
-pub(super) fn write(path: &Path, rows: &[(String, Tensor)], balls: &[[f32; 2]]) -> Result<()> {
+pub(super) fn write(path: &Path, object: &str, rows: &[(String, Tensor)], balls: &[[f32; 2]]) -> Result<()> {
     let pictures: Vec<Picture> = rows.iter().map(|(_, images)| row(images, balls)).collect();
     let picture = stack(&pictures, 0);
     match format(path)? {
         PictureFormat::Png => {
             let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
-            let caption = format!("Test frames with the true ball framed. Rows: {}.", names.join(", "));
+            let caption = format!("Test frames with the true {object} framed. Rows: {}.", names.join(", "));
             grid::write_captioned(path, &picture, &caption)
         }
         PictureFormat::Svg => {

@@ -189,10 +189,11 @@ impl Rules for Seaquest {
         self.bullets.show::<N_CHANNELS>(4, out);
         for swimmer in &self.swimmers {
             show::<N_CHANNELS>(swimmer.x, swimmer.y, CHANNEL_OF[swimmer.kind as usize], out);
-            let trail = behind(swimmer.x, swimmer.right);
-            // Without a branch: off the board it writes a zero beside the swimmer.
-            let place = N_CHANNELS * (swimmer.y * SIZE + trail.clamp(0, LAST)) as usize + 3;
-            out[place] |= u8::from(is_on_board(trail));
+            // Without a branch: a trail off the board is written as 0 to the swimmer's own cell.
+            let has_trail = is_on_board(behind(swimmer.x, swimmer.right));
+            let trail = swimmer.x - direction(swimmer.right) * i8::from(has_trail);
+            let place = N_CHANNELS * (swimmer.y * SIZE + trail) as usize + 3;
+            out[place] |= u8::from(has_trail);
         }
         let gauges = &mut out[N_CHANNELS * (GAUGES * SIZE) as usize..];
         let air = self.air_tenths();
@@ -329,68 +330,52 @@ impl Seaquest {
         (n_before - self.swimmers.len()) as i32
     }
 
-    /// Moves the divers, the enemy's submarines and the fish, of each kind the newest first. Returns the number of
-    /// enemies that swam into a shot.
+    /// Moves the divers, the enemy's submarines and the fish, of each kind the newest first, and lets the submarines
+    /// shoot, also those that have just gone. Returns the number of enemies that swam into a shot.
     #[inline]
     fn move_swimmers(&mut self) -> i32 {
         let mut hits = 0;
         for i in (0..self.swimmers.len()).rev() {
             let mut swimmer = self.swimmers[i];
-            let fate =
-                if swimmer.kind == Kind::Diver { self.move_diver(&mut swimmer) } else { self.move_enemy(&mut swimmer) };
+            let gap = if swimmer.kind == Kind::Diver { DIVER_MOVE_GAP } else { self.move_gap };
+            let mut fate = if swimmer.is_at(self.x, self.y) { self.meet(swimmer) } else { Fate::Stays };
+            if fate == Fate::Stays && swimmer.is_due(gap) {
+                fate = self.arrive(swimmer);
+            }
+            swimmer.bullet_t -= i8::from(swimmer.kind == Kind::Sub);
+            if swimmer.bullet_t < 0 {
+                swimmer.bullet_t = BULLET_GAP;
+                if is_on_board(swimmer.x) {
+                    self.bullets.add(swimmer.cell(), swimmer.right);
+                }
+            }
             self.swimmers[i] = swimmer;
             if fate != Fate::Stays {
                 self.swimmers.remove(i);
                 hits += i32::from(fate == Fate::Hit);
-                self.aboard += i32::from(fate == Fate::ComesAboard);
             }
         }
         hits
     }
 
-    /// Moves a diver that is due. The player takes it aboard if it meets it before or after.
-    #[inline]
-    fn move_diver(&self, diver: &mut Swimmer) -> Fate {
-        let comes = |diver: &Swimmer| self.aboard < MAX_ABOARD && diver.is_at(self.x, self.y);
-        if comes(diver) {
-            Fate::ComesAboard
-        } else if !diver.is_due(DIVER_MOVE_GAP) {
-            Fate::Stays
-        } else if !is_on_board(diver.x) {
-            Fate::Leaves
-        } else if comes(diver) {
-            Fate::ComesAboard
-        } else {
-            Fate::Stays
-        }
-    }
-
-    /// Moves an enemy that is due, and lets a submarine shoot, also if it has just gone. The game is over if the enemy
-    /// meets the player before or after.
-    #[inline]
-    fn move_enemy(&mut self, enemy: &mut Swimmer) -> Fate {
-        self.over |= enemy.is_at(self.x, self.y);
-        let fate = if enemy.is_due(self.move_gap) { self.arrive(*enemy) } else { Fate::Stays };
-        if enemy.kind == Kind::Sub {
-            enemy.bullet_t -= 1;
-            if enemy.bullet_t < 0 {
-                enemy.bullet_t = BULLET_GAP;
-                if is_on_board(enemy.x) {
-                    self.bullets.add(enemy.cell(), enemy.right);
-                }
-            }
-        }
-        fate
-    }
-
-    /// Returns what becomes of an enemy on the cell that it moved to.
-    fn arrive(&mut self, enemy: Swimmer) -> Fate {
-        if !is_on_board(enemy.x) {
-            Fate::Leaves
-        } else if enemy.is_at(self.x, self.y) {
+    /// Lets the player meet a swimmer: an enemy ends the game, and a diver comes aboard if there is room.
+    fn meet(&mut self, swimmer: Swimmer) -> Fate {
+        if swimmer.kind != Kind::Diver {
             self.over = true;
-            Fate::Stays
-        } else if self.shots.take(enemy.cell()) {
+        } else if self.aboard < MAX_ABOARD {
+            self.aboard += 1;
+            return Fate::ComesAboard;
+        }
+        Fate::Stays
+    }
+
+    /// Returns what becomes of a swimmer on the cell that it moved to.
+    fn arrive(&mut self, swimmer: Swimmer) -> Fate {
+        if !is_on_board(swimmer.x) {
+            Fate::Leaves
+        } else if swimmer.is_at(self.x, self.y) {
+            self.meet(swimmer)
+        } else if swimmer.kind != Kind::Diver && self.shots.take(swimmer.cell()) {
             Fate::Hit
         } else {
             Fate::Stays
