@@ -190,7 +190,8 @@ impl Probe {
         Ok(found)
     }
 
-    /// Returns the scores of linear probes, fitted to the codes of training frames and measured on those of test frames.
+    /// Returns the scores of linear probes, fitted to the codes of training frames and measured on those of test
+    /// frames.
     fn scores(&self, [train, test]: [&[Tensor]; 2], newest: usize) -> BTreeMap<&'static str, f64> {
         let classes = |question| [&self.train, &self.test].map(|part| self.world.classes_of(question, &part.factors));
         let f1 = |predicted: &Tensor, expected: &Tensor| macro_f1(&integers(predicted), &integers(expected));
@@ -223,8 +224,8 @@ impl Probe {
         scores
     }
 
-    /// Writes test frames and their reconstructions by the measured encoders, with the true ball or player framed, as a PNG or,
-    /// with names, as an SVG.
+    /// Writes test frames and their reconstructions by the measured encoders, with the true ball or player framed, as a
+    /// PNG or, with names, as an SVG.
     ///
     /// # Errors
     /// When it cannot be written.

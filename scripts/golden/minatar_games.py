@@ -1,8 +1,9 @@
 """Traces of four MinAtar games from the PyPI package `minatar`: `python minatar_games.py DIRECTORY`.
 
 Each minatar_<game>.json.gz holds
-  traces  three of 400 steps: seed, sticky, actions (a digit a step, before stickiness), rewards, terminals (a 0/1 digit a
-          step), obs_crc32, and reset_crc32 (the observation after the first reset and after each terminal step's reset)
+  traces  three of 400 steps: seed, sticky, actions (a digit a step, before stickiness), rewards, terminals (a 0/1 digit
+          a step), obs_crc32, and reset_crc32 (the observation after the first reset and after that of each terminal
+          step)
   long    one of 6000 steps, played to reach what comes late: actions, terminals (step numbers from 1), reward_sum, and
           digests: after every 100 steps the crc32 so far over every step's observation, reward byte and terminal byte
 A fresh environment each: construct, seed, reset, then act on every digit; after a terminal step reset and go on.
@@ -207,7 +208,8 @@ def main():
         second, third, late = PLAYERS[game]
         golden = {"package": "minatar 1.0.15", "game": game, "ramping": True,
                   "shape": list(Environment(game).state_shape()),
-                  "traces": [trace(game, 1, 0.1, play_anything), trace(game, 2, 0.1, second), trace(game, 3, 0.0, third)],
+                  "traces": [trace(game, 1, 0.1, play_anything), trace(game, 2, 0.1, second),
+                             trace(game, 3, 0.0, third)],
                   "long": long(game, 1, 0.0, late)}
         write(out / f"minatar_{game}.json.gz", golden)
 

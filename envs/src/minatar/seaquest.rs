@@ -308,10 +308,10 @@ impl Seaquest {
 
     #[inline]
     fn act(&mut self, action: Action) {
-        if action == Action::Fire && self.reload == 0 {
-            self.shots.add(Plane::cell(self.x, self.y), self.right);
-            self.reload = RELOAD;
-        }
+        // Without a branch: who plays at random fires unpredictably.
+        let fires = (action == Action::Fire) & (self.reload == 0);
+        self.shots.add(if fires { Plane::cell(self.x, self.y) } else { Plane::EMPTY }, self.right);
+        self.reload = if fires { RELOAD } else { self.reload };
         self.right = (self.right || action == Action::Right) && action != Action::Left;
         self.x = (self.x + action.dx()).clamp(0, LAST);
         self.y = (self.y + action.dy()).clamp(0, FLOOR);
