@@ -19,8 +19,6 @@ const CASES: &[(&str, usize)] = &[
     ("minatar/breakout", 128),
     ("minatar/asterix", 128),
     ("minatar/freeway", 128),
-    ("minatar/seaquest", 1),
-    ("minatar/seaquest", 16),
     ("minatar/seaquest", 128),
     ("minatar/space-invaders", 128),
     ("cartpole", 1),
