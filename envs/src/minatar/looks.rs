@@ -30,8 +30,8 @@ pub(super) fn picture(obs: &[u8], looks: &[Look], n_channels: usize) -> Picture 
     for Look { channel, margin, colours } in looks {
         for (cell, _) in obs.chunks_exact(n_channels).enumerate().filter(|(_, cell)| cell[*channel] != 0) {
             let (row, column) = (cell / size, cell % size);
-            let side = CELL - 2 * margin;
-            picture.fill_rect(column * CELL + margin, row * CELL + margin, side, side, colours[row % colours.len()]);
+            let width = CELL - 2 * margin;
+            picture.fill_rect(column * CELL + margin, row * CELL + margin, width, width, colours[row % colours.len()]);
         }
     }
     picture

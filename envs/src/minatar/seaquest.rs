@@ -308,8 +308,8 @@ impl Seaquest {
 
     #[inline]
     fn act(&mut self, action: Action) {
-        // Without a branch: who plays at random fires unpredictably.
-        let fires = (action == Action::Fire) & (self.reload == 0);
+        // Values instead of a branch: who plays at random fires unpredictably.
+        let fires = action == Action::Fire && self.reload == 0;
         self.shots.add(if fires { Plane::cell(self.x, self.y) } else { Plane::EMPTY }, self.right);
         self.reload = if fires { RELOAD } else { self.reload };
         self.right = (self.right || action == Action::Right) && action != Action::Left;

@@ -63,7 +63,7 @@ fn forecast(mut state: Asterix) -> [Forecast; HORIZON] {
         if spawns {
             // An enemy may enter any empty lane, from either side.
             state.spawn_t = state.spawn_gap;
-            let reach = if moves { 1 } else { 0 };
+            let reach = i8::from(moves);
             let edges = Plane::block([0, reach], [0, LAST]) | Plane::block([LAST - reach, LAST], [0, LAST]);
             let busy = lanes_of(enemies | treasures);
             let empty = (FIRST_LANE..=LAST_LANE).filter(|lane| busy >> (lane - FIRST_LANE) & 1 == 0);
