@@ -5,6 +5,7 @@
 //!               metrics.csv  eval.csv (step,name,value)   episodes.csv (step,env_idx,return,length)
 //!               timing.csv (the only wall-clock numbers)  checkpoints/<step>/ (see [`checkpoint`])
 //!               plots/*.svg, of fitted models *.png too
+//!               encoder/, judge/ (copies of the fitted models that the run uses)
 //! ```
 
 pub(crate) mod checkpoint;
@@ -53,17 +54,27 @@ pub(crate) struct Run {
 
 impl Run {
     /// Creates the directory of a new run with `config`, a TOML text, atomically. `protocol` is the environment's
-    /// protocol, for comparisons of runs; a fit has none, and no files of episodes and evaluations.
+    /// protocol, for comparisons of runs; a fit has none, and no files of episodes and evaluations. `add` writes
+    /// copies of other runs that this one needs; they may come from the run that is replaced.
     ///
     /// # Errors
     /// When `dir` exists (with `force`: when it is not a run, or holds files that Carom did not write), another process
-    /// is at work on it, or it cannot be written.
-    pub(crate) fn create(dir: &Path, config: &str, protocol: Option<&str>, force: bool) -> Result<Self> {
+    /// is at work on it, `add` fails, or it cannot be written.
+    pub(crate) fn create(
+        dir: &Path,
+        config: &str,
+        protocol: Option<&str>,
+        force: bool,
+        add: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
         check_free(dir, force)?;
         // The run that is replaced stays locked until it is gone.
         let replaced = dir.join(LOG).exists().then(|| lock(dir)).transpose()?;
-        files::replace_folder(dir, force.then_some(layout::is_ours), |made| fill(made, config, protocol))
-            .with_context(|| format!("cannot make the run directory {}", dir.display()))?;
+        files::replace_folder(dir, force.then_some(layout::is_ours), |made| {
+            fill(made, config, protocol)?;
+            add(made)
+        })
+        .with_context(|| format!("cannot make the run directory {}", dir.display()))?;
         drop(replaced);
         Self::attach(dir)
     }
@@ -179,13 +190,14 @@ impl Run {
     }
 }
 
-/// Copies the configuration and the newest checkpoint of the run in `from` to a new folder `to`.
+/// Copies the configuration and the checkpoint of `step` of the run in `from` to a new folder `to`.
 ///
 /// # Errors
-/// When there is no valid checkpoint, or a file cannot be copied.
-pub(crate) fn copy_newest(from: &Path, to: &Path) -> Result<()> {
-    let step = checkpoint::newest::<serde_json::Value>(from)?.state.step.to_string();
-    let (from_step, to_step) = (from.join(checkpoint::FOLDER).join(&step), to.join(checkpoint::FOLDER).join(&step));
+/// When there is no such checkpoint, as in a run that went on, or a file cannot be copied.
+pub(crate) fn copy(from: &Path, step: u64, to: &Path) -> Result<()> {
+    let name = step.to_string();
+    let (from_step, to_step) = (from.join(checkpoint::FOLDER).join(&name), to.join(checkpoint::FOLDER).join(&name));
+    ensure!(from_step.exists(), "{} went on, and has no checkpoint of step {step} any more", from.display());
     fs::create_dir_all(&to_step)?;
     fs::copy(from.join(CONFIG), to.join(CONFIG))?;
     for entry in fs::read_dir(from_step)? {

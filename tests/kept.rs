@@ -233,6 +233,91 @@ fn a_run_works_from_everywhere_when_the_encoder_that_it_was_trained_through_is_g
     program.succeed("probe moved frozen/encoder --env minatar/breakout --frames 200");
 }
 
+/// Writes two classes of images `[channels, rows, columns]` as a folder of IDX files called `folder`.
+fn write_images(program: &Program, folder: &str, [channels, rows, columns]: [usize; 3]) {
+    fs_err::create_dir(program.path(folder)).expect("made");
+    let idx = |dims: &[usize], elements: Vec<u8>| {
+        let sizes = dims.iter().flat_map(|&size| (size as u32).to_be_bytes());
+        [0, 0, 8, dims.len() as u8].into_iter().chain(sizes).chain(elements).collect::<Vec<u8>>()
+    };
+    for (name, n) in [("train", 60), ("test", 30)] {
+        let n_bytes = n * channels * rows * columns;
+        let pixels = (0..n_bytes).map(|i| ((i / 7 + i * n / n_bytes) * i % 4 * 85) as u8).collect();
+        let labels = (0..n).map(|i| (i % 2) as u8).collect();
+        let images = idx(&[n, channels, rows, columns], pixels);
+        fs_err::write(program.path(&format!("{folder}/{name}-images")), images).expect("writable");
+        fs_err::write(program.path(&format!("{folder}/{name}-labels")), idx(&[n], labels)).expect("writable");
+    }
+}
+
+#[test]
+fn a_run_works_when_the_images_that_its_encoder_was_fitted_to_are_gone() {
+    let program = Program::new();
+    write_images(&program, "data", [4, 10, 10]);
+    let train = "train --env minatar/breakout --agent dqn --steps 200 --set agent.learning_starts=100 \
+                 --set agent.buffer_size=400 --set env.max_steps=100 --encoder";
+    let models = ["ae", "rbm", "gan", "pca", "classifier"];
+    for model in models {
+        let width = if model == "gan" { "--set model.width=8" } else { "--latent-dim 6" };
+        program.succeed(&format!("fit {model} --data data {width} --out fit-{model}"));
+        program.succeed(&format!("{train} fit-{model} --out of-{model}"));
+    }
+    program.succeed(&format!("{train} fit-ae --encoder-mode joint --out of-joint"));
+    let eval_all = || {
+        let runs = models.into_iter().chain(["joint"]);
+        runs.map(|run| program.succeed(&format!("eval of-{run} --episodes 2 --epsilon 0.1 --json"))).collect::<Vec<_>>()
+    };
+    let before = eval_all();
+    fs_err::rename(program.path("data"), program.path("gone")).expect("movable");
+    assert_eq!(eval_all(), before);
+    for run in models.into_iter().chain(["joint"]) {
+        program.succeed(&format!("resume of-{run} --steps 300"));
+    }
+    program.succeed("plot fit-ae");
+    // A fit itself is measured on its data, and goes on with them.
+    refuses(&program, "eval fit-ae", &["there is no folder", "data", "images"], "");
+    refuses(&program, "resume fit-ae --epochs 99", &["there is no folder"], "");
+    refuses(&program, &format!("{train} fit-ae --out no"), &["there is no folder", "images that it was fitted to"], "");
+}
+
+#[test]
+fn a_gan_carries_the_judge_that_its_settings_name() {
+    let program = Program::new();
+    write_images(&program, "data", [1, 8, 8]);
+    program.succeed("fit classifier --data data --epochs 1 --out judge");
+    program.succeed("fit gan --data data --epochs 2 --set model.width=8 --set model.classifier=judge --out gan");
+    assert_eq!(program.names("gan/judge"), ["checkpoints", "config.toml"]);
+    let before = program.succeed("eval gan --json");
+    assert!(before.contains("fid"), "{before}");
+    fs_err::rename(program.path("judge"), program.path("gone")).expect("movable");
+    assert_eq!(program.succeed("eval gan --json"), before);
+    program.succeed("resume gan --epochs 3");
+    // A run that is replaced gives what the new one needs before it goes.
+    program.succeed(
+        "fit gan --data data --epochs 1 --set model.width=8 --set model.classifier=gan/judge --out gan --force",
+    );
+    program.succeed("eval gan");
+    assert_eq!(program.names("gan/judge"), ["checkpoints", "config.toml"]);
+    program.write("gan/judge/mine.txt", "x");
+    refuses(&program, "fit gan --data data --out gan --force", &["did not write (judge/mine.txt)"], "");
+}
+
+#[test]
+fn a_run_that_replaces_the_encoder_that_it_is_trained_through_has_its_copy() {
+    let program = encoder::fitted("ae");
+    let step = program.names("fit/checkpoints").pop().expect("a checkpoint");
+    let weights =
+        |run: &str| fs_err::read(program.path(&format!("{run}/checkpoints/{step}/arrays.safetensors"))).expect("there");
+    let before = weights("fit");
+    let train = "train --env minatar/breakout --agent q-learning --steps 200 --encoder";
+    program.succeed(&format!("{train} fit --out fit --force"));
+    assert_eq!(weights("fit/encoder"), before);
+    program.succeed(&format!("{train} fit/encoder --out fit --force"));
+    assert_eq!(weights("fit/encoder"), before);
+    program.succeed("eval fit --episodes 1 --max-steps 9");
+    assert_eq!(program.names("."), ["fit"]);
+}
+
 #[test]
 fn no_path_is_stored_as_typed() {
     let program = Program::new();

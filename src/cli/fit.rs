@@ -18,7 +18,7 @@ use crate::{interrupt, run};
 use anyhow::Result;
 use clap::Args;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -112,7 +112,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         // Mistakes in the settings are reported before any file is written.
         let mut session = begin(first.with_seed(seed))?;
         session.check_judge()?;
-        let mut run = Run::create(&dir, &session.config.to_toml(), None, arguments.force)?;
+        let config = &session.config;
+        let copy_judge = |made: &Path| judges::copy_named(config, made);
+        let mut run = Run::create(&dir, &config.to_toml(), None, arguments.force, copy_judge)?;
+        session.use_judge_of(&dir);
         announce(&session, &mut run, "fitting")?;
         if finish(&mut session, &mut run)? == Outcome::Interrupted {
             return Ok(interrupt::exit_code());

@@ -107,8 +107,8 @@ pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Ses
     let transform = ObsTransform::prepare(&config)?;
     let session = Session::new(config, transform)?;
     let protocol = session.config.env.protocol();
-    let mut run = Run::create(dir, &session.config.to_toml(), Some(&protocol), force)?;
-    session.transform.save(dir)?;
+    let config_text = session.config.to_toml();
+    let mut run = Run::create(dir, &config_text, Some(&protocol), force, |made| session.transform.save(made))?;
     announce(&session, &mut run, "training")?;
     Ok((session, run))
 }

@@ -12,6 +12,7 @@ use crate::fit::run_loop::fit;
 use crate::fit::session::{FitProgress, FitSession};
 use crate::generative::data::image_space::{image_shape, image_space, images};
 use crate::generative::data::{frames, published};
+use crate::generative::images::ImageFormat;
 use crate::generative::model::Model;
 use crate::human::count;
 use crate::interrupt::Interrupted;
@@ -58,6 +59,8 @@ pub(crate) struct FittedEncoder {
     device: tch::Device,
     /// Directory of the model's run.
     source: PathBuf,
+    /// Updates of the model's checkpoint.
+    step: u64,
     fit_s: f64,
     facts: Facts,
     mean: Tensor,
@@ -73,6 +76,8 @@ struct Facts {
     scales: Vec<(f32, f32)>,
     /// Environment steps spent on the frames that it was fitted to.
     n_env_steps: u64,
+    /// The images that it was fitted to; older versions of Carom did not store this.
+    images: Option<ImageFormat>,
 }
 
 impl Facts {
@@ -95,7 +100,7 @@ impl Facts {
         let rows = |tensor: &Tensor| Vec::<f64>::try_from(tensor).expect("a vector of doubles");
         let widths = rows(&std).into_iter().map(|std| if std < least { IDLE_WIDTH } else { std as f32 });
         let scales = rows(&mean).into_iter().map(|mean| mean as f32).zip(widths).collect();
-        Self { scales, n_env_steps: session.n_env_steps }
+        Self { scales, n_env_steps: session.n_env_steps, images: Some(session.data.format()) }
     }
 }
 
@@ -120,7 +125,13 @@ pub(crate) fn prepare(config: &TrainConfig) -> Result<FittedEncoder> {
         return FittedEncoder::known(source, fit_config, config);
     }
     // The scales are not stored there: a run that a person keeps may be resumed, which would change them.
-    let session = open(&source, fit_config)?.0;
+    let session = open(&source, fit_config).with_context(|| {
+        format!(
+            "encoder {}: the images that it was fitted to are needed once, for the scale of its code",
+            config.encoder
+        )
+    })?;
+    let session = session.0;
     let facts = Facts::of(&session);
     FittedEncoder::new(session, source, facts, &config.env)
 }
@@ -193,7 +204,7 @@ fn fit_in_cache(dir: &Path, config: &FitConfig, anew: bool) -> Result<FitSession
         }
         (session, Run::reopen(dir, &saved)?)
     } else {
-        (begin(config.clone())?, Run::create(dir, &config.to_toml(), None, dir.exists())?)
+        (begin(config.clone())?, Run::create(dir, &config.to_toml(), None, dir.exists(), |_| Ok(()))?)
     };
     let (frames, steps) = (count(session.data.train.len() as u64), count(session.n_env_steps));
     tracing::info!(
@@ -239,8 +250,7 @@ impl FittedEncoder {
         // The agent's device, which may not be the one that the encoder was fitted on.
         fit_config.run.device = config.run.device;
         let facts = Facts::read(&source)?;
-        // Only the weights are needed; a few frames suffice for the shape of the images.
-        let (session, _) = open_for_use(&source, fit_config)?;
+        let (session, _) = open_for_use(&source, fit_config, facts.images.as_ref())?;
         Self::new(session, source, facts, &config.env)
     }
 
@@ -254,7 +264,7 @@ impl FittedEncoder {
             "{name} was fitted to images of {channels}x{rows}x{columns}, and {} observes {obs_space}",
             env.id()
         );
-        let (device, fit_s) = (session.data.device(), session.progress.wall_s);
+        let (device, step, fit_s) = (session.data.device(), session.progress.step, session.progress.wall_s);
         let column = |values: Vec<f32>| Tensor::from_slice(&values).to_device(device);
         let (means, widths) = facts.scales.iter().copied().unzip();
         let n_features = facts.scales.len();
@@ -265,13 +275,13 @@ impl FittedEncoder {
         });
         let (mean, width) = (column(means), column(widths));
         let (model, model_name) = (session.model, session.config.model.name());
-        Ok(Self { model, model_name, space, n_frames, device, source, fit_s, facts, mean, width, directions })
+        Ok(Self { model, model_name, space, n_frames, device, source, step, fit_s, facts, mean, width, directions })
     }
 
     /// Copies the encoder into the run in `dir`.
     pub(super) fn save(&self, dir: &Path) -> Result<()> {
         let to = dir.join(FOLDER);
-        run::copy_newest(&self.source, &to)?;
+        run::copy(&self.source, self.step, &to)?;
         self.facts.write(&to)
     }
 
@@ -377,7 +387,7 @@ pub(super) fn factor_scales(config: &TrainConfig) -> Result<Vec<(f32, f32)>> {
 /// Writes the scales of encoder `oracle` to the run in `dir`.
 pub(super) fn write_scales(dir: &Path, scales: &[(f32, f32)]) -> Result<()> {
     let to = dir.join(FOLDER);
-    Facts { scales: scales.to_vec(), n_env_steps: 0 }.write(&to)
+    Facts { scales: scales.to_vec(), n_env_steps: 0, images: None }.write(&to)
 }
 
 /// Reads the scales of encoder `oracle` from a run of environment `env`.

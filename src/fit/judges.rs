@@ -40,11 +40,26 @@ pub(crate) fn open(choice: &JudgeChoice, data: &Data) -> Result<Judge> {
 /// # Errors
 /// When it is not the run of a fit.
 pub(crate) fn check_named(config: &FitConfig) -> Result<()> {
-    let named = config.model.settings().get("classifier").and_then(|named| named.as_str());
-    match named.filter(|named| named.starts_with('/')) {
-        Some(run) => kind::fit_config(Path::new(run), "judge samples").context("model.classifier").map(drop),
+    match named(config) {
+        Some(run) => kind::fit_config(run, "judge samples").context("model.classifier").map(drop),
         None => Ok(()),
     }
+}
+
+/// Copies the run which the settings name as judge into the run directory `dir`, if they name one.
+///
+/// # Errors
+/// When it has no valid checkpoint, or a file cannot be copied.
+pub(crate) fn copy_named(config: &FitConfig, dir: &Path) -> Result<()> {
+    let Some(judge) = named(config) else { return Ok(()) };
+    let step = checkpoint::newest::<FitProgress>(judge)?.state.step;
+    run::copy(judge, step, &dir.join(layout::JUDGE)).context("cannot copy the run of model.classifier")
+}
+
+/// Returns the run which the settings name as judge. Such paths are stored as absolute ones.
+fn named(config: &FitConfig) -> Option<&Path> {
+    let named = config.model.settings().get("classifier").and_then(|named| named.as_str());
+    named.map(Path::new).filter(|named| named.is_absolute())
 }
 
 /// Opens the classifier fitted in the run `dir`, of images `[channels, rows, columns]`.
@@ -116,7 +131,7 @@ fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
     tracing::info!("fitting the classifier that judges samples of {name}, once (a minute or two): {}", dir.display());
     files::replace_folder(dir, Some(layout::is_ours), |aside| {
         let mut session = FitSession::on(config, data, open)?;
-        let mut run = Run::create(aside, &session.config.to_toml(), None, false)?;
+        let mut run = Run::create(aside, &session.config.to_toml(), None, false, |_| Ok(()))?;
         match fit(&mut session, &mut run)? {
             Outcome::Finished => Ok(()),
             Outcome::Interrupted => {

@@ -11,15 +11,15 @@ use crate::generative::model::{Effort, ImageBatch, JudgeChoice, Measures, Model}
 use crate::generative::settings::{ModelTask, Recipe};
 use crate::human::count;
 use crate::plot::{self, PlotError};
-use crate::run::Run;
 use crate::run::checkpoint::{Checkpoint, is_time};
+use crate::run::{Run, layout};
 use anyhow::{Result, anyhow, ensure};
 use carom_envs::Seeds;
 use rand::RngCore;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use std::cell::OnceCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tch::Tensor;
 
 /// A function that opens the judge of images like those of the data, e.g. [`judges::open`](super::judges::open).
@@ -41,6 +41,8 @@ pub(crate) struct FitSession {
     pub measured: Measures,
     /// The judge of the model's samples, or the reason why there is none; opened on first use.
     judge: OnceCell<Result<Judge, String>>,
+    /// The run's copy of the judge, if the settings name the judge's run.
+    judge_copy: Option<PathBuf>,
     open_judge: OpenJudge,
 }
 
@@ -89,6 +91,7 @@ impl FitSession {
             n_env_steps: 0,
             measured: Measures::default(),
             judge: OnceCell::new(),
+            judge_copy: None,
             open_judge,
         })
     }
@@ -140,7 +143,15 @@ impl FitSession {
         }
     }
 
+    /// Lets the copy of the judge in the run directory `dir`, if there is one, judge the model's samples.
+    pub(crate) fn use_judge_of(&mut self, dir: &Path) {
+        self.judge_copy = Some(dir.join(layout::JUDGE)).filter(|copy| copy.exists());
+        self.judge = OnceCell::new();
+    }
+
     fn judge(&self, choice: &JudgeChoice) -> &Result<Judge, String> {
+        let copy = self.judge_copy.clone().map(JudgeChoice::Run);
+        let choice = copy.as_ref().unwrap_or(choice);
         self.judge.get_or_init(|| (self.open_judge)(choice, &self.data).map_err(|error| format!("{error:#}")))
     }
 

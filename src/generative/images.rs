@@ -4,7 +4,10 @@ use super::data::movies::TITLES;
 use super::data::{Dataset, Source, Split};
 use anyhow::{Result, ensure};
 use carom_agents::net::Matrix;
+use carom_envs::Seeds;
 use multiversion::multiversion;
+use rand::Rng;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use tch::{Device, Kind, Tensor};
 
@@ -25,6 +28,32 @@ pub(crate) struct Data {
     pub train: Images,
     /// Images to measure the fit on.
     pub test: Images,
+}
+
+/// Format of the images of a data set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ImageFormat {
+    /// `[channels, rows, columns]`
+    shape: [usize; 3],
+    /// The byte that stands for 1.0.
+    max: u8,
+    /// Number of classes; 0 without labels.
+    n_classes: usize,
+}
+
+impl ImageFormat {
+    /// Returns a small data set of this format, to make a model whose state is restored then: noise, so that means and
+    /// deviations are those of no special case.
+    pub(crate) fn stand_in(&self) -> Dataset {
+        const N_IMAGES: usize = 32;
+        let n_bytes = N_IMAGES * self.shape.iter().product::<usize>();
+        let mut rng = Seeds::new(0).stream("stand-in");
+        let pixels: Vec<u8> = (0..n_bytes).map(|_| rng.gen_range(0..=self.max)).collect();
+        let labels = (0..N_IMAGES).filter_map(|i| i.checked_rem(self.n_classes)).map(|label| label as u8).collect();
+        let train = Split::new(self.shape, pixels, labels);
+        let (shape, max, n_classes, test) = (self.shape, self.max, self.n_classes, train.clone());
+        Dataset { name: "noise".to_owned(), shape, max, n_classes, train, test }
+    }
 }
 
 /// Images of one split, stored as bytes and converted on access.
@@ -55,6 +84,12 @@ impl Data {
         let (train, test) = (images(&dataset.train), images(&dataset.test));
         let (name, n_classes) = (dataset.name.clone(), dataset.n_classes as i64);
         Self { name, shape, n_frames: 1, n_classes, folder: None, train, test }
+    }
+
+    /// Returns the format of the images.
+    pub(crate) fn format(&self) -> ImageFormat {
+        let (shape, n_classes) = (self.shape.map(|size| size as usize), self.n_classes as usize);
+        ImageFormat { shape, max: self.train.max as u8, n_classes }
     }
 
     /// Returns the device of the images.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Folder of the encoder in a run's directory.
 pub(crate) const ENCODER: &str = "encoder";
+/// Folder of the judge of a model's samples in its run's directory, if the settings name the judge.
+pub(crate) const JUDGE: &str = "judge";
 /// Name of the file of an encoder's scales and cost.
 pub(crate) const ENCODER_FACTS: &str = "encoder.json";
 
@@ -41,7 +43,7 @@ pub(crate) fn is_ours(dir: &Path, file: &Path) -> bool {
         // A killed process may leave a half-written picture.
         [PLOTS, folder, files::SCRATCH_FILE] => files::is_left_over(folder),
         [checkpoint::FOLDER, ref below @ ..] => checkpoint::is_ours(below),
-        [ENCODER, ref below @ ..] => is_ours(&dir.join(ENCODER), &below.iter().collect::<PathBuf>()),
+        [run @ (ENCODER | JUDGE), ref below @ ..] => is_ours(&dir.join(run), &below.iter().collect::<PathBuf>()),
         _ => false,
     }
 }

@@ -36,6 +36,7 @@ pub(crate) fn open(source: &Source, data_dir: Option<&Path>, seed: u64) -> Resul
 
 /// Reads the four files of a folder. Those of labels may be missing.
 fn idx_files(folder: &Path) -> Result<[Option<Idx>; 4]> {
+    ensure!(folder.is_dir(), "there is no folder `{}`, which the images are read from", folder.display());
     let images = |prefixes: &[&str]| idx::read(&published::find(folder, prefixes)?).map(Some);
     let labels = |prefixes: &[&str]| published::find(folder, prefixes).ok().map(|path| idx::read(&path)).transpose();
     Ok([

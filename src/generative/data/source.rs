@@ -54,12 +54,13 @@ impl Source {
 impl FromStr for Source {
     type Err = anyhow::Error;
 
-    /// Reads a name, else the path of a folder; `./NAME` is a folder. Names of environments are resolved elsewhere.
+    /// Reads a name, else the path of a folder; `./NAME` is a folder. An absolute path need not be there: a fit that
+    /// is only used does without its data. Names of environments are resolved elsewhere.
     fn from_str(text: &str) -> Result<Self> {
         if let Some((_, source)) = NAMED.iter().find(|(name, _)| *name == text) {
             return Ok(source.clone());
         }
-        if Path::new(text).is_dir() {
+        if Path::new(text).is_dir() || Path::new(text).is_absolute() {
             return Ok(Source::Folder(files::absolute(text)?.into()));
         }
         let what = if text.contains('/') { "folder" } else { "data set, and no folder," };
@@ -94,6 +95,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_told_with_the_nearest() {
+        assert_eq!("/no/such".parse::<Source>().unwrap(), Source::Folder("/no/such".into()));
         for (text, nearest) in [
             ("mnits", "`mnist`"),
             ("fashion_mnist", "`fashion-mnist`"),
