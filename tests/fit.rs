@@ -121,7 +121,8 @@ fn an_existing_fit_is_replaced_only_by_force() {
 #[test]
 fn divergence_stops_with_the_name_of_the_loss_and_is_not_saved() {
     let program = Program::new();
-    let error = program.fail(&format!("{FIT} --out run --set checkpoint_every=1 --set lr=1e38"));
+    let diverging = FIT.replace("--lr 0.01", "--lr 1e38");
+    let error = program.fail(&format!("{diverging} --out run --set checkpoint_every=1"));
     assert!(error.contains("fit/bce is ") && error.contains(" at step ") && error.contains("diverged"), "{error}");
     assert!(program.read("run/log.txt").contains("diverged"));
     let metrics = program.read("run/metrics.csv");

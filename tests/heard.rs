@@ -138,6 +138,74 @@ fn a_run_trained_on_another_device_is_read_on_the_cpu_and_goes_on_there_on_reque
 }
 
 #[test]
+fn a_device_for_a_run_without_tensors_is_refused() {
+    let program = Program::new();
+    program.succeed("train --env taxi --agent q-learning --steps 200 --out run");
+    for line in ["eval run --episodes 1", "watch run --gif a.gif --max-steps 3", "resume run --steps 300"] {
+        refuses(&program, &format!("{line} --device cuda"), &["--device has no effect", "q-learning has no network"]);
+        told(&program, &format!("{line} --device cpu"));
+    }
+}
+
+#[test]
+fn a_run_that_cannot_be_made_longer_says_so() {
+    let program = Program::new();
+    program.succeed("train --env gridworld --agent value-iteration --out plan");
+    assert!(told(&program, "resume plan --steps 900k").contains("converged at sweep"));
+    program.succeed("fit pca --data movies --latent-dim 2 --out fit");
+    refuses(&program, "resume fit --epochs 3", &["--epochs has no effect", "pca", "found at once"]);
+    let stderr = told(&program, "resume fit");
+    assert!(stderr.contains("pca is found at once") && !stderr.contains("--epochs"), "{stderr}");
+}
+
+#[test]
+fn a_comparison_refuses_what_none_of_its_encoders_hears_and_names_what_one_does_not() {
+    let program = Program::new();
+    let compare = "compare --env breakout --agent random --steps 8 --seeds 0..1 --out all --encoders";
+    let stack = "--set env.frame_stack=8";
+    for (line, word) in [
+        (format!("{compare} oracle {stack}"), "env.frame_stack is 8, which has no effect: the true state"),
+        (format!("{compare} raw,oracle --encoder-mode joint"), "encoder_mode is \"joint\", which has no effect"),
+        (format!("{compare} raw --set recon_weight=2"), "recon_weight is 2"),
+        (format!("{compare} raw --set encoder=ae"), "--encoders determines it"),
+        (format!("{compare} raw --set seed=3"), "--seeds determines it"),
+        (format!("{compare} raw,oracle --device cuda"), "device is \"cuda\", which has no effect"),
+    ] {
+        refuses(&program, &line, &[word]);
+        assert!(program.names(".").is_empty(), "{line}");
+    }
+    let stderr = told(&program, &format!("{compare} raw,oracle {stack}"));
+    assert!(stderr.contains("note: encoder oracle: env.frame_stack is 8, which has no effect"), "{stderr}");
+    for (run, n) in [("raw", 8), ("oracle", 1)] {
+        let config = program.read(&format!("all/{run}-s0/config.toml"));
+        assert!(config.contains(&format!("frame_stack = {n}\n")), "{config}");
+    }
+    refuses(
+        &program,
+        "probe pca --env breakout --set env.reward_clip=true",
+        &["env.reward_clip is true, which has no effect"],
+    );
+}
+
+#[test]
+fn two_values_of_a_setting_in_one_command_are_refused() {
+    let program = Program::new();
+    let taxi = "train --env taxi --agent q-learning --out run";
+    let twice = |what: &str| format!("{what} is given twice");
+    refuses(&program, &format!("{taxi} --steps 1k --set steps=2k"), &[&twice("steps"), "1000", "2000"]);
+    refuses(&program, &format!("{taxi} --set agent.lr=0.1 --set agent.lr=0.2"), &[&twice("agent.lr")]);
+    refuses(&program, &format!("{taxi} --set agent=sarsa"), &[&twice("agent"), "sarsa"]);
+    refuses(&program, &format!("{taxi} --seeds 0..2 --set seed=7"), &["--set seed=7", "--seeds determines it"]);
+    refuses(&program, "fit ae --data movies --latent-dim 3 --set model.latent_dim=4", &[&twice("model.latent_dim")]);
+    refuses(&program, "fit ae --data movies --seeds 0..2 --set seed=7", &["--seeds determines it"]);
+    refuses(&program, "watch --env taxi --gif a.gif --epsilon 0.5", &["--epsilon has no effect", "random"]);
+    refuses(&program, "watch --env taxi --gif a.gif --max-steps 3 --set env.max_steps=4", &["given twice"]);
+    refuses(&program, "play --env taxi --set env.max_steps=3 --set env.max_steps=4", &[&twice("env.max_steps")]);
+    assert!(program.names(".").is_empty());
+    told(&program, &format!("{taxi} --steps 200 --set steps=200"));
+}
+
+#[test]
 fn a_name_of_another_kind_is_recognised() {
     let program = Program::new();
     refuses(&program, "train --env mnist --agent dqn", &["no environment `mnist`", "a data set is called `mnist`"]);

@@ -13,6 +13,7 @@ use crate::run::{Outcome, Run, checkpoint, layout};
 use crate::train::session::{Session, TrainState};
 use crate::{files, interrupt, plot};
 use anyhow::{Context, Result, ensure};
+use carom_envs::settings::Fault;
 use clap::Args;
 use std::collections::BTreeSet;
 use std::io::{Write, stdout};
@@ -167,13 +168,20 @@ fn report(dir: &Path, entrants: &[EncoderRuns]) -> Result<()> {
     Ok(stdout().lock().write_all(markdown.as_bytes())?)
 }
 
+/// Returns the key that a fault is about.
+fn key(fault: &Fault) -> Option<&str> {
+    match fault {
+        Fault::Unheard { key, .. } => Some(key),
+        _ => None,
+    }
+}
+
 impl Arguments {
     /// Returns the directory of the comparison and its runs.
     fn entrants(&self) -> Result<(PathBuf, Vec<EncoderRuns>)> {
         let agent = self.agent.as_deref();
         let preset = preset(self.preset.as_deref(), self.env.as_deref().zip(agent), agent)?;
-        let configs = self.encoders.iter().map(|encoder| self.config(preset.clone(), encoder));
-        let configs = configs.collect::<Result<Vec<_>>>()?;
+        let configs = self.configs(preset)?;
         let default = || PathBuf::from(format!("runs/compare-{}", configs[0].slug()));
         let dir = self.out.clone().unwrap_or_else(default);
         ensure!(!layout::is_run(&dir), "{} is a run; give a directory for the runs of a comparison", dir.display());
@@ -197,21 +205,44 @@ impl Arguments {
         Ok((dir, entrants))
     }
 
-    fn config(&self, preset: Option<Layer>, encoder: &str) -> Result<TrainConfig> {
+    /// Returns the configuration of each encoder's runs, with the first seed.
+    fn configs(&self, preset: Option<Layer>) -> Result<Vec<TrainConfig>> {
+        let given = self.given()?;
+        let below: Vec<Layer> = preset.into_iter().collect();
+        let mut configs = vec![];
+        let mut all_unheard = vec![];
+        for encoder in &self.encoders {
+            let mut layer = given.clone().with("encoder", Some(encoder));
+            // What this encoder leaves without effect is for the others.
+            let unheard = layer.prune(&below, &TRAINING);
+            let layers: Vec<Layer> = below.iter().cloned().chain([layer]).collect();
+            configs.push(TrainConfig::resolve(&layers)?);
+            all_unheard.push(unheard);
+        }
+        let is_heard_by_none =
+            |fault: &&Fault| all_unheard.iter().all(|unheard| unheard.iter().any(|other| key(other) == key(fault)));
+        if let Some(fault) = all_unheard.iter().flatten().find(is_heard_by_none) {
+            return Err(fault.clone().into());
+        }
+        for (encoder, unheard) in self.encoders.iter().zip(&all_unheard) {
+            for fault in unheard {
+                say!("note: encoder {encoder}: {fault}");
+            }
+        }
+        Ok(configs)
+    }
+
+    /// Returns the settings that flags give all runs.
+    fn given(&self) -> Result<Layer> {
         let flags = Layer::default()
             .with("env", self.env.as_ref())
             .with("agent", self.agent.as_ref())
             .with("encoder_mode", self.encoder_mode)
             .with("steps", self.steps)
             .with("device", self.device);
-        let mut given = flags.and(Layer::from_assignments(&self.set, &TRAINING)?);
-        if ["raw", "oracle"].contains(&encoder) {
-            // They are settings of the other encoders.
-            given.own.remove("encoder_mode");
-            given.own.remove("recon_weight");
-        }
-        // The encoder comes last: no other layer overrides it, and settings that it cannot hear are for the others.
-        let encoder = Layer::default().with("encoder", Some(encoder));
-        TrainConfig::resolve(&preset.into_iter().chain([given, encoder]).collect::<Vec<_>>())
+        let set = Layer::from_assignments(&self.set, &TRAINING)?;
+        set.refuse("encoder", "--encoders")?;
+        set.refuse("seed", "--seeds")?;
+        flags.and(set)
     }
 }

@@ -112,8 +112,8 @@ fn measure(arguments: &Arguments, mut config: FitConfig) -> Result<()> {
     Ok(out.write_all(session.model.report(&session.data).unwrap_or_default().as_bytes())?)
 }
 
-fn score(arguments: &Arguments, mut config: TrainConfig) -> Result<()> {
-    config.run.device = device::for_reading(config.run.device, arguments.device);
+fn score(arguments: &Arguments, config: TrainConfig) -> Result<()> {
+    let config = config.for_reading(arguments.device)?;
     let evaluation = arguments.evaluation(&config)?;
     let mut policy = Policy::of(config, &arguments.run, arguments.checkpoint.unwrap_or_default())?;
     let counter = Counter::new(evaluation.episodes, "episodes");

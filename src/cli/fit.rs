@@ -194,6 +194,9 @@ impl Arguments {
             .with_part(Part::Model, "filters", self.filters)
             .with_part(Part::Model, "kl", self.kl.as_ref());
         let set = Layer::from_assignments(&self.set, &FIT)?;
-        Ok(preset.into_iter().chain(file).chain([flags.and(set)]).collect())
+        if self.seeds.is_some() {
+            set.refuse("seed", "--seeds")?;
+        }
+        Ok(preset.into_iter().chain(file).chain([flags.and(set)?]).collect())
     }
 }

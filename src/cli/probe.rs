@@ -4,6 +4,7 @@ use super::joined;
 use super::watch::env_settings;
 use crate::config::encoders::EncoderSpec;
 use crate::config::layers::{Layer, Part};
+use crate::config::names;
 use crate::config::training::TrainConfig;
 use crate::generative::data::frames::default_n_frames;
 use crate::human::{parse_count, parse_seed};
@@ -94,6 +95,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 /// is no longer than the stack that the ball's direction is predicted from.
 fn config(arguments: &Arguments) -> Result<TrainConfig> {
     let given = env_settings(&arguments.set)?;
+    names::env(&arguments.env)?.refuse_easing(&given)?;
     let named = Layer::default().with("env", Some(&arguments.env)).with("agent", Some("random"));
     let layer = given.iter().fold(named, |layer, (key, value)| layer.with_part(Part::Env, key, Some(value)));
     let mut config = TrainConfig::resolve(&[layer])?;

@@ -6,6 +6,7 @@ use crate::config::kind::{self, Config};
 use crate::config::training::TrainConfig;
 use crate::device::Device;
 use crate::fit::open::open;
+use crate::generative::settings::Recipe;
 use crate::human::{count, parse_count};
 use crate::interrupt;
 use crate::run::{Outcome, Run};
@@ -49,7 +50,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn resume_fit(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCode> {
     let (dir, name) = (&arguments.run, arguments.run.display());
     let begun_for = config.descent.epochs;
+    let model = config.model.name();
+    let is_at_once = matches!(config.model.recipe(), Recipe::AtOnce);
     if let Some(epochs) = arguments.epochs {
+        ensure!(!is_at_once, "--epochs has no effect: {model} makes no updates; it is found at once");
         config = config.with_epochs(epochs);
         // A fit that `carom fit --steps` ended early now runs for all its epochs.
         config.run.steps = None;
@@ -63,7 +67,11 @@ fn resume_fit(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCode> 
     if session.is_finished() {
         // It may have been stopped between its last update and its pictures.
         session.draw(dir)?;
-        say!("{name} is finished at update {}; --epochs N makes it longer", count(step));
+        if is_at_once {
+            say!("{name} is finished: {model} is found at once");
+        } else {
+            say!("{name} is finished at update {}; --epochs N makes it longer", count(step));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     session.check_judge()?;
@@ -81,11 +89,15 @@ fn resume_training(arguments: &Arguments, mut config: TrainConfig) -> Result<Exi
     ensure!(arguments.epochs.is_none(), "{} is an agent's run: --steps N makes it longer", dir.display());
     let begun_for = config.run.steps;
     config.run.steps = arguments.steps.unwrap_or(begun_for);
-    config.run.device = arguments.device.unwrap_or(config.run.device);
+    let config = config.on(arguments.device)?;
     let (mut session, checkpoint) = Session::open(config, dir)?;
     let (step, steps) = (session.progress.step, session.config.run.steps);
     let name = dir.display();
     ensure!(steps >= begun_for, "--steps {steps} is less than the {begun_for} of {name}");
+    if session.progress.converged {
+        say!("{name} has converged at sweep {}; more sweeps change nothing", count(step));
+        return Ok(ExitCode::SUCCESS);
+    }
     if session.progress.is_finished(steps) {
         say!("{name} is finished at step {}; --steps N makes it longer", count(step));
         return Ok(ExitCode::SUCCESS);

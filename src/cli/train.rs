@@ -250,7 +250,10 @@ impl Arguments {
             .with("n_envs", self.n_envs)
             .with("device", self.device);
         let set = Layer::from_assignments(&self.set, &TRAINING)?;
-        Ok(preset.into_iter().chain(file).chain([flags.and(set)]).collect())
+        if self.seeds.is_some() {
+            set.refuse("seed", "--seeds")?;
+        }
+        Ok(preset.into_iter().chain(file).chain([flags.and(set)?]).collect())
     }
 }
 

@@ -5,7 +5,7 @@ use crate::config::kind::training_config;
 use crate::config::layers::{Layer, Part};
 use crate::config::names;
 use crate::config::training::TRAINING;
-use crate::device::{self, Device};
+use crate::device::Device;
 use crate::encoder::ObsTransform;
 use crate::files;
 use crate::game::{End, LiveGame};
@@ -121,15 +121,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 impl Arguments {
     fn prepare(&self) -> Result<(LiveGame, EpsilonGreedy)> {
         let set = env_settings(&self.set)?;
+        ensure!(
+            self.max_steps.is_none_or(|n| set.get("max_steps").is_none_or(|set| set.as_u64() == Some(n))),
+            "the time limit is given twice, by --max-steps and by --set env.max_steps"
+        );
         let (spec, actor, seed, epsilon) = match (&self.run, &self.env) {
             (Some(dir), _) => {
-                let mut config = training_config(dir, "watch")?;
-                config.run.device = device::for_reading(config.run.device, self.device);
+                let config = training_config(dir, "watch")?.for_reading(self.device)?;
                 let policy = Policy::of(config, dir, self.checkpoint)?;
                 let Evaluation { seed, epsilon, .. } = Evaluation::of_run(&policy.config);
                 (policy.config.env.clone(), Actor::Trained(Box::new(policy)), seed, epsilon)
             }
             (None, id) => {
+                let plays_at_random = self.agent == Untrained::Random;
+                ensure!(
+                    self.epsilon.is_none() || !plays_at_random,
+                    "--epsilon has no effect: agent `random` plays random actions only"
+                );
                 let spec = names::env(id.as_deref().unwrap_or_default())?.resolve(&Values::new())?;
                 (spec, Actor::Untrained(self.agent), 0, 0.0)
             }

@@ -189,14 +189,14 @@ impl Layer {
         Ok(layer)
     }
 
+    /// Sets a setting that `--set` gives. One command may repeat a value, but not change it.
     fn assign(&mut self, assignment: &str, form: &Form) -> Result<()> {
         let last = form.parts[form.parts.len() - 1].prefix();
         let Some((key, value)) = assignment.split_once('=') else { bail!("expected key=value, e.g. {last}.lr=0.1") };
         let (key, value) = (key.trim(), parse_value(value.trim()));
         let Some((prefix, key)) = key.split_once('.') else {
             form.check_key(key)?;
-            self.own.insert(key.to_owned(), value);
-            return Ok(());
+            return insert_once(&mut self.own, key, key, value);
         };
         let Some(part) = form.parts.iter().copied().find(|part| part.prefix() == prefix) else {
             let prefixes = form.parts.iter().copied().map(Part::prefix);
@@ -204,8 +204,7 @@ impl Layer {
             let near = nearest(prefix, prefixes).map(|near| format!("; did you mean `{near}.`?"));
             bail!("`{prefix}.` is not {}{}", all.join(" or "), near.unwrap_or_default())
         };
-        self.part_mut(part).insert(key.to_owned(), value);
-        Ok(())
+        insert_once(self.part_mut(part), key, &format!("{}.{key}", part.prefix()), value)
     }
 
     /// Sets `key` to `value`, if there is one.
@@ -234,13 +233,55 @@ impl Layer {
         self.parts.entry(part).or_default()
     }
 
-    /// Adds the settings of `above`, which is of the same source. They win.
-    pub(crate) fn and(mut self, above: Self) -> Self {
-        self.own.extend(above.own);
-        for (part, settings) in above.parts {
-            self.part_mut(part).extend(settings);
+    /// Adds the settings of `set`, which one command gives beside these.
+    ///
+    /// # Errors
+    /// When both give a setting, with different values.
+    pub(crate) fn and(mut self, set: Self) -> Result<Self> {
+        for (key, value) in set.own {
+            insert_once(&mut self.own, &key, &key, value)?;
         }
-        self
+        for (part, settings) in set.parts {
+            for (key, value) in settings {
+                insert_once(self.part_mut(part), &key, &format!("{}.{key}", part.prefix()), value)?;
+            }
+        }
+        Ok(self)
+    }
+
+    /// Refuses a value for `key` of the run itself, which the flag `flag` of the command determines.
+    ///
+    /// # Errors
+    /// When this layer gives one.
+    pub(crate) fn refuse(&self, key: &str, flag: &str) -> Result<()> {
+        match self.own.get(key) {
+            Some(value) => bail!("--set {key}={value} has no effect: {flag} determines it"),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the settings of this layer that have no effect over `below`, and returns each with the reason.
+    pub(crate) fn prune(&mut self, below: &[Self], form: &Form) -> Vec<Fault> {
+        let below = below.iter().fold(Self::default(), |merged, layer| layer.over(&merged, form));
+        let merged = self.over(&below, form);
+        let mut removed = vec![];
+        for idle in (form.idle)(&merged) {
+            if let Err(fault) = idle.check(self.given(&idle)) {
+                self.group_mut(&idle).remove(idle.key);
+                removed.push(fault);
+            }
+        }
+        // Without these, other settings of the run may have lost their effect.
+        let mistaken = (form.own.unheard)(&merged.own);
+        for key in (form.own.unheard)(&self.over(&below, form).own) {
+            if !mistaken.contains(&key)
+                && let Some(found) = self.own.remove(key)
+            {
+                let reason = "it goes with a setting that has none".to_owned();
+                removed.push(Fault::Unheard { key: key.to_owned(), found, reason });
+            }
+        }
+        removed
     }
 
     /// Returns the name of `part`, if it has one.
@@ -388,6 +429,16 @@ impl Form {
         }
         toml::to_string(&table).expect("settings are plain values")
     }
+}
+
+/// Sets `key`, called `name` in messages, which one command must not give two values.
+fn insert_once(values: &mut Values, key: &str, name: &str, value: Value) -> Result<()> {
+    let is_same = |before: &Value| *before == value || before.as_f64().is_some_and(|n| Some(n) == value.as_f64());
+    if let Some(before) = values.get(key).filter(|before| !is_same(before)) {
+        bail!("{name} is given twice, as {before} and as {value}");
+    }
+    values.insert(key.to_owned(), value);
+    Ok(())
 }
 
 /// Converts a TOML value to JSON.

@@ -2,11 +2,12 @@
 
 use super::encoders::{self, EncoderMode, EncoderSpec};
 use super::layers::{Form, Idle, Layer, Part, merge};
-use crate::device::Device;
+use crate::device::{self, Device};
 use crate::human::round_down;
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use carom_agents::AgentSpec;
 use carom_agents::registry as agents;
+use carom_agents::settings::AgentEntry;
 use carom_envs::EnvSpec;
 use carom_envs::registry as envs;
 use carom_envs::settings::{self, AtLeast, IfGiven, Schema, Settings};
@@ -104,14 +105,17 @@ fn idle(layer: &Layer) -> Vec<Idle> {
         idle.push(Idle::own("n_envs", steps_none).fixed_at(1));
         idle.push(Idle::own("log_every", format!("{name} makes few sweeps, and each has its row")).fixed_at(1));
     }
-    let is_encoded = !["raw", "oracle"].contains(&encoder);
-    if !agent.has_network && !is_encoded {
-        let has_no_tensors = format!("{name} has no network, and encoder `{encoder}` has none");
+    let is_encoded = is_fitted(encoder);
+    if let Some(has_no_tensors) = has_no_tensors(&agent, encoder) {
         idle.push(Idle::own("device", has_no_tensors.clone()).fixed_at("cpu"));
         idle.push(Idle::own("threads", has_no_tensors).fixed_at(1));
     }
-    if encoder == "raw" {
-        idle.push(Idle::own("encoder_mode", "encoder `raw` is the agent's own network; leave --encoder-mode out"));
+    if let Some(why) = match encoder {
+        "raw" => Some("encoder `raw` is the agent's own network; leave --encoder-mode out"),
+        "oracle" => Some("the true state of `oracle` has no weights to train; leave --encoder-mode out"),
+        _ => None,
+    } {
+        idle.push(Idle::own("encoder_mode", why));
     }
     let env = layer.name(Part::Env).and_then(|id| envs::find(id).ok());
     if env.is_some_and(|env| (env.schema.list)().iter().any(|setting| setting.key == "frame_stack")) {
@@ -123,6 +127,17 @@ fn idle(layer: &Layer) -> Vec<Idle> {
         }
     }
     idle
+}
+
+/// Returns whether `encoder` is a fitted model, by name or by path.
+fn is_fitted(encoder: &str) -> bool {
+    !["raw", "oracle"].contains(&encoder)
+}
+
+/// Says why nothing of a run is on a device, or returns `None` if something is.
+fn has_no_tensors(agent: &AgentEntry, encoder: &str) -> Option<String> {
+    let has_none = !agent.has_network && !is_fitted(encoder);
+    has_none.then(|| format!("{} has no network, and encoder `{encoder}` has none", agent.name))
 }
 
 /// Resolved, valid configuration of a training run. The run's directory stores it as `config.toml`.
@@ -173,6 +188,31 @@ impl TrainConfig {
     pub(crate) fn to_toml(&self) -> String {
         let parts = [(Part::Env, self.env.settings()), (Part::Agent, self.agent.settings())];
         TRAINING.to_toml(&settings::heard(&self.run), &parts)
+    }
+
+    /// Returns this configuration with the device `asked` for, if one is.
+    ///
+    /// # Errors
+    /// When it is another one than the CPU and the run has no tensors.
+    pub(crate) fn on(mut self, asked: Option<Device>) -> Result<Self> {
+        let Some(device) = asked else { return Ok(self) };
+        let idle = has_no_tensors(self.agent.entry(), &self.run.encoder);
+        if let Some(reason) = idle.filter(|_| device != Device::Cpu) {
+            bail!("--device has no effect: {reason}");
+        }
+        self.run.device = device;
+        Ok(self)
+    }
+
+    /// Returns this configuration on a device to read its run on: that `asked` for, else the run's own, or the CPU
+    /// where that is missing.
+    ///
+    /// # Errors
+    /// When a device is asked for and the run has no tensors.
+    pub(crate) fn for_reading(self, asked: Option<Device>) -> Result<Self> {
+        let mut config = self.on(asked)?;
+        config.run.device = device::for_reading(config.run.device, asked);
+        Ok(config)
     }
 
     /// Returns this configuration with another seed.
