@@ -19,6 +19,7 @@ pub(crate) mod trace;
 mod train;
 mod watch;
 
+use crate::files;
 use crate::interrupt::{self, Interrupted};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -83,6 +84,7 @@ pub fn main() -> ExitCode {
 /// Runs the command and returns its exit code.
 fn run(cli: Cli) -> Result<ExitCode> {
     talk::begin();
+    interrupt::tidy_by(files::remove_scratches)?;
     match cli.command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Fit(arguments) => fit::run(&arguments),

@@ -4,14 +4,16 @@
 //! that the program wrote are removed, and folders that are empty then.
 
 use crate::interrupt::{self, Interrupted};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use fs_err as fs;
 use sha2::{Digest, Sha256};
-use std::ffi::OsString;
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::TryLockError;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -40,6 +42,7 @@ pub(crate) fn write_whole<E: From<io::Error>>(
     write: impl FnOnce(&mut BufWriter<fs::File>) -> Result<(), E>,
 ) -> Result<(), E> {
     let folder = folder_of(path);
+    name_of(path)?;
     fs::create_dir_all(folder)?;
     let scratch = Scratch::beside(path)?;
     let aside = scratch.path().join(SCRATCH_FILE);
@@ -62,6 +65,7 @@ pub(crate) fn replace_folder<E: From<io::Error>>(
     is_ours: Option<IsOurs>,
     fill: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
+    name_of(dir)?;
     fs::create_dir_all(folder_of(dir))?;
     let made = Scratch::beside(dir)?;
     fill(made.path())?;
@@ -161,8 +165,25 @@ fn contents(dir: &Path) -> io::Result<Contents> {
 }
 
 /// A folder that this process has made for temporary files. It is removed with its contents on drop, also when the
-/// process panics.
+/// process panics or a signal ends it.
 pub(crate) struct Scratch(PathBuf);
+
+/// The folders of all [`Scratch`] that live.
+static SCRATCHES: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn scratches() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    SCRATCHES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes all temporary folders of this process, which is about to end.
+pub(crate) fn remove_scratches() {
+    scratches().iter().for_each(|folder| discard(folder));
+}
+
+/// Removes a temporary folder. It is not there any more if it was renamed.
+fn discard(scratch: &Path) {
+    let _ = fs::remove_dir_all(scratch);
+}
 
 impl Scratch {
     /// Makes a hidden folder beside `path`, so that renaming does not cross file systems.
@@ -172,7 +193,10 @@ impl Scratch {
     pub(crate) fn beside(path: &Path) -> io::Result<Self> {
         for name in names_beside(path, "new")? {
             match fs::create_dir(&name) {
-                Ok(()) => return Ok(Self(name)),
+                Ok(()) => {
+                    scratches().insert(name.clone());
+                    return Ok(Self(name));
+                }
                 // A killed process had this one's id: in a container it is often 1.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
@@ -189,19 +213,16 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // It is not there any more if it was renamed.
-        let _ = fs::remove_dir_all(&self.0);
+        discard(&self.0);
+        scratches().remove(&self.0);
     }
 }
 
 /// Returns hidden names beside `path`, an endless row of them. They hold this process's id, so no other process that
 /// runs uses them.
 fn names_beside(path: &Path, what: &str) -> io::Result<impl Iterator<Item = PathBuf> + use<>> {
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(ErrorKind::InvalidInput, format!("{} does not name a file", path.display())));
-    };
     let mut first = OsString::from(".");
-    first.push(name);
+    first.push(name_of(path)?);
     first.push(format!(".{what}-{}", std::process::id()));
     let folder = folder_of(path).to_owned();
     Ok((0_u64..).map(move |n| {
@@ -211,6 +232,12 @@ fn names_beside(path: &Path, what: &str) -> io::Result<impl Iterator<Item = Path
         }
         folder.join(name)
     }))
+}
+
+/// Returns the last part of `path`; `..` and `/` have none.
+fn name_of(path: &Path) -> io::Result<&OsStr> {
+    let unnamed = || io::Error::new(ErrorKind::InvalidInput, format!("{} does not name a file", path.display()));
+    path.file_name().ok_or_else(unnamed)
 }
 
 /// Returns whether `name` is one that [`Scratch`] or a replaced folder has: a killed process leaves them.
@@ -223,6 +250,16 @@ pub(crate) fn is_left_over(name: &str) -> bool {
 pub(crate) fn is_marked(path: &Path) -> bool {
     let Ok(bytes) = fs::read(path) else { return false };
     bytes.ends_with(svg_mark().as_bytes()) || bytes.windows(16).take(200).any(|part| part.starts_with(PNG_MARK))
+}
+
+/// Checks that a picture can be written to `path`, a place that the person who asked for it did not name.
+///
+/// # Errors
+/// When there is something that this program did not write.
+pub(crate) fn check_default_picture(path: &Path) -> Result<()> {
+    let is_free = fs::symlink_metadata(path).is_err() || is_marked(path);
+    ensure!(is_free, "{} is there, and Carom did not write it; -o FILE writes elsewhere", path.display());
+    Ok(())
 }
 
 /// Keyword and text of a PNG's chunk with the mark.

@@ -3,13 +3,21 @@
 use anyhow::Result;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 /// The signal that asked the program to end; 0 before.
 static REQUESTED: AtomicI32 = AtomicI32::new(0);
+
+/// Whether a loop of the program ends when a stop is [`requested`].
+static IS_HEARD: AtomicBool = AtomicBool::new(false);
+
+/// Function that tidies up before a signal ends the program.
+static TIDY: OnceLock<fn()> = OnceLock::new();
 
 /// Error of a computation that was interrupted. The message says how to continue it.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +26,24 @@ pub(crate) struct Interrupted(pub(crate) String);
 
 /// Longest time that the loop of a program that has the terminal may take to end.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Calls `tidy` before a signal ends the program. As long as nothing else listens, the first one does.
+pub(crate) fn tidy_by(tidy: fn()) -> Result<()> {
+    let mut signals = signals()?;
+    if TIDY.set(tidy).is_err() {
+        return Ok(());
+    }
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            if !IS_HEARD.load(Ordering::Relaxed) {
+                tidy();
+                // A shell learns that the signal ended the program.
+                let _ = emulate_default_handler(signal);
+            }
+        }
+    });
+    Ok(())
+}
 
 /// Listens for Ctrl-C, and for the signals by which a system that shuts down ends its programs.
 pub(crate) fn listen() -> Result<()> {
@@ -35,26 +61,41 @@ pub(crate) fn listen_in_terminal(restore: fn()) -> Result<()> {
     handle(move |signal| {
         thread::sleep(GRACE);
         restore();
-        std::process::exit(code(signal).into());
+        leave(signal);
     })
 }
 
 /// Calls `first` on a thread of its own at the first request, and ends the program at the second.
 fn handle(first: impl Fn(i32) + Send + 'static) -> Result<()> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    // A program that outlives its terminal, as by `nohup`, was started so that it ignores the end of it.
-    if !hangup_is_ignored() {
-        signals.add_signal(SIGHUP)?;
-    }
+    let mut signals = signals()?;
+    IS_HEARD.store(true, Ordering::Relaxed);
     thread::spawn(move || {
         for signal in signals.forever() {
             if REQUESTED.swap(signal, Ordering::Relaxed) != 0 {
-                std::process::exit(code(signal).into());
+                leave(signal);
             }
             first(signal);
         }
     });
     Ok(())
+}
+
+/// Returns the signals that ask the program to end.
+fn signals() -> Result<Signals> {
+    let signals = Signals::new([SIGINT, SIGTERM])?;
+    // A program that outlives its terminal, as by `nohup`, was started so that it ignores the end of it.
+    if !hangup_is_ignored() {
+        signals.add_signal(SIGHUP)?;
+    }
+    Ok(signals)
+}
+
+/// Ends the program, which `signal` asked for.
+fn leave(signal: i32) -> ! {
+    if let Some(tidy) = TIDY.get() {
+        tidy();
+    }
+    std::process::exit(code(signal).into())
 }
 
 /// Returns whether the program was started so that it outlives its terminal.

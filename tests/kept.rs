@@ -94,6 +94,17 @@ fn a_comparison_overwrites_no_table_of_somebody_else() {
     }
 }
 
+#[test]
+fn a_comparison_replaces_no_run_whose_checkpoints_are_damaged() {
+    let program = Program::new();
+    let line = "compare --env taxi --agent q-learning --encoders raw --seeds 0..1 --steps 2k --out all";
+    program.succeed(line);
+    for step in program.names("all/raw-s0/checkpoints") {
+        program.write(&format!("all/raw-s0/checkpoints/{step}/state.json"), "x");
+    }
+    refuses(&program, line, &["all/raw-s0 cannot go on", "moved away"], "--force");
+}
+
 /// Starts `carom` with the words of `line`, encoders cached in the program's own folder, and its messages kept.
 fn spawn(program: &Program, line: &str) -> Child {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin("carom"));
@@ -377,6 +388,51 @@ fn a_signal_saves_and_its_number_is_the_exit_code() {
             line = format!("resume {run}");
         }
     }
+}
+
+#[test]
+fn a_signal_leaves_no_half_written_file() {
+    let program = Program::new();
+    program.write("actions", &"0\n".repeat(3_000_000));
+    for signal in ["INT", "TERM"] {
+        let child = spawn(&program, "trace --env breakout --actions actions --frames a.npy");
+        wait_until("a temporary folder", || program.names(".").len() > 1);
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{signal}"), &id]).status().expect("kill is there").success());
+        assert_eq!(end(child).0, None, "the signal ended it");
+        assert_eq!(program.names("."), ["actions"], "{signal}");
+    }
+}
+
+#[test]
+fn an_output_never_replaces_the_input_or_a_file_at_a_place_that_nobody_named() {
+    let program = Program::new();
+    program.write("actions.npy", "0\n1\n");
+    fs_err::create_dir(program.path("a")).expect("made");
+    for frames in ["actions.npy", "a/../actions.npy"] {
+        let line = format!("trace --env taxi --actions actions.npy --frames {frames}");
+        refuses(&program, &line, &["that is the file of the actions"], "");
+    }
+    refuses(&program, "trace --env taxi --actions actions.npy --frames a.txt", &["ends in .npy"], "");
+    for seed in [0, 1] {
+        program.succeed(&format!("{TAXI} --seed {seed} --out run{seed}"));
+    }
+    program.succeed("fit vae --data movies --epochs 1 --out fit");
+    program.succeed("sample fit");
+    for (line, file) in [
+        ("plot run0 run1", "return.svg"),
+        ("plot run0 --metric train/length", "run0/plots/length.svg"),
+        ("sample fit", "fit/plots/samples.png"),
+        ("reconstruct fit", "fit/plots/reconstructions.png"),
+    ] {
+        program.write(file, "mine");
+        refuses(&program, line, &[file, "Carom did not write it", "-o"], "");
+        fs_err::remove_file(program.path(file)).expect("there");
+        program.succeed(line);
+        program.succeed(line);
+    }
+    // A place that cannot be one is refused before its folders are made.
+    refuses(&program, &format!("{TAXI} --out new/deep/.."), &["does not name a file"], "");
 }
 
 #[test]

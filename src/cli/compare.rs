@@ -143,6 +143,10 @@ fn bring_to_end(config: &TrainConfig, dir: &Path) -> Result<Outcome> {
                 announce(&session, &mut run, &format!("resuming at step {}:", count(saved.state.step)))?;
                 return complete(&mut session, &mut run);
             }
+            Err(error) if checkpoint::is_there(dir)? => {
+                let advice = format!("{name} cannot go on; when it is moved away, the same command starts it anew");
+                return Err(error.context(advice));
+            }
             Err(error) => say!("{error:#}; starting it again"),
         }
     }

@@ -1,6 +1,7 @@
 //! `carom plot`: draws learning curves of runs as SVG.
 
 use super::print;
+use crate::files;
 use crate::plot::{self, PlotError};
 use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
@@ -41,29 +42,36 @@ pub(super) fn run(args: Args) -> Result<()> {
 /// Metrics to draw without --metric; the first that the runs have is used.
 const DEFAULT_METRICS: [&str; 5] = ["train/return", "plan/value_start", "fit/loss", "test/log_likelihood", "test/ais"];
 
-fn draw_default(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf, PlotError> {
+fn draw_default(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf> {
     let mut first_error = None;
     for metric in DEFAULT_METRICS {
         match draw(runs, metric, output) {
-            Err(error @ PlotError::UnknownMetric { .. }) => first_error = first_error.or(Some(error)),
+            Err(error) if matches!(error.downcast_ref(), Some(PlotError::UnknownMetric { .. })) => {
+                first_error = first_error.or(Some(error));
+            }
             drawn => return drawn,
         }
     }
     Err(first_error.expect("at least one metric was tried"))
 }
 
-fn draw(runs: &[PathBuf], metric: &str, output: Option<&Path>) -> Result<PathBuf, PlotError> {
-    let out = output.map_or_else(|| default_output(runs, metric), Path::to_owned);
+fn draw(runs: &[PathBuf], metric: &str, output: Option<&Path>) -> Result<PathBuf> {
+    let out = match output {
+        Some(output) => output.to_owned(),
+        None => default_output(runs, metric)?,
+    };
     for run in plot::returns(runs, metric, &out)? {
         say!("note: {} has no {metric} yet and is left out", run.display());
     }
     Ok(out)
 }
 
-fn default_output(runs: &[PathBuf], metric: &str) -> PathBuf {
+fn default_output(runs: &[PathBuf], metric: &str) -> Result<PathBuf> {
     let name = plot::file_name(metric);
-    match runs {
+    let path = match runs {
         [run] => run.join("plots").join(name),
         _ => Path::new(".").join(name),
-    }
+    };
+    files::check_default_picture(&path)?;
+    Ok(path)
 }

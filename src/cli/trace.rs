@@ -4,7 +4,7 @@ use super::watch::env_settings;
 use crate::config::names;
 use crate::files;
 use crate::human::parse_seed;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use carom_envs::{ObsSpace, Seeds, Values, VecEnv};
 use clap::Args;
 use fs_err as fs;
@@ -40,6 +40,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let set = env_settings(&arguments.set)?;
+    arguments.frames.as_deref().map(|frames| check_frames(frames, &arguments.actions)).transpose()?;
     let rngs = vec![Seeds::new(arguments.seed).stream("env/0")];
     let whole_games = names::env(&arguments.env)?.resolve(&Values::new())?.evaluation();
     let mut env = whole_games.with_all(&set)?.make_vec(rngs)?;
@@ -50,6 +51,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         play(&mut env, &actions, file)
     })
     .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Checks that frames can be written to `frames`.
+fn check_frames(frames: &Path, actions: &Path) -> Result<()> {
+    let (name, is_npy) =
+        (frames.display(), frames.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("npy")));
+    ensure!(is_npy, "--frames {name}: give a name that ends in .npy");
+    let is_input =
+        fs::canonicalize(frames).is_ok_and(|place| fs::canonicalize(actions).is_ok_and(|read| read == place));
+    ensure!(!is_input, "--frames {name}: that is the file of the actions");
+    Ok(())
 }
 
 /// Prints a row for each action, and writes all observations to `frames`.

@@ -189,6 +189,14 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Returns whether the run in `run` has a checkpoint, be it damaged.
+///
+/// # Errors
+/// When their folder cannot be read.
+pub(crate) fn is_there(run: &Path) -> Result<bool> {
+    Ok(!steps(run)?.is_empty())
+}
+
 /// Returns the steps of the run's checkpoints, the newest first.
 fn steps(run: &Path) -> Result<Vec<u64>> {
     let folder = run.join(FOLDER);

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use carom_envs::Episode;
 use fs_err as fs;
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -70,17 +71,27 @@ pub(super) fn is_table(name: &str) -> bool {
     name == EPISODES || MetricsFile::ALL.iter().any(|table| table.file() == name)
 }
 
-/// Truncates each file to its length at a checkpoint.
+/// Truncates each file to its length at a checkpoint, or none of them.
+///
+/// # Errors
+/// When a file is no table of a run, is shorter, or does not end a row there: somebody has changed it.
 pub(super) fn cut(dir: &Path, lengths: &Lengths) -> Result<()> {
-    for (name, &length) in lengths {
+    let open = |(name, &length): (&String, &u64)| {
+        // A checkpoint may come from anywhere, and must not name files elsewhere.
+        ensure!(is_table(name), "the checkpoint has the length of {name}, which is no table of a run");
         let path = dir.join(name);
-        let file = fs::OpenOptions::new().write(true).open(&path)?;
-        let found = file.metadata()?.len();
-        let path = path.display();
+        let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+        let (found, path) = (file.metadata()?.len(), path.display());
         ensure!(found >= length, "{path} has {found} bytes, but had {length} at the checkpoint: rows are missing");
-        file.set_len(length)?;
-    }
-    Ok(())
+        let mut last = *b"\n";
+        if length > 0 {
+            file.file().read_exact_at(&mut last, length - 1)?;
+        }
+        ensure!(last == *b"\n", "{path} was changed: no row ends at byte {length}, as one did at the checkpoint");
+        Ok((file, length))
+    };
+    let files = lengths.iter().map(open).collect::<Result<Vec<_>>>()?;
+    files.into_iter().try_for_each(|(file, length)| Ok(file.set_len(length)?))
 }
 
 impl Metrics {
@@ -158,5 +169,38 @@ impl File {
         }
         let file = fs::OpenOptions::new().append(true).open(path)?;
         Ok(Some(Self { name, rows: csv::WriterBuilder::new().has_headers(false).from_writer(file) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_was_changed_and_a_file_that_is_no_table_are_not_cut() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let run = folder.path().join("run");
+        fs::create_dir(&run).expect("writable");
+        let (metrics, eval) = ("step,name,value\n1,a,2\n3,a,4\n", "step,name,value\n5,b,6\n");
+        let write = |name: &str, text: &str| fs::write(run.join(name), text).expect("writable");
+        write("metrics.csv", metrics);
+        write("eval.csv", eval);
+        write("../thesis.txt", "all of it\n");
+        let cut = |lengths: &[(&str, u64)]| {
+            let lengths = lengths.iter().map(|&(name, length)| (name.to_owned(), length)).collect();
+            cut(&run, &lengths).map_err(|error| error.to_string())
+        };
+        let text = |name: &str| fs::read_to_string(run.join(name)).expect("there");
+        for (lengths, word) in [
+            ([("eval.csv", 16), ("metrics.csv", 99)], "rows are missing"),
+            ([("eval.csv", 16), ("metrics.csv", 21)], "was changed"),
+            ([("../thesis.txt", 0), ("metrics.csv", 22)], "../thesis.txt, which is no table"),
+        ] {
+            assert!(cut(&lengths).is_err_and(|error| error.contains(word)), "{word}");
+        }
+        assert_eq!((text("metrics.csv"), text("eval.csv")), (metrics.to_owned(), eval.to_owned()));
+        assert_eq!(text("../thesis.txt"), "all of it\n");
+        assert_eq!(cut(&[("eval.csv", 16), ("metrics.csv", 22)]), Ok(()));
+        assert_eq!((text("metrics.csv").len(), text("eval.csv").len()), (22, 16));
     }
 }

@@ -74,7 +74,13 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Env(spec) => write!(f, "env:{}", spec.id()),
-            Source::Folder(folder) => files::shown(folder).display().fmt(f),
+            Source::Folder(folder) => {
+                let shown = files::shown(folder).display().to_string();
+                // A folder may have the name of something else.
+                let is_taken = Self::names().contains(&shown.as_str()) || shown.starts_with("env:");
+                f.write_str(if is_taken { "./" } else { "" })?;
+                f.write_str(&shown)
+            }
             named => f.write_str(NAMED.iter().find(|(_, source)| source == named).map_or("", |(name, _)| name)),
         }
     }
@@ -91,6 +97,15 @@ mod tests {
             assert_eq!(source.to_string(), text);
         }
         assert_eq!("/tmp".parse::<Source>().unwrap(), Source::Folder("/tmp".into()));
+    }
+
+    #[test]
+    fn a_folder_with_the_name_of_a_data_set_is_told_from_it() {
+        let here = std::env::current_dir().expect("a working directory");
+        for name in ["mnist", "movies", "env:taxi"] {
+            assert_eq!(Source::Folder(here.join(name)).to_string(), format!("./{name}"));
+        }
+        assert_eq!(Source::Folder(here.join("digits")).to_string(), "digits");
     }
 
     #[test]
