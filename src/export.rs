@@ -11,8 +11,10 @@ mod torchscript;
 use crate::train::policy::Policy;
 use anyhow::{Context, Result};
 use carom_agents::net::Layout;
+use carom_agents::{Dqn, Pqn, QNetwork};
 use carom_envs::ObsSpace;
 use clap::ValueEnum;
+use std::any::Any;
 
 /// A file format for a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -66,10 +68,8 @@ impl Network {
     /// # Errors
     /// When the agent has no network, or one whose first part is a trained encoder.
     pub(crate) fn of(policy: &mut Policy) -> Result<Self> {
-        let agent = policy.player.agent().context("the scripted player has no network")?;
-        let (layout, params) = agent.network().context(
-            "this agent has no network of its own: only `dqn` and `pqn` are exported, and not those whose encoder was \
-             trained with them",
+        let (layout, params) = q_network(policy)?.acting().context(
+            "the network's first part is an encoder that was trained with it: such a network is not exported",
         )?;
         let facts = [
             ("env", policy.config.env.id().to_owned()),
@@ -99,6 +99,22 @@ impl Network {
     pub(crate) fn input(&self) -> &Input {
         &self.input
     }
+}
+
+/// Returns the network of an agent.
+///
+/// # Errors
+/// When the agent has none.
+pub(crate) fn q_network(policy: &mut Policy) -> Result<&mut QNetwork> {
+    let agent: Option<&mut dyn Any> = policy.player.agent().map(|agent| agent as _);
+    let network = match agent {
+        Some(agent) if agent.is::<Dqn>() => agent.downcast_mut().map(Dqn::network),
+        Some(agent) => agent.downcast_mut().map(Pqn::network),
+        None => None,
+    };
+    network.with_context(|| {
+        format!("agent `{}` has no network: only `dqn` and `pqn` are exported", policy.config.agent.name())
+    })
 }
 
 /// Returns the bytes of a file of observations, whose bytes `obs` are, and their Q-values.

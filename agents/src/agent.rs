@@ -1,9 +1,9 @@
 //! The traits of agents: [`Agent`], and the two ways of training one, [`Learner`] and [`Planner`].
 
-use crate::net::Layout;
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use crate::trunk::SharedTrunk;
 use carom_envs::{ObsSpace, TransitionModel, VecEnv};
+use std::any::Any;
 use tch::Device;
 
 /// The task that an agent is made for.
@@ -81,7 +81,7 @@ pub enum LearnError {
 }
 
 /// Something that has a policy, reports statistics and can be saved.
-pub trait Agent: Send {
+pub trait Agent: Any + Send {
     /// Writes the greedy action of each observation in `obs`, `[B, frame_stack, obs_bytes]`, to `actions`, `[B]`.
     /// Ties are broken by the lowest index.
     ///
@@ -96,18 +96,6 @@ pub trait Agent: Send {
     /// threads wait for each other longer than they work.
     fn gains_from_threads(&self) -> bool {
         false
-    }
-
-    /// Q-values `[B, n_actions]` of `obs`, `[B, frame_stack, obs_bytes]`, by which [`Agent::greedy`] acts; `None` for
-    /// an agent without a network.
-    fn q_values(&mut self, _obs: &[u8]) -> Option<Vec<f32>> {
-        None
-    }
-
-    /// The network by which [`Agent::greedy`] acts and its parameters; `None` for an agent without one, or with a trunk
-    /// as its first part.
-    fn network(&self) -> Option<(Layout, Vec<f32>)> {
-        None
     }
 
     /// The whole state, from which training continues bit for bit.

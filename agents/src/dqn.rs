@@ -3,14 +3,12 @@
 
 use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::losses::{Loss, argmax, double_q_learning_target, q_learning_target};
-use crate::net::{Layout, NetSpec};
+use crate::net::NetSpec;
 use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
 use crate::replay::{Batch, Replay, ReplayConfig};
 use crate::schedule::Linear;
-use crate::settings::{
-    AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, unheard_beside, validate,
-};
+use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::settings::{Above, AtLeast, Each, Fault, FromBelow, IfGiven, Settings};
 use carom_envs::{Seeds, VecEnv};
@@ -26,7 +24,7 @@ carom_envs::settings! {
         lr: f64 = 2.5e-4, in Above(0.0);
         /// Optimiser.
         optimizer: Rule = Rule::Adam;
-        /// ε in the optimiser's denominator; 1e-8 for Adam and RAdam, 0.01 for RMSProp unless given.
+        /// ε in the optimiser's denominator; unless given, 1e-8 with Adam and RAdam, 0.01 with RMSProp.
         optimizer_epsilon: Option<f64> = None, in IfGiven(Above(0.0));
         /// Add ε under RMSProp's root, as Mnih et al. 2015 did, and not to the root.
         optimizer_epsilon_in_root: bool = false;
@@ -98,7 +96,7 @@ impl Settings for DqnConfig {
         if !unheard.is_empty() {
             unheard.push(("epsilon_delay", "epsilon does not change".to_owned()));
         }
-        unheard.extend(unheard_beside(self.optimizer));
+        unheard.extend(self.optimizer.unheard());
         unheard
     }
 }
@@ -165,6 +163,11 @@ impl Learner for Dqn {
 }
 
 impl Dqn {
+    /// The network by which it acts.
+    pub fn network(&mut self) -> &mut QNetwork {
+        &mut self.network
+    }
+
     /// Probability of a random action.
     fn epsilon(&self) -> f64 {
         self.epsilon.at(self.n_steps.saturating_sub(self.config.epsilon_delay))
@@ -280,14 +283,6 @@ impl Agent for Dqn {
 
     fn gains_from_threads(&self) -> bool {
         self.network.gains_from_threads()
-    }
-
-    fn q_values(&mut self, obs: &[u8]) -> Option<Vec<f32>> {
-        Some(self.network.acting_q(obs).to_vec())
-    }
-
-    fn network(&self) -> Option<(Layout, Vec<f32>)> {
-        self.network.acting()
     }
 
     fn save(&self) -> Snapshot<'_> {

@@ -5,13 +5,11 @@
 
 use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::losses::{Loss, argmax, lambda_returns};
-use crate::net::{Layout, NetSpec};
+use crate::net::NetSpec;
 use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
 use crate::schedule::Linear;
-use crate::settings::{
-    AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, unheard_beside, validate,
-};
+use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::settings::{Above, AtLeast, Each, Fault, FromBelow, IfGiven, Settings};
 use carom_envs::{Seeds, VecEnv};
@@ -32,7 +30,7 @@ carom_envs::settings! {
         lr_end: f64 = 0.0, in AtLeast(0.0);
         /// Optimiser.
         optimizer: Rule = Rule::RAdam;
-        /// ε in the optimiser's denominator; 1e-8 for Adam and RAdam, 0.01 for RMSProp unless given.
+        /// ε in the optimiser's denominator; unless given, 1e-8 with Adam and RAdam, 0.01 with RMSProp.
         optimizer_epsilon: Option<f64> = None, in IfGiven(Above(0.0));
         /// Add ε under RMSProp's root, as Mnih et al. 2015 did, and not to the root.
         optimizer_epsilon_in_root: bool = false;
@@ -82,7 +80,7 @@ impl Settings for PqnConfig {
             true => None,
             false => Some(("epsilon_end", "epsilon_fraction is 0, so epsilon stays at epsilon_start".to_owned())),
         };
-        of_epsilon.into_iter().chain(unheard_beside(self.optimizer)).collect()
+        of_epsilon.into_iter().chain(self.optimizer.unheard()).collect()
     }
 }
 
@@ -172,6 +170,11 @@ impl Learner for Pqn {
 }
 
 impl Pqn {
+    /// The network by which it acts.
+    pub fn network(&mut self) -> &mut QNetwork {
+        &mut self.network
+    }
+
     /// Fits the network to the rollout's λ-returns, minibatch by minibatch.
     fn learn(&mut self) -> Result<(), LearnError> {
         let returns = self.returns();
@@ -355,14 +358,6 @@ impl Agent for Pqn {
 
     fn gains_from_threads(&self) -> bool {
         self.network.gains_from_threads()
-    }
-
-    fn q_values(&mut self, obs: &[u8]) -> Option<Vec<f32>> {
-        Some(self.network.acting_q(obs).to_vec())
-    }
-
-    fn network(&self) -> Option<(Layout, Vec<f32>)> {
-        self.network.acting()
     }
 
     fn save(&self) -> Snapshot<'_> {

@@ -2,7 +2,6 @@
 //! and rules that the settings of several agents share.
 
 use crate::agent::{Learner, Planner, Player, Task};
-use crate::optim::Rule;
 use carom_envs::settings::{self, Fault, Schema, SettingError, Settings, Values};
 use carom_envs::{ObsSpace, Seeds, TransitionModel};
 
@@ -175,12 +174,6 @@ pub const MAX_LAYER_WIDTH: usize = 16_384;
 /// Returns why the length of a schedule has no effect if the values of `start_key` and `end_key` are equal.
 pub(crate) fn flat_schedule(start_key: &str, end_key: &str) -> String {
     format!("{end_key} is {start_key}, so nothing changes over it")
-}
-
-/// Returns the optimiser's setting that has no effect beside `rule`, with the reason.
-pub(crate) fn unheard_beside(rule: Rule) -> Option<(&'static str, String)> {
-    let reason = || "only RMSProp can have its epsilon under the root".to_owned();
-    (!rule.is_rms_prop()).then(|| ("optimizer_epsilon_in_root", reason()))
 }
 
 /// Refuses widths that layer normalisation cannot work on. Its kernels add sixteen numbers at a time.

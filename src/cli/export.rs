@@ -72,9 +72,8 @@ fn play(policy: &mut Policy, n: usize) -> Result<(Vec<u8>, Vec<f32>)> {
     let mut actions = [0];
     for _ in 0..n {
         let obs = envs.stacks(&mut scratch).to_vec();
-        let agent = policy.player.agent().context("the scripted player has no network")?;
-        all_q.extend(agent.q_values(&obs).context("this agent has no Q-values")?);
-        agent.greedy(&obs, &mut actions);
+        all_q.extend(export::q_network(policy)?.acting_q(&obs));
+        policy.act(&envs, &mut actions);
         envs.step(&actions);
         all_obs.extend(obs);
     }

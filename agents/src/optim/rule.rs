@@ -22,6 +22,12 @@ impl Rule {
     pub(crate) fn is_rms_prop(self) -> bool {
         matches!(self, Rule::RmsProp | Rule::RmsPropCentered)
     }
+
+    /// The optimiser's setting that has no effect beside this rule, with the reason.
+    pub(crate) fn unheard(self) -> Option<(&'static str, String)> {
+        let reason = || "only RMSProp can have its epsilon under the root".to_owned();
+        (!self.is_rms_prop()).then(|| ("optimizer_epsilon_in_root", reason()))
+    }
 }
 
 /// A rule and its constants.
