@@ -14,9 +14,11 @@ use rand::Rng;
 use rand_mt::Mt;
 use serde_json::Value;
 use std::error::Error;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufWriter, Write, stdout};
+use std::path::{Path, PathBuf};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -25,7 +27,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 struct Arguments {
     env_id: String,
     seed: u32,
-    actions: String,
+    actions: PathBuf,
     settings: Values,
     /// Steps of the scripted player. With 0 the actions are read.
     player_steps: usize,
@@ -33,7 +35,7 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
-    let arguments = parse(std::env::args().skip(1))?;
+    let arguments = parse(std::env::args_os().skip(1))?;
     let mut env = registry::resolve(&arguments.env_id, &arguments.settings)?.make();
     let n_actions = env.action_names().len();
     let given = if arguments.player_steps == 0 { read_actions(&arguments.actions, n_actions)? } else { vec![] };
@@ -65,11 +67,12 @@ fn main() -> Result<()> {
 }
 
 /// Reads the index of an action from each line.
-fn read_actions(path: &str, n_actions: usize) -> Result<Vec<usize>> {
-    let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+fn read_actions(path: &Path, n_actions: usize) -> Result<Vec<usize>> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| format!("{shown}: {error}"))?;
     let actions = text.lines().map(|line| {
         let action = line.trim().parse().ok().filter(|&action| action < n_actions);
-        action.ok_or_else(|| format!("{path}: `{line}` is not an action in 0..{n_actions}").into())
+        action.ok_or_else(|| format!("{shown}: `{line}` is not an action in 0..{n_actions}").into())
     });
     actions.collect()
 }
@@ -80,21 +83,26 @@ fn write_row(out: &mut impl Write, step: usize, outcome: Step, env: &dyn Env, ob
     Ok(writeln!(out, "{step},{reward},{terminated},{crc32:08x}")?)
 }
 
-fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
+fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Arguments> {
     const OPTIONS: [&str; 7] =
         ["--seed", "--sticky", "--actions", "--action-set", "--ramping", "--player", "--epsilon"];
     let mut arguments = Arguments::default();
     while let Some(word) = words.next() {
+        let word = word.to_string_lossy().into_owned();
         if !word.starts_with("--") {
             arguments.env_id = word;
             continue;
         }
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
+        if word == "--actions" {
+            arguments.actions = value.into();
+            continue;
+        }
+        let value = value.to_string_lossy().into_owned();
         let mut set = |key: &str, value: Value| arguments.settings.insert(key.to_owned(), value);
         match word.as_str() {
             "--seed" => arguments.seed = value.parse()?,
             "--sticky" => _ = set("sticky", value.parse::<f64>()?.into()),
-            "--actions" => arguments.actions = value,
             "--action-set" => _ = set("action_set", value.into()),
             "--ramping" => _ = set("ramping", value.parse::<bool>()?.into()),
             "--player" => arguments.player_steps = value.parse()?,
@@ -105,7 +113,7 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
             }
         }
     }
-    if arguments.env_id.is_empty() || arguments.actions.is_empty() {
+    if arguments.env_id.is_empty() || arguments.actions.as_os_str().is_empty() {
         return Err("usage: minatar_parity ID --actions FILE [--seed S] [--sticky P] [--action-set full|minimal] \
                     [--ramping true|false] [--player STEPS [--epsilon E]]"
             .into());
