@@ -2,14 +2,13 @@
 
 use super::print;
 use crate::config::kind::training_config;
-use crate::device;
 use crate::export::{self, Format, Network};
 use crate::files::{self, shown};
 use crate::human::parse_count;
 use crate::run::checkpoint::Which;
 use crate::run::layout::EXPORT;
 use crate::train::policy::Policy;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -39,11 +38,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let mut config = training_config(&arguments.run, "export")?;
-    config.run.device = device::for_reading(config.run.device, None);
-    if arguments.examples == Some(0) {
-        bail!("--examples is 0: at least one is needed");
-    }
+    let config = training_config(&arguments.run, "export")?.for_reading(None)?;
+    ensure!(arguments.examples != Some(0), "--examples is 0: at least one is needed");
     let mut policy = Policy::of(config, &arguments.run, arguments.checkpoint)?;
     let network = Network::of(&mut policy).with_context(|| format!("{}", arguments.run.display()))?;
     let extension = arguments.to.extension();

@@ -3,7 +3,6 @@
 use super::session::{Session, TrainState};
 use crate::config::kind::training_config;
 use crate::config::training::TrainConfig;
-use crate::device;
 use crate::encoder::ObsTransform;
 use crate::run::checkpoint::{self, Which};
 use anyhow::Result;
@@ -45,8 +44,7 @@ impl Policy {
     /// # Errors
     /// When `dir` is not a training run, or has no valid checkpoint.
     pub fn open(dir: &Path) -> Result<Self> {
-        let mut config = training_config(dir, "play")?;
-        config.run.device = device::for_reading(config.run.device, None);
+        let config = training_config(dir, "play")?.for_reading(None)?;
         Self::of(config, dir, Which::Newest)
     }
 
