@@ -40,6 +40,13 @@ pub(crate) fn for_reading(own: Device, asked: Option<Device>) -> Device {
     own
 }
 
+/// Returns the number of threads where many are quicker: that of `OMP_NUM_THREADS`, as for torch itself, else one for
+/// each core.
+pub(crate) fn usual_threads() -> usize {
+    let asked = std::env::var("OMP_NUM_THREADS").ok().and_then(|text| text.parse().ok()).filter(|&n| n > 0);
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
 /// Sets the number of libtorch's threads. More threads than cores are far slower than as many, so that is a warning.
 pub(crate) fn set_threads(n_threads: usize) {
     let n_cores = std::thread::available_parallelism().map_or(n_threads, usize::from);

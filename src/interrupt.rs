@@ -1,7 +1,7 @@
-//! Ctrl-C and its siblings: the first asks the loop to save and end, the second ends the program at once.
+//! Ctrl-C and its siblings: the first asks the loop to save and end, a second Ctrl-C ends the program at once.
 
 use anyhow::Result;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use std::process::ExitCode;
@@ -45,36 +45,43 @@ pub(crate) fn tidy_by(tidy: fn()) -> Result<()> {
     Ok(())
 }
 
-/// Listens for Ctrl-C, and for the signals by which a system that shuts down ends its programs.
+/// Listens for Ctrl-C, for the signals by which a system that shuts down ends its programs, and for those by which
+/// the scheduler of a cluster announces that time is up.
 pub(crate) fn listen() -> Result<()> {
-    listen_saying("interrupted: saving a checkpoint; press again to leave without")
+    listen_saying("interrupted: saving a checkpoint; another Ctrl-C leaves without")
 }
 
 /// Listens for Ctrl-C and prints `answer` at the first one.
 pub(crate) fn listen_saying(answer: &'static str) -> Result<()> {
-    handle(move |_| say!("\n{answer}"))
+    handle(move |_| say!("\n{answer}"), |second| second == SIGINT)
 }
 
 /// Listens for Ctrl-C in a program that has the terminal and nothing to save. Prints nothing. If the loop has not ended
 /// after a second, calls `restore` and ends the program: a read from a terminal that was closed may never return.
 pub(crate) fn listen_in_terminal(restore: fn()) -> Result<()> {
-    handle(move |signal| {
-        thread::sleep(GRACE);
-        restore();
-        leave(signal);
-    })
+    handle(
+        move |signal| {
+            thread::sleep(GRACE);
+            restore();
+            leave(signal);
+        },
+        |_| true,
+    )
 }
 
-/// Calls `first` on a thread of its own at the first request, and ends the program at the second.
-fn handle(first: impl Fn(i32) + Send + 'static) -> Result<()> {
+/// Calls `first` on a thread of its own at the first request, and ends the program at the next that `is_urgent`.
+/// Schedulers repeat their request, which must not cut off the saving.
+fn handle(first: impl Fn(i32) + Send + 'static, is_urgent: fn(i32) -> bool) -> Result<()> {
     let mut signals = signals()?;
     IS_HEARD.store(true, Ordering::Relaxed);
     thread::spawn(move || {
         for signal in signals.forever() {
-            if REQUESTED.swap(signal, Ordering::Relaxed) != 0 {
+            let is_first = REQUESTED.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+            if is_first {
+                first(signal);
+            } else if is_urgent(signal) {
                 leave(signal);
             }
-            first(signal);
         }
     });
     Ok(())
@@ -82,12 +89,18 @@ fn handle(first: impl Fn(i32) + Send + 'static) -> Result<()> {
 
 /// Returns the signals that ask the program to end.
 fn signals() -> Result<Signals> {
-    let signals = Signals::new([SIGINT, SIGTERM])?;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2])?;
     // A program that outlives its terminal, as by `nohup`, was started so that it ignores the end of it.
     if !hangup_is_ignored() {
         signals.add_signal(SIGHUP)?;
     }
     Ok(signals)
+}
+
+/// Asks the process `id`, a child of this one, to save and end.
+pub(crate) fn ask_to_end(id: u32) {
+    // SAFETY: sending a signal touches no memory. A child that was not waited for keeps its number.
+    unsafe { libc::kill(id as libc::pid_t, SIGTERM) };
 }
 
 /// Ends the program, which `signal` asked for.

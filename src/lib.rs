@@ -19,6 +19,7 @@ pub mod cli;
 mod compare;
 mod config;
 mod device;
+mod dotted;
 mod encoder;
 mod export;
 mod files;

@@ -125,7 +125,7 @@ pub(crate) fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
         // A single curve has no legend.
         notes.push((*label).to_owned());
     }
-    notes.extend(runs[0].settings.get("model_settings.binarisation").map(|how| format!("binarisation {how}")));
+    notes.extend(runs[0].settings.get("model.binarisation").map(|how| format!("binarisation {how}")));
     notes.extend(runs[0].seed.iter().map(|seed| format!("seed {seed}")));
     notes.extend(curve_note(&curves, x_name));
     let title = title(&[Group { label: String::new(), runs }], lines[0].1);
@@ -191,6 +191,10 @@ fn figure(groups: &[Group], levels: &[Group], metric: &str, x_name: &'static str
     let curves: Vec<Curve> = curves.collect();
     let mut notes = protocol_note(groups.iter().chain(levels)).into_iter().collect::<Vec<_>>();
     notes.extend(repeats_note(groups, same_count.then_some(most_seeds)));
+    if let [group] = groups {
+        // A single curve has no legend.
+        notes.extend(group.changes());
+    }
     notes.extend(curve_note(&curves, x_name));
     Ok(Chart {
         title: title(groups, metric),

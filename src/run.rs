@@ -1,7 +1,7 @@
 //! Run directories: their files, creation, and locking.
 //!
 //! ```text
-//! runs/<name>/  config.toml (resolved)  meta.json (versions, CPU, command, git)  log.txt
+//! runs/<name>/  config.toml (resolved)  meta.json (versions, CPU, command, git, settings)  log.txt
 //!               metrics.csv  eval.csv (step,name,value)   episodes.csv (step,env_idx,return,length)
 //!               timing.csv (the only wall-clock numbers)  checkpoints/<step>/ (see [`checkpoint`])
 //!               plots/*.svg, of fitted models *.png too
@@ -16,6 +16,7 @@ pub(crate) mod progress;
 
 pub(crate) use metrics::{Metrics, MetricsFile};
 
+use crate::dotted::Change;
 use crate::files;
 use crate::human::shell;
 use anyhow::{Context, Result, bail, ensure};
@@ -181,12 +182,20 @@ impl Run {
         Ok(())
     }
 
-    /// Replaces the run's configuration by `config`.
+    /// Replaces the run's configuration by `config`, a TOML text in force from `step` on, and records what changed.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn rewrite_config(&self, config: &str) -> Result<()> {
-        files::write_whole(&self.dir.join(CONFIG), |file| Ok(file.write_all(config.as_bytes())?))
+    pub(crate) fn reconfigure(&mut self, step: u64, config: &str) -> Result<()> {
+        let changed = changes_to(&self.dir, config);
+        if changed.is_empty() {
+            return Ok(());
+        }
+        files::write_whole(&self.dir.join(CONFIG), |file| {
+            file.write_all(config.as_bytes()).map_err(anyhow::Error::from)
+        })?;
+        meta::add(&self.dir, step, config, &changed)?;
+        changed.iter().try_for_each(|change| self.log(&format!("step {step}: {change}")))
     }
 }
 
@@ -205,6 +214,11 @@ pub(crate) fn copy(from: &Path, step: u64, to: &Path) -> Result<()> {
         fs::copy(entry.path(), to_step.join(entry.file_name()))?;
     }
     Ok(())
+}
+
+/// Returns the settings in which `config`, a TOML text, differs from those that the run in `dir` was made with.
+pub(crate) fn changes_to(dir: &Path, config: &str) -> Vec<Change> {
+    meta::changes_to(dir, config)
 }
 
 /// Checks that a run can be created in `dir`.
@@ -230,7 +244,7 @@ pub(crate) fn check_free(dir: &Path, force: bool) -> Result<()> {
 
 fn fill(dir: &Path, config: &str, protocol: Option<&str>) -> Result<()> {
     fs::write(dir.join(CONFIG), config)?;
-    fs::write(dir.join(META), meta::describe(protocol))?;
+    fs::write(dir.join(META), meta::describe(protocol, config))?;
     fs::write(dir.join(LOG), "")?;
     fs::create_dir(dir.join(checkpoint::FOLDER))?;
     metrics::create(dir, protocol.is_some())

@@ -87,7 +87,7 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
     assert!(before == RUNS.map(metrics));
 
     let error = fail(&program, &format!("{COMPARE} --steps 800 --out all"));
-    for words in ["all/raw-s0 was started with other settings", "steps = 600", "steps = 800"] {
+    for words in ["all/raw-s0 was started with other settings", "steps 600 -> 800"] {
         assert!(error.contains(words), "{words} in {error}");
     }
     assert!(fail(&program, &format!("{COMPARE} --steps 600 --out all/raw-s0")).contains("all/raw-s0 is a run"));

@@ -97,8 +97,9 @@ fn more_environments_than_steps_play_a_step_each_and_the_message_says_so() {
 #[test]
 fn more_threads_than_cores_are_a_warning() {
     let program = Program::new();
-    let stderr = told(&program, "train --env cartpole --agent dqn --steps 8 --set threads=999 --out run");
-    assert!(stderr.contains("warning: threads is 999, and there are "), "{stderr}");
+    let n = std::thread::available_parallelism().expect("known").get() + 1;
+    let stderr = told(&program, &format!("train --env cartpole --agent dqn --steps 8 --set threads={n} --out run"));
+    assert!(stderr.contains(&format!("warning: threads is {n}, and there are ")), "{stderr}");
 }
 
 #[test]
@@ -111,6 +112,19 @@ fn a_policy_that_never_ends_has_no_expected_return_and_the_cap_of_its_episodes_i
     assert!(report.contains("100.0 % of the episodes were cut off by the time limit"), "{report}");
 }
 
+/// Changes the device of `run`, as if it had been trained on a machine with CUDA.
+fn on_cuda(program: &Program, run: &str) {
+    for (file, [cpu, cuda]) in [
+        ("config.toml", ["device = \"cpu\"", "device = \"cuda\""]),
+        ("meta.json", ["\"device\": \"cpu\"", "\"device\": \"cuda\""]),
+    ] {
+        let path = format!("{run}/{file}");
+        let text = program.read(&path);
+        assert!(text.contains(cpu), "{text}");
+        program.write(&path, &text.replace(cpu, cuda));
+    }
+}
+
 #[test]
 fn a_run_trained_on_another_device_is_read_on_the_cpu_and_goes_on_there_on_request() {
     if tch::Cuda::is_available() {
@@ -118,8 +132,7 @@ fn a_run_trained_on_another_device_is_read_on_the_cpu_and_goes_on_there_on_reque
     }
     let program = Program::new();
     program.succeed("train --env cartpole --agent dqn --steps 64 --set agent.learning_starts=8 --out run");
-    let config = program.read("run/config.toml").replace("device = \"cpu\"", "device = \"cuda\"");
-    program.write("run/config.toml", &config);
+    on_cuda(&program, "run");
     assert!(told(&program, "eval run --episodes 1").contains("reading it on the cpu"));
     told(&program, "watch run --gif a.gif --max-steps 3");
     refuses(&program, "eval run --device cuda", &["--device cpu"]);
@@ -128,8 +141,7 @@ fn a_run_trained_on_another_device_is_read_on_the_cpu_and_goes_on_there_on_reque
     assert!(program.read("run/config.toml").contains("device = \"cpu\""));
 
     program.succeed("fit ae --data movies --epochs 1 --out fit");
-    let config = program.read("fit/config.toml").replace("device = \"cpu\"", "device = \"cuda\"");
-    program.write("fit/config.toml", &config);
+    on_cuda(&program, "fit");
     for line in ["eval fit", "reconstruct fit"] {
         assert!(told(&program, line).contains("reading it on the cpu"), "{line}");
     }

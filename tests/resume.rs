@@ -214,3 +214,120 @@ fn a_damaged_checkpoint_is_skipped_and_two_are_an_error() {
     assert!(program.fail("eval run").contains("run has no checkpoint"));
     assert!(program.fail("resume nowhere").contains("there is no run nowhere"));
 }
+
+const SHORT: &str = "train --env taxi --agent q-learning --steps 4k --set checkpoint_every=1000 --set log_every=500";
+
+#[test]
+fn the_same_command_begins_continues_and_leaves_a_run() {
+    let program = Program::new();
+    let fit = "fit ae --data movies --epochs 40 --set checkpoint_every=5";
+    for line in [SHORT, fit] {
+        program.succeed(&format!("{line} --out whole"));
+        program.succeed(&format!("{line} --out cut --continue"));
+        program.assert_same("whole", "cut");
+        let before = program.tree("cut");
+        let said = String::from_utf8(program.run(&format!("{line} --out cut --continue")).stderr).expect("UTF-8");
+        assert!(said.contains("cut is finished"), "{said}");
+        assert_eq!(program.tree("cut").len(), before.len());
+        program.assert_same("whole", "cut");
+
+        let steps = program.names("cut/checkpoints").into_iter().filter_map(|name| name.parse::<u64>().ok());
+        let last = steps.max().expect("a checkpoint");
+        fs_err::remove_dir_all(program.path(&format!("cut/checkpoints/{last}"))).expect("removed");
+        let said = String::from_utf8(program.run(&format!("{line} --out cut --continue")).stderr).expect("UTF-8");
+        assert!(said.contains("resuming at "), "{said}");
+        program.assert_same("whole", "cut");
+
+        // Stopped before the first checkpoint.
+        fs_err::remove_dir_all(program.path("cut/checkpoints")).expect("removed");
+        program.succeed(&format!("{line} --out cut --continue"));
+        program.assert_same("whole", "cut");
+        fs_err::remove_dir_all(program.path("whole")).expect("removed");
+        fs_err::remove_dir_all(program.path("cut")).expect("removed");
+    }
+}
+
+#[test]
+fn a_run_of_other_settings_is_not_continued() {
+    let program = Program::new();
+    program.succeed(&format!("{SHORT} --out run"));
+    let error = program.fail(&format!("{SHORT} --out run --continue --set agent.lr=0.3 --seed 5"));
+    for words in ["run was started with other settings", "agent.lr 0.1 -> 0.3", "seed 0 -> 5"] {
+        assert!(error.contains(words), "{words} in {error}");
+    }
+    fs_err::create_dir(program.path("notes")).expect("made");
+    program.write("notes/config.toml", "");
+    assert!(program.fail(&format!("{SHORT} --out notes --continue")).contains("is there and is not a run"));
+}
+
+#[test]
+fn an_edited_configuration_is_not_taken_for_that_of_the_steps_before() {
+    let program = Program::new();
+    program.succeed(&format!("{SHORT} --out run"));
+    let config = program.read("run/config.toml");
+    program.write("run/config.toml", &config.replace("lr = 0.1", "lr = 0.2").replace("seed = 0", "seed = 4"));
+    for line in ["resume run --steps 6k", "resume run --steps 6k --set agent.lr=0.2"] {
+        let error = program.fail(line);
+        assert!(error.contains("run/config.toml was edited after the run began: "), "{error}");
+        assert!(error.contains("seed 0 -> 4"), "{error}");
+        assert_eq!(error.contains("agent.lr 0.1 -> 0.2"), !line.contains("--set"), "{error}");
+    }
+    program.write("run/config.toml", &config);
+    program.succeed("resume run --steps 6k");
+}
+
+#[test]
+fn a_setting_changed_on_the_way_is_recorded_with_its_step() {
+    let program = Program::new();
+    program.succeed(&format!("{SHORT} --out run"));
+    program.succeed("resume run --steps 6k --set agent.lr=0.5");
+    assert!(program.read("run/config.toml").contains("lr = 0.5"));
+    assert!(program.read("run/log.txt").contains("step 4000: agent.lr 0.1 -> 0.5"));
+    let meta: serde_json::Value = serde_json::from_str(&program.read("run/meta.json")).expect("JSON");
+    assert_eq!(meta["settings"]["agent.lr"], "0.5");
+    assert_eq!(meta["changes"][0], serde_json::json!({ "step": 4000, "key": "agent.lr", "from": "0.1", "to": "0.5" }));
+    program.succeed("plot run --output curve.svg");
+    assert!(program.read("curve.svg").contains("agent.lr=0.1, 0.5 from 4k"));
+    for (set, words) in [
+        ("seed=3", "begin a new run"),
+        ("env.max_steps=5", "begin a new run"),
+        ("steps=9k", "give it as --steps"),
+        ("agent.lrr=1", "did you mean `lr`"),
+    ] {
+        let error = program.fail(&format!("resume run --steps 7k --set {set}"));
+        assert!(error.contains(words), "{set}: {error}");
+    }
+}
+
+#[test]
+fn runs_side_by_side_equal_those_made_one_after_the_other() {
+    let program = Program::new();
+    for line in [SHORT, "fit ae --data movies --epochs 20"] {
+        program.succeed(&format!("{line} --seeds 0..3 --out one"));
+        let summaries = program.succeed(&format!("{line} --seeds 0..3 --jobs 2 --out two"));
+        for seed in 0..3 {
+            program.assert_same(&format!("one-s{seed}"), &format!("two-s{seed}"));
+            assert_eq!(
+                program.read(&format!("one-s{seed}/config.toml")),
+                program.read(&format!("two-s{seed}/config.toml"))
+            );
+            assert!(summaries.contains(&format!("two-s{seed}: ")), "{summaries}");
+            fs_err::remove_dir_all(program.path(&format!("one-s{seed}"))).expect("removed");
+        }
+        // One that fails leaves the others alone and is named.
+        fs_err::remove_dir_all(program.path("two-s2")).expect("removed");
+        fs_err::remove_file(program.path("two-s1/metrics.csv")).expect("removed");
+        let checkpoints = program.names("two-s1/checkpoints");
+        fs_err::remove_dir_all(program.path(&format!("two-s1/checkpoints/{}", checkpoints[checkpoints.len() - 1])))
+            .expect("removed");
+        let error = program.run(&format!("{line} --seeds 0..3 --jobs 3 --out two --continue"));
+        let said = String::from_utf8_lossy(&error.stderr).into_owned();
+        assert_eq!(error.status.code(), Some(1), "{said}");
+        assert!(said.contains("1 of 3 runs failed:\n  two-s1"), "{said}");
+        assert!(said.contains("two-s0: two-s0 is finished"), "{said}");
+        assert!(program.path("two-s2/plots").exists());
+        for seed in 0..3 {
+            fs_err::remove_dir_all(program.path(&format!("two-s{seed}"))).expect("removed");
+        }
+    }
+}

@@ -1,16 +1,16 @@
 //! `carom compare`: trains one agent with several encoders and seeds, and compares the returns.
 
-use super::train::{announce, begin, complete, parse_seeds, preset};
+use super::start::{begin_or_continue, check_unchanged, complete};
+use super::train::{parse_seeds, preset};
 use crate::compare::{Comparison, EncoderRuns, METRIC};
 use crate::config::encoders::EncoderMode;
-use crate::config::kind::training_config;
 use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
 use crate::encoder::ObsTransform;
-use crate::human::{count, parse_count};
-use crate::run::{Outcome, Run, checkpoint, layout};
-use crate::train::session::{Session, TrainState};
+use crate::human::parse_count;
+use crate::run::{Outcome, layout};
+use crate::train::session::Session;
 use crate::{files, interrupt, plot};
 use anyhow::{Context, Result, ensure};
 use carom_envs::settings::Fault;
@@ -75,7 +75,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (dir, entrants) = arguments.entrants()?;
     // Changed settings of a late run are an error before the first run starts.
     for (config, run_dir) in entrants.iter().flat_map(|entrant| &entrant.runs) {
-        check_unchanged(config, run_dir)?;
+        check_unchanged(&config.to_toml(), run_dir)?;
     }
     // So are impossible runs. Runs of one encoder differ in their seeds.
     for entrant in &entrants {
@@ -88,7 +88,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for i in 0..entrants[0].runs.len() {
         for entrant in &entrants {
             let (config, run_dir) = &entrant.runs[i];
-            if bring_to_end(config, run_dir)? == Outcome::Interrupted {
+            let Some((mut session, mut run)) = begin_or_continue(config, run_dir)? else { continue };
+            if complete(&mut session, &mut run)? == Outcome::Interrupted {
                 say!("the same command continues the comparison");
                 return Ok(interrupt::exit_code());
             }
@@ -98,27 +99,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns an error if `dir` has a run that was started with other settings.
-fn check_unchanged(config: &TrainConfig, dir: &Path) -> Result<()> {
-    if !dir.exists() {
-        return Ok(());
-    }
-    let found = training_config(dir, "be compared")?;
-    let (found_text, text) = (found.to_toml(), config.to_toml());
-    let lines_beyond = |text: &str, other: &str| {
-        let lines = text.lines().filter(|line| other.lines().all(|other| other != *line));
-        Some(lines.collect::<Vec<_>>().join(", ")).filter(|lines| !lines.is_empty()).unwrap_or("less".to_string())
-    };
-    ensure!(
-        found == *config,
-        "{} was started with other settings: it has {}; requested now: {}. Choose another --out, or remove it",
-        dir.display(),
-        lines_beyond(&found_text, &text),
-        lines_beyond(&text, &found_text),
-    );
-    Ok(())
-}
-
 /// Returns an error if a run of `config` cannot be started.
 fn check_possible(config: &TrainConfig) -> Result<()> {
     match ObsTransform::check(config)? {
@@ -126,32 +106,6 @@ fn check_possible(config: &TrainConfig) -> Result<()> {
         // Its encoder is not fitted yet.
         None => Ok(()),
     }
-}
-
-/// Starts the run, resumes it, or keeps it if it is finished.
-fn bring_to_end(config: &TrainConfig, dir: &Path) -> Result<Outcome> {
-    let name = dir.display();
-    if dir.exists() {
-        match checkpoint::newest::<TrainState>(dir) {
-            Ok(saved) if saved.state.loop_state.progress.is_finished(config.run.steps) => {
-                say!("{name} is finished");
-                return Ok(Outcome::Finished);
-            }
-            Ok(_) => {
-                let (mut session, saved) = Session::open(config.clone(), dir)?;
-                let mut run = Run::reopen(dir, &saved)?;
-                announce(&session, &mut run, &format!("resuming at step {}:", count(saved.state.step)))?;
-                return complete(&mut session, &mut run);
-            }
-            Err(error) if checkpoint::is_there(dir)? => {
-                let advice = format!("{name} cannot go on; when it is moved away, the same command starts it anew");
-                return Err(error.context(advice));
-            }
-            Err(error) => say!("{error:#}; starting it again"),
-        }
-    }
-    let (mut session, mut run) = begin(config.clone(), dir, dir.exists())?;
-    complete(&mut session, &mut run)
 }
 
 /// Writes the table and the figure, and prints the table.

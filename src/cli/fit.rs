@@ -1,19 +1,21 @@
 //! `carom fit`: fits a generative model, in a new run for each seed.
 
-use super::train::{parse_seeds, run_directory};
+use super::jobs;
+use super::start::{check_unchanged, is_begun, newest};
+use super::train::{parse_jobs, parse_seeds, run_directory, several_jobs};
 use super::{joined, print};
 use crate::config::fit::{FIT, FitConfig};
 use crate::config::layers::{Layer, Part};
 use crate::config::presets;
 use crate::device::Device;
 use crate::fit::judges;
-use crate::fit::open::begin;
+use crate::fit::open::{begin, open};
 use crate::fit::run_loop::fit;
-use crate::fit::session::FitSession;
+use crate::fit::session::{FitProgress, FitSession};
 use crate::generative::model::Measures;
 use crate::generative::settings::Schedule;
 use crate::human::{count, duration, parse_count, parse_seed, plural, shell};
-use crate::run::{Outcome, Run};
+use crate::run::{Outcome, Run, layout};
 use crate::{interrupt, run};
 use anyhow::Result;
 use clap::Args;
@@ -70,6 +72,9 @@ pub(super) struct Arguments {
     /// One run for each of these seeds: `0..5` is 0, 1, 2, 3, 4
     #[arg(long, value_name = "A..B", value_parser = parse_seeds, conflicts_with = "seed")]
     seeds: Option<Range<u64>>,
+    /// Runs that are made at once, each in a process of its own
+    #[arg(long, value_name = "J", value_parser = parse_jobs, requires = "seeds", default_value = "1")]
+    jobs: usize,
     /// Threads of libtorch [default: 1]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     threads: Option<usize>,
@@ -88,6 +93,9 @@ pub(super) struct Arguments {
     /// Replace an existing run
     #[arg(long)]
     force: bool,
+    /// Go on with the run if it was begun; leave it if it is finished
+    #[arg(long = "continue", conflicts_with = "force")]
+    goes_on: bool,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -103,25 +111,61 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (out, several, slug) = (arguments.out.as_deref(), arguments.seeds.is_some(), first.slug());
     let preset = arguments.preset.as_deref();
     let runs: Vec<_> = seeds.map(|seed| (seed, run_directory(out, several, preset, &slug, seed))).collect();
-    for (_, dir) in &runs {
-        run::check_free(dir, arguments.force)?;
+    for (seed, dir) in &runs {
+        match arguments.goes_on && layout::is_run(dir) {
+            true => check_unchanged(&first.with_seed(*seed).to_toml(), dir)?,
+            false => run::check_free(dir, arguments.force)?,
+        }
     }
     judges::check_named(&first)?;
+    if arguments.jobs > 1 {
+        return jobs::make(several_jobs(runs), arguments.jobs);
+    }
     interrupt::listen()?;
     for (seed, dir) in runs {
-        // Mistakes in the settings are reported before any file is written.
-        let mut session = begin(first.with_seed(seed))?;
-        session.check_judge()?;
-        let config = &session.config;
-        let copy_judge = |made: &Path| judges::copy_named(config, made);
-        let mut run = Run::create(&dir, &config.to_toml(), None, arguments.force, copy_judge)?;
-        session.use_judge_of(&dir);
-        announce(&session, &mut run, "fitting")?;
+        let config = first.with_seed(seed);
+        let opened = match arguments.goes_on {
+            true => begin_or_continue(config, &dir)?,
+            false => Some(create(config, &dir, arguments.force)?),
+        };
+        let Some((mut session, mut run)) = opened else { continue };
         if finish(&mut session, &mut run)? == Outcome::Interrupted {
             return Ok(interrupt::exit_code());
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Creates a run of `config` in `dir`; `force` replaces an existing one. Mistakes in the settings are reported before
+/// any file is written.
+fn create(config: FitConfig, dir: &Path, force: bool) -> Result<(FitSession, Run)> {
+    let mut session = begin(config)?;
+    session.check_judge()?;
+    let config = &session.config;
+    let copy_judge = |made: &Path| judges::copy_named(config, made);
+    let mut run = Run::create(dir, &config.to_toml(), None, force, copy_judge)?;
+    session.use_judge_of(dir);
+    announce(&session, &mut run, "fitting")?;
+    Ok((session, run))
+}
+
+/// Starts the run, or opens it at its newest checkpoint. Returns `None` if it is finished.
+fn begin_or_continue(config: FitConfig, dir: &Path) -> Result<Option<(FitSession, Run)>> {
+    if !is_begun(dir)? {
+        return create(config, dir, dir.exists()).map(Some);
+    }
+    newest::<FitProgress>(dir)?;
+    let (session, saved) = open(dir, config)?;
+    if session.is_finished() {
+        // It may have been stopped between its last update and its pictures.
+        session.draw(dir)?;
+        say!("{} is finished", dir.display());
+        return Ok(None);
+    }
+    session.check_judge()?;
+    let mut run = Run::reopen(dir, &saved)?;
+    announce(&session, &mut run, &format!("resuming at update {}:", count(session.progress.step)))?;
+    Ok(Some((session, run)))
 }
 
 /// Prints and logs what the run is about to do.

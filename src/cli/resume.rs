@@ -1,15 +1,17 @@
 //! `carom resume`: continues a run from its newest checkpoint.
 
-use super::train::{announce, finish};
-use crate::config::fit::FitConfig;
+use super::start::announce;
+use super::train::finish;
+use crate::config::fit::{FIT, FitConfig};
 use crate::config::kind::{self, Config};
-use crate::config::training::TrainConfig;
+use crate::config::layers::{Form, Layer};
+use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
 use crate::fit::open::open;
 use crate::generative::settings::Recipe;
-use crate::human::{count, parse_count};
+use crate::human::{count, parse_count, shell};
 use crate::interrupt;
-use crate::run::{Outcome, Run};
+use crate::run::{self, CONFIG, Outcome, Run};
 use crate::train::session::Session;
 use anyhow::{Result, ensure};
 use clap::Args;
@@ -22,9 +24,8 @@ use std::process::ExitCode;
 /// the schedules that span it (learning rate and exploration of pqn, lr_schedule of a fit): at the point of resumption
 /// they jump to the value of the longer schedule.
 #[derive(Args)]
-#[command(
-    after_help = "Examples:\n  carom resume runs/taxi-q-learning-s0\n  carom resume runs/taxi-q-learning-s0 --steps 1M"
-)]
+#[command(after_help = "Examples:\n  carom resume runs/taxi-q-learning-s0\n  \
+                  carom resume runs/taxi-q-learning-s0 --steps 1M --set agent.lr=0.01")]
 pub(super) struct Arguments {
     /// The run's directory
     #[arg(value_name = "RUN")]
@@ -35,10 +36,32 @@ pub(super) struct Arguments {
     /// Epochs of the whole fit, to make it longer
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     epochs: Option<u64>,
+    /// A setting that has another value from here on, such as agent.lr; may be repeated
+    ///
+    /// All settings of the agent may change, the learning rate of a fit, and how often a run is logged, evaluated and
+    /// saved. log.txt, meta.json and plots name the change and its step.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Device that tensors are on from here on; another one rounds differently [default: the run's]
     #[arg(long)]
     device: Option<Device>,
 }
+
+/// A run's own settings that may change along the run, and settings of its parts by prefix.
+const MAY_CHANGE: [&str; 12] = [
+    "agent.",
+    "lr",
+    "lr_schedule",
+    "recon_weight",
+    "threads",
+    "log_every",
+    "eval_every",
+    "eval_episodes",
+    "eval_epsilon",
+    "eval_max_steps",
+    "checkpoint_every",
+    "checkpoint_replay",
+];
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match kind::config(&arguments.run)? {
@@ -47,8 +70,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
 }
 
-fn resume_fit(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCode> {
+fn resume_fit(arguments: &Arguments, config: FitConfig) -> Result<ExitCode> {
     let (dir, name) = (&arguments.run, arguments.run.display());
+    arguments.check_edits(&config.to_toml())?;
+    let mut config = FitConfig::resolve(&arguments.layers(&config.to_toml(), &FIT)?)?;
     let begun_for = config.descent.epochs;
     let model = config.model.name();
     let is_at_once = matches!(config.model.recipe(), Recipe::AtOnce);
@@ -77,15 +102,15 @@ fn resume_fit(arguments: &Arguments, mut config: FitConfig) -> Result<ExitCode> 
     session.check_judge()?;
     interrupt::listen()?;
     let mut run = Run::reopen(dir, &checkpoint)?;
-    if arguments.epochs.is_some() || arguments.device.is_some() {
-        run.rewrite_config(&config_text)?;
-    }
+    run.reconfigure(step, &config_text)?;
     super::fit::announce(&session, &mut run, &format!("resuming at update {}:", count(step)))?;
     Ok(exit_code(super::fit::finish(&mut session, &mut run)?))
 }
 
-fn resume_training(arguments: &Arguments, mut config: TrainConfig) -> Result<ExitCode> {
+fn resume_training(arguments: &Arguments, config: TrainConfig) -> Result<ExitCode> {
     let dir = &arguments.run;
+    arguments.check_edits(&config.to_toml())?;
+    let mut config = TrainConfig::resolve(&arguments.layers(&config.to_toml(), &TRAINING)?)?;
     ensure!(arguments.epochs.is_none(), "{} is an agent's run: --steps N makes it longer", dir.display());
     let begun_for = config.run.steps;
     config.run.steps = arguments.steps.unwrap_or(begun_for);
@@ -104,11 +129,48 @@ fn resume_training(arguments: &Arguments, mut config: TrainConfig) -> Result<Exi
     }
     interrupt::listen()?;
     let mut run = Run::reopen(dir, &checkpoint)?;
-    if steps > begun_for || arguments.device.is_some() {
-        run.rewrite_config(&session.config.to_toml())?;
-    }
+    run.reconfigure(step, &session.config.to_toml())?;
     announce(&session, &mut run, &format!("resuming at step {}:", count(step)))?;
     Ok(exit_code(finish(&mut session, &mut run)?))
+}
+
+impl Arguments {
+    /// Returns the layers of settings of a run of `form`: `config`, the text of its configuration, and `--set`.
+    fn layers(&self, config: &str, form: &Form) -> Result<[Layer; 2]> {
+        let set = Layer::from_assignments(&self.set, form)?;
+        for key in set.keys() {
+            let hint = match key.as_str() {
+                "steps" | "epochs" | "device" => format!("give it as --{key}"),
+                _ => "it is what the run is about; begin a new run".to_owned(),
+            };
+            let may_change =
+                MAY_CHANGE.iter().any(|known| key == *known || known.ends_with('.') && key.starts_with(known));
+            ensure!(may_change, "--set {key}: {hint}");
+        }
+        Ok([Layer::from_toml(config, CONFIG, form)?, set])
+    }
+
+    /// Checks that nobody edited the run's configuration, of which `config` is the text, but for settings that this
+    /// command gives: they would be taken for those that the steps so far were made with.
+    fn check_edits(&self, config: &str) -> Result<()> {
+        let given = |key: &str| match key {
+            "steps" => self.steps.is_some() || self.epochs.is_some(),
+            "epochs" => self.epochs.is_some(),
+            "device" => self.device.is_some(),
+            _ => self.set.iter().any(|set| set.split_once('=').is_some_and(|(set, _)| set.trim() == key)),
+        };
+        let edits = run::changes_to(&self.run, config).into_iter().filter(|change| !given(&change.key));
+        let edits: Vec<String> = edits.map(|change| change.to_string()).collect();
+        ensure!(
+            edits.is_empty(),
+            "{} was edited after the run began: {}. Put the old values back; `carom resume {} --set KEY=VALUE` changes \
+             a setting from here on and records it",
+            self.run.join(CONFIG).display(),
+            edits.join(", "),
+            shell(&self.run)
+        );
+        Ok(())
+    }
 }
 
 fn exit_code(outcome: Outcome) -> ExitCode {

@@ -1,18 +1,18 @@
 //! `carom train`: trains an agent, in a new run for each seed.
 
+use super::jobs::{self, Job};
+use super::start::{CURVE, begin, begin_or_continue, check_unchanged, complete};
 use super::{joined, print};
 use crate::config::encoders::EncoderMode;
 use crate::config::layers::{Layer, Part};
 use crate::config::presets;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
-use crate::encoder::ObsTransform;
 use crate::human::{MAX_SEED, count, duration, parse_count, parse_seed, shell};
-use crate::run::{Outcome, Run};
+use crate::run::{Outcome, Run, layout};
 use crate::train::evaluation::{Evaluation, Exact};
 use crate::train::session::{Codes, N_RECENT, Session};
-use crate::train::train;
-use crate::{interrupt, plot, run};
+use crate::{interrupt, run};
 use anyhow::{Context, Result, ensure};
 use carom_agents::Player;
 use clap::Args;
@@ -51,9 +51,12 @@ pub(super) struct Arguments {
     /// Master seed of all random streams [default: 0]
     #[arg(long, value_name = "S", value_parser = parse_seed, allow_hyphen_values = true)]
     seed: Option<u64>,
-    /// Train a run for each of these seeds, one after the other: `0..5` is 0, 1, 2, 3, 4
+    /// Train a run for each of these seeds: `0..5` is 0, 1, 2, 3, 4
     #[arg(long, value_name = "A..B", value_parser = parse_seeds, conflicts_with = "seed")]
     seeds: Option<Range<u64>>,
+    /// Runs that are made at once, each in a process of its own
+    #[arg(long, value_name = "J", value_parser = parse_jobs, requires = "seeds", default_value = "1")]
+    jobs: usize,
     /// Environments that are stepped together [default: 1]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     n_envs: Option<usize>,
@@ -74,6 +77,11 @@ pub(super) struct Arguments {
     /// Replace an existing run
     #[arg(long)]
     force: bool,
+    /// Go on with the run if it was begun; leave it if it is finished
+    ///
+    /// The same command may be repeated until the run is finished, as schedulers of clusters do.
+    #[arg(long = "continue", conflicts_with = "force")]
+    goes_on: bool,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -88,12 +96,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (out, several, slug) = (arguments.out.as_deref(), arguments.seeds.is_some(), first.slug());
     let preset = arguments.preset.as_deref();
     let runs: Vec<_> = seeds.map(|seed| (seed, run_directory(out, several, preset, &slug, seed))).collect();
-    for (_, dir) in &runs {
-        run::check_free(dir, arguments.force)?;
+    for (seed, dir) in &runs {
+        match arguments.goes_on && layout::is_run(dir) {
+            true => check_unchanged(&first.with_seed(*seed).to_toml(), dir)?,
+            false => run::check_free(dir, arguments.force)?,
+        }
+    }
+    if arguments.jobs > 1 {
+        return jobs::make(several_jobs(runs), arguments.jobs);
     }
     interrupt::listen()?;
     for (seed, dir) in runs {
-        let (mut session, mut run) = begin(first.with_seed(seed), &dir, arguments.force)?;
+        let config = first.with_seed(seed);
+        let opened = match arguments.goes_on {
+            true => begin_or_continue(&config, &dir)?,
+            false => Some(begin(config, &dir, arguments.force)?),
+        };
+        let Some((mut session, mut run)) = opened else { continue };
         if finish(&mut session, &mut run)? == Outcome::Interrupted {
             return Ok(interrupt::exit_code());
         }
@@ -101,85 +120,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Creates a run of `config` in `dir`; `force` replaces an existing one. Mistakes in the settings are reported before
-/// any file is written.
-pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Session, Run)> {
-    let transform = ObsTransform::prepare(&config)?;
-    let session = Session::new(config, transform)?;
-    let protocol = session.config.env.protocol();
-    let config_text = session.config.to_toml();
-    let mut run = Run::create(dir, &config_text, Some(&protocol), force, |made| session.transform.save(made))?;
-    announce(&session, &mut run, "training")?;
-    Ok((session, run))
-}
-
-/// Prints and logs what the run is about to do.
-pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<()> {
-    let config = &session.config;
-    let protocol = config.env.protocol();
-    let transform =
-        session.transform.describe(config).map(|transform| format!(" seen through {transform}")).unwrap_or_default();
-    let (env, agent, seed) = (config.env.id(), config.agent.name(), config.run.seed);
-    let steps = length(session);
-    let threads = match tch::get_num_threads() {
-        1 => String::new(),
-        n => format!(", {n} threads"),
-    };
-    let line = format!("{doing} {agent} on {env} ({protocol}){transform}, {steps}, seed {seed}{threads}");
-    say!("{line} -> {}", run.dir().display());
-    run.log(&line)?;
-    match idleness(session) {
-        Some(warning) => {
-            say!("warning: {warning}");
-            run.log(&warning)
-        }
-        None => Ok(()),
-    }
-}
-
-/// Returns the length of the run in words. Steps come in whole numbers for all environments.
-fn length(session: &Session) -> String {
-    let (steps, n_envs) = (session.config.run.steps, session.config.run.n_envs);
-    match session.player {
-        Player::Planner(_) => format!("{} sweeps at most", count(steps)),
-        Player::Learner(_) | Player::Scripted if steps.is_multiple_of(n_envs as u64) => {
-            format!("{} steps", count(steps))
-        }
-        Player::Learner(_) | Player::Scripted => {
-            let played = count(steps.next_multiple_of(n_envs as u64));
-            format!("{played} steps ({}, rounded up to whole steps of {n_envs} environments)", count(steps))
-        }
-    }
-}
-
-/// Returns a warning if the run ends before the agent's first update.
-fn idleness(session: &Session) -> Option<String> {
-    let Player::Learner(learner) = &session.player else { return None };
-    let run = &session.config.run;
-    let (played, first) = (run.steps.next_multiple_of(run.n_envs as u64), learner.first_update());
-    (played < first).then(|| {
-        let (agent, played, first) = (session.config.agent.name(), count(played), count(first));
-        format!("{agent} learns nothing in {played} steps: its first update is at step {first}")
-    })
-}
-
 /// Trains to the end and prints a summary.
 pub(super) fn finish(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     let outcome = complete(session, run)?;
     if outcome == Outcome::Finished {
         summarise(session, run.dir())?;
-    }
-    Ok(outcome)
-}
-
-/// Trains to the end and draws the learning curve.
-pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> {
-    let ended = train(session, run);
-    let outcome = run.log_end(session.progress.step, ended)?;
-    draw(session, run.dir());
-    if outcome == Outcome::Interrupted {
-        let step = count(session.progress.step);
-        say!("stopped at step {step}; continue with: carom resume {}", shell(run.dir()));
     }
     Ok(outcome)
 }
@@ -220,20 +165,6 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     print(&joined(&lines))
 }
 
-/// Path of the learning curve in a run.
-const CURVE: &str = "plots/return.svg";
-
-/// Draws the learning curve. Failing is not an error: a run may be too short for an episode.
-fn draw(session: &Session, dir: &Path) {
-    let metric = match session.player {
-        Player::Learner(_) | Player::Scripted => "train/return",
-        Player::Planner(_) => "plan/value_start",
-    };
-    if let Err(error) = plot::returns(&[dir], metric, &dir.join(CURVE)) {
-        say!("no {CURVE}: {error}");
-    }
-}
-
 impl Arguments {
     /// Returns the layers of settings, from the weakest to the strongest.
     fn layers(&self) -> Result<Vec<Layer>> {
@@ -255,6 +186,16 @@ impl Arguments {
         }
         Ok(preset.into_iter().chain(file).chain([flags.and(set)?]).collect())
     }
+}
+
+/// Returns the processes of runs, each with its seed and directory, of a command that has `--seeds`.
+pub(super) fn several_jobs(runs: Vec<(u64, PathBuf)>) -> Vec<Job> {
+    let common = jobs::arguments_without(&["--seeds", "--jobs", "--out"]);
+    let job = |(seed, dir): (u64, PathBuf)| {
+        let own = ["--seed".into(), seed.to_string().into(), "--out".into(), dir.clone().into()];
+        Job { arguments: common.iter().cloned().chain(own).collect(), dir }
+    };
+    runs.into_iter().map(job).collect()
 }
 
 /// Returns the directory of the run of `seed`: `out`, with the seed appended if there are several, or a name under
@@ -290,6 +231,12 @@ pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>, agent: Opti
         say!("using preset {}", preset.name);
     }
     found.map(|preset| preset.layer(&TRAINING)).transpose()
+}
+
+/// Parses a number of runs at once.
+pub(super) fn parse_jobs(text: &str) -> Result<usize> {
+    let n_jobs = text.parse().ok().filter(|n_jobs| (1..=MAX_SEEDS as usize).contains(n_jobs));
+    n_jobs.with_context(|| format!("expected a number from 1 to {MAX_SEEDS}"))
 }
 
 /// Largest number of seeds of one command.

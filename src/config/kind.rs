@@ -18,6 +18,16 @@ pub(crate) enum Config {
     Fit(FitConfig),
 }
 
+impl Config {
+    /// Returns the text of a configuration file with these settings.
+    pub(crate) fn to_toml(&self) -> String {
+        match self {
+            Self::Training(config) => config.to_toml(),
+            Self::Fit(config) => config.to_toml(),
+        }
+    }
+}
+
 /// Reads the configuration of the run in `dir`.
 ///
 /// # Errors

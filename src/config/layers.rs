@@ -224,6 +224,14 @@ impl Layer {
         self
     }
 
+    /// Returns the keys of this layer's settings, as `--set` spells them.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let of_parts = self.parts.iter().map(|(part, settings)| (part.prefix(), settings));
+        let of_parts =
+            of_parts.flat_map(|(prefix, settings)| settings.keys().map(move |key| format!("{prefix}.{key}")));
+        self.own.keys().cloned().chain(of_parts).collect()
+    }
+
     /// Returns the settings of `part`.
     pub(crate) fn part(&self, part: Part) -> Values {
         self.parts.get(&part).cloned().unwrap_or_default()

@@ -46,8 +46,8 @@ carom_envs::settings! {
         n_envs: usize = 1, in 1..=MAX_ENVS;
         /// Where tensors live.
         device: Device = Device::Cpu;
-        /// Threads of libtorch; unless given, one for each core where the network is of pixels, else one. On small
-        /// networks two threads on busy cores were 10 to 50 times slower.
+        /// Threads of libtorch. Unless given: OMP_NUM_THREADS, or one for each core, where the network is of pixels,
+        /// else one. On small networks two threads on busy cores were 10 to 50 times slower.
         threads: Option<usize> = None, in IfGiven(1..=MAX_THREADS);
         /// Steps between two rows of a metric; a 500th of the run unless given.
         log_every: u64 = 1, in AtLeast(1);

@@ -1,7 +1,6 @@
 //! Groups of runs with one configuration, and short labels that distinguish groups.
 
-use super::axis;
-use super::runs::{Run, last_name};
+use super::runs::{Run, short_value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Settings that do not affect learning.
@@ -21,6 +20,11 @@ impl Group {
     pub(super) fn repeats(&self) -> &'static str {
         let seeds: BTreeSet<_> = self.runs.iter().filter_map(|run| run.seed.as_ref()).collect();
         if seeds.len() == self.runs.len() { "seeds" } else { "runs" }
+    }
+
+    /// Returns the settings that changed along the runs, each with its values.
+    pub(super) fn changes(&self) -> impl Iterator<Item = String> {
+        self.runs[0].changed.iter().filter_map(|key| Some(format!("{key}={}", self.setting(key)?)))
     }
 
     /// Returns the value of a setting that all runs share.
@@ -64,7 +68,9 @@ fn label(group: &Group, groups: &[Group]) -> String {
     let kin: Vec<&Group> = groups.iter().filter(is_kin).collect();
     let differing: Vec<&str> = compared(&group.runs[0])
         .into_keys()
-        .filter(|key| kin.iter().any(|other| other.setting(key) != group.setting(key)))
+        .filter(|&key| {
+            group.runs[0].changed.contains(key) || kin.iter().any(|other| other.setting(key) != group.setting(key))
+        })
         .collect();
     let mut words = Vec::new();
     if shared(groups, Run::task).is_none() {
@@ -87,13 +93,5 @@ fn short_key(key: &str, among: &[&str]) -> String {
     if among.iter().filter(|other| last(other) == last(key)).count() == 1 {
         return last(key);
     }
-    key.replacen("_settings.", ".", 1)
-}
-
-/// Shortens whole thousands, e.g. `250k`, and paths.
-fn short_value(value: &str) -> String {
-    match value.parse::<i64>() {
-        Ok(count) if count.abs() >= 1000 && count % 1000 == 0 => axis::count_label(count as f64),
-        _ => last_name(value).to_owned(),
-    }
+    key.to_owned()
 }

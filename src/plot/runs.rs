@@ -1,7 +1,10 @@
 //! Finds runs on disk and reads one metric of each.
 
+use super::axis;
 use super::error::PlotError;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::dotted::{AtStep, Change, Dotted, History, of_table};
+use crate::human::count;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Files of a run with rows of `step,name,value`.
@@ -21,8 +24,10 @@ const MAX_DEPTH: usize = 2;
 #[derive(Debug)]
 pub(super) struct Run {
     pub dir: PathBuf,
-    /// Settings as dotted key and printed value, without the seed.
-    pub settings: BTreeMap<String, String>,
+    /// Settings without the seed. One that changed along the run has all of its values: `0.1, 0.2 from 5k`.
+    pub settings: Dotted,
+    /// Keys of the settings that changed along the run.
+    pub changed: BTreeSet<String>,
     pub seed: Option<String>,
     /// `(step, value)`, in the order of their steps, finite.
     pub points: Vec<(f64, f64)>,
@@ -40,11 +45,10 @@ impl Run {
         let config: toml::Table = fs_err::read_to_string(&path)?.parse().map_err(|error: toml::de::Error| {
             PlotError::BadFile { path: path.clone(), line: None, reason: error.to_string().trim_end().to_owned() }
         })?;
-        let mut settings = BTreeMap::new();
-        flatten("", &config, &mut settings);
-        settings.remove("kind");
-        let seed = settings.remove("seed");
-        let mut run = Self { dir: dir.to_owned(), settings, seed, ..Self::empty() };
+        let mut run = Self { dir: dir.to_owned(), settings: of_table(&config), ..Self::empty() };
+        run.follow_changes();
+        run.settings.remove("kind");
+        run.seed = run.settings.remove("seed");
         for file in FILES.iter().map(|name| dir.join(name)).filter(|path| path.is_file()) {
             run.add_points(&file, metric)?;
         }
@@ -82,10 +86,26 @@ impl Run {
 
     /// Returns the protocol of the environment, if it differs from the environment's id.
     pub(super) fn protocol(&self) -> Option<String> {
-        let meta = fs_err::read_to_string(self.dir.join("meta.json")).ok()?;
-        let meta: serde_json::Value = serde_json::from_str(&meta).ok()?;
-        let protocol = meta.get("protocol")?.as_str()?;
-        Some(protocol.to_owned()).filter(|protocol| self.settings.get("env") != Some(protocol))
+        let protocol = self.meta()?.get("protocol")?.as_str()?.to_owned();
+        Some(protocol).filter(|protocol| self.settings.get("env") != Some(protocol))
+    }
+
+    fn meta(&self) -> Option<serde_json::Value> {
+        serde_json::from_str(&fs_err::read_to_string(self.dir.join("meta.json")).ok()?).ok()
+    }
+
+    /// Replaces the settings by those that the steps were made with. `config.toml` may have been edited after the run.
+    fn follow_changes(&mut self) {
+        let Some(history) = self.meta().and_then(|meta| serde_json::from_value::<History>(meta).ok()) else { return };
+        self.settings = history.settings;
+        let mut values = Dotted::new();
+        for AtStep { step, change: Change { key, from, to } } in history.changes {
+            let [from, to] = [from, to].map(|value| value.map_or_else(|| "not given".to_owned(), |v| short_value(&v)));
+            let before = values.remove(&key).unwrap_or(from);
+            values.insert(key, format!("{before}, {to} from {}", count(step)));
+        }
+        self.changed = values.keys().cloned().collect();
+        self.settings.extend(values);
     }
 
     /// Returns the values whose mean is `metric`, one for each episode. Empty if it is not a metric of training
@@ -109,7 +129,8 @@ impl Run {
     fn empty() -> Self {
         Self {
             dir: PathBuf::new(),
-            settings: BTreeMap::new(),
+            settings: Dotted::new(),
+            changed: BTreeSet::new(),
             seed: None,
             points: Vec::new(),
             metrics: BTreeSet::new(),
@@ -204,18 +225,15 @@ fn check_is_run(path: &Path) -> Result<(), PlotError> {
     Err(PlotError::NotARun { path: path.to_owned(), reason: reason.to_owned() })
 }
 
-/// Adds the values of `table` under dotted keys.
-fn flatten(prefix: &str, table: &toml::Table, out: &mut BTreeMap<String, String>) {
-    for (key, value) in table {
-        match value {
-            toml::Value::Table(inner) => flatten(&format!("{prefix}{key}."), inner, out),
-            toml::Value::String(text) => drop(out.insert(format!("{prefix}{key}"), text.clone())),
-            other => drop(out.insert(format!("{prefix}{key}"), other.to_string())),
-        }
-    }
-}
-
 /// Returns the last name of an absolute path, and other values as they are.
 pub(super) fn last_name(value: &str) -> &str {
     if value.starts_with('/') { value.rsplit('/').next().unwrap_or(value) } else { value }
+}
+
+/// Shortens whole thousands, e.g. `250k`, and paths.
+pub(super) fn short_value(value: &str) -> String {
+    match value.parse::<i64>() {
+        Ok(count) if count.abs() >= 1000 && count % 1000 == 0 => axis::count_label(count as f64),
+        _ => last_name(value).to_owned(),
+    }
 }

@@ -1,11 +1,18 @@
-//! `meta.json`: the program and the machine of a run.
+//! `meta.json`: the program, the machine and the settings of a run.
 
-use serde_json::json;
+use super::{CONFIG, META};
+use crate::dotted::{AtStep, Change, History, changes, dotted, of_table};
+use crate::files;
+use anyhow::Result;
+use fs_err as fs;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
-/// Returns versions, CPU, command line, git commit and the environment's `protocol` as JSON. There is no time in it, so
-/// two runs of one command have equal files.
-pub(super) fn describe(protocol: Option<&str>) -> String {
+/// Returns versions, CPU, command line, git commit, the environment's `protocol` and the settings in `config`, a TOML
+/// text, as JSON. There is no time in it, so two runs of one command have equal files.
+pub(super) fn describe(protocol: Option<&str>, config: &str) -> String {
     let cpu_info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu_info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     let meta = json!({
@@ -18,8 +25,38 @@ pub(super) fn describe(protocol: Option<&str>) -> String {
         "git": git(&["rev-parse", "HEAD"]),
         "protocol": protocol,
         "git_changes": git(&["status", "--porcelain", "--untracked-files=no"]).map(|changes| !changes.is_empty()),
+        "settings": dotted(config),
     });
     format!("{meta:#}\n")
+}
+
+/// Returns the settings in which `config`, a TOML text, differs from those that the run in `dir` was made with.
+pub(super) fn changes_to(dir: &Path, config: &str) -> Vec<Change> {
+    let recorded = read(dir).ok().and_then(|meta| serde_json::from_value::<History>(meta).ok());
+    // An older version recorded no settings.
+    let known = recorded.map(|history| history.settings).or_else(|| {
+        let found = fs::read_to_string(dir.join(CONFIG)).ok()?;
+        Some(of_table(&found.parse().ok()?))
+    });
+    known.map(|known| changes(&known, &dotted(config))).unwrap_or_default()
+}
+
+/// Adds `changed` settings, in force from `step` on, to the file of the run in `dir`.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub(super) fn add(dir: &Path, step: u64, config: &str, changed: &[Change]) -> Result<()> {
+    let mut meta = read(dir)?;
+    let mut history: History = serde_json::from_value(meta.clone()).unwrap_or_default();
+    history.settings = dotted(config);
+    history.changes.extend(changed.iter().map(|change| AtStep { step, change: change.clone() }));
+    let Value::Object(history) = serde_json::to_value(history)? else { unreachable!("a history is an object") };
+    meta.as_object_mut().map(|meta| meta.extend(history));
+    files::write_whole(&dir.join(META), |file| Ok(writeln!(file, "{meta:#}")?))
+}
+
+fn read(dir: &Path) -> Result<Value> {
+    Ok(serde_json::from_slice(&fs::read(dir.join(META))?)?)
 }
 
 /// Returns git's answer about the working directory, or `None` without git or a repository.

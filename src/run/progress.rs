@@ -4,9 +4,10 @@ use crate::human::{count, duration};
 use crate::run::{MetricsFile, Run};
 use anyhow::Result;
 use carom_agents::Stat;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::cell::Cell;
 use std::io::{IsTerminal, stderr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Time between two lines without a terminal.
@@ -94,6 +95,64 @@ impl Drop for Counter {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Progress of several runs at once, shown on stderr: a line for each on a terminal, else all that they say.
+pub(crate) struct Board {
+    lines: Option<MultiProgress>,
+    n_jobs: usize,
+    n_ended: AtomicUsize,
+}
+
+/// The line of one run on a [`Board`].
+pub(crate) struct BoardLine<'a> {
+    board: &'a Board,
+    name: String,
+    line: Option<ProgressBar>,
+}
+
+impl Board {
+    /// Makes an empty board.
+    pub(crate) fn new(n_jobs: usize) -> Self {
+        Self { lines: stderr().is_terminal().then(MultiProgress::new), n_jobs, n_ended: AtomicUsize::new(0) }
+    }
+
+    /// Adds the line of the run `name`.
+    pub(crate) fn begin(&self, name: &str) -> BoardLine<'_> {
+        let line = self.lines.as_ref().map(|lines| {
+            let style = ProgressStyle::with_template("{prefix}: {wide_msg}").expect("a valid template");
+            lines.add(ProgressBar::new_spinner().with_style(style).with_prefix(name.to_owned()))
+        });
+        BoardLine { board: self, name: name.to_owned(), line }
+    }
+
+    /// Calls `print` with the lines out of its way.
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.lines {
+            Some(lines) => lines.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+impl BoardLine<'_> {
+    /// Shows `text`, which the run said. On a terminal a percentage replaces the one before.
+    pub(crate) fn show(&self, text: &str) {
+        let is_progress = text.trim_start().split_once('%').is_some_and(|(n, _)| n.parse::<u8>().is_ok());
+        match &self.line {
+            Some(line) if is_progress => line.set_message(text.trim_start().to_owned()),
+            _ => self.board.suspend(|| say!("{}: {text}", self.name)),
+        }
+    }
+
+    /// Removes the line of a run that has ended.
+    pub(crate) fn end(self) {
+        if let Some(line) = self.line {
+            line.finish_and_clear();
+        }
+        let n_ended = self.board.n_ended.fetch_add(1, Ordering::Relaxed) + 1;
+        self.board.suspend(|| say!("{} ended ({n_ended} of {})", self.name, self.board.n_jobs));
     }
 }
 

@@ -74,7 +74,7 @@ impl Session {
         let task = Task::of(&envs, config.env.id(), config.run.steps).with_device(device).with_trunk(transform.trunk());
         let mut player = config.agent.make(&task, &seeds)?;
         if config.run.threads.is_none() && player.agent().is_some_and(|agent| agent.gains_from_threads()) {
-            device::set_threads(std::thread::available_parallelism().map_or(1, usize::from));
+            device::set_threads(device::usual_threads());
         }
         let codes = transform.n_codes().map(Codes::new);
         Ok(Self { config, transform, envs, player, progress: Progress { codes, ..Progress::default() } })
@@ -114,10 +114,18 @@ impl Session {
     /// When there is no valid checkpoint, it belongs to other settings, or the run cannot be started.
     pub(crate) fn open(config: TrainConfig, dir: &Path) -> Result<(Self, Checkpoint<TrainState>)> {
         let checkpoint = checkpoint::newest(dir)?;
+        Ok((Self::at(config, dir, &checkpoint)?, checkpoint))
+    }
+
+    /// Opens the run of `config` in `dir` and restores `checkpoint`.
+    ///
+    /// # Errors
+    /// When the checkpoint belongs to other settings, or the run cannot be started.
+    pub(crate) fn at(config: TrainConfig, dir: &Path, checkpoint: &Checkpoint<TrainState>) -> Result<Self> {
         let transform = ObsTransform::open(&config, dir)?;
         let mut session = Self::new(config, transform)?;
-        session.load(&checkpoint)?;
-        Ok((session, checkpoint))
+        session.load(checkpoint)?;
+        Ok(session)
     }
 
     /// Restores the agent, the environments and the progress that a checkpoint holds.

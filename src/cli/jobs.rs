@@ -1,0 +1,149 @@
+//! Runs side by side, each in a process of its own.
+
+use super::print;
+use crate::interrupt;
+use crate::run::progress::Board;
+use anyhow::{Context, Result};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Variable of the number of threads that a run takes unless its settings say so.
+const THREADS: &str = "OMP_NUM_THREADS";
+
+/// Time between two looks for a request to stop.
+const LOOK_AFTER: Duration = Duration::from_millis(50);
+
+/// A run that a process of its own makes.
+pub(super) struct Job {
+    /// Directory of the run, which names it.
+    pub dir: PathBuf,
+    /// Arguments of `carom`.
+    pub arguments: Vec<OsString>,
+}
+
+/// Returns the arguments of this process without the options `dropped`, each of which has a value.
+pub(super) fn arguments_without(dropped: &[&str]) -> Vec<OsString> {
+    without(std::env::args_os().skip(1), dropped)
+}
+
+fn without(arguments: impl Iterator<Item = OsString>, dropped: &[&str]) -> Vec<OsString> {
+    let (mut kept, mut is_value) = (vec![], false);
+    for argument in arguments {
+        let text = argument.to_string_lossy();
+        let option = text.split_once('=').map_or(&*text, |(option, _)| option);
+        let is_dropped = dropped.contains(&option);
+        if !is_dropped && !is_value {
+            kept.push(argument.clone());
+        }
+        is_value = is_dropped && option.len() == text.len();
+    }
+    kept
+}
+
+/// The jobs that wait, the processes that run, and the jobs that failed.
+struct Work {
+    waiting: VecDeque<Job>,
+    running: Vec<u32>,
+    failed: Vec<PathBuf>,
+}
+
+/// Makes all runs, `n_at_once` at a time. A run that fails leaves the others alone; all that failed are named at the
+/// end. A request to stop is passed on, and no further run starts.
+///
+/// # Errors
+/// When a process cannot be started.
+pub(super) fn make(jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
+    interrupt::listen()?;
+    let n_jobs = jobs.len();
+    let n_at_once = n_at_once.min(n_jobs);
+    let n_cores = thread::available_parallelism().map_or(1, usize::from);
+    let n_threads = std::env::var_os(THREADS).unwrap_or_else(|| (n_cores / n_at_once).max(1).to_string().into());
+    let work = Mutex::new(Work { waiting: jobs.into(), running: vec![], failed: vec![] });
+    let board = Board::new(n_jobs);
+    let results: Vec<Result<()>> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..n_at_once).map(|_| scope.spawn(|| make_waiting(&work, &board, &n_threads))).collect();
+        let mut is_passed_on = false;
+        while !workers.iter().all(thread::ScopedJoinHandle::is_finished) {
+            thread::sleep(LOOK_AFTER);
+            if interrupt::requested() && !std::mem::replace(&mut is_passed_on, true) {
+                lock(&work).running.iter().for_each(|&id| interrupt::ask_to_end(id));
+            }
+        }
+        workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).collect()
+    });
+    drop(board);
+    results.into_iter().collect::<Result<()>>()?;
+    if interrupt::requested() {
+        say!("stopped; the same command with --continue goes on");
+        return Ok(interrupt::exit_code());
+    }
+    let failed = lock(&work).failed.split_off(0);
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    say!("{} of {n_jobs} runs failed:", failed.len());
+    failed.iter().for_each(|dir| say!("  {}", dir.display()));
+    Ok(ExitCode::FAILURE)
+}
+
+fn lock(work: &Mutex<Work>) -> std::sync::MutexGuard<'_, Work> {
+    work.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes one waiting run after the other until none is left, or a stop is requested.
+fn make_waiting(work: &Mutex<Work>, board: &Board, n_threads: &OsString) -> Result<()> {
+    while !interrupt::requested() {
+        let Some(job) = lock(work).waiting.pop_front() else { break };
+        let program = std::env::current_exe().context("cannot find this program's own file")?;
+        let mut command = Command::new(program);
+        command.args(&job.arguments).env(THREADS, n_threads);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Under the lock, so that a request to stop reaches each process that was started.
+        let mut work_now = lock(work);
+        let child = command.spawn().with_context(|| format!("cannot start the run {}", job.dir.display()))?;
+        let id = child.id();
+        work_now.running.push(id);
+        drop(work_now);
+        let succeeded = follow(child, &job, board)?;
+        let mut work = lock(work);
+        work.running.retain(|&other| other != id);
+        if !succeeded && !interrupt::requested() {
+            work.failed.push(job.dir);
+        }
+    }
+    Ok(())
+}
+
+/// Shows what the process says until it ends, and prints its summary. Returns whether it succeeded.
+fn follow(mut child: Child, job: &Job, board: &Board) -> Result<bool> {
+    let line = board.begin(&job.dir.display().to_string());
+    let errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
+    for text in errors.split(b'\n') {
+        line.show(String::from_utf8_lossy(&text?).trim_end());
+    }
+    // A summary is shorter than what a pipe holds, so the process did not wait for a reader.
+    let mut summary = String::new();
+    child.stdout.take().expect("stdout is piped").read_to_string(&mut summary)?;
+    let succeeded = child.wait()?.success();
+    line.end();
+    board.suspend(|| print(&summary))?;
+    Ok(succeeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_dropped_with_their_values() {
+        let line = "train --seeds 0..4 --env taxi --jobs=2 --out runs/a --set agent.lr=0.1";
+        let kept = without(line.split(' ').map(OsString::from), &["--seeds", "--jobs", "--out"]);
+        assert_eq!(kept, ["train", "--env", "taxi", "--set", "agent.lr=0.1"]);
+    }
+}

@@ -1,0 +1,165 @@
+//! Starts training runs, and goes on with those that were begun.
+
+use crate::config::kind;
+use crate::config::training::TrainConfig;
+use crate::dotted::{changes, dotted};
+use crate::encoder::ObsTransform;
+use crate::human::{count, shell};
+use crate::plot;
+use crate::run::checkpoint::{self, Checkpoint};
+use crate::run::{self, Outcome, Run, layout};
+use crate::train::session::{Session, TrainState};
+use crate::train::train;
+use anyhow::{Context, Result, ensure};
+use carom_agents::Player;
+use serde::de::DeserializeOwned;
+use std::path::Path;
+
+/// Path of the learning curve in a run.
+pub(super) const CURVE: &str = "plots/return.svg";
+
+/// Creates a run of `config` in `dir`; `force` replaces an existing one. Mistakes in the settings are reported before
+/// any file is written.
+pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Session, Run)> {
+    let transform = ObsTransform::prepare(&config)?;
+    let session = Session::new(config, transform)?;
+    let protocol = session.config.env.protocol();
+    let config_text = session.config.to_toml();
+    let mut run = Run::create(dir, &config_text, Some(&protocol), force, |made| session.transform.save(made))?;
+    announce(&session, &mut run, "training")?;
+    Ok((session, run))
+}
+
+/// Prints and logs what the run is about to do.
+pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<()> {
+    let config = &session.config;
+    let protocol = config.env.protocol();
+    let transform =
+        session.transform.describe(config).map(|transform| format!(" seen through {transform}")).unwrap_or_default();
+    let (env, agent, seed) = (config.env.id(), config.agent.name(), config.run.seed);
+    let steps = length(session);
+    let threads = match tch::get_num_threads() {
+        1 => String::new(),
+        n => format!(", {n} threads"),
+    };
+    let line = format!("{doing} {agent} on {env} ({protocol}){transform}, {steps}, seed {seed}{threads}");
+    say!("{line} -> {}", run.dir().display());
+    run.log(&line)?;
+    match idleness(session) {
+        Some(warning) => {
+            say!("warning: {warning}");
+            run.log(&warning)
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns the length of the run in words. Steps come in whole numbers for all environments.
+fn length(session: &Session) -> String {
+    let (steps, n_envs) = (session.config.run.steps, session.config.run.n_envs);
+    match session.player {
+        Player::Planner(_) => format!("{} sweeps at most", count(steps)),
+        Player::Learner(_) | Player::Scripted if steps.is_multiple_of(n_envs as u64) => {
+            format!("{} steps", count(steps))
+        }
+        Player::Learner(_) | Player::Scripted => {
+            let played = count(steps.next_multiple_of(n_envs as u64));
+            format!("{played} steps ({}, rounded up to whole steps of {n_envs} environments)", count(steps))
+        }
+    }
+}
+
+/// Returns a warning if the run ends before the agent's first update.
+fn idleness(session: &Session) -> Option<String> {
+    let Player::Learner(learner) = &session.player else { return None };
+    let run = &session.config.run;
+    let (played, first) = (run.steps.next_multiple_of(run.n_envs as u64), learner.first_update());
+    (played < first).then(|| {
+        let (agent, played, first) = (session.config.agent.name(), count(played), count(first));
+        format!("{agent} learns nothing in {played} steps: its first update is at step {first}")
+    })
+}
+
+/// Trains to the end and draws the learning curve.
+pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> {
+    let ended = train(session, run);
+    let outcome = run.log_end(session.progress.step, ended)?;
+    draw(&session.config, run.dir());
+    if outcome == Outcome::Interrupted {
+        let step = count(session.progress.step);
+        say!("stopped at step {step}; continue with: carom resume {}", shell(run.dir()));
+    }
+    Ok(outcome)
+}
+
+/// Draws the learning curve. Failing is not an error: a run may be too short for an episode.
+fn draw(config: &TrainConfig, dir: &Path) {
+    let metric = if config.agent.entry().plans { "plan/value_start" } else { "train/return" };
+    if let Err(error) = plot::returns(&[dir], metric, &dir.join(CURVE)) {
+        say!("no {CURVE}: {error}");
+    }
+}
+
+/// Checks that the run in `dir`, if there is one, was started with the settings `config`, a TOML text.
+///
+/// # Errors
+/// When it was started with others, or its `config.toml` was edited.
+pub(super) fn check_unchanged(config: &str, dir: &Path) -> Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let mut changes = changes(&dotted(&kind::config(dir)?.to_toml()), &dotted(config));
+    if changes.is_empty() {
+        changes = run::changes_to(dir, config);
+    }
+    let shown: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    ensure!(
+        changes.is_empty(),
+        "{} was started with other settings, and this command changes {}. Choose another --out, or remove it",
+        dir.display(),
+        shown.join(", ")
+    );
+    Ok(())
+}
+
+/// Starts the run, or opens it at its newest checkpoint. Returns `None` if it is finished.
+///
+/// # Errors
+/// When it has checkpoints and all are damaged, or it cannot be started.
+pub(super) fn begin_or_continue(config: &TrainConfig, dir: &Path) -> Result<Option<(Session, Run)>> {
+    if is_begun(dir)? {
+        let saved = newest::<TrainState>(dir)?;
+        if saved.state.loop_state.progress.is_finished(config.run.steps) {
+            // It may have been stopped between its last step and its curve.
+            if !dir.join(CURVE).exists() {
+                draw(config, dir);
+            }
+            say!("{} is finished", dir.display());
+            return Ok(None);
+        }
+        let session = Session::at(config.clone(), dir, &saved)?;
+        let mut run = Run::reopen(dir, &saved)?;
+        announce(&session, &mut run, &format!("resuming at step {}:", count(saved.state.step)))?;
+        return Ok(Some((session, run)));
+    }
+    begin(config.clone(), dir, dir.exists()).map(Some)
+}
+
+/// Returns whether there is a run in `dir` that has a checkpoint.
+pub(super) fn is_begun(dir: &Path) -> Result<bool> {
+    if !layout::is_run(dir) {
+        return Ok(false);
+    }
+    let is_begun = checkpoint::is_there(dir)?;
+    if !is_begun {
+        say!("{} was stopped before its first checkpoint; starting it again", dir.display());
+    }
+    Ok(is_begun)
+}
+
+/// Opens the newest checkpoint of the run in `dir`.
+pub(super) fn newest<S: DeserializeOwned>(dir: &Path) -> Result<Checkpoint<S>> {
+    let name = dir.display();
+    let advice = || format!("{name} cannot go on; when it is moved away, the same command starts it anew");
+    checkpoint::newest(dir).with_context(advice)
+}
