@@ -16,6 +16,7 @@ mod reconstruct;
 mod resume;
 mod sample;
 mod start;
+mod table;
 mod talk;
 pub(crate) mod trace;
 mod train;
@@ -54,6 +55,7 @@ enum Command {
     Reconstruct(reconstruct::Arguments),
     Plot(plot::Args),
     Probe(probe::Arguments),
+    Table(table::Arguments),
     Watch(watch::Arguments),
     Play(play::Arguments),
     Trace(trace::Arguments),
@@ -96,6 +98,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Plot(arguments) => plot::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Probe(arguments) => probe::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Table(arguments) => table::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Watch(arguments) => watch::run(&arguments),
         Command::Play(arguments) => play::run(&arguments).map(|()| interrupt::exit_code()),
         Command::Trace(arguments) => trace::run(&arguments).map(|()| ExitCode::SUCCESS),

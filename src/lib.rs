@@ -34,6 +34,7 @@ mod plot;
 mod probe;
 mod run;
 mod statistics;
+mod table;
 mod terminal;
 #[cfg(test)]
 mod tests {

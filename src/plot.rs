@@ -9,6 +9,7 @@ mod axis;
 mod chart;
 mod error;
 mod groups;
+pub(crate) mod policy;
 mod reference;
 mod runs;
 pub(crate) mod scatter;

@@ -54,7 +54,7 @@ pub(crate) fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
 }
 
 /// Makes one step in every environment, or one sweep of a planner.
-fn advance(session: &mut Session, actions: &mut [usize], stacks: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn advance(session: &mut Session, actions: &mut [usize], stacks: &mut Vec<u8>) -> Result<()> {
     let Session { envs, player, progress, .. } = session;
     match player {
         Player::Learner(learner) => {

@@ -10,6 +10,7 @@
 //! - [`compare`]: a small comparison of encoders, and its continuation after runs were lost
 //! - [`eval`]: scores, and their names in JSON
 //! - [`encoder`]: modes of a fitted encoder, messages about it, impossible modes
+//! - [`table`]: the table of an agent as text, picture and JSON
 //! - [`trace`]: given actions, row by row and as a NumPy array
 //! - [`probe`]: probes of encoders, as table, JSON and picture
 //! - [`data`]: descriptions of data sets, and damaged copies
@@ -35,6 +36,7 @@ mod probe;
 mod program;
 mod rbm;
 mod resume;
+mod table;
 mod trace;
 mod train;
 mod watch;

@@ -3,6 +3,7 @@
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use crate::trunk::SharedTrunk;
 use carom_envs::{ObsSpace, TransitionModel, VecEnv};
+use ndarray::Array2;
 use std::any::Any;
 use tch::Device;
 
@@ -96,6 +97,11 @@ pub trait Agent: Any + Send {
     /// threads wait for each other longer than they work.
     fn gains_from_threads(&self) -> bool {
         false
+    }
+
+    /// The action values of all states, `[n_states, n_actions]`, if the agent is a table.
+    fn table(&self) -> Option<Array2<f64>> {
+        None
     }
 
     /// The whole state, from which training continues bit for bit.

@@ -23,10 +23,10 @@ const CELL_WIDTH: f64 = 76.0;
 const CELL_HEIGHT: f64 = 30.0;
 const MIN_WIDTH: f64 = 420.0;
 /// Colours of 1 and -1; 0 is white.
-const HIGH: RGBColor = RGBColor(213, 94, 0);
-const LOW: RGBColor = RGBColor(0, 114, 178);
+pub(super) const HIGH: RGBColor = RGBColor(213, 94, 0);
+pub(super) const LOW: RGBColor = RGBColor(0, 114, 178);
 /// Strongest colour of a cell, on which dark text is readable.
-const MAX_OPACITY: f64 = 0.7;
+pub(super) const MAX_OPACITY: f64 = 0.7;
 
 /// Draws `table` to the SVG file `out`.
 ///
@@ -69,11 +69,15 @@ impl Table<'_> {
                 let filled = colour.mix(MAX_OPACITY * number.abs().min(1.0)).filled();
                 canvas.draw(&Rectangle::new(corners, filled)).map_err(failed)?;
                 let middle = (x + CELL_WIDTH / 2.0, y + CELL_HEIGHT / 2.0);
-                // Adding 0.0 turns -0.0 into 0.0.
-                let label = format!("{:.2}", (number * 100.0).round() / 100.0 + 0.0).replace('-', "\u{2212}");
-                write(canvas, &label, middle, TEXT_SIZE, INK, (HPos::Center, VPos::Center))?;
+                write(canvas, &self::number(number), middle, TEXT_SIZE, INK, (HPos::Center, VPos::Center))?;
             }
         }
         Ok(())
     }
+}
+
+/// Returns a number with two decimals and a true minus sign.
+pub(super) fn number(number: f64) -> String {
+    // Adding 0.0 turns -0.0 into 0.0.
+    format!("{:.2}", (number * 100.0).round() / 100.0 + 0.0).replace('-', "\u{2212}")
 }

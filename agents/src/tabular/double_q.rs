@@ -8,7 +8,7 @@ use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::settings::{AgentError, n_states, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use rand::Rng;
 use rand_pcg::Pcg32;
 
@@ -93,6 +93,10 @@ impl Agent for DoubleQ {
 
     fn stats(&mut self) -> Vec<Stat> {
         self.progress.stats()
+    }
+
+    fn table(&self) -> Option<Array2<f64>> {
+        Some(&self.action_values() / 2.0)
     }
 
     fn save(&self) -> Snapshot<'_> {

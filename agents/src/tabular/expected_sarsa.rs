@@ -8,7 +8,7 @@ use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::settings::{AgentError, n_states, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 
 /// TD error of expected SARSA: `r_t + discount_t · Σ_a π(a) q_t[a] − q_tm1[a_tm1]` with ε-greedy π.
 ///
@@ -69,6 +69,10 @@ impl Agent for ExpectedSarsa {
 
     fn stats(&mut self) -> Vec<Stat> {
         self.progress.stats()
+    }
+
+    fn table(&self) -> Option<Array2<f64>> {
+        Some(self.action_values().to_owned())
     }
 
     fn save(&self) -> Snapshot<'_> {

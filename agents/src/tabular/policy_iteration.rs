@@ -115,6 +115,10 @@ impl Agent for PolicyIteration {
         residual.into_iter().chain(others).collect()
     }
 
+    fn table(&self) -> Option<Array2<f64>> {
+        Some(self.action_values())
+    }
+
     fn save(&self) -> Snapshot<'_> {
         Snapshot::default()
             .value("residual", &self.residual)

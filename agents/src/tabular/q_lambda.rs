@@ -9,7 +9,7 @@ use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::settings::{AgentError, n_states, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
 td_settings! {
@@ -118,6 +118,10 @@ impl Agent for QLambda {
 
     fn stats(&mut self) -> Vec<Stat> {
         self.progress.stats()
+    }
+
+    fn table(&self) -> Option<Array2<f64>> {
+        Some(self.action_values().to_owned())
     }
 
     fn save(&self) -> Snapshot<'_> {

@@ -8,7 +8,7 @@ use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::settings::{AgentError, n_states, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 
 /// TD error of Q-learning: `r_t + discount_t · max_a q_t[a] − q_tm1[a_tm1]`.
 ///
@@ -68,6 +68,10 @@ impl Agent for QLearning {
 
     fn stats(&mut self) -> Vec<Stat> {
         self.progress.stats()
+    }
+
+    fn table(&self) -> Option<Array2<f64>> {
+        Some(self.action_values().to_owned())
     }
 
     fn save(&self) -> Snapshot<'_> {

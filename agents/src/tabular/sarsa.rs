@@ -8,7 +8,7 @@ use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::settings::{AgentError, n_states, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use carom_envs::{Seeds, VecEnv};
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 
 /// TD error of SARSA: `r_t + discount_t · q_t[a_t] − q_tm1[a_tm1]`, where `a_t` is the action played next.
 ///
@@ -99,6 +99,10 @@ impl Agent for Sarsa {
 
     fn stats(&mut self) -> Vec<Stat> {
         self.progress.stats()
+    }
+
+    fn table(&self) -> Option<Array2<f64>> {
+        Some(self.action_values().to_owned())
     }
 
     fn save(&self) -> Snapshot<'_> {

@@ -97,6 +97,10 @@ impl Agent for ValueIteration {
         residual.into_iter().chain([("plan/value_start", start_value(&self.model, &self.v))]).collect()
     }
 
+    fn table(&self) -> Option<Array2<f64>> {
+        Some(self.action_values())
+    }
+
     fn save(&self) -> Snapshot<'_> {
         Snapshot::default().value("residual", &self.residual).array("v", &self.v).array("policy", &self.policy)
     }
