@@ -31,7 +31,8 @@ use std::path::{Path, PathBuf};
 /// Name of the file of a run's settings.
 pub(crate) const CONFIG: &str = "config.toml";
 const META: &str = "meta.json";
-const LOG: &str = "log.txt";
+/// Name of the file that tells what happened to a run.
+pub(crate) const LOG: &str = "log.txt";
 /// Folder of a run's pictures.
 pub(crate) const PLOTS: &str = "plots";
 
@@ -248,6 +249,11 @@ fn fill(dir: &Path, config: &str, protocol: Option<&str>) -> Result<()> {
     fs::write(dir.join(LOG), "")?;
     fs::create_dir(dir.join(checkpoint::FOLDER))?;
     metrics::create(dir, protocol.is_some())
+}
+
+/// Returns whether a process is at work on the run in `dir`.
+pub(crate) fn is_at_work(dir: &Path) -> bool {
+    fs::OpenOptions::new().append(true).open(dir.join(LOG)).is_ok_and(|log| !files::try_lock(&log))
 }
 
 /// Opens the log and locks it until it is closed.

@@ -90,3 +90,27 @@ fn a_planner_ends_when_nothing_changes_any_more() {
     assert!(program.succeed("plot plan --metric plan/residual").contains("residual.svg"));
     assert!(program.fail("plot plan --metric plan/residul").contains("plan/residual"));
 }
+
+#[test]
+fn runs_are_listed_with_how_far_they_are_and_how_they_ended() {
+    let program = Program::new();
+    program.succeed("train --env taxi --agent q-learning --steps 3k --seed 4 --out all/agent");
+    program.succeed("fit pca --data movies --latent-dim 2 --out all/model");
+    program.succeed("train --env taxi --agent sarsa --steps 3k --set checkpoint_every=1k --out all/cut");
+    let log = program.read("all/cut/log.txt");
+    program.write("all/cut/log.txt", log.lines().take(2).collect::<Vec<_>>().join("\n").as_str());
+    let listed = program.succeed("list runs all");
+    let line =
+        |run: &str| listed.lines().find(|line| line.starts_with(run)).unwrap_or_else(|| panic!("{run}: {listed}"));
+    for (run, words) in [
+        ("all/agent", ["q-learning on taxi", " 4 ", "3k of 3k", "finished"]),
+        ("all/model", ["pca to movies", " 0 ", "", "finished"]),
+        ("all/cut", ["sarsa on taxi", " 0 ", "3k of 3k", "stopped"]),
+    ] {
+        for word in words {
+            assert!(line(run).contains(word), "{word}: {listed}");
+        }
+    }
+    let runs: serde_json::Value = serde_json::from_str(&program.succeed("list runs all --json")).expect("JSON");
+    assert!(runs[0]["run"] == "all/agent" && runs[0]["return"].is_f64() && runs[0]["step"] == 3000, "{runs}");
+}

@@ -1,4 +1,6 @@
-//! `carom list`: lists environments, agents, encoders, models and presets, and the settings of one of them.
+//! `carom list`: lists environments, agents, encoders, models, presets and runs, and the settings of one of them.
+
+mod runs;
 
 use super::print;
 use crate::config::encoders::ENCODERS;
@@ -12,20 +14,28 @@ use carom_envs::registry as envs;
 use carom_envs::settings::{Schema, Setting, Values, suggest};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
+use std::path::Path;
 
-/// List environments, agents, encoders, models or presets, or the settings of one of them
+/// List environments, agents, encoders, models, presets or runs, or the settings of one of them
 #[derive(Args)]
-#[command(after_help = "Examples:\n  carom list envs\n  carom list agents dqn\n  carom list models vae --json")]
+#[command(after_help = "Examples:
+  carom list envs
+  carom list agents dqn
+  carom list models vae --json
+  carom list runs")]
 pub(super) struct Arguments {
     /// Kind of entries to list
     what: What,
-    /// Entry to explain with its settings
+    /// Entry to explain with its settings; of runs, their folder
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// Print JSON, with all settings, their documentation and their defaults
     #[arg(long)]
     json: bool,
 }
+
+/// Folder of runs that have no other place.
+const DEFAULT_FOLDER: &str = "runs";
 
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
@@ -36,6 +46,8 @@ enum What {
     Presets,
     /// The settings of `train` and `fit` themselves
     Settings,
+    /// The runs below the folder NAME, or below `runs`
+    Runs,
 }
 
 /// An entry of a list.
@@ -50,6 +62,10 @@ struct Entry {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let mut entries = match arguments.what {
+        What::Runs => {
+            let folder = arguments.name.as_deref().unwrap_or(DEFAULT_FOLDER);
+            return runs::list(Path::new(folder), arguments.json);
+        }
         What::Envs => environments()?,
         What::Agents => {
             agents::all().map(|entry| with_settings(entry.name, entry.summary, "agent", entry.schema)).collect()

@@ -32,7 +32,7 @@ const FLUSH_AFTER: Duration = Duration::from_secs(2);
 impl MetricsFile {
     const ALL: [MetricsFile; 3] = [MetricsFile::Metrics, MetricsFile::Eval, MetricsFile::Timing];
 
-    fn file(self) -> &'static str {
+    pub(crate) fn file(self) -> &'static str {
         match self {
             MetricsFile::Metrics => "metrics.csv",
             MetricsFile::Eval => "eval.csv",

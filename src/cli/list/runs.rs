@@ -1,0 +1,120 @@
+//! Runs in a folder: what they are, how far they are, and how they ended.
+
+use crate::cli::print;
+use crate::config::kind::{self, Config};
+use crate::human::{count, duration};
+use crate::run::{self, LOG, MetricsFile};
+use crate::{files, plot};
+use anyhow::Result;
+use fs_err as fs;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A run in the list.
+#[derive(Serialize)]
+struct Row {
+    run: PathBuf,
+    /// Agent and environment, or model and data.
+    what: String,
+    seed: u64,
+    /// Steps or updates made, as far as they were logged.
+    step: u64,
+    /// Steps of the whole run, if they are known before.
+    steps: Option<u64>,
+    /// `running`, `finished`, `interrupted`, the error that ended it, or `stopped`.
+    state: String,
+    /// Latest mean return in training.
+    #[serde(rename = "return")]
+    episode_return: Option<f64>,
+    wall_s: Option<f64>,
+}
+
+/// Prints the runs below `folder`.
+pub(super) fn list(folder: &Path, json: bool) -> Result<()> {
+    let mut rows = vec![];
+    for dir in plot::find_runs(&[folder.to_path_buf()])? {
+        match row(&dir) {
+            Ok(row) => rows.push(row),
+            Err(error) => say!("warning: {}: {error:#}", dir.display()),
+        }
+    }
+    if json {
+        return print(&format!("{}\n", serde_json::to_string_pretty(&rows)?));
+    }
+    let lines = rows.iter().map(Row::cells);
+    print(&aligned(
+        [["run", "what", "seed", "step", "return", "time", "state"].map(str::to_owned)].into_iter().chain(lines),
+    ))
+}
+
+fn row(dir: &Path) -> Result<Row> {
+    let (what, seed, steps) = match kind::config(dir)? {
+        Config::Training(config) => {
+            (format!("{} on {}", config.agent.name(), config.env.id()), config.run.seed, Some(config.run.steps))
+        }
+        Config::Fit(config) => (format!("{} to {}", config.model.name(), config.source), config.run.seed, None),
+    };
+    let [metrics, timing] = [MetricsFile::Metrics, MetricsFile::Timing].map(|table| dir.join(table.file()));
+    let (returns, times) = (last(&metrics, "train/return"), last(&timing, "wall_s"));
+    let (step, state) = ending(dir)?;
+    let step = step.max(times.map_or(0, |(step, _)| step));
+    let (episode_return, wall_s) = (returns.map(|(_, value)| value), times.map(|(_, value)| value));
+    Ok(Row { run: files::shown(dir).to_path_buf(), what, seed, step, steps, state, episode_return, wall_s })
+}
+
+/// Returns the step and the value of the last row of `name`.
+fn last(table: &Path, name: &str) -> Option<(u64, f64)> {
+    let text = fs::read_to_string(table).ok()?;
+    text.lines().rev().find_map(|line| {
+        let mut fields = line.split(',');
+        let (step, found, value) = (fields.next()?, fields.next()?, fields.next()?);
+        (found == name).then(|| Some((step.parse().ok()?, value.parse().ok()?)))?
+    })
+}
+
+/// Returns the last step in the log, and how the run ended.
+fn ending(dir: &Path) -> Result<(u64, String)> {
+    let log = fs::read_to_string(dir.join(LOG))?;
+    let steps = log.lines().rev().filter_map(|line| line.strip_prefix("step ")?.split_once(": "));
+    let last = steps.filter_map(|(step, what)| Some((step.parse::<u64>().ok()?, what))).next();
+    let step = last.map_or(0, |(step, _)| step);
+    let is_last_line = log.lines().next_back().is_some_and(|line| line.starts_with("step "));
+    let state = match last {
+        _ if run::is_at_work(dir) => "running",
+        Some((_, what)) if is_last_line && what != "checkpoint" && what != "best policy" => what,
+        _ => "stopped",
+    };
+    Ok((step, state.to_owned()))
+}
+
+impl Row {
+    fn cells(&self) -> [String; 7] {
+        let step = match self.steps {
+            Some(steps) => format!("{} of {}", count(self.step), count(steps)),
+            None => count(self.step),
+        };
+        let time = self.wall_s.map(|seconds| duration(Duration::from_secs_f64(seconds.max(0.0))));
+        [
+            self.run.display().to_string(),
+            self.what.clone(),
+            self.seed.to_string(),
+            step,
+            self.episode_return.map(|value| format!("{value:.2}")).unwrap_or_default(),
+            time.unwrap_or_default(),
+            self.state.clone(),
+        ]
+    }
+}
+
+/// Returns rows of cells in columns.
+fn aligned(rows: impl Iterator<Item = [String; 7]>) -> String {
+    let rows: Vec<_> = rows.collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let line = |row: &[String; 7]| {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
