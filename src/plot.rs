@@ -27,19 +27,57 @@ use reference::Reference;
 use runs::Run;
 use std::path::{Path, PathBuf};
 
+/// The horizontal axis of a figure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Along {
+    /// Environment steps, epochs, updates or sweeps
+    #[default]
+    Steps,
+    /// Time at work on the run
+    Wall,
+}
+
+/// The band around the mean of several runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Band {
+    /// From the lowest to the highest run
+    #[default]
+    Range,
+    /// 95 % confidence interval of the mean, by Student's t
+    Ci,
+}
+
+/// How curves are drawn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Look {
+    pub along: Along,
+    /// Logged points that each point is the mean of; 0 and 1 leave them as they are.
+    pub smooth: usize,
+    pub band: Band,
+}
+
 /// Draws `metric` of the runs to the SVG file `out`, and returns the runs that have no values of it yet.
 ///
 /// # Errors
 /// When a folder is not a run, its files cannot be read, no run has the metric, or `out` cannot be written.
-pub(crate) fn returns(run_dirs: &[impl AsRef<Path>], metric: &str, out: &Path) -> Result<Vec<PathBuf>, PlotError> {
+pub(crate) fn returns(
+    run_dirs: &[impl AsRef<Path>],
+    metric: &str,
+    look: Look,
+    out: &Path,
+) -> Result<Vec<PathBuf>, PlotError> {
     let runs = run_dirs.iter().map(|dir| Run::read(dir.as_ref(), metric)).collect::<Result<Vec<_>, _>>()?;
     let (mut drawn, left_out): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| !run.points.is_empty());
     if drawn.is_empty() {
         return Err(nothing_to_draw(&left_out, metric));
     }
-    let x_name = count_steps(&mut drawn, metric);
+    drawn.iter_mut().for_each(|run| series::smooth(&mut run.points, look.smooth));
+    let x_name = match look.along {
+        Along::Steps => count_steps(&mut drawn, metric),
+        Along::Wall => count_time(&mut drawn)?,
+    };
     let (curves, levels) = reference::split(groups::group(drawn));
-    let svg = figure(&curves, &levels, metric, x_name)?.svg()?;
+    let svg = figure(&curves, &levels, metric, x_name, look)?.svg()?;
     write_file(out, &svg)?;
     Ok(left_out.into_iter().map(|run| run.dir).collect())
 }
@@ -60,7 +98,7 @@ pub(crate) fn comparison(groups: &[(&str, &[PathBuf])], metric: &str, out: &Path
     if drawn.is_empty() {
         return Err(PlotError::NoData { place: format!("the runs beside {} have", out.display()) });
     }
-    write_file(out, &figure(&drawn, &[], metric, "environment steps")?.svg()?)
+    write_file(out, &figure(&drawn, &[], metric, "environment steps", Look::default())?.svg()?)
 }
 
 /// Reads the values of `metric` in the run in `dir`: pairs of step and value, in order of their steps.
@@ -108,7 +146,7 @@ pub(crate) fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
     let metrics = Run::read(run_dir, "")?.metrics;
     let is_logged = |curve: &&FitCurve| curve.lines.iter().all(|(_, metric, _)| metrics.contains(*metric));
     let Some(FitCurve { y_name, lines }) = FIT_CURVES.iter().find(is_logged) else {
-        return returns(&[run_dir], "fit/loss", out).map(drop);
+        return returns(&[run_dir], "fit/loss", Look::default(), out).map(drop);
     };
     let mut runs = lines.iter().map(|(_, metric, _)| Run::read(run_dir, metric)).collect::<Result<Vec<_>, _>>()?;
     if runs.iter().any(|run| run.points.is_empty()) {
@@ -119,8 +157,9 @@ pub(crate) fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
         run.points.iter_mut().for_each(|(_, value)| *value *= sign);
     }
     let labelled = runs.chunks(1).zip(*lines);
-    let curves: Vec<_> =
-        labelled.map(|(run, (label, ..))| Curve { label: (*label).to_owned(), ..series::curve(run) }).collect();
+    let curves: Vec<_> = labelled
+        .map(|(run, (label, ..))| Curve { label: (*label).to_owned(), ..series::curve(run, Band::Range) })
+        .collect();
     let mut notes = vec![];
     if let [(label, ..)] = lines {
         // A single curve has no legend.
@@ -145,6 +184,31 @@ fn count_steps(runs: &mut [Run], metric: &str) -> &'static str {
         false if metric.starts_with("plan/") => "sweeps",
         false => "environment steps",
     }
+}
+
+/// Replaces the steps of all points by the time at work on the run, and returns the unit's name.
+///
+/// # Errors
+/// When a run has logged no time.
+fn count_time(runs: &mut [Run]) -> Result<&'static str, PlotError> {
+    for run in runs.iter_mut() {
+        let times = Run::read(&run.dir, "wall_s")?.points;
+        if times.is_empty() {
+            return Err(PlotError::NoData { place: format!("the timing.csv of `{}` has", run.dir.display()) });
+        }
+        let steps: Vec<f64> = run.points.iter().map(|point| point.0).collect();
+        let seconds = series::resample(&times, &steps);
+        let timed = run.points.iter().zip(seconds).filter_map(|(point, seconds)| Some((seconds?, point.1)));
+        run.points = timed.collect();
+    }
+    let longest = runs.iter().filter_map(|run| run.points.last()).map(|point| point.0).fold(0.0, f64::max);
+    let (unit, name) = match longest {
+        ..180.0 => (1.0, "seconds"),
+        ..10_800.0 => (60.0, "minutes"),
+        _ => (3600.0, "hours"),
+    };
+    runs.iter_mut().flat_map(|run| &mut run.points).for_each(|point| point.0 /= unit);
+    Ok(name)
 }
 
 /// Returns the file name of a metric's plot: `return.svg` for `train/return`, `eval-return.svg` for `eval/return`.
@@ -177,11 +241,17 @@ fn nothing_to_draw(runs: &[Run], metric: &str) -> PlotError {
     PlotError::UnknownMetric { place, metric: metric.to_owned(), near, all: all.join(", ") }
 }
 
-fn figure(groups: &[Group], levels: &[Group], metric: &str, x_name: &'static str) -> Result<Chart, PlotError> {
+fn figure(
+    groups: &[Group],
+    levels: &[Group],
+    metric: &str,
+    x_name: &'static str,
+    look: Look,
+) -> Result<Chart, PlotError> {
     let most_seeds = groups.iter().map(|group| group.runs.len()).max().unwrap_or(0);
     let same_count = groups.iter().all(|group| group.runs.len() == most_seeds);
     let curves = groups.iter().map(|group| {
-        let mut curve = series::curve(&group.runs);
+        let mut curve = series::curve(&group.runs, look.band);
         curve.label = match group.runs.len() {
             _ if same_count => group.label.clone(),
             1 => format!("{} (1 run)", group.label),
@@ -191,7 +261,8 @@ fn figure(groups: &[Group], levels: &[Group], metric: &str, x_name: &'static str
     });
     let curves: Vec<Curve> = curves.collect();
     let mut notes = protocol_note(groups.iter().chain(levels)).into_iter().collect::<Vec<_>>();
-    notes.extend(repeats_note(groups, same_count.then_some(most_seeds)));
+    notes.extend(repeats_note(groups, same_count.then_some(most_seeds), look.band));
+    notes.extend((look.smooth > 1).then(|| format!("each point the mean of {} logged ones", look.smooth)));
     if let [group] = groups {
         // A single curve has no legend.
         notes.extend(group.changes());
@@ -229,14 +300,18 @@ fn protocol_note<'a>(groups: impl Iterator<Item = &'a Group>) -> Option<String> 
 }
 
 /// Returns a note about the meaning of lines and bands.
-fn repeats_note(groups: &[Group], count: Option<usize>) -> Option<String> {
+fn repeats_note(groups: &[Group], count: Option<usize>, band: Band) -> Option<String> {
     let repeats = if groups.iter().all(|group| group.repeats() == "seeds") { "seeds" } else { "runs" };
+    let (one, many) = match band {
+        Band::Range => ("band from lowest to highest", "bands from lowest to highest"),
+        Band::Ci => ("band: 95 % interval of the mean (t)", "bands: 95 % intervals of the means (t)"),
+    };
     match (count, groups) {
         (Some(1), [group]) => group.runs[0].seed.as_ref().map(|seed| format!("seed {seed}")),
         (Some(1), _) => Some("one run each".to_owned()),
-        (Some(n), [_]) => Some(format!("mean of {n} {repeats}, band from lowest to highest")),
-        (Some(n), _) => Some(format!("mean of {n} {repeats} each, bands from lowest to highest")),
-        (None, _) => Some(format!("mean over {repeats}, bands from lowest to highest")),
+        (Some(n), [_]) => Some(format!("mean of {n} {repeats}, {one}")),
+        (Some(n), _) => Some(format!("mean of {n} {repeats} each, {many}")),
+        (None, _) => Some(format!("mean over {repeats}, {many}")),
     }
 }
 
@@ -245,8 +320,7 @@ fn curve_note(curves: &[Curve], x_name: &str) -> Option<String> {
     match curves {
         [Curve { line, .. }] if line.len() == 1 => {
             let (step, value) = line[0];
-            let place = if x_name == "epochs" { "epoch" } else { "step" };
-            Some(format!("a single point: {} at {place} {step}", axis::short_value(value)))
+            Some(format!("a single point: {} at {step} {x_name}", axis::short_value(value)))
         }
         [Curve { points_per_mean: n @ 2.., .. }] => Some(format!("mean and range of every {n} points")),
         _ if curves.iter().any(|curve| curve.points_per_mean > 1) => Some("long runs averaged in stretches".to_owned()),

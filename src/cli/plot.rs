@@ -2,7 +2,8 @@
 
 use super::print;
 use crate::files;
-use crate::plot::{self, PlotError};
+use crate::human::parse_count;
+use crate::plot::{self, Along, Band, Look, PlotError};
 use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
 
@@ -19,6 +20,15 @@ pub(super) struct Args {
     /// File to write [default: <metric>.svg in plots/ of a single run, else in this directory]
     #[arg(short, long, value_name = "FILE.svg")]
     output: Option<PathBuf>,
+    /// Horizontal axis
+    #[arg(long = "x", value_name = "AXIS", default_value = "steps")]
+    along: Along,
+    /// Replace each point by the mean of the latest N logged ones
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true, default_value = "1")]
+    smooth: u64,
+    /// Band around the mean of several seeds
+    #[arg(long, value_name = "BAND", default_value = "range")]
+    band: Band,
 }
 
 /// Draws the plot and prints its path.
@@ -32,9 +42,10 @@ pub(super) fn run(args: Args) -> Result<()> {
     }
     let runs = plot::find_runs(&args.runs)?;
     let out = args.output.as_deref();
+    let look = Look { along: args.along, smooth: args.smooth.try_into()?, band: args.band };
     let path = match args.metric {
-        Some(metric) => draw(&runs, &metric, out)?,
-        None => draw_default(&runs, out)?,
+        Some(metric) => draw(&runs, &metric, look, out)?,
+        None => draw_default(&runs, look, out)?,
     };
     print(&format!("{}\n", path.display()))
 }
@@ -42,10 +53,10 @@ pub(super) fn run(args: Args) -> Result<()> {
 /// Metrics to draw without --metric; the first that the runs have is used.
 const DEFAULT_METRICS: [&str; 5] = ["train/return", "plan/value_start", "fit/loss", "test/log_likelihood", "test/ais"];
 
-fn draw_default(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf> {
+fn draw_default(runs: &[PathBuf], look: Look, output: Option<&Path>) -> Result<PathBuf> {
     let mut first_error = None;
     for metric in DEFAULT_METRICS {
-        match draw(runs, metric, output) {
+        match draw(runs, metric, look, output) {
             Err(error) if matches!(error.downcast_ref(), Some(PlotError::UnknownMetric { .. })) => {
                 first_error = first_error.or(Some(error));
             }
@@ -55,12 +66,12 @@ fn draw_default(runs: &[PathBuf], output: Option<&Path>) -> Result<PathBuf> {
     Err(first_error.expect("at least one metric was tried"))
 }
 
-fn draw(runs: &[PathBuf], metric: &str, output: Option<&Path>) -> Result<PathBuf> {
+fn draw(runs: &[PathBuf], metric: &str, look: Look, output: Option<&Path>) -> Result<PathBuf> {
     let out = match output {
         Some(output) => output.to_owned(),
         None => default_output(runs, metric)?,
     };
-    for run in plot::returns(runs, metric, &out)? {
+    for run in plot::returns(runs, metric, look, &out)? {
         say!("note: {} has no {metric} yet and is left out", run.display());
     }
     Ok(out)

@@ -5,7 +5,7 @@ use crate::config::training::TrainConfig;
 use crate::dotted::{changes, dotted};
 use crate::encoder::ObsTransform;
 use crate::human::{count, shell};
-use crate::plot;
+use crate::plot::{self, Look};
 use crate::run::checkpoint::{self, Checkpoint};
 use crate::run::{self, Outcome, Run, layout};
 use crate::train::session::{Session, TrainState};
@@ -95,7 +95,7 @@ pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> 
 /// Draws the learning curve. Failing is not an error: a run may be too short for an episode.
 fn draw(config: &TrainConfig, dir: &Path) {
     let metric = if config.agent.entry().plans { "plan/value_start" } else { "train/return" };
-    if let Err(error) = plot::returns(&[dir], metric, &dir.join(CURVE)) {
+    if let Err(error) = plot::returns(&[dir], metric, Look::default(), &dir.join(CURVE)) {
         say!("no {CURVE}: {error}");
     }
 }

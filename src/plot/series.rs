@@ -1,8 +1,9 @@
 //! Combines the points of runs into a line and a band with few points.
 
+use super::Band;
 use super::chart::Curve;
 use super::runs::Run;
-use crate::statistics::mean;
+use crate::statistics::{mean, t_half_width};
 
 /// Bounds the points of a single run's line. The chart has about as many pixels.
 const MAX_POINTS: usize = 1000;
@@ -11,8 +12,8 @@ const MAX_POINTS: usize = 1000;
 /// small file.
 const MAX_BAND_POINTS: usize = 500;
 
-/// Returns the mean of `runs` and the band from lowest to highest, or the points of a single run.
-pub(super) fn curve(runs: &[Run]) -> Curve {
+/// Returns the mean of `runs` and their `band`, or the points of a single run.
+pub(super) fn curve(runs: &[Run], band: Band) -> Curve {
     if let [run] = runs {
         return thinned(&run.points);
     }
@@ -21,11 +22,25 @@ pub(super) fn curve(runs: &[Run]) -> Curve {
     let mut curve = Curve::default();
     for (i, &step) in grid.iter().enumerate() {
         let values: Vec<f64> = resampled.iter().filter_map(|run| run[i]).collect();
-        if !values.is_empty() {
-            curve.push(step, &values);
+        match band {
+            _ if values.is_empty() => {}
+            Band::Range => curve.push(step, &values),
+            Band::Ci => {
+                let (centre, half) = (mean(&values), t_half_width(&values).unwrap_or(0.0));
+                curve.line.push((step, centre));
+                curve.band.push((step, centre - half, centre + half));
+            }
         }
     }
     curve
+}
+
+/// Replaces each point by the mean of the latest `n` up to it.
+pub(super) fn smooth(points: &mut [(f64, f64)], n: usize) {
+    let values: Vec<f64> = points.iter().map(|point| point.1).collect();
+    for (i, point) in points.iter_mut().enumerate() {
+        point.1 = mean(&values[(i + 1).saturating_sub(n.max(1))..=i]);
+    }
 }
 
 /// Returns the steps at which runs are averaged: all logged steps, or an even grid if these are too many.

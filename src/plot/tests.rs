@@ -25,9 +25,13 @@ fn folder() -> tempfile::TempDir {
 }
 
 fn draw(runs: &[PathBuf], metric: &str) -> String {
+    draw_as(runs, metric, Look::default())
+}
+
+fn draw_as(runs: &[PathBuf], metric: &str, look: Look) -> String {
     let folder = folder();
     let out = folder.path().join("plots/out.svg");
-    returns(runs, metric, &out).unwrap_or_else(|error| panic!("{error}"));
+    returns(runs, metric, look, &out).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(
         std::fs::read_dir(out.parent().expect("plots/")).expect("readable").count(),
         1,
@@ -37,7 +41,7 @@ fn draw(runs: &[PathBuf], metric: &str) -> String {
 }
 
 fn error(runs: &[PathBuf], metric: &str) -> String {
-    returns(runs, metric, Path::new("never-written.svg")).expect_err("an error").to_string()
+    returns(runs, metric, Look::default(), Path::new("never-written.svg")).expect_err("an error").to_string()
 }
 
 /// The texts of an SVG, in order.
@@ -64,6 +68,43 @@ fn a_plot_of_six_runs_says_what_it_shows() {
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "coordinates are numbers");
     assert!(svg.starts_with("<svg width=\"800\" height=\"480\""), "{}", &svg[..80]);
     assert!(svg.len() < 60_000, "{} bytes", svg.len());
+}
+
+#[test]
+fn curves_over_time_smoothed_and_with_intervals_say_so() {
+    let folder = folder();
+    let runs: Vec<_> = (0..3).map(|i| run(folder.path(), &format!("r{i}"), i, "lr = 0.1", 100.0 + i as f64)).collect();
+    for dir in &runs {
+        // A million steps take two hours.
+        std::fs::write(dir.join("timing.csv"), "step,name,value\n0,wall_s,0\n1000000,wall_s,7200\n").expect("writable");
+    }
+    let look = Look { along: Along::Wall, smooth: 20, band: Band::Ci };
+    let svg = draw_as(&runs, "train/return", look);
+    let texts = texts(&svg);
+    assert!(texts.contains(&"minutes") && texts.contains(&"100"), "{texts:?}");
+    let note = "mean of 3 seeds, band: 95 % interval of the mean (t) · each point the mean of 20 logged ones";
+    assert!(texts.iter().any(|text| text.contains(note)), "{texts:?}");
+    std::fs::remove_file(runs[0].join("timing.csv")).expect("removed");
+    let error = returns(&runs, "train/return", look, Path::new("never-written.svg")).expect_err("no times");
+    assert!(error.to_string().contains("timing.csv"), "{error}");
+}
+
+#[test]
+fn smoothing_and_intervals_are_as_worked_by_hand() {
+    let mut points = [(0.0, 1.0), (1.0, 3.0), (2.0, 5.0), (3.0, 9.0)];
+    series::smooth(&mut points, 3);
+    assert_eq!(points.map(|point| point.1), [1.0, 2.0, 3.0, 17.0 / 3.0]);
+    series::smooth(&mut points, 1);
+    assert_eq!(points[3].1, 17.0 / 3.0);
+    // Of 1, 2, 3: the standard error is 1 / √3, and t for two degrees of freedom is 4.303.
+    let half = crate::statistics::t_half_width(&[1.0, 2.0, 3.0]).expect("three values");
+    assert!((half - 4.303 / 3f64.sqrt()).abs() < 1e-12);
+    // Of n = 21 the quantile is 2.086 (Abramowitz & Stegun, table 26.10).
+    let values: Vec<f64> = (0..21).map(f64::from).collect();
+    let error = (21.0 * 22.0 / 12.0 / 21.0f64).sqrt();
+    let half = crate::statistics::t_half_width(&values).expect("values");
+    assert!((half / error - 2.086).abs() < 5e-4, "{}", half / error);
+    assert_eq!(crate::statistics::t_half_width(&[1.0]), None);
 }
 
 /// A fit of 3 epochs of 100 updates with a loss that falls from 3.
@@ -201,7 +242,7 @@ fn a_single_point_is_drawn_and_named() {
     std::fs::write(folder.path().join("metrics.csv"), "step,name,value\n12,plan/value_start,7.93\n").expect("writable");
     let svg = draw(&[folder.path().to_owned()], "plan/value_start");
     assert!(
-        svg.contains("a single point: 7.93 at step 12") && svg.contains("<circle ") && svg.contains("sweeps"),
+        svg.contains("a single point: 7.93 at 12 sweeps") && svg.contains("<circle ") && svg.contains("sweeps"),
         "{svg}"
     );
 }
