@@ -1,28 +1,34 @@
-//! Measures what encoders preserve of an environment's true state: linear probes of their codes, recall of the ball (or
-//! the player, where there is no ball) in decoded frames, and cost.
+//! Measures what encoders preserve of an environment's true state: probes of their codes, recall of the ball (or the
+//! player, where there is no ball) in decoded frames, and cost.
 //!
-//! Everything is measured on newly collected frames ([`frames::collect`]), split by episode. Probes and the ball's
-//! detector are fitted to the training part and measured on the test part. Only frames with a ball in play are used.
+//! Everything is measured on newly collected frames of many short games, split by episode and by frame
+//! ([`parts::split`]). Probes and the ball's detector are fitted to one part and measured on another. Only frames with
+//! a ball in play are used.
 
 mod ball;
+mod mlp;
+mod parts;
 mod picture;
+mod score;
 mod world;
 
 use crate::config::encoders::EncoderSpec;
 use crate::config::training::TrainConfig;
 use crate::encoder::fitted::{self, FittedEncoder};
-use crate::generative::data::frames::{self, Frames};
-use crate::generative::measures::probe::{linear_predictions, macro_f1, ridge_r2};
+use crate::generative::data::frames::{self, Games};
+use crate::generative::measures::probe::{linear_predictions, ridge_predictions};
 use anyhow::{Result, ensure};
 use ball::Finder;
 use carom_agents::Encoder;
+pub(crate) use parts::{Measured, Size};
+use parts::{Part, Seen};
 pub(crate) use picture::format as picture_format;
-use serde::Serialize;
+pub(crate) use score::Score;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 use tch::{Kind, Tensor};
-use world::{Asked, World};
+use world::{Asked, Question, World};
 
 /// Frames encoded at a time, except for timing.
 const CHUNK: usize = 250;
@@ -33,54 +39,40 @@ const N_TIMED_BATCHES: usize = 21;
 /// Stacked frames whose codes the probe of the direction gets, if agents of the environment observe stacks.
 pub(crate) const DIRECTION_STACK: u64 = 2;
 
-/// Measures of one encoder. Those it does not have are omitted.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// Score of each question by its key: see `src/probe/world.rs`.
+pub(crate) type Scores = BTreeMap<&'static str, Score>;
+
+/// Measures of one encoder. Those it does not have are `None`.
+#[derive(Clone, Debug)]
 pub(crate) struct EncoderMeasures {
     /// Name or path of the encoder.
     pub encoder: String,
     /// Numbers in a code.
     pub code: usize,
-    /// Score of each question by its key: see `src/probe/world.rs`.
-    #[serde(flatten)]
-    pub scores: BTreeMap<&'static str, f64>,
-    /// Share of test frames in whose reconstruction the ball is found in its place; see `src/probe/ball.rs`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ball_recall: Option<f64>,
-    /// The share in which the player is found, in games without a ball.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub player_recall: Option<f64>,
-    /// Mean squared error of the reconstruction over test frames and pixels in 0..=1.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Scores of linear probes.
+    pub linear: Scores,
+    /// Scores of networks with one hidden layer.
+    pub mlp: Scores,
+    /// Share of measured frames in whose reconstruction the ball or the player is found; see `src/probe/ball.rs`.
+    pub recall: Option<Score>,
+    /// Mean squared error of the reconstruction over measured frames and pixels in 0..=1.
     pub mse: Option<f64>,
     /// Seconds of the fit.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub fit_s: Option<f64>,
     /// Microseconds to encode a frame, in batches of 32.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub encode_us: Option<f64>,
 }
 
-/// Frames to probe encoders with.
+/// Frames to probe encoders with, and the encoders.
 pub(crate) struct Probe {
-    config: TrainConfig,
     world: World,
     finder: Finder,
-    train: Part,
-    test: Part,
-    /// Reconstructions of the test frames in the picture, by name of the encoder.
+    fit: Part,
+    measured: Part,
+    n_left_out: usize,
+    encoders: Vec<(String, CodeSource)>,
+    /// Reconstructions of the measured frames in the picture, by name of the encoder.
     shown: Vec<(String, Tensor)>,
-}
-
-/// Frames of one split.
-struct Part {
-    /// `[n, frame bytes]` of each place in the stack, the newest last.
-    stack: Vec<Vec<u8>>,
-    /// `[n, n_factors]`
-    factors: Tensor,
-    /// `[n, channels, rows, columns]` in 0..=1, the newest of each stack.
-    images: Tensor,
-    /// Row and column of the middle of the ball or the player in the images.
-    balls: Vec<[f32; 2]>,
 }
 
 /// A source of codes.
@@ -93,31 +85,47 @@ enum CodeSource {
 }
 
 impl Probe {
-    /// Collects `n_frames` frames of the environment of `config`, and fits the ball's detector to a part of them.
-    /// Encoders are fitted as for a run of `config`.
+    /// Fits those of `encoders` that are not in the cache, as for a run of `config`. Collects `n_frames` frames of its
+    /// environment, of which those that an encoder was fitted to are not measured, and fits the ball's detector.
     ///
     /// # Errors
-    /// When the environment has neither ball nor player, or there are too few frames.
-    pub(crate) fn new(config: TrainConfig, n_frames: usize, seed: u64) -> Result<Self> {
+    /// When the environment has neither ball nor player, there are too few frames, or an encoder cannot be fitted or
+    /// takes other frames than the environment's.
+    pub(crate) fn new(
+        config: &TrainConfig,
+        encoders: &[EncoderSpec],
+        n_frames: usize,
+        seed: u64,
+        measured: Measured,
+    ) -> Result<Self> {
         let (spec, env) = (config.env.evaluation(), config.env.id());
         let world = World::of(&spec)?;
-        let frames = frames::collect(&spec, n_frames, seed)?;
-        let [train, test] = [false, true].map(|is_test| Part::of(&frames, &world, is_test));
-        let counts = [&train, &test].map(|part| part.balls.len());
+        let sources = encoders.iter().map(|encoder| CodeSource::of(encoder, config));
+        let sources = sources.collect::<Result<Vec<_>>>()?;
+        let encoders: Vec<_> = encoders.iter().map(EncoderSpec::to_string).zip(sources).collect();
+        let seen = fitted_to(&encoders)?;
+        let frames = frames::collect_from(Games::SHORT, &spec, n_frames, seed)?;
+        let ([fit, measured], n_left_out) = parts::split(&frames, &world, measured, seen);
         ensure!(
-            counts[0] > 0 && counts[1] > 0,
-            "of {n_frames} frames of {env}, {} to learn from and {} to test with have a {}: take more frames",
-            counts[0],
-            counts[1],
+            fit.len() > 0 && measured.len() > 0,
+            "of {n_frames} frames of {env}, {} to learn from and {} to measure on have a {} ({n_left_out} were left \
+             out, since they are among the frames to learn from): take more frames",
+            fit.len(),
+            measured.len(),
             world.object()
         );
-        let finder = Finder::new(&world, &train.images, &train.balls);
-        Ok(Self { config, world, finder, train, test, shown: vec![] })
+        let finder = Finder::new(&world, &fit.images, &fit.balls);
+        Ok(Self { world, finder, fit, measured, n_left_out, encoders, shown: vec![] })
     }
 
-    /// Returns the numbers of training and test frames with a ball in play, or a player.
-    pub(crate) fn n_frames(&self) -> [usize; 2] {
-        [&self.train, &self.test].map(|part| part.balls.len())
+    /// Returns the sizes of the part that probes are fitted to and of the part that they are measured on.
+    pub(crate) fn sizes(&self) -> [Size; 2] {
+        [&self.fit, &self.measured].map(Part::size)
+    }
+
+    /// Returns the number of frames that are not measured since probes or encoders were fitted to the same bytes.
+    pub(crate) fn n_left_out(&self) -> usize {
+        self.n_left_out
     }
 
     /// Returns heading and key of each question's score.
@@ -135,110 +143,119 @@ impl Probe {
         self.world.classes()
     }
 
-    /// Returns the share of the test frames in which the detector finds the ball in its place. Reconstructions cannot
-    /// be expected to do better.
-    pub(crate) fn ceiling(&self) -> f64 {
-        self.finder.recall(&self.test.images, &self.test.balls)
+    /// Returns the share of the measured frames in which the detector finds the ball. Reconstructions cannot be
+    /// expected to do better.
+    pub(crate) fn ceiling(&self) -> Score {
+        self.recall(&self.measured.images)
     }
 
-    /// Measures `encoder`, which is fitted first if it is not in the cache.
+    fn recall(&self, images: &Tensor) -> Score {
+        let found = self.finder.found(images, &self.measured.images, &self.measured.balls);
+        Score::share(&found, &self.measured.episodes)
+    }
+
+    /// Measures each encoder.
     ///
     /// # Errors
-    /// When it cannot be fitted, or takes other frames than the environment's.
-    pub(crate) fn measure(&mut self, encoder: &EncoderSpec) -> Result<EncoderMeasures> {
-        let source = match encoder {
-            EncoderSpec::Raw => CodeSource::Raw,
-            EncoderSpec::Oracle => CodeSource::Oracle,
-            EncoderSpec::Model(_) | EncoderSpec::Run(_) => {
-                let config = TrainConfig { encoder: encoder.clone(), ..self.config.clone() };
-                CodeSource::Model(Box::new(fitted::prepare(&config)?))
-            }
-        };
-        if let CodeSource::Model(fitted) = &source {
-            let (n, n_stacked) = (fitted.n_frames(), self.test.stack.len());
+    /// When it takes more frames at once than the environment's stack has.
+    pub(crate) fn measure(&mut self) -> Result<Vec<EncoderMeasures>> {
+        let _no_grad = tch::no_grad_guard();
+        for (encoder, source) in &self.encoders {
+            let CodeSource::Model(fitted) = source else { continue };
+            let (n, n_stacked) = (fitted.n_frames(), self.measured.stack.len());
             ensure!(
                 n <= n_stacked,
                 "encoder `{encoder}` takes {n} frames at once, not {n_stacked}: --set env.frame_stack={n}"
             );
         }
-        let _no_grad = tch::no_grad_guard();
-        let [train, test] = [&self.train, &self.test].map(|part| part.codes(&source));
-        let (newest, n) = (train.len() - 1, train[0].size()[1]);
-        let mut found = EncoderMeasures {
-            encoder: encoder.to_string(),
-            code: n as usize,
-            scores: self.scores([&train, &test], newest),
-            ball_recall: None,
-            player_recall: None,
-            mse: None,
-            fit_s: None,
-            encode_us: None,
-        };
-        if let CodeSource::Model(fitted) = &source {
-            (found.fit_s, found.encode_us) = (Some(fitted.fit_s()), Some(self.test.encode_us(fitted)));
-            if let Some(decoded) = self.test.decode(fitted) {
-                let recall = Some(self.finder.recall(&decoded, &self.test.balls));
-                match self.object() {
-                    "ball" => found.ball_recall = recall,
-                    _ => found.player_recall = recall,
+        let mut found = vec![];
+        for (encoder, source) in &self.encoders {
+            tracing::info!("probing {encoder}");
+            let codes = [&self.fit, &self.measured].map(|part| part.codes(source));
+            let [linear, mlp] = self.scores(&codes);
+            let code = codes[0][0].size()[1] as usize;
+            let encoder = encoder.clone();
+            let mut measures =
+                EncoderMeasures { encoder, code, linear, mlp, recall: None, mse: None, fit_s: None, encode_us: None };
+            if let CodeSource::Model(fitted) = source {
+                (measures.fit_s, measures.encode_us) = (Some(fitted.fit_s()), Some(self.measured.encode_us(fitted)));
+                if let Some(decoded) = self.measured.decode(fitted) {
+                    measures.recall = Some(self.recall(&decoded));
+                    let error = (&decoded - &self.measured.images).square();
+                    measures.mse = Some(error.mean(Kind::Double).double_value(&[]));
+                    self.shown.push((measures.encoder.clone(), self.pick(&decoded)));
                 }
-                let error = (&decoded - &self.test.images).square();
-                found.mse = Some(error.mean(Kind::Double).double_value(&[]));
-                self.shown.push((encoder.to_string(), self.pick(&decoded)));
             }
+            found.push(measures);
         }
         Ok(found)
     }
 
-    /// Returns the scores of linear probes, fitted to the codes of training frames and measured on those of test
-    /// frames.
-    fn scores(&self, [train, test]: [&[Tensor]; 2], newest: usize) -> BTreeMap<&'static str, f64> {
-        let classes = |question| [&self.train, &self.test].map(|part| self.world.classes_of(question, &part.factors));
-        let f1 = |predicted: &Tensor, expected: &Tensor| macro_f1(&integers(predicted), &integers(expected));
-        let mut scores = BTreeMap::new();
-        let places: Vec<_> =
-            self.world.questions().filter(|question| matches!(question.kind, Asked::Place(_))).collect();
-        let labels: Vec<_> = places.iter().map(|question| classes(*question)).collect();
-        let targets: Vec<_> = labels.iter().map(|[(train, n_classes), _]| (train, *n_classes)).collect();
-        let predicted = linear_predictions(&train[newest], &targets, &test[newest]);
-        for ((question, [_, (expected, _)]), predicted) in places.iter().zip(&labels).zip(&predicted) {
-            scores.insert(question.key, f1(predicted, expected));
-        }
+    /// Returns the scores of linear probes and of networks, fitted to the codes of one part and measured on those of
+    /// the other. The codes are of each place in the stack, the newest last.
+    fn scores(&self, codes: &[Vec<Tensor>; 2]) -> [Scores; 2] {
+        let newest = codes.each_ref().map(|codes| codes[codes.len() - 1].shallow_clone());
+        // Two positions of the ball give its direction.
+        let stack = codes.each_ref().map(|codes| Tensor::cat(codes, 1));
+        let (mut linear, mut mlp) = (self.linear_places(&newest), Scores::new());
         for question in self.world.questions() {
-            match question.kind {
-                Asked::Place(_) => {}
-                // Two positions of the ball give its direction.
-                Asked::Direction => {
-                    let [train_stack, test_stack] = [train, test].map(|codes| Tensor::cat(codes, 1));
-                    let [(turns, n_turns), (expected, _)] = classes(question);
-                    let turned = linear_predictions(&train_stack, &[(&turns, n_turns)], &test_stack);
-                    scores.insert(question.key, f1(&turned[0], &expected));
-                }
-                Asked::Amount => {
-                    let amounts = [&self.train, &self.test].map(|part| self.world.amounts_of(question, &part.factors));
-                    let r2 = ridge_r2([&train[newest], &amounts[0]], [&test[newest], &amounts[1]]);
-                    scores.insert(question.key, r2);
-                }
+            let (key, codes) = (question.key, if question.kind == Asked::Direction { &stack } else { &newest });
+            if question.kind == Asked::Amount {
+                let y = self.amounts(question, &self.fit);
+                linear.insert(key, self.r2(question, &ridge_predictions(&codes[0], &y, &codes[1])));
+                mlp.insert(key, self.r2(question, &mlp::amounts(&codes[0], &y, &codes[1])));
+                continue;
             }
+            let (labels, n_classes) = self.world.classes_of(question, &self.fit.factors);
+            if question.kind == Asked::Direction {
+                let predicted = linear_predictions(&codes[0], &[(&labels, n_classes)], &codes[1]);
+                linear.insert(key, self.f1(question, &predicted[0]));
+            }
+            mlp.insert(key, self.f1(question, &mlp::classes(&codes[0], &labels, n_classes, &codes[1])));
         }
-        scores
+        [linear, mlp]
     }
 
-    /// Writes test frames and their reconstructions by the measured encoders, with the true ball or player framed, as a
-    /// PNG or, with names, as an SVG.
+    /// Returns the scores of linear probes of places, whose products with the codes are shared.
+    fn linear_places(&self, [fit, measured]: &[Tensor; 2]) -> Scores {
+        let places = self.world.questions().filter(|question| matches!(question.kind, Asked::Place(_)));
+        let places: Vec<Question> = places.collect();
+        let labels: Vec<_> = places.iter().map(|&place| self.world.classes_of(place, &self.fit.factors)).collect();
+        let targets: Vec<_> = labels.iter().map(|(labels, n_classes)| (labels, *n_classes)).collect();
+        let predicted = linear_predictions(fit, &targets, measured);
+        places.iter().zip(&predicted).map(|(&place, predicted)| (place.key, self.f1(place, predicted))).collect()
+    }
+
+    fn amounts(&self, question: Question, part: &Part) -> Tensor {
+        self.world.amounts_of(question, &part.factors)
+    }
+
+    fn f1(&self, question: Question, predicted: &Tensor) -> Score {
+        let (expected, _) = self.world.classes_of(question, &self.measured.factors);
+        Score::macro_f1(&integers(predicted), &integers(&expected), &self.measured.episodes)
+    }
+
+    fn r2(&self, question: Question, predicted: &[f64]) -> Score {
+        let expected = self.amounts(question, &self.measured).to_kind(Kind::Double);
+        let expected = Vec::<f64>::try_from(expected).expect("a vector of doubles");
+        Score::r2(predicted, &expected, &self.measured.episodes)
+    }
+
+    /// Writes measured frames and their reconstructions by the measured encoders, with the true ball or player framed,
+    /// as a PNG or, with names, as an SVG.
     ///
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn draw(&self, path: &Path) -> Result<()> {
-        let balls: Vec<[f32; 2]> = self.shown_frames().map(|i| self.test.balls[i as usize]).collect();
-        let mut rows = vec![("frames".to_string(), self.pick(&self.test.images))];
+        let balls: Vec<[f32; 2]> = self.shown_frames().map(|i| self.measured.balls[i as usize]).collect();
+        let mut rows = vec![("frames".to_string(), self.pick(&self.measured.images))];
         rows.extend(self.shown.iter().map(|(name, images)| (name.clone(), images.shallow_clone())));
         picture::write(path, self.object(), &rows, &balls)
     }
 
-    /// Returns indices of the test frames in the picture, evenly spaced.
+    /// Returns indices of the measured frames in the picture, evenly spaced.
     fn shown_frames(&self) -> impl Iterator<Item = i64> + use<> {
-        let (all, n) = (self.test.balls.len(), picture::COLUMNS.min(self.test.balls.len()));
+        let (all, n) = (self.measured.len(), picture::COLUMNS.min(self.measured.len()));
         (0..n).map(move |i| ((2 * i + 1) * all / (2 * n)) as i64)
     }
 
@@ -247,25 +264,35 @@ impl Probe {
     }
 }
 
-impl Part {
-    fn of(frames: &Frames, world: &World, is_test: bool) -> Self {
-        let (n_factors, n_bytes) = (frames.factor_names.len(), frames.space.n_bytes());
-        let factors_of = |i: usize| &frames.factors[i * n_factors..][..n_factors];
-        let kept = || (0..frames.len()).filter(|&i| frames.is_test[i] == is_test);
-        let frame = |i: usize, age: usize| &frames.obs[(i * frames.frame_stack + age) * n_bytes..][..n_bytes];
-        let newest = frames.frame_stack - 1;
-        let (rows, balls): (Vec<usize>, Vec<[f32; 2]>) =
-            kept().filter_map(|i| Some((i, world.place(factors_of(i), frame(i, newest))?))).unzip();
-        let stack: Vec<Vec<u8>> =
-            (0..frames.frame_stack).map(|age| rows.iter().flat_map(|&i| frame(i, age)).copied().collect()).collect();
-        let factors: Vec<f32> = rows.iter().flat_map(|&i| factors_of(i)).copied().collect();
-        let images = world.images(stack.last().expect("at least one frame"));
-        Self { stack, factors: Tensor::from_slice(&factors).view([-1, n_factors as i64]), images, balls }
+/// Returns the frames that one of the encoders was fitted to. They are played again, since fits do not store them.
+fn fitted_to(encoders: &[(String, CodeSource)]) -> Result<Seen> {
+    let (mut seen, mut played) = (Seen::default(), vec![]);
+    for (_, source) in encoders {
+        let CodeSource::Model(fitted) = source else { continue };
+        let Some(of) = fitted.fitted_to().filter(|of| !played.contains(of)) else { continue };
+        seen.add_training(&frames::collect(&of.env, of.n_frames, of.seed)?);
+        played.push(of);
     }
+    Ok(seen)
+}
 
+impl CodeSource {
+    fn of(encoder: &EncoderSpec, config: &TrainConfig) -> Result<Self> {
+        Ok(match encoder {
+            EncoderSpec::Raw => Self::Raw,
+            EncoderSpec::Oracle => Self::Oracle,
+            EncoderSpec::Model(_) | EncoderSpec::Run(_) => {
+                let config = TrainConfig { encoder: encoder.clone(), ..config.clone() };
+                Self::Model(Box::new(fitted::prepare(&config)?))
+            }
+        })
+    }
+}
+
+impl Part {
     /// Returns codes `[n, d]` for each place in the stack, the newest last.
     fn codes(&self, source: &CodeSource) -> Vec<Tensor> {
-        let n = self.balls.len();
+        let n = self.len();
         match source {
             // The true state contains the direction.
             CodeSource::Oracle => vec![self.factors.shallow_clone()],
@@ -290,7 +317,7 @@ impl Part {
     /// Returns the inputs of a model that takes `n_frames` at once, `[n, n_frames, frame bytes]` in chunks of
     /// [`CHUNK`]. `newest` is the place of the newest one in the stack.
     fn chunks(&self, n_frames: usize, newest: usize) -> impl Iterator<Item = Vec<u8>> {
-        let (n, window) = (self.balls.len(), &self.stack[newest + 1 - n_frames..=newest]);
+        let (n, window) = (self.len(), &self.stack[newest + 1 - n_frames..=newest]);
         let n_bytes = window[0].len() / n;
         let seen = move |i: usize| window.iter().flat_map(move |frames| &frames[i * n_bytes..][..n_bytes]).copied();
         (0..n).step_by(CHUNK).map(move |first| (first..n.min(first + CHUNK)).flat_map(seen).collect())
@@ -310,7 +337,7 @@ impl Part {
     /// Returns the microseconds to encode a frame: the median over batches.
     fn encode_us(&self, fitted: &FittedEncoder) -> f64 {
         let frames = self.chunks(fitted.n_frames(), self.stack.len() - 1).next().expect("at least one frame");
-        let n_bytes = frames.len() / self.balls.len().min(CHUNK);
+        let n_bytes = frames.len() / self.len().min(CHUNK);
         let batch: Vec<u8> = frames.iter().copied().cycle().take(TIMED_BATCH * n_bytes).collect();
         let mut features = vec![0.0; TIMED_BATCH * fitted.n_features()];
         let mut times: Vec<f64> = (0..N_TIMED_BATCHES)

@@ -8,23 +8,27 @@ use crate::config::names;
 use crate::config::training::TrainConfig;
 use crate::generative::data::frames::default_n_frames;
 use crate::human::{parse_count, parse_seed};
-use crate::probe::{self, EncoderMeasures, Probe};
+use crate::probe::{self, EncoderMeasures, Measured, Probe, Score, Scores, Size};
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
-/// Measure how well the true state (ball, paddle, bricks, player, ...) can be predicted from codes by linear probes
+/// Measure how well the true state (ball, paddle, bricks, player, ...) can be predicted from codes by probes
 ///
-/// Half of the frames are of random play, half of the scripted player; training and test frames are of different
-/// episodes. The controls `random` and `oracle` are always added. An encoder given by name is fitted first, unless it
-/// is cached.
+/// Half of the frames are of random play, half of the scripted player, from parts of at least 200 games. Three episodes
+/// in five are to fit probes to, one is for tests, and one to choose settings by (--choose). Of the measured frames
+/// those are left out whose bytes occur in the frames that probes or encoders were fitted to. The controls `raw`,
+/// `random` and `oracle` are always added. An encoder given by name is fitted first, unless it is cached.
 ///
-/// Places (ball x, player y, aliens x, ...) and direction: macro F1 of a linear classifier on codes. Amounts (bricks,
-/// enemies, air, ...): R² of a linear regression. recall: share of frames whose decoded image has the ball, or the
-/// player of a game without one, at its true place, within a cell of planes or 2 of the 84x84 pixels. mse: mean squared
-/// error of decoded pixels. us/frame: microseconds to encode a frame in batches of 32.
+/// Each encoder has a row of linear probes, and one of networks with a hidden layer of 128 units (mlp). Places (ball x,
+/// player y, aliens x, ...) and direction: macro F1 of a classifier on codes. Amounts (bricks, enemies, air, ...): R²
+/// of a regression. recall: share of frames whose decoded image has the ball, or the player of a game without one, at
+/// its true place, within a cell of planes or 2 of the 84x84 pixels, and at least half as bright. In brackets: 95 %
+/// intervals by the bootstrap over episodes. mse: mean squared error of decoded pixels. us/frame: microseconds to encode
+/// a frame in batches of 32.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  carom probe pca ae cnn-ae vae rbm --env minatar/breakout\n  \
                   carom probe ae runs/my-ae --env breakout --frames 3000 -o balls.svg")]
@@ -44,6 +48,9 @@ pub(super) struct Arguments {
     /// Seed of the frames; encoders are fitted to frames of seed 0, so use another
     #[arg(long, value_name = "S", default_value_t = 1, value_parser = parse_seed)]
     seed: u64,
+    /// Measure on the frames that settings are chosen by, which are not those of a figure to report
+    #[arg(long)]
+    choose: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -53,7 +60,7 @@ pub(super) struct Arguments {
 }
 
 /// Encoders to compare the others with.
-const CONTROLS: [&str; 2] = ["random", "oracle"];
+const CONTROLS: [&str; 3] = ["raw", "random", "oracle"];
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let config = config(arguments)?;
@@ -67,28 +74,56 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         Some(n_frames) => n_frames as usize,
         None => default_n_frames(&config.env)? / 2,
     };
-    let mut probe = Probe::new(config, n_frames, arguments.seed)?;
-    let mut found = vec![];
-    for encoder in encoders {
-        say!("probing {encoder}");
-        found.push(probe.measure(&encoder)?);
-    }
+    let measured = if arguments.choose { Measured::Validation } else { Measured::Test };
+    let mut probe = Probe::new(&config, &encoders, n_frames, arguments.seed, measured)?;
+    let found = probe.measure()?;
     if let Some(path) = &arguments.output {
         probe.draw(path)?;
     }
-    let (ceiling, [n_train, n_test], classes) = (probe.ceiling(), probe.n_frames(), probe.classes());
+    let ceiling = probe.ceiling();
     let mut out = stdout().lock();
     if arguments.json {
-        let recall_key = format!("{}_recall_of_frames", probe.object());
-        let report = json!({
-            "env": arguments.env, "seed": arguments.seed, "frames_train": n_train, "frames_test": n_test,
-            "classes": classes, recall_key: ceiling, "encoders": found,
-        });
-        return Ok(writeln!(out, "{report}")?);
+        return Ok(writeln!(out, "{}", report(arguments, &probe, &found, ceiling))?);
     }
     out.write_all(table(&probe.questions(), &found, ceiling).as_bytes())?;
-    let summary = format!("{n_train} frames to learn from, {n_test} to test with, seed {}", arguments.seed);
-    Ok(writeln!(out, "{summary}; classes: {classes}")?)
+    let [fit, tested] = probe.sizes();
+    let part = |size: Size| format!("{} frames ({} distinct, {} episodes)", size.frames, size.distinct, size.episodes);
+    let purpose = if arguments.choose { "to choose settings by" } else { "to test with" };
+    writeln!(out, "{} to learn from, {} {purpose}, seed {}", part(fit), part(tested), arguments.seed)?;
+    writeln!(out, "{} more were left out, since their bytes are among frames to learn from", probe.n_left_out())?;
+    Ok(writeln!(out, "classes: {}", probe.classes())?)
+}
+
+/// Returns all measures as JSON.
+fn report(arguments: &Arguments, probe: &Probe, found: &[EncoderMeasures], ceiling: Score) -> Value {
+    let recall_key = format!("{}_recall", probe.object());
+    let size = |size: Size| json!({"frames": size.frames, "distinct": size.distinct, "episodes": size.episodes});
+    let values = |scores: &Scores| scores.iter().map(|(key, score)| (*key, score.value)).collect::<BTreeMap<_, _>>();
+    let encoders = found.iter().map(|each| {
+        let mut report = json!({"encoder": each.encoder, "code": each.code, "mlp": values(&each.mlp)});
+        let mut intervals = json!({"mlp": intervals(&each.mlp)});
+        let linear = each.linear.iter().map(|(key, score)| (*key, *score));
+        for (key, score) in linear.chain(each.recall.map(|recall| (recall_key.as_str(), recall))) {
+            report[key] = score.value.into();
+            intervals[key] = json!(score.interval);
+        }
+        report["intervals"] = intervals;
+        let costs = [("mse", each.mse), ("fit_s", each.fit_s), ("encode_us", each.encode_us)];
+        costs.iter().filter_map(|(key, value)| Some((key, (*value)?))).for_each(|(key, value)| {
+            report[*key] = value.into();
+        });
+        report
+    });
+    let [fit, measured] = probe.sizes();
+    json!({
+        "env": arguments.env, "seed": arguments.seed, "measured_on": if arguments.choose { "validation" } else { "test" },
+        "train": size(fit), "test": size(measured), "left_out": probe.n_left_out(), "classes": probe.classes(),
+        format!("{recall_key}_of_frames"): ceiling.value, "encoders": encoders.collect::<Vec<_>>(),
+    })
+}
+
+fn intervals(scores: &Scores) -> BTreeMap<&'static str, Option<[f64; 2]>> {
+    scores.iter().map(|(key, score)| (*key, score.interval)).collect()
 }
 
 /// Returns the configuration of a run that would use the encoders. Unless the settings say otherwise, its frame stack
@@ -105,22 +140,30 @@ fn config(arguments: &Arguments) -> Result<TrainConfig> {
     Ok(config)
 }
 
-/// Formats an aligned line for each encoder, and a last one for the frames themselves.
-fn table(questions: &[(&str, &str)], found: &[EncoderMeasures], ceiling: f64) -> String {
+/// Formats two aligned lines for each encoder, and a last one for the frames themselves.
+fn table(questions: &[(&str, &str)], found: &[EncoderMeasures], ceiling: Score) -> String {
     let or_none =
         |value: Option<f64>, digits: usize| value.map_or("-".to_string(), |value| format!("{value:.digits$}"));
     let names = questions.iter().map(|(name, _)| *name);
-    let header = ["encoder", "code"].into_iter().chain(names).chain(["recall", "mse", "fit s", "us/frame"]);
+    let header = ["encoder", "code", "probe"].into_iter().chain(names).chain(["recall", "mse", "fit s", "us/frame"]);
     let mut rows: Vec<Vec<String>> = vec![header.map(str::to_string).collect()];
     for each in found {
-        let scores = questions.iter().map(|(_, key)| or_none(each.scores.get(key).copied(), 3));
-        let recall = or_none(each.ball_recall.or(each.player_recall), 3);
-        let costs = [recall, or_none(each.mse, 5), or_none(each.fit_s, 1), or_none(each.encode_us, 1)];
-        rows.push([each.encoder.clone(), each.code.to_string()].into_iter().chain(scores).chain(costs).collect());
+        let name = [each.encoder.clone(), each.code.to_string()];
+        for (probe, scores) in [("linear", &each.linear), ("mlp", &each.mlp)] {
+            let scores = questions.iter().map(|(_, key)| cell(scores.get(key).copied()));
+            let costs = match probe {
+                "linear" => {
+                    let costs = [or_none(each.mse, 5), or_none(each.fit_s, 1), or_none(each.encode_us, 1)];
+                    [cell(each.recall)].into_iter().chain(costs).collect()
+                }
+                _ => vec![String::new(); 4],
+            };
+            rows.push(name.clone().into_iter().chain([probe.to_string()]).chain(scores).chain(costs).collect());
+        }
     }
     let mut last = vec!["-".to_string(); rows[0].len()];
     last[0] = "(frames themselves)".to_string();
-    last[2 + questions.len()] = or_none(Some(ceiling), 3);
+    last[3 + questions.len()] = cell(Some(ceiling));
     rows.push(last);
     let width_of = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..rows[0].len()).map(width_of).collect();
@@ -129,4 +172,13 @@ fn table(questions: &[(&str, &str)], found: &[EncoderMeasures], ceiling: f64) ->
         [format!("{:<width$}", row[0], width = widths[0])].into_iter().chain(right).collect::<String>()
     };
     joined(&rows.iter().map(line).collect::<Vec<_>>())
+}
+
+/// Formats a score with its interval.
+fn cell(score: Option<Score>) -> String {
+    match score {
+        Some(Score { value, interval: Some([low, high]) }) => format!("{value:.3} [{low:.2}, {high:.2}]"),
+        Some(Score { value, interval: None }) => format!("{value:.3}"),
+        None => "-".to_string(),
+    }
 }

@@ -11,7 +11,7 @@ use crate::fit::open::{begin, open, open_for_use};
 use crate::fit::run_loop::fit;
 use crate::fit::session::{FitProgress, FitSession};
 use crate::generative::data::image_space::{image_shape, image_space, images};
-use crate::generative::data::{frames, published};
+use crate::generative::data::{Source, frames, published};
 use crate::generative::images::ImageFormat;
 use crate::generative::model::Model;
 use crate::human::count;
@@ -63,10 +63,29 @@ pub(crate) struct FittedEncoder {
     step: u64,
     fit_s: f64,
     facts: Facts,
+    fitted_to: Option<FittedTo>,
     mean: Tensor,
     width: Tensor,
     /// `[n_features, STATE_BITS]`: random directions, if there are more features than bits.
     directions: Option<Tensor>,
+}
+
+/// The frames that a model was fitted to, from which they are collected again.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct FittedTo {
+    /// The environment.
+    pub env: EnvSpec,
+    /// Number of frames, those of the test split included.
+    pub n_frames: usize,
+    /// Seed of the frames.
+    pub seed: u64,
+}
+
+impl FittedTo {
+    fn of(config: &FitConfig) -> Option<Self> {
+        let (Source::Env(env), Some(n_frames)) = (&config.source, config.run.n_frames) else { return None };
+        Some(Self { env: env.clone(), n_frames, seed: config.run.seed })
+    }
 }
 
 /// Scales and cost of an encoder, stored beside its weights.
@@ -274,8 +293,23 @@ impl FittedEncoder {
             column(values).view([n_features as i64, STATE_BITS as i64])
         });
         let (mean, width) = (column(means), column(widths));
-        let (model, model_name) = (session.model, session.config.model.name());
-        Ok(Self { model, model_name, space, n_frames, device, source, step, fit_s, facts, mean, width, directions })
+        let (model, model_name, fitted_to) =
+            (session.model, session.config.model.name(), FittedTo::of(&session.config));
+        Ok(Self {
+            model,
+            model_name,
+            space,
+            n_frames,
+            device,
+            source,
+            step,
+            fit_s,
+            facts,
+            fitted_to,
+            mean,
+            width,
+            directions,
+        })
     }
 
     /// Copies the encoder into the run in `dir`.
@@ -318,6 +352,11 @@ impl FittedEncoder {
     /// Environment steps spent on the frames that it was fitted to.
     pub(crate) fn n_env_steps(&self) -> u64 {
         self.facts.n_env_steps
+    }
+
+    /// Returns the frames that it was fitted to, or `None` if it was fitted to other images.
+    pub(crate) fn fitted_to(&self) -> Option<FittedTo> {
+        self.fitted_to.clone()
     }
 
     /// Returns the seconds that the fit took.

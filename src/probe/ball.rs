@@ -5,6 +5,8 @@
 //! frames only, by the cross-entropy of a softmax over all positions. The detector's input is an image less the mean of
 //! all images of its kind. For decoded frames that is the mean of the encoder's decoded test frames, so that a wall
 //! that every frame shows slightly wrong is not taken for a ball.
+//!
+//! A maximum is somewhere in an empty image too. What is found must therefore have a share of the true brightness.
 
 use super::world::World;
 use carom_agents::net::{Operation, Sequential, descend};
@@ -22,6 +24,9 @@ const N_PASSES: usize = 8;
 const BATCH: i64 = 20;
 /// First learning rate; it falls to 0 by half a cosine.
 const FIRST_LR: f64 = 0.01;
+
+/// Share of the true brightness that a decoded ball must have.
+const MIN_BRIGHTNESS: f32 = 0.5;
 
 /// Finds the ball.
 pub(super) enum Finder {
@@ -43,15 +48,41 @@ impl Finder {
         }
     }
 
-    /// Returns the share of the images whose ball is found within the tolerance of `balls`, in rows and in columns.
-    pub(super) fn recall(&self, images: &Tensor, balls: &[[f32; 2]]) -> f64 {
-        let (found, tolerance) = match self {
-            Finder::Plane(plane, tolerance) => (largest(&images.select(1, *plane)), tolerance),
-            Finder::Detector(detector, tolerance) => (detector.find(images), tolerance),
+    /// Returns for each of `images` whether it has the ball: found within the tolerance of `balls`, in rows and in
+    /// columns, and at least half as bright as in the true frames `truth`. In pixels, brightness is what an image has
+    /// above the mean of its kind.
+    pub(super) fn found(&self, images: &Tensor, truth: &Tensor, balls: &[[f32; 2]]) -> Vec<bool> {
+        let (found, tolerance, brightness) = match self {
+            Finder::Plane(plane, tolerance) => {
+                let values = [images, truth].map(|images| floats(&images.select(1, *plane).amax([1, 2], false)));
+                (largest(&images.select(1, *plane)), tolerance, values)
+            }
+            Finder::Detector(detector, tolerance) => {
+                let found = detector.find(images);
+                let values = [brightest(images, &found), brightest(truth, balls)];
+                (found, tolerance, values)
+            }
         };
-        let is_near = |(a, b): (&[f32; 2], &[f32; 2])| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= *tolerance);
-        found.iter().zip(balls).filter(|&pair| is_near(pair)).count() as f64 / balls.len() as f64
+        let is_near = |i: usize| found[i].iter().zip(balls[i]).all(|(a, b)| (a - b).abs() <= *tolerance);
+        let is_bright = |i: usize| brightness[0][i] >= MIN_BRIGHTNESS * brightness[1][i];
+        (0..balls.len()).map(|i| is_near(i) && is_bright(i)).collect()
     }
+}
+
+/// Returns what the brightest pixel around each place, 3×3 pixels in all, has above the mean of the images.
+fn brightest(images: &Tensor, places: &[[f32; 2]]) -> Vec<f32> {
+    let contrast = images - images.mean_dim(0, true, Kind::Float);
+    // The maximum over the neighbourhood of each pixel.
+    let peaks = contrast.amax([1], true).max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false).flatten(1, -1);
+    let [.., rows, columns] = images.size()[..] else { panic!("images have rows and columns") };
+    let at =
+        |[row, column]: &[f32; 2]| (*row as i64).clamp(0, rows - 1) * columns + (*column as i64).clamp(0, columns - 1);
+    let at = Tensor::from_slice(&places.iter().map(at).collect::<Vec<_>>()).unsqueeze(1).to_device(images.device());
+    floats(&peaks.gather(1, &at, false))
+}
+
+fn floats(values: &Tensor) -> Vec<f32> {
+    Vec::try_from(values.flatten(0, -1)).expect("a vector of floats")
 }
 
 impl Detector {
@@ -118,25 +149,42 @@ mod tests {
         (images, balls)
     }
 
-    #[test]
-    fn a_planted_ball_is_found_and_one_wiped_out_is_not() {
-        let (images, balls) = planted(400);
-        let finder = Finder::Detector(Box::new(Detector::fit(&images, &balls)), 2.0);
-        let (test, places) = planted(90);
-        assert!(finder.recall(&test, &places) > 0.98, "{}", finder.recall(&test, &places));
-        let wiped = test.shallow_clone().copy();
-        let _ = wiped.narrow(2, 3, 13).fill_(0.0);
-        assert!(finder.recall(&wiped, &places) < 0.2, "{}", finder.recall(&wiped, &places));
+    fn recall(finder: &Finder, images: &Tensor, truth: &Tensor, balls: &[[f32; 2]]) -> f64 {
+        let found = finder.found(images, truth, balls);
+        found.iter().filter(|&&found| found).count() as f64 / balls.len() as f64
     }
 
     #[test]
-    fn the_ball_of_planes_may_be_a_cell_off() {
+    fn a_planted_ball_is_found_and_one_wiped_out_or_faint_is_not() {
+        let (images, balls) = planted(400);
+        let finder = Finder::Detector(Box::new(Detector::fit(&images, &balls)), 2.0);
+        let (test, places) = planted(90);
+        let recall = |images: &Tensor| recall(&finder, images, &test, &places);
+        assert!(recall(&test) > 0.98, "{}", recall(&test));
+        let wiped = test.copy();
+        let _ = wiped.narrow(2, 3, 13).fill_(0.0);
+        assert!(recall(&wiped) < 0.2, "{}", recall(&wiped));
+        // In its place, at a tenth or at seven tenths of its brightness.
+        let dimmed = |share: f64| {
+            let dimmed = test.copy();
+            let mut field = dimmed.narrow(2, 3, 13);
+            field *= share;
+            dimmed
+        };
+        assert!(recall(&dimmed(0.1)) < 0.2 && recall(&dimmed(0.7)) > 0.9, "{}", recall(&dimmed(0.7)));
+    }
+
+    #[test]
+    fn the_ball_of_planes_may_be_a_cell_off_and_no_ghost() {
         let images = Tensor::zeros([3, 4, 10, 10], (Kind::Float, Device::Cpu));
         for (i, (row, column)) in [(4, 4), (5, 3), (4, 2)].into_iter().enumerate() {
             let _ = images.get(i as i64).get(1).get(row).get(column).fill_(0.7);
         }
         // The first is on the spot, the second a diagonal step away, the third two columns.
-        let recall = Finder::Plane(1, 1.0).recall(&images, &[[4.5, 4.5]; 3]);
-        assert!((recall - 2.0 / 3.0).abs() < 1e-12, "{recall}");
+        let truth = Tensor::zeros([3, 4, 10, 10], (Kind::Float, Device::Cpu));
+        let _ = truth.select(1, 1).select(1, 4).select(1, 4).fill_(1.0);
+        let recall = |images: &Tensor| recall(&Finder::Plane(1, 1.0), images, &truth, &[[4.5, 4.5]; 3]);
+        assert!((recall(&images) - 2.0 / 3.0).abs() < 1e-12, "{}", recall(&images));
+        assert_eq!(recall(&(images * 0.6)), 0.0, "0.42 of the true brightness");
     }
 }

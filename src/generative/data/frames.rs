@@ -19,10 +19,28 @@ const FRAME_INTERVAL: u32 = 8;
 const EPSILON: f64 = 0.2;
 /// One in this many episodes is for testing, starting with the first of each policy.
 const TEST_EVERY: u32 = 10;
-/// Minimum number of episodes of a policy: an episode gives at most this fraction of its frames.
+/// Minimum number of episodes of a policy in frames to fit encoders to.
 const MIN_EPISODES: usize = 10;
 /// Minimum number of frames, for a split into training and test.
 const MIN_FRAMES: usize = 2 * MIN_EPISODES;
+
+/// How many frames a game gives, and from where in the game they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Games {
+    /// Minimum number of episodes of a policy: an episode gives at most this fraction of its frames.
+    min_episodes: usize,
+    /// Bounds the steps of a scripted game before its first frame, which are drawn anew for each game. Random games are
+    /// too short to be joined late.
+    max_lead: u32,
+}
+
+impl Games {
+    /// Few long games, from their beginning: frames to fit encoders to.
+    const LONG: Self = Self { min_episodes: MIN_EPISODES, max_lead: 0 };
+    /// Many short parts of games: frames to measure on, of which those of one game are no independent sample. Scripted
+    /// play of `breakout` has cleared most of the wall after 1,000 steps.
+    pub(crate) const SHORT: Self = Self { min_episodes: 100, max_lead: 1000 };
+}
 
 /// Frames of an environment.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,12 +82,21 @@ pub(crate) fn default_n_frames(env: &EnvSpec) -> Result<usize> {
     Ok(if space.is_planes() { 20_000 } else { 10_000 })
 }
 
-/// Collects `n_frames` frames. Equal settings and seeds give equal frames.
+/// Collects `n_frames` frames to fit encoders to. Equal settings and seeds give equal frames.
 ///
 /// # Errors
 /// When the environment observes neither planes nor pixels, or `n_frames` is too small for a split into training and
 /// test.
 pub(crate) fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
+    collect_from(Games::LONG, spec, n_frames, seed)
+}
+
+/// Collects `n_frames` frames of `games`. Equal settings and seeds give equal frames.
+///
+/// # Errors
+/// When the environment observes neither planes nor pixels, or `n_frames` is too small for a split into training and
+/// test.
+pub(crate) fn collect_from(games: Games, spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
     let env_id = spec.id();
     ensure!(
         n_frames >= MIN_FRAMES,
@@ -92,17 +119,20 @@ pub(crate) fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Fram
         n_steps: 0,
     };
     let n_random = n_frames / 2;
-    frames.play(&mut envs, 1.0, n_random, &mut seeds.stream("frames/actions/random"));
-    frames.play(&mut make("scripted")?, EPSILON, n_frames - n_random, &mut seeds.stream("frames/actions/scripted"));
+    let n_scripted = n_frames - n_random;
+    let from_the_start = Games { max_lead: 0, ..games };
+    frames.play(&mut envs, from_the_start, 1.0, n_random, &mut seeds.stream("frames/actions/random"));
+    frames.play(&mut make("scripted")?, games, EPSILON, n_scripted, &mut seeds.stream("frames/actions/scripted"));
     Ok(frames)
 }
 
 impl Frames {
     /// Adds `n_frames` frames of a player who acts at random with probability `epsilon`.
-    fn play(&mut self, envs: &mut VecEnv, epsilon: f64, n_frames: usize, rng: &mut Pcg32) {
-        let (until, most) = (self.len() + n_frames, n_frames / MIN_EPISODES);
+    fn play(&mut self, envs: &mut VecEnv, games: Games, epsilon: f64, n_frames: usize, rng: &mut Pcg32) {
+        let (until, most) = (self.len() + n_frames, (n_frames / games.min_episodes).max(1));
         let first_episode = self.episode.last().map_or(0, |&last| last + 1);
-        let (mut episode, mut begun_at, mut wait) = (first_episode, self.len(), rng.gen_range(0..FRAME_INTERVAL));
+        let lead = |rng: &mut Pcg32| rng.gen_range(0..FRAME_INTERVAL + games.max_lead);
+        let (mut episode, mut begun_at, mut wait) = (first_episode, self.len(), lead(rng));
         while self.len() < until {
             if wait == 0 {
                 self.take(envs, episode, (episode - first_episode).is_multiple_of(TEST_EVERY));
@@ -121,7 +151,7 @@ impl Frames {
             if is_enough || !envs.episodes().is_empty() {
                 // An episode without frames is not counted.
                 episode += u32::from(self.len() > begun_at);
-                (begun_at, wait) = (self.len(), rng.gen_range(0..FRAME_INTERVAL));
+                (begun_at, wait) = (self.len(), lead(rng));
             }
         }
     }
@@ -197,6 +227,21 @@ mod tests {
             let dataset = to_dataset(&frames);
             assert_eq!(dataset.train.len() + dataset.test.len(), n_frames);
         }
+    }
+
+    #[test]
+    fn frames_to_measure_on_are_of_many_short_games_from_all_over_their_course() {
+        let bricks = |frames: &Frames| {
+            let at = frames.factor_names.iter().position(|name| name == "bricks_left").expect("bricks");
+            let left = frames.factors.iter().skip(at).step_by(frames.factor_names.len());
+            left.copied().fold(f32::INFINITY, f32::min)
+        };
+        let spec = spec("breakout");
+        let short = collect_from(Games::SHORT, &spec, 400, 1).expect("frames");
+        let long = super::collect(&spec, 400, 1).expect("frames");
+        let n_episodes = |frames: &Frames| *frames.episode.last().expect("frames") as usize + 1;
+        assert!(n_episodes(&short) >= 200 && n_episodes(&long) < 40, "{} {}", n_episodes(&short), n_episodes(&long));
+        assert!(bricks(&short) < bricks(&long), "{} {}", bricks(&short), bricks(&long));
     }
 
     #[test]
