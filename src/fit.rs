@@ -3,5 +3,6 @@
 
 pub(crate) mod judges;
 pub(crate) mod open;
+pub(crate) mod revision;
 pub(crate) mod run_loop;
 pub(crate) mod session;

@@ -130,6 +130,13 @@ fn an_interrupted_fit_ends_as_other_commands_do_and_the_same_command_continues_i
     let stderr = cached(&line.replace("--out run", "--out again")).stderr;
     assert!(String::from_utf8(stderr).expect("UTF-8").contains("seen through ae (its frames cost 7 steps)"));
     program.assert_same("run", "again");
+
+    // A fit in the cache whose settings are not those asked for is not used.
+    let config = facts.replace("encoder.json", "config.toml");
+    program.write(&config, &program.read(&config).replace("seed = 0\n", "seed = 5\n"));
+    let stderr = String::from_utf8(cached(&line.replace("--out run", "--out third")).stderr).expect("UTF-8");
+    assert!(stderr.contains("has other settings; fitting it again"), "{stderr}");
+    program.assert_same("run", "third");
 }
 
 #[test]

@@ -6,8 +6,9 @@ use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
 use crate::config::layers::{Layer, Part};
 use crate::config::training::TrainConfig;
-use crate::files::{self, hex};
+use crate::files;
 use crate::fit::open::{begin, open, open_for_use};
+use crate::fit::revision;
 use crate::fit::run_loop::fit;
 use crate::fit::session::{FitProgress, FitSession};
 use crate::generative::data::image_space::{image_shape, image_space, images};
@@ -27,7 +28,6 @@ use fs_err as fs;
 use rand::Rng;
 use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -44,6 +44,10 @@ const MAX_SCALE_FRAMES: usize = 5_000;
 
 /// Features whose deviation is below this share of the largest carry no information, and are scaled to 0.
 const MIN_RELATIVE_WIDTH: f64 = 1e-3;
+
+/// Bounds a standardised number over the frames that its scale is of. Otherwise a brick that was hit in one frame of two
+/// thousand would be 45 deviations off and dominate the network's input.
+const MAX_SCALED: f64 = 10.0;
 
 /// Divisor of features without information.
 const IDLE_WIDTH: f32 = 1e30;
@@ -117,14 +121,23 @@ impl Facts {
         let (mean, std) = (codes.mean_dim(0, false, Kind::Double), codes.std_dim(0, false, false));
         let least = (std.max().double_value(&[]) * MIN_RELATIVE_WIDTH).max(f64::MIN_POSITIVE);
         let rows = |tensor: &Tensor| Vec::<f64>::try_from(tensor).expect("a vector of doubles");
-        let widths = rows(&std).into_iter().map(|std| if std < least { IDLE_WIDTH } else { std as f32 });
+        let farthest = rows(&(codes - &mean).abs().amax(0, false));
+        let widths = rows(&std).into_iter().zip(farthest);
+        let widths = widths.map(|(std, farthest)| if std < least { IDLE_WIDTH } else { width(std, farthest) });
         let scales = rows(&mean).into_iter().map(|mean| mean as f32).zip(widths).collect();
         Self { scales, n_env_steps: session.n_env_steps, images: Some(session.data.format()) }
     }
 }
 
+/// Returns the width of a number with deviation `std` whose farthest value is as far from the mean. It is the deviation,
+/// but large enough that no value is beyond ±[`MAX_SCALED`] widths: codes and true factors are treated alike.
+fn width(std: f64, farthest: f64) -> f32 {
+    std.max(farthest / MAX_SCALED) as f32
+}
+
 /// Returns the encoder of `config`: the fitted model at a path, or a model by name, which is fitted to frames of the
-/// environment. The fit is stored in the cache under a hash of all its settings and reused.
+/// environment with the run's seed. The fit is stored in the cache under a hash of all its settings and of the revision
+/// of the code, and reused.
 ///
 /// # Errors
 /// When the fit fails or is interrupted, or the model was fitted to frames of another shape.
@@ -167,8 +180,7 @@ pub(super) fn check(config: &TrainConfig, model: &str) -> Result<()> {
 /// Returns the encoder that is fitted with `fit_config`, from the cache. It is fitted first if it is missing or
 /// damaged. If another process is fitting it, waits for that and uses what was fitted.
 fn cached(config: &TrainConfig, fit_config: &FitConfig) -> Result<FittedEncoder> {
-    let hash = Sha256::digest(format!("carom {}\n{}", env!("CARGO_PKG_VERSION"), fit_config.to_toml()));
-    let (name, model) = (format!("{}-{}", fit_config.slug(), hex(&hash[..4])), fit_config.model.name());
+    let (name, model) = (revision::cache_name(fit_config), fit_config.model.name());
     let cache = published::cache()?;
     let dir = cache.join("encoders").join(&name);
     let find = || {
@@ -204,6 +216,7 @@ fn fit_config(config: &TrainConfig, model: &str) -> Result<FitConfig> {
     let named = Layer::default()
         .with("model", Some(model))
         .with("data", Some(format!("env:{}", env.id())))
+        .with("seed", Some(config.run.seed))
         .with("device", Some(config.run.device))
         .with("threads", config.run.threads);
     let settings = env.settings().iter().filter(|(key, _)| *key != "frame_stack");
@@ -213,7 +226,10 @@ fn fit_config(config: &TrainConfig, model: &str) -> Result<FitConfig> {
 
 /// Fits the model of `config` in `dir`, from the checkpoint there unless the fit is to begin `anew`.
 fn fit_in_cache(dir: &Path, config: &FitConfig, anew: bool) -> Result<FitSession> {
-    let is_begun = !anew && dir.exists() && checkpoint::newest::<FitProgress>(dir).is_ok();
+    let is_begun = !anew
+        && dir.exists()
+        && revision::check_settings(dir, config).is_ok()
+        && checkpoint::newest::<FitProgress>(dir).is_ok();
     let (mut session, mut run) = if is_begun {
         let (session, saved) = open(dir, config.clone())?;
         if session.is_finished() {
@@ -257,10 +273,10 @@ impl FittedEncoder {
     /// Opens the fit of `fit_config` in the cache.
     ///
     /// # Errors
-    /// When a part of it is damaged, if only its last checkpoint.
+    /// When it has other settings, or a part of it is damaged, if only its last checkpoint.
     fn whole(dir: &Path, fit_config: &FitConfig, config: &TrainConfig) -> Result<Self> {
         checkpoint::check_last(dir)?;
-        kind::config(dir)?;
+        revision::check_settings(dir, fit_config)?;
         Self::known(dir.to_owned(), fit_config.clone(), config)
     }
 
@@ -268,9 +284,10 @@ impl FittedEncoder {
     fn known(source: PathBuf, mut fit_config: FitConfig, config: &TrainConfig) -> Result<Self> {
         // The agent's device, which may not be the one that the encoder was fitted on.
         fit_config.run.device = config.run.device;
-        let facts = Facts::read(&source)?;
+        let (facts, fitted_to) = (Facts::read(&source)?, FittedTo::of(&fit_config));
+        // The session may have fewer frames than the fit had.
         let (session, _) = open_for_use(&source, fit_config, facts.images.as_ref())?;
-        Self::new(session, source, facts, &config.env)
+        Ok(Self { fitted_to, ..Self::new(session, source, facts, &config.env)? })
     }
 
     fn new(session: FitSession, source: PathBuf, facts: Facts, env: &EnvSpec) -> Result<Self> {
@@ -317,6 +334,14 @@ impl FittedEncoder {
         let to = dir.join(FOLDER);
         run::copy(&self.source, self.step, &to)?;
         self.facts.write(&to)
+    }
+
+    /// Returns the SHA-256 of the weights that it was opened with.
+    ///
+    /// # Errors
+    /// When their file cannot be read.
+    pub(super) fn sha256(&self) -> Result<String> {
+        checkpoint::sha256(&self.source, self.step)
     }
 
     /// Returns the model.
@@ -390,7 +415,8 @@ impl FittedEncoder {
     }
 }
 
-/// Codes are standardised: each feature has mean 0 and variance 1 over the frames that the model was fitted to.
+/// Codes are standardised: each feature has mean 0 and variance 1 over the frames that the model was fitted to, or less
+/// if it would be beyond ±10 there.
 impl Encoder for FittedEncoder {
     fn n_features(&self) -> usize {
         self.facts.scales.len()
@@ -401,12 +427,9 @@ impl Encoder for FittedEncoder {
     }
 }
 
-/// Returns offset and width of each factor of the run's environment: its mean and deviation over frames of play, but a
-/// width large enough that no scaled factor is beyond ±10. Otherwise a brick that was hit in one frame of two thousand
-/// would be 45 deviations off and dominate the network's input.
+/// Returns offset and width of each factor of the run's environment over frames of play.
 pub(super) fn factor_scales(config: &TrainConfig) -> Result<Vec<(f32, f32)>> {
     const N_FRAMES: usize = 2_000;
-    const MAX_SCALED: f64 = 10.0;
     let frames = frames::collect(&config.env.evaluation(), N_FRAMES, 0)?;
     let n_factors = frames.factor_names.len();
     let moments = |i: usize| {
@@ -416,9 +439,9 @@ pub(super) fn factor_scales(config: &TrainConfig) -> Result<Vec<(f32, f32)>> {
         let squares: Vec<f64> = values.iter().map(|value| (value - mean).powi(2)).collect();
         let std = statistics::mean(&squares).sqrt();
         let farthest = values.iter().map(|value| (value - mean).abs()).fold(0.0, f64::max);
-        let width = std.max(farthest / MAX_SCALED);
+        let width = width(std, farthest);
         // A constant factor is not scaled.
-        (mean as f32, if width > 0.0 { width as f32 } else { 1.0 })
+        (mean as f32, if width > 0.0 { width } else { 1.0 })
     };
     Ok((0..n_factors).map(moments).collect())
 }
@@ -440,4 +463,72 @@ pub(super) fn read_scales(dir: &Path, env: &EnvSpec) -> Result<Vec<(f32, f32)>> 
         dir.display()
     );
     Ok(facts.scales)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::layers::Layer;
+    use crate::config::training::TRAINING;
+    use crate::generative::model::{ImageBatch, seeded};
+    use carom_envs::{Values, registry};
+    use sha2::{Digest, Sha256};
+
+    /// Returns the session of encoder `name` on `minatar/breakout`, with `n_frames` frames, before the first update.
+    fn begun(name: &str, n_frames: u64) -> FitSession {
+        let text = format!("env = \"minatar/breakout\"\nagent = \"random\"\nencoder = \"{name}\"");
+        let layer = Layer::from_toml(&text, "test", &TRAINING).expect("valid");
+        let mut config = fit_config(&TrainConfig::resolve(&[layer]).expect("valid"), name).expect("valid");
+        config.run.n_frames = Some(n_frames as usize);
+        begin(config).expect("a fit")
+    }
+
+    #[test]
+    fn no_code_is_beyond_ten_deviations_on_the_frames_of_its_fit() {
+        let _torch = seeded(0);
+        let session = begun("random", 2000);
+        let facts = Facts::of(&session);
+        let codes = tch::no_grad(|| session.model.encode(&session.data.train.all()));
+        let (means, widths): (Vec<f32>, Vec<f32>) = facts.scales.iter().copied().unzip();
+        let codes = codes - Tensor::from_slice(&means);
+        let deviations = codes.std_dim(0, false, false).clamp_min(1e-9);
+        let farthest = |by: &Tensor| (&codes / by).abs().max().double_value(&[]);
+        assert!(farthest(&deviations) > 15.0, "{}", farthest(&deviations));
+        let scaled = farthest(&Tensor::from_slice(&widths));
+        assert!(scaled <= MAX_SCALED * 1.0001, "{scaled}");
+    }
+
+    /// Fingerprints of the code that shapes encoders: the first frames of an environment, and the scales of the codes
+    /// that two updates give each model.
+    #[test]
+    fn code_that_shapes_encoders_has_a_revision_of_its_own() {
+        let _torch = seeded(0);
+        let mut changed = vec![];
+        for (env, expected) in FRAMES {
+            let spec = registry::resolve(env, &Values::new()).expect("an environment");
+            let found = files::hex(&Sha256::digest(&frames::collect(&spec, 40, 0).expect("frames").obs)[..4]);
+            changed.extend((found != expected).then(|| format!("{env}: {found}")));
+        }
+        for (name, expected) in CODES {
+            let mut session = begun(name, 400);
+            let lr = session.config.descent.lr;
+            for step in 0..2 {
+                session.seed_torch("fit", step);
+                let batch = ImageBatch { x: session.data.train.spaced(64).all(), labels: None, step, lr };
+                session.model.fit_batch(&batch).expect("a finite loss");
+            }
+            let means: Vec<f64> = Facts::of(&session).scales.iter().map(|scale| f64::from(scale.0).abs()).collect();
+            let found = statistics::mean(&means);
+            // Processors differ in the last digits.
+            changed.extend(((found / expected - 1.0).abs() > 1e-3).then(|| format!("{name}: {found:.6}")));
+        }
+        assert!(
+            changed.is_empty(),
+            "what shapes an encoder changed: raise REVISION in src/fit/revision.rs, and adapt this test: {changed:?}"
+        );
+    }
+
+    const FRAMES: [(&str, &str); 2] = [("minatar/breakout", ""), ("breakout", "")];
+    const CODES: [(&str, f64); 7] =
+        [("pca", 1.0), ("ae", 1.0), ("cnn-ae", 1.0), ("vae", 1.0), ("rbm", 1.0), ("gan", 1.0), ("random", 1.0)];
 }

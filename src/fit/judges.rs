@@ -1,6 +1,7 @@
 //! The classifiers that judge generated images: opened from a run, or from the cache, where they are fitted on first
 //! use.
 
+use super::revision;
 use super::run_loop::fit;
 use super::session::{FitProgress, FitSession};
 use crate::config::fit::FitConfig;
@@ -14,7 +15,7 @@ use crate::generative::measures::judge::Judge;
 use crate::generative::model::{JudgeChoice, Model};
 use crate::interrupt::Interrupted;
 use crate::run::{self, Outcome, Run, checkpoint, layout};
-use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use carom_envs::{Seeds, settings};
 use std::path::{Path, PathBuf};
 use tch::Device;
@@ -93,7 +94,7 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
     let layer = Layer::default().with("model", Some("classifier")).with("data", Some(source.to_string()));
     let config = FitConfig::resolve(&[layer.with("eval_every", Some(0)).with("checkpoint_every", Some(0))])?;
     let cache = published::cache()?;
-    let dir = cache.join("classifiers").join(source.to_string());
+    let dir = cache.join("classifiers").join(revision::cache_name(&config));
     if fault(&dir, &config).is_none() {
         return Ok(dir);
     }
@@ -118,11 +119,7 @@ fn cached(name: &str, data: &Data) -> Result<PathBuf> {
 
 /// Returns why the run in `dir` cannot be used as the fit of `config`, or `None` if it can.
 fn fault(dir: &Path, config: &FitConfig) -> Option<Error> {
-    match kind::config(dir) {
-        Ok(Config::Fit(found)) if found == *config => checkpoint::check_last(dir).err(),
-        Ok(_) => Some(anyhow!("{} has other settings", dir.display())),
-        Err(error) => Some(error),
-    }
+    revision::check_settings(dir, config).and_then(|()| checkpoint::check_last(dir)).err()
 }
 
 /// Fits the classifier in the run directory `dir`, which is created when the fit is finished.

@@ -172,6 +172,14 @@ pub(crate) fn check_last(run: &Path) -> Result<()> {
     read::<Value>(&run.join(FOLDER).join(last.to_string())).map(drop)
 }
 
+/// Returns the SHA-256 of the arrays in the checkpoint of `step` of the run in `run`, as `sha256sum` prints it.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn sha256(run: &Path, step: u64) -> Result<String> {
+    Ok(files::sha256(&run.join(FOLDER).join(step.to_string()).join(TENSORS))?)
+}
+
 /// Returns whether `seconds` can be the time that a run took.
 pub(crate) fn is_time(seconds: f64) -> bool {
     // A million years, far below what a `Duration` holds.
