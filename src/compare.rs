@@ -4,8 +4,9 @@ use crate::config::training::TrainConfig;
 use crate::encoder::ObsTransform;
 use crate::human::count;
 use crate::plot;
-use crate::statistics::{iqm, iqm_interval, median};
+use crate::statistics::{COVERAGE_OF_FIVE, COVERAGE_OF_THREE, MIN_SAFE_RUNS, iqm, iqm_interval, median};
 use anyhow::Result;
+use std::collections::BTreeSet;
 use std::iter::once;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,9 @@ pub(crate) const METRIC: &str = "train/return";
 
 /// Scores are taken after a quarter, a half and all of a run's steps.
 const PARTS: [u64; 3] = [4, 2, 1];
+
+/// Digits of a SHA-256 that are enough to tell fits apart.
+const SHOWN_DIGITS: usize = 12;
 
 /// Cell without a number.
 const NONE: &str = "–";
@@ -47,9 +51,11 @@ struct Row {
     share_of_oracle: Option<f64>,
     wall_s: Option<f64>,
     steps_per_s: Option<f64>,
-    /// Environment steps spent on the frames that the encoder was fitted to.
+    /// Environment steps spent on the frames of one fit.
     n_env_steps: u64,
     code_size: Option<usize>,
+    /// SHA-256 of the encoder's weights in each run; empty if it has none.
+    weights: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,7 +91,8 @@ impl Comparison {
     /// Returns the table as CSV, one row for each encoder. Missing numbers are empty.
     pub(crate) fn to_csv(&self) -> String {
         let scores = self.marks.iter().flat_map(|mark| ["iqm", "low", "high"].map(|what| format!("{what}_{mark}")));
-        let rest = ["share_of_oracle", "wall_s", "steps_per_s", "encoder_env_steps", "code_size"].map(String::from);
+        let rest = ["share_of_oracle", "wall_s", "steps_per_s", "encoder_env_steps", "code_size", "encoder_sha256"];
+        let rest = rest.map(String::from);
         let head: Vec<_> = ["encoder", "seeds"].map(String::from).into_iter().chain(scores).chain(rest).collect();
         let mut writer = csv::Writer::from_writer(Vec::new());
         for record in once(head).chain(self.rows.iter().map(Row::record)) {
@@ -97,7 +104,7 @@ impl Comparison {
     /// Returns the table as Markdown, with a legend of its columns.
     pub(crate) fn to_markdown(&self) -> String {
         let marks = self.marks.iter().map(|&mark| format!("{} steps", count(mark)));
-        let rest = ["of oracle", "seconds", "steps/s", "frames' steps", "code"].map(String::from);
+        let rest = ["of oracle", "seconds", "steps/s", "frames' steps", "code", "fits"].map(String::from);
         let head: Vec<_> = once("encoder".to_string()).chain(marks).chain(rest).collect();
         let cells: Vec<_> = once(head).chain(self.rows.iter().map(Row::cells)).collect();
         let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -117,16 +124,45 @@ impl Comparison {
                 text += &format!("| {} |\n", rules.collect::<Vec<_>>().join(" | "));
             }
         }
-        text + "\n" + LEGEND
+        text + "\n"
+            + LEGEND
+            + &self.interval_warning().map(|warning| format!("\n{warning}\n")).unwrap_or_default()
+            + &self.weights()
+    }
+
+    /// Warns of the intervals of few runs, or returns `None` if there are enough.
+    pub(crate) fn interval_warning(&self) -> Option<String> {
+        let fewest = self.rows.iter().map(|row| row.n_runs).min().filter(|n| (2..MIN_SAFE_RUNS).contains(n))?;
+        let [three, five] = [COVERAGE_OF_THREE, COVERAGE_OF_FIVE].map(|share| format!("{:.0} %", 100.0 * share));
+        Some(format!(
+            "The intervals are of {fewest} seeds and too narrow: a 95 % bootstrap interval covers the true value in \
+             about {three} of cases with three seeds, and {five} with five. Take {MIN_SAFE_RUNS} seeds or more to tell \
+             close encoders apart."
+        ))
+    }
+
+    /// Lists the weights of each encoder.
+    fn weights(&self) -> String {
+        let fitted: Vec<&Row> = self.rows.iter().filter(|row| !row.weights.is_empty()).collect();
+        if fitted.is_empty() {
+            return String::new();
+        }
+        let line = |row: &&Row| {
+            let shown: Vec<&str> = row.fits().iter().map(|sha256| &sha256[..SHOWN_DIGITS.min(sha256.len())]).collect();
+            format!("- {}: {}\n", row.encoder, shown.join(", "))
+        };
+        let lines: String = fitted.iter().map(line).collect();
+        format!("\nFirst digits of the SHA-256 of each fit's weights, in the order of the seeds:\n\n{lines}")
     }
 }
 
 const LEGEND: &str = "\
 Returns are interquartile means over seeds of the mean return of the last 100 training episodes at that step, with 95 %
-bootstrap intervals (percentiles of 2,000 resamples of the seeds; fewer than four seeds are not trimmed, one has no
+bootstrap intervals (percentiles of 50,000 resamples of the seeds; fewer than four seeds are not trimmed, one has no
 interval). `of oracle` is the last return divided by the oracle's. Seconds and steps/s are medians over seeds for the
 training of the agent. They include neither the fit of the encoder nor the environment steps spent on its frames, which
-are `frames' steps`. `code` is the size of a frame's code.
+are `frames' steps`, of one fit. `code` is the size of a frame's code. `fits` is the number of different fits of the
+encoder among the runs: if it is 1 for several seeds, intervals leave out what another fit would change.
 ";
 
 impl Row {
@@ -134,8 +170,10 @@ impl Row {
         let curves = encoder.runs.iter().map(|(_, dir)| Ok(plot::points(dir, METRIC)?)).collect::<Result<Vec<_>>>()?;
         let times = encoder.runs.iter().filter_map(|(_, dir)| last_time(dir).transpose());
         let times = times.collect::<Result<Vec<_>>>()?;
-        let (config, dir) = &encoder.runs[0];
-        let transform = ObsTransform::open(config, dir)?;
+        let transforms = encoder.runs.iter().map(|(config, dir)| ObsTransform::open(config, dir));
+        let transforms = transforms.collect::<Result<Vec<_>>>()?;
+        let n_env_steps: Vec<f64> = transforms.iter().map(|transform| transform.n_env_steps() as f64).collect();
+        let weights = transforms.iter().filter_map(|transform| transform.sha256().transpose());
         Ok(Self {
             encoder: encoder.encoder.clone(),
             n_runs: encoder.runs.len(),
@@ -143,9 +181,16 @@ impl Row {
             share_of_oracle: None,
             wall_s: median(&times.iter().map(|&(_, wall_s)| wall_s).collect::<Vec<_>>()),
             steps_per_s: median(&times.iter().map(|&(step, wall_s)| step / wall_s).collect::<Vec<_>>()),
-            n_env_steps: transform.n_env_steps(),
-            code_size: transform.n_features(),
+            n_env_steps: median(&n_env_steps).unwrap_or_default().round() as u64,
+            code_size: transforms[0].n_features(),
+            weights: weights.collect::<Result<_>>()?,
         })
+    }
+
+    /// Returns the weights of different fits, in the order of the runs.
+    fn fits(&self) -> Vec<&str> {
+        let mut seen = BTreeSet::new();
+        self.weights.iter().map(String::as_str).filter(|sha256| seen.insert(*sha256)).collect()
     }
 
     fn last_iqm(&self) -> Option<f64> {
@@ -164,7 +209,7 @@ impl Row {
         first
             .into_iter()
             .chain(scores.chain(rest).map(number))
-            .chain([self.n_env_steps.to_string(), code_size])
+            .chain([self.n_env_steps.to_string(), code_size, self.fits().join(" ")])
             .collect()
     }
 
@@ -177,6 +222,7 @@ impl Row {
             self.steps_per_s.map(|steps_per_s| format!("{steps_per_s:.0}")),
             Some(self.n_env_steps).filter(|&steps| steps > 0).map(count),
             self.code_size.map(|size| size.to_string()),
+            Some(self.fits().len()).filter(|&n| n > 0).map(|n| n.to_string()),
         ];
         once(self.encoder.clone()).chain(scores).chain(rest.map(or_none)).collect()
     }
@@ -229,6 +275,7 @@ mod tests {
             steps_per_s,
             n_env_steps,
             code_size,
+            weights: code_size.map(|_| vec!["a".repeat(64), "b".repeat(64)]).unwrap_or_default(),
         }
     }
 
@@ -237,18 +284,38 @@ mod tests {
         let score = Score { iqm: 2.0, interval: Some((1.0, 3.25)) };
         let rows = vec![row("raw", None, None, None), row("ae", Some(score), Some(0.5), Some(64))];
         let table = Comparison { title: "`dqn` on `taxi`".to_string(), marks: vec![600], rows };
-        let csv = "encoder,seeds,iqm_600,low_600,high_600,share_of_oracle,wall_s,steps_per_s,encoder_env_steps,\
-                   code_size\nraw,2,,,,,1.5,400,0,\nae,2,2,1,3.25,0.5,1.5,400,20000,64\n";
+        let csv = format!(
+            "encoder,seeds,iqm_600,low_600,high_600,share_of_oracle,wall_s,steps_per_s,encoder_env_steps,code_size,\
+             encoder_sha256\nraw,2,,,,,1.5,400,0,,\nae,2,2,1,3.25,0.5,1.5,400,20000,64,{} {}\n",
+            "a".repeat(64),
+            "b".repeat(64)
+        );
         assert_eq!(table.to_csv(), csv);
         let markdown = table.to_markdown();
         let expected = "\
 `dqn` on `taxi`
 
-| encoder |         600 steps | of oracle | seconds | steps/s | frames' steps | code |
-| ------- | ----------------: | --------: | ------: | ------: | ------------: | ---: |
-| raw     |                 – |         – |     1.5 |     400 |             – |    – |
-| ae      | 2.00 [1.00, 3.25] |      0.50 |     1.5 |     400 |           20k |   64 |
+| encoder |         600 steps | of oracle | seconds | steps/s | frames' steps | code | fits |
+| ------- | ----------------: | --------: | ------: | ------: | ------------: | ---: | ---: |
+| raw     |                 – |         – |     1.5 |     400 |             – |    – |    – |
+| ae      | 2.00 [1.00, 3.25] |      0.50 |     1.5 |     400 |           20k |   64 |    2 |
 ";
         assert!(markdown.starts_with(expected), "{markdown}");
+        assert!(markdown.ends_with("\n- ae: aaaaaaaaaaaa, bbbbbbbbbbbb\n"), "{markdown}");
+    }
+
+    #[test]
+    fn intervals_of_fewer_than_ten_seeds_are_told_to_be_too_narrow() {
+        let table = |n_runs| {
+            let rows = vec![Row { n_runs, ..row("raw", None, None, None) }];
+            Comparison { title: String::new(), marks: vec![600], rows }
+        };
+        for n_runs in [2, 5, 9] {
+            let warning = table(n_runs).interval_warning().expect("a warning");
+            assert!(warning.contains(&format!("of {n_runs} seeds")) && warning.contains("70 %"), "{warning}");
+            assert!(table(n_runs).to_markdown().contains(&warning));
+        }
+        // One seed has no interval.
+        assert!([1, 10].iter().all(|&n_runs| table(n_runs).interval_warning().is_none()));
     }
 }

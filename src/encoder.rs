@@ -199,6 +199,17 @@ impl ObsTransform {
         }
     }
 
+    /// Returns the SHA-256 of a fitted encoder's weights, or `None` if there are none.
+    ///
+    /// # Errors
+    /// When their file cannot be read.
+    pub(crate) fn sha256(&self) -> Result<Option<String>> {
+        match self {
+            ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) => fitted.lock().sha256().map(Some),
+            ObsTransform::Raw | ObsTransform::Oracle(_) => Ok(None),
+        }
+    }
+
     /// Describes the encoder for a person, or returns `None` for raw frames.
     pub(crate) fn describe(&self, config: &TrainConfig) -> Option<String> {
         let name = &config.encoder;

@@ -63,6 +63,17 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
     assert_eq!(number(1, "share_of_oracle"), 1.0);
     assert_eq!(rows[0]["code_size"], "");
     assert!(number(2, "code_size") > 0.0 && number(2, "encoder_env_steps") > 0.0, "{csv}");
+    // A fit for each seed, told by its weights in the table and in the runs.
+    let fits: Vec<&str> = rows[2]["encoder_sha256"].split(' ').collect();
+    assert!(fits.len() == 2 && fits[0] != fits[1] && rows[0]["encoder_sha256"].is_empty(), "{csv}");
+    for (seed, sha256) in fits.iter().enumerate() {
+        let run = format!("all/pca-s{seed}");
+        assert!(program.read(&format!("{run}/config.toml")).contains(&format!("weights: {sha256}\n")), "{sha256}");
+        assert!(program.read(&format!("{run}/encoder/config.toml")).contains(&format!("seed = {seed}\n")));
+        assert!(table.contains(&sha256[..12]), "{table}");
+    }
+    assert!(table.contains("intervals are of 2 seeds and too narrow"), "{table}");
+    assert!(stderr.contains("intervals are of 2 seeds and too narrow"), "{stderr}");
     // A text stands on a line of its own between its tags.
     let texts = program.read("all/returns.svg").replace('\n', "");
     for words in [">raw<", ">oracle<", ">pca<", "mean of 2 seeds each"] {

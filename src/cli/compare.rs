@@ -24,7 +24,8 @@ use std::process::ExitCode;
 /// Compare encoders: train a run for each encoder and seed, then write a table and a figure
 ///
 /// Runs are in DIR/<encoder>-s<seed>. The same command continues a comparison that was stopped: it starts missing runs,
-/// resumes unfinished ones, and keeps finished ones. Settings are resolved as by `carom train`.
+/// resumes unfinished ones, and keeps finished ones. Settings are resolved as by `carom train`. An encoder given by name
+/// is fitted once for each seed, so that intervals include what a fit varies.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -121,6 +122,9 @@ fn report(dir: &Path, entrants: &[EncoderRuns]) -> Result<()> {
     // Without a finished episode there is no figure, but there is a table.
     if let Err(error) = plot::comparison(&groups, METRIC, &dir.join(FIGURE)) {
         say!("no returns.svg: {error}");
+    }
+    if let Some(warning) = table.interval_warning() {
+        say!("note: {warning}");
     }
     say!("-> {}: table.md, table.csv, returns.svg", dir.display());
     Ok(stdout().lock().write_all(markdown.as_bytes())?)
