@@ -201,7 +201,7 @@ pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome>
 /// Formats the measures, one per line.
 pub(super) fn text(measures: &Measures) -> String {
     let facts = measures.facts.iter().map(|(name, fact)| (*name, fact.clone()));
-    let values = measures.values.iter().map(|(name, value)| (*name, format!("{value:.5}")));
+    let values = measures.values.iter().map(|(name, value)| (name.as_ref(), format!("{value:.5}")));
     let rows: Vec<_> = values.chain(facts).collect();
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines: Vec<_> = rows.iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();

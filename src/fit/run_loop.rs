@@ -68,8 +68,8 @@ fn measure(session: &mut FitSession, run: &mut Run) -> Result<()> {
     }
     session.progress.to_measure = false;
     session.measured = measured;
-    for &(name, value) in &session.measured.values {
-        run.metrics.row(MetricsFile::Metrics, session.progress.step, name, value)?;
+    for (name, value) in &session.measured.values {
+        run.metrics.row(MetricsFile::Metrics, session.progress.step, name, *value)?;
     }
     Ok(())
 }

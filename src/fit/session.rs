@@ -175,7 +175,7 @@ impl FitSession {
                     tell("samples");
                     samples = self.model.sample(Judge::n_samples(&self.data, effort));
                     if let Some(samples) = &samples {
-                        measures = judge.measure(samples, &self.data);
+                        measures = judge.measure(samples, &self.data, effort);
                     }
                 }
                 Some(Err(error)) => {

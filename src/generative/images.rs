@@ -150,6 +150,16 @@ impl Images {
         Self { pixels: self.pixels.shallow_clone(), labels, max: self.max }
     }
 
+    /// Returns every second image, from the first (0) or the second (1): two halves that share no image.
+    ///
+    /// # Panics
+    /// When `first` is above 1, or there is one image only.
+    pub(crate) fn half(&self, first: i64) -> Self {
+        assert!(first < 2 && self.len() > 1, "there are two halves of two images or more");
+        let every_second = |tensor: &Tensor| tensor.slice(0, first, None, 2).contiguous();
+        Self { pixels: every_second(&self.pixels), labels: self.labels.as_ref().map(every_second), max: self.max }
+    }
+
     /// Returns images `indices` (`i64 [B]`) as floats in 0..=1.
     pub(crate) fn gather(&self, indices: &Tensor) -> Tensor {
         if self.pixels.device() != Device::Cpu {

@@ -4,6 +4,7 @@
 pub(crate) mod distance;
 pub(crate) mod judge;
 pub(crate) mod manifold;
+pub(crate) mod memorisation;
 pub(crate) mod modes;
 pub(crate) mod pca;
 pub(crate) mod pixels;

@@ -6,6 +6,7 @@ use super::weights::PixelWeights;
 use carom_agents::net::Sequential;
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use std::path::PathBuf;
 use tch::Tensor;
 
@@ -50,15 +51,15 @@ pub(crate) enum FitError {
 #[derive(Debug, Default)]
 pub(crate) struct Measures {
     /// Name as in `metrics.csv`, and value.
-    pub values: Vec<(&'static str, f64)>,
+    pub values: Vec<(Cow<'static, str>, f64)>,
     /// Facts that are not numbers, such as the binarisation, by name.
     pub facts: Vec<(&'static str, String)>,
 }
 
 impl Measures {
     /// Adds a number.
-    pub(crate) fn add(&mut self, name: &'static str, value: f64) {
-        self.values.push((name, value));
+    pub(crate) fn add(&mut self, name: impl Into<Cow<'static, str>>, value: f64) {
+        self.values.push((name.into(), value));
     }
 
     /// Adds a fact.
@@ -69,7 +70,7 @@ impl Measures {
     /// Returns the number called `name`.
     #[cfg(test)]
     pub(crate) fn get(&self, name: &str) -> Option<f64> {
-        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+        self.values.iter().find(|(known, _)| known == name).map(|(_, value)| *value)
     }
 
     /// Appends all values and facts of `others`.
@@ -81,7 +82,7 @@ impl Measures {
     /// Returns all values and facts as one JSON object.
     pub(crate) fn to_json(&self) -> Map<String, Value> {
         let facts = self.facts.iter().map(|(name, fact)| ((*name).to_string(), fact.clone().into()));
-        let values = self.values.iter().map(|(name, value)| ((*name).to_string(), (*value).into()));
+        let values = self.values.iter().map(|(name, value)| (name.to_string(), (*value).into()));
         facts.chain(values).collect()
     }
 }
