@@ -24,8 +24,8 @@ use std::process::ExitCode;
 /// Compare encoders: train a run for each encoder and seed, then write a table and a figure
 ///
 /// Runs are in DIR/<encoder>-s<seed>. The same command continues a comparison that was stopped: it starts missing runs,
-/// resumes unfinished ones, and keeps finished ones. Settings are resolved as by `carom train`. An encoder given by name
-/// is fitted once for each seed, so that intervals include what a fit varies.
+/// resumes unfinished ones, and keeps finished ones. Settings are resolved as by `carom train`. An encoder given by
+/// name is fitted once for each seed, so that intervals include what a fit varies.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {

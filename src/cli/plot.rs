@@ -51,7 +51,8 @@ pub(super) fn run(args: Args) -> Result<()> {
 }
 
 /// Metrics to draw without --metric; the first that the runs have is used.
-const DEFAULT_METRICS: [&str; 5] = ["train/return", "plan/value_start", "fit/loss", "test/log_likelihood", "test/ais"];
+const DEFAULT_METRICS: [&str; 5] =
+    ["train/return", "plan/value_start", "fit/loss", "test/log_likelihood", "test/ais_short"];
 
 fn draw_default(runs: &[PathBuf], look: Look, output: Option<&Path>) -> Result<PathBuf> {
     let mut first_error = None;

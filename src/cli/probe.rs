@@ -27,8 +27,8 @@ use std::path::PathBuf;
 /// player y, aliens x, ...) and direction: macro F1 of a classifier on codes. Amounts (bricks, enemies, air, ...): R²
 /// of a regression. recall: share of frames whose decoded image has the ball, or the player of a game without one, at
 /// its true place, within a cell of planes or 2 of the 84x84 pixels, and at least half as bright. In brackets: 95 %
-/// intervals by the bootstrap over episodes. mse: mean squared error of decoded pixels. us/frame: microseconds to encode
-/// a frame in batches of 32.
+/// intervals by the bootstrap over episodes. mse: mean squared error of decoded pixels. us/frame: microseconds to
+/// encode a frame in batches of 32.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  carom probe pca ae cnn-ae vae rbm --env minatar/breakout\n  \
                   carom probe ae runs/my-ae --env breakout --frames 3000 -o balls.svg")]
@@ -115,8 +115,9 @@ fn report(arguments: &Arguments, probe: &Probe, found: &[EncoderMeasures], ceili
         report
     });
     let [fit, measured] = probe.sizes();
+    let measured_on = if arguments.choose { "validation" } else { "test" };
     json!({
-        "env": arguments.env, "seed": arguments.seed, "measured_on": if arguments.choose { "validation" } else { "test" },
+        "env": arguments.env, "seed": arguments.seed, "measured_on": measured_on,
         "train": size(fit), "test": size(measured), "left_out": probe.n_left_out(), "classes": probe.classes(),
         format!("{recall_key}_of_frames"): ceiling.value, "encoders": encoders.collect::<Vec<_>>(),
     })

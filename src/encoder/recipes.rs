@@ -2,7 +2,8 @@
 //!
 //! `carom probe` measured which settings preserve small moving objects: larger weights for pixels that are rarely lit
 //! (`rarity`), and a code with spatial positions (`cnn-ae` with few halvings). Share of test frames whose decoded ball
-//! is in its place:
+//! is in its place, of any brightness, with most test frames among those that the encoder was fitted to (so the shares
+//! are too high; settings are chosen by `carom probe --choose`):
 //! - `minatar/breakout`, 5,000 frames, 10 epochs, without rarity and with 1: `ae` .980 and .991, `vae` .229 and .968,
 //!   `cnn-ae` with one halving .994 and 1.000;
 //! - `breakout`, `cnn-ae` with two halvings: .000 without rarity (4 filters, 3,000 frames, 3 epochs), .912 with 5 (8

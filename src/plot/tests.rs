@@ -161,7 +161,7 @@ fn a_loss_known_on_both_splits_is_two_lines() {
     assert!(bounds.contains("training: minus the loss|test: ELBO|"), "{bounds}");
     assert!(bounds.contains("bound of ln p per image, nats") && bounds.contains("\u{2212}3"), "{bounds}");
     assert!(texts_of("fit/g_loss").contains("discriminator, with penalties|generator|"));
-    assert!(texts_of("test/ais").contains("ln p of test images, nats"));
+    assert!(texts_of("test/ais_short").contains("ln p of test images, nats"));
     let one = texts_of("test/mse");
     assert!(!one.contains("test") && one.contains("|training loss"), "{one}");
 }

@@ -1,8 +1,8 @@
 //! A non-linear probe: a network with one hidden layer. What it reads and a linear one does not is in the code, but in
 //! no single direction of it.
 //!
-//! Codes are standardised as for the linear probe. The penalty on the parameters is its penalty too: |θ|² / (2 n) beside
-//! the mean loss. Nothing is chosen by the frames that are measured.
+//! Codes are standardised as for the linear probe. The penalty on the parameters is its penalty too: |θ|² / (2 n)
+//! beside the mean loss. Nothing is chosen by the frames that are measured.
 
 use crate::generative::measures::probe::Standard;
 use crate::generative::settings::Schedule;

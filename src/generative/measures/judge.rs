@@ -42,8 +42,8 @@ impl Judge {
     ///
     /// The held-out images are the test split; the judge was fitted to the training split, so distances to its images
     /// would be no floor. One half of them is for points of the learning curve, by which settings are chosen
-    /// (`validation/`), the other for full measures (`test/`). Names end with the number of samples, since most measures
-    /// depend on it.
+    /// (`validation/`), the other for full measures (`test/`). Names end with the number of samples, since most
+    /// measures depend on it.
     pub(crate) fn measure(&self, samples: &Tensor, data: &Data, effort: Effort) -> Measures {
         let mut measures = Measures::default();
         if data.shape[0] > 1 {

@@ -18,8 +18,8 @@ pub(crate) struct Nearness {
     pub nearest: f64,
     /// Median over the held-out images.
     pub nearest_real: f64,
-    /// Share of the generated images that are nearer than all but [`COPIED_REAL`] of the held-out ones: about that for a
-    /// model that copies nothing, 1 for one that only copies.
+    /// Share of the generated images that are nearer than all but [`COPIED_REAL`] of the held-out ones: about that for
+    /// a model that copies nothing, 1 for one that only copies.
     pub copied: f64,
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Between the base-rate model, β = 0, whose hidden units have no effect and whose Z is known, and the model itself, β
 //! = 1, lie ln p*_β(v) = ((1 − β) b₀ + β b)·v + Σ_j ln(1 + exp(β (c_j + (vᵀW)_j))) (− ½|v|² for Gaussian units). A
-//! chain that goes up starts from the base and tends to miss part of the model, so it gives too small a Z and too high
-//! a likelihood. A chain that goes down starts from samples of the model and errs in the other direction (Burda et al.
-//! 2015; Grosse et al. 2015). The true value is between them, if those samples are from the model.
+//! chain that goes up starts from the base and tends to miss part of the model, so it tends to give too small a Z and
+//! too high a likelihood. A chain that goes down from samples of the model errs in the other direction (Burda et al.
+//! 2015; Grosse et al. 2015). In expectation, and with exact samples, the true value is between the two. Neither
+//! estimate is a bound: few chains may all miss the part of the model that has most of its probability, and samples
+//! are exact for small models only.
 
 use super::energy::{Energy, Visible};
 use super::units::{self, Noise};
@@ -19,6 +21,8 @@ pub(super) struct LogZ {
     pub value: f64,
     /// Standard error, from the spread of the chains' weights.
     pub se: f64,
+    /// Effective number of chains, (Σ w)² / Σ w²: 1 if one chain has all the weight.
+    pub n_effective: f64,
 }
 
 /// Returns inverse temperatures from 0 to 1 for `n` steps: a thirtieth of the steps up to 0.5, a quarter up to 0.9, the
@@ -47,15 +51,30 @@ pub(super) fn upwards(
     noise: &mut Noise,
     counter: Option<&Counter>,
 ) -> LogZ {
-    let mut means = Tensor::zeros([n_chains, energy.n_visible()], (Kind::Float, base.device()));
+    let v = base_states(energy, base, n_chains, noise);
+    let weights = anneal(energy, base, betas.iter().copied(), v, noise, counter);
+    let (log_mean, se, n_effective) = log_mean_exp(&weights);
+    LogZ { value: log_z_of_base(energy, base) + log_mean, se, n_effective }
+}
+
+/// Draws `n` visible states, `[n, V]`, of the model of visible biases `base [V]` without hidden units.
+pub(super) fn base_states(energy: &Energy, base: &Tensor, n: i64, noise: &mut Noise) -> Tensor {
+    let mut means = Tensor::zeros([n, energy.n_visible()], (Kind::Float, base.device()));
     let mut v = means.zeros_like();
     match energy.visible {
         Visible::Bernoulli => units::draw(&mut means, 1.0, base, &mut v, noise),
         Visible::Gaussian => v.copy_(&(base + means.randn_like())),
     }
-    let weights = anneal(energy, base, betas.iter().copied(), v, noise, counter);
-    let (log_mean, se) = log_mean_exp(&weights);
-    LogZ { value: log_z_of_base(energy, base) + log_mean, se }
+    v
+}
+
+/// Returns ln p*_β of each row of `v [n, V]`, with its inputs `z` = vᵀW, without the part that does not depend on β.
+/// `tilt` is b − b₀.
+pub(super) fn log_unnormalised_at(energy: &Energy, tilt: &Tensor, [v, z]: &[Tensor; 2], beta: f64) -> Vec<f64> {
+    let mut out = units::softplus_sums(z, &energy.hidden_bias, beta);
+    let linear = Vec::<f32>::try_from(v.mv(tilt).to_device(Device::Cpu)).expect("floats");
+    out.iter_mut().zip(linear).for_each(|(out, linear)| *out += beta * f64::from(linear));
+    out
 }
 
 /// Estimates ln Z by chains downwards through `betas` from `samples [n, V]` of the model.
@@ -68,8 +87,8 @@ pub(super) fn downwards(
     counter: Option<&Counter>,
 ) -> LogZ {
     let weights = anneal(energy, base, betas.iter().rev().copied(), samples, noise, counter);
-    let (log_mean, se) = log_mean_exp(&weights);
-    LogZ { value: log_z_of_base(energy, base) - log_mean, se }
+    let (log_mean, se, n_effective) = log_mean_exp(&weights);
+    LogZ { value: log_z_of_base(energy, base) - log_mean, se, n_effective }
 }
 
 /// Returns the logarithms of the weights of chains that start at states `v [n, V]` of the first of `betas` and end at
@@ -122,12 +141,14 @@ fn log_z_of_base(energy: &Energy, base: &Tensor) -> f64 {
     energy.n_hidden() as f64 * std::f64::consts::LN_2 + visible
 }
 
-/// Returns the logarithm of the mean of e^x, and its standard error to first order: that of the mean over the mean.
-fn log_mean_exp(x: &[f64]) -> (f64, f64) {
+/// Returns the logarithm of the mean of e^x, its standard error to first order (that of the mean over the mean), and
+/// the effective number of terms, (Σ e^x)² / Σ e^2x.
+fn log_mean_exp(x: &[f64]) -> (f64, f64, f64) {
     let n = x.len() as f64;
     let largest = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = x.iter().map(|x| (x - largest).exp()).collect();
     let mean = statistics::mean(&weights);
     let variance = weights.iter().map(|weight| (weight - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    (largest + mean.ln(), (variance / n).sqrt() / mean)
+    let squares: f64 = weights.iter().map(|weight| weight * weight).sum();
+    (largest + mean.ln(), (variance / n).sqrt() / mean, (n * mean).powi(2) / squares)
 }

@@ -347,6 +347,59 @@ fn shapes_agree_and_everything_is_measured() {
     }
 }
 
+/// Binary images of 8×8 around eight patterns, of which a pixel in twenty is flipped.
+fn patterns() -> Dataset {
+    let mut rng = Pcg32::seed_from_u64(2);
+    let kinds: Vec<[bool; 64]> = (0..8).map(|_| std::array::from_fn(|_| rng.gen_bool(0.3))).collect();
+    let mut split = |n: usize| {
+        let pixels = (0..n * 64).map(|i| u8::from(kinds[i / 64 % 8][i % 64] != rng.gen_bool(0.05))).collect();
+        Split::new([1, 8, 8], pixels, vec![])
+    };
+    let (train, test) = (split(400), split(200));
+    Dataset { name: "patterns".to_owned(), shape: [1, 8, 8], max: 1, n_classes: 0, train, test }
+}
+
+#[test]
+fn estimates_agree_with_the_exact_likelihood_of_sixteen_units_or_warn() {
+    const UPDATES: u64 = 1500;
+    let _torch = seeded(0);
+    let data = data(&patterns());
+    for persistent in [false, true] {
+        let config = RbmConfig { latent_dim: 16, persistent, ..RbmConfig::default() };
+        let mut rbm = rbm(&RbmConfig { ais_temperatures: 2000, ais_chains: 200, ..config }, &data);
+        (0..UPDATES).for_each(|step| update(&mut rbm, &data, step, 0.1));
+        let curve = {
+            tch::manual_seed(9);
+            rbm.evaluate(&data, Effort::Curve, None)
+        };
+        tch::manual_seed(9);
+        let measures = rbm.evaluate(&data, Effort::Full, None);
+        let get = |name: &str| measures.get(name).unwrap_or_else(|| panic!("{name} of {measures:?}"));
+        // The same figure has the same name, in the fit and in full measures.
+        assert_eq!(curve.get("test/ais_short"), Some(get("test/ais_short")));
+        assert!(curve.get("test/ais").is_none());
+        let exact = get("test/log_likelihood");
+        for name in ["test/ais", "test/reverse_ais"] {
+            let (found, se) = (get(name), get(&format!("{name}_se")));
+            assert!(se < 0.3, "persistent {persistent}: {measures:?}");
+            assert!((found - exact).abs() < 4.0 * se + 0.05, "persistent {persistent}, {name}: {measures:?}");
+        }
+        assert!(measures.facts.iter().all(|(name, _)| *name != "ais_warning"), "{measures:?}");
+    }
+}
+
+#[test]
+fn estimates_that_contradict_each_other_are_warned_of() {
+    let log_z = |value: f64, n_effective: f64| ais::LogZ { value, se: 0.1, n_effective };
+    let (good, many) = (log_z(100.0, 50.0), 100);
+    assert_eq!(ais_warning(good, log_z(100.3, 50.0), many), None, "the order of a sandwich");
+    assert_eq!(ais_warning(good, log_z(99.7, 50.0), many), None, "within three standard errors of .14");
+    let warned = |up, down, n| ais_warning(up, down, n).expect("a warning");
+    assert!(warned(good, log_z(98.0, 50.0), many).contains("exceeds the forward one by 2.00 nats"));
+    assert!(warned(log_z(100.0, 2.0), good, many).contains("worth 2.0"));
+    assert!(warned(good, good, 3).contains("brought 3 states"));
+}
+
 #[test]
 fn gaussian_units_keep_the_scale_of_what_they_were_fitted_to() {
     let _torch = seeded(0);

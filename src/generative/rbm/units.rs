@@ -33,6 +33,11 @@ impl Noise {
         };
         Self { state: std::array::from_fn(|_| std::array::from_fn(|_| next())) }
     }
+
+    /// Draws one number in 0..1.
+    pub(super) fn uniform(&mut self) -> f64 {
+        f64::from(uniform(&mut self.state)[0])
+    }
 }
 
 /// Draws sixteen numbers in 0..1, multiples of 2⁻²⁴.
