@@ -103,9 +103,9 @@ impl Probe {
         let sources = encoders.iter().map(|encoder| CodeSource::of(encoder, config));
         let sources = sources.collect::<Result<Vec<_>>>()?;
         let encoders: Vec<_> = encoders.iter().map(EncoderSpec::to_string).zip(sources).collect();
-        let seen = fitted_to(&encoders)?;
+        let known = fitted_to(&encoders)?;
         let frames = frames::collect_from(Games::SHORT, &spec, n_frames, seed)?;
-        let ([fit, measured], n_left_out) = parts::split(&frames, &world, measured, seen);
+        let ([fit, measured], n_left_out) = parts::split(&frames, &world, measured, known);
         ensure!(
             fit.len() > 0 && measured.len() > 0,
             "of {n_frames} frames of {env}, {} to learn from and {} to measure on have a {} ({n_left_out} were left \

@@ -33,7 +33,7 @@ fn encoders_are_probed_with_the_controls() {
         assert!(encoder["mlp"]["direction_f1"].is_f64(), "{text}");
     }
     let count = |part: &str, what: &str| report[part][what].as_u64().unwrap_or_else(|| panic!("{what} of {part}"));
-    assert!(count("train", "episodes") >= 100 && count("test", "episodes") >= 10, "{text}");
+    assert!(count("train", "episodes") >= 100 && count("test", "episodes") >= 5, "{text}");
     assert!(count("test", "distinct") <= count("test", "frames") && report["left_out"].as_u64() > Some(10), "{text}");
     let other = probe(&program, "probe few --env minatar/breakout --frames 600 --json --choose");
     let other: Value = serde_json::from_str(&other).expect("one JSON object");

@@ -63,8 +63,8 @@ mod tests {
         let honest = nearness(&new, &data.test.all(), &data.train);
         assert!(honest.copied < 0.12 && (honest.nearest / honest.nearest_real - 1.0).abs() < 0.05, "{honest:?}");
         // The training images, hardly changed.
-        let copies = (data.train.spaced(400).all() + 0.01).clamp(0.0, 1.0);
-        let copied = nearness(&copies, &data.test.all(), &data.train);
+        let same = (data.train.spaced(400).all() + 0.01).clamp(0.0, 1.0);
+        let copied = nearness(&same, &data.test.all(), &data.train);
         assert!(copied.copied == 1.0 && copied.nearest < 0.1 * copied.nearest_real, "{copied:?}");
     }
 }
