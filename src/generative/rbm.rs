@@ -329,7 +329,7 @@ fn ais_warning(up: ais::LogZ, down: ais::LogZ, n_arrivals: u64) -> Option<String
     if excess > MAX_ERRORS * up.se.hypot(down.se) {
         reasons.push(format!(
             "the reverse estimate exceeds the forward one by {excess:.2} nats, so chains miss a part of the model, and \
-             the likelihood is lower than either says"
+             the likelihood may be lower than either says"
         ));
     }
     if up.n_effective < MIN_EFFECTIVE {

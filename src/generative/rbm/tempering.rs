@@ -4,7 +4,9 @@
 //! Gibbs steps of the model alone do not cross from one of its modes to another in any number that can be waited for.
 //! So chains run at several inverse temperatures between the base-rate model, which forgets its state in one step, and
 //! the model, and neighbours exchange states with the probability that leaves all distributions as they are. A state of
-//! the model is a new one once it has been at the base: such arrivals count independent samples.
+//! the model is a new one once it has been at the base. Such arrivals bound the number of independent samples from
+//! above: a narrow mode with most of the probability may be missed by all of them. CD-1 makes such modes: with 16
+//! hidden units on MNIST 188 states arrived, and the reverse estimate from them was 5 nats above the exact likelihood.
 
 use super::ais;
 use super::energy::Energy;
