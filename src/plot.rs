@@ -71,7 +71,9 @@ pub(crate) fn returns(
     if drawn.is_empty() {
         return Err(nothing_to_draw(&left_out, metric));
     }
-    drawn.iter_mut().for_each(|run| series::smooth(&mut run.points, look.smooth));
+    for run in &mut drawn {
+        series::smooth(&mut run.points, look.smooth);
+    }
     let x_name = match look.along {
         Along::Steps => count_steps(&mut drawn, metric),
         Along::Wall => count_time(&mut drawn)?,
@@ -198,8 +200,8 @@ fn count_time(runs: &mut [Run]) -> Result<&'static str, PlotError> {
         }
         let steps: Vec<f64> = run.points.iter().map(|point| point.0).collect();
         let seconds = series::resample(&times, &steps);
-        let timed = run.points.iter().zip(seconds).filter_map(|(point, seconds)| Some((seconds?, point.1)));
-        run.points = timed.collect();
+        let points = run.points.iter().zip(seconds).filter_map(|(point, seconds)| Some((seconds?, point.1)));
+        run.points = points.collect();
     }
     let longest = runs.iter().filter_map(|run| run.points.last()).map(|point| point.0).fold(0.0, f64::max);
     let (unit, name) = match longest {

@@ -90,8 +90,8 @@ pub(crate) fn text(maps: &[Map], width: usize) -> String {
     let mut out = String::new();
     for row in blocks.chunks((width / widest).max(1)) {
         for i in 0..row[0].len() {
-            let line: String = row.iter().map(|block| format!("{:widest$}", block[i])).collect();
-            out += line.trim_end();
+            let cells: Vec<String> = row.iter().map(|block| format!("{:widest$}", block[i])).collect();
+            out += cells.concat().trim_end();
             out.push('\n');
         }
         out.push('\n');

@@ -88,7 +88,9 @@ pub(super) fn make(jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     say!("{} of {n_jobs} runs failed:", failed.len());
-    failed.iter().for_each(|dir| say!("  {}", dir.display()));
+    for dir in &failed {
+        say!("  {}", dir.display());
+    }
     Ok(ExitCode::FAILURE)
 }
 

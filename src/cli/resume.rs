@@ -65,12 +65,12 @@ const MAY_CHANGE: [&str; 12] = [
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match kind::config(&arguments.run)? {
-        Config::Training(config) => resume_training(arguments, config),
-        Config::Fit(config) => resume_fit(arguments, config),
+        Config::Training(config) => resume_training(arguments, &config),
+        Config::Fit(config) => resume_fit(arguments, &config),
     }
 }
 
-fn resume_fit(arguments: &Arguments, config: FitConfig) -> Result<ExitCode> {
+fn resume_fit(arguments: &Arguments, config: &FitConfig) -> Result<ExitCode> {
     let (dir, name) = (&arguments.run, arguments.run.display());
     arguments.check_edits(&config.to_toml())?;
     let mut config = FitConfig::resolve(&arguments.layers(&config.to_toml(), &FIT)?)?;
@@ -107,7 +107,7 @@ fn resume_fit(arguments: &Arguments, config: FitConfig) -> Result<ExitCode> {
     Ok(exit_code(super::fit::finish(&mut session, &mut run)?))
 }
 
-fn resume_training(arguments: &Arguments, config: TrainConfig) -> Result<ExitCode> {
+fn resume_training(arguments: &Arguments, config: &TrainConfig) -> Result<ExitCode> {
     let dir = &arguments.run;
     arguments.check_edits(&config.to_toml())?;
     let mut config = TrainConfig::resolve(&arguments.layers(&config.to_toml(), &TRAINING)?)?;

@@ -48,10 +48,10 @@ pub(crate) fn write_file(title: &str, maps: &[Map], out: &Path) -> Result<(), Pl
     let per_row = (((MAX_WIDTH - 2.0 * MARGIN) / (widest + GAP)) as usize).clamp(1, maps.len());
     let top = MARGIN + LINE_HEIGHT;
     let height = rows as f64 * side + LINE_HEIGHT + GAP;
-    let size = (2.0 * MARGIN + per_row as f64 * (widest + GAP), top + maps.len().div_ceil(per_row) as f64 * height);
+    let width = (2.0 * MARGIN + per_row as f64 * (widest + GAP)).max(2.0 * MARGIN + text_width(title, NOTE_SIZE));
+    let bottom = top + maps.len().div_ceil(per_row) as f64 * height + MARGIN;
     let largest = maps.iter().flat_map(|map| &map.cells).flatten().map(|cell| cell.value.abs()).fold(0.0, f64::max);
-    let width = size.0.max(2.0 * MARGIN + text_width(title, NOTE_SIZE));
-    let text = svg(width, size.1 + MARGIN, |canvas| {
+    let text = svg(width, bottom, |canvas| {
         write(canvas, title, (MARGIN, MARGIN), NOTE_SIZE, INK, (HPos::Left, VPos::Top))?;
         for (i, map) in maps.iter().enumerate() {
             let (row, column) = (i / per_row, i % per_row);
@@ -80,8 +80,8 @@ impl Map {
                 let (middle, lower) = ((x + side / 2.0, y + side * 0.36), (x + side / 2.0, y + side * 0.78));
                 let centred = (HPos::Center, VPos::Center);
                 let place = if has_values { middle } else { (middle.0, y + side / 2.0) };
-                let size = if has_values { 20.0 } else { 14.0 };
-                write(canvas, &action.unwrap_or('·').to_string(), place, size, INK, centred)?;
+                let text_size = if has_values { 20.0 } else { 14.0 };
+                write(canvas, &action.unwrap_or('·').to_string(), place, text_size, INK, centred)?;
                 if has_values {
                     write(canvas, &number(*value), lower, TEXT_SIZE - 1.0, INK, centred)?;
                 }

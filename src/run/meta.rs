@@ -51,7 +51,9 @@ pub(super) fn add(dir: &Path, step: u64, config: &str, changed: &[Change]) -> Re
     history.settings = dotted(config);
     history.changes.extend(changed.iter().map(|change| AtStep { step, change: change.clone() }));
     let Value::Object(history) = serde_json::to_value(history)? else { unreachable!("a history is an object") };
-    meta.as_object_mut().map(|meta| meta.extend(history));
+    if let Value::Object(meta) = &mut meta {
+        meta.extend(history);
+    }
     files::write_whole(&dir.join(META), |file| Ok(writeln!(file, "{meta:#}")?))
 }
 

@@ -76,8 +76,8 @@ fn last(table: &Path, name: &str) -> Option<(u64, f64)> {
 /// Returns the last step in the log, and how the run ended.
 fn ending(dir: &Path) -> Result<(u64, String)> {
     let log = fs::read_to_string(dir.join(LOG))?;
-    let steps = log.lines().rev().filter_map(|line| line.strip_prefix("step ")?.split_once(": "));
-    let last = steps.filter_map(|(step, what)| Some((step.parse::<u64>().ok()?, what))).next();
+    let mut steps = log.lines().rev().filter_map(|line| line.strip_prefix("step ")?.split_once(": "));
+    let last = steps.find_map(|(step, what)| Some((step.parse::<u64>().ok()?, what)));
     let step = last.map_or(0, |(step, _)| step);
     let is_last_line = log.lines().next_back().is_some_and(|line| line.starts_with("step "));
     let state = match last {
