@@ -12,7 +12,7 @@ use clap::{Command, CommandFactory};
 use std::collections::BTreeSet;
 
 /// Arguments of `train` and `fit` that are not settings.
-const NO_SETTINGS: [&str; 6] = ["config", "force", "out", "preset", "seeds", "set"];
+const NO_SETTINGS: [&str; 8] = ["config", "force", "goes_on", "jobs", "out", "preset", "seeds", "set"];
 
 /// Returns all groups of settings with their names.
 fn schemas() -> Vec<(String, Schema)> {
