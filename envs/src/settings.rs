@@ -86,6 +86,9 @@ impl Setting {
 
 /// Declares a struct of settings: a documented line each, with type, default and, after `in`, a [`Range`].
 ///
+/// Settings that belong together can be a struct of their own, a section. Behind `with` stand the sections of a group,
+/// whose keys are then keys of the group.
+///
 /// ```
 /// use carom_envs::settings::{self, Above, Settings};
 ///
@@ -108,47 +111,110 @@ impl Setting {
 macro_rules! settings {
     (
         $(#[$attribute:meta])*
+        $vis:vis struct $name:ident { $($own:tt)* }
+    ) => {
+        $crate::settings! { @declare [default, deny_unknown_fields] $(#[$attribute])* $vis struct $name { $($own)* } with {} }
+    };
+    (
+        $(#[$attribute:meta])*
+        $vis:vis struct $name:ident { $($own:tt)* }
+        with { $($sections:tt)* }
+    ) => {
+        // A struct that refuses unknown keys cannot have the keys of others as its own. `resolve` checks the keys.
+        $crate::settings! { @declare [default] $(#[$attribute])* $vis struct $name { $($own)* } with { $($sections)* } }
+    };
+    (
+        @declare [$($serde:ident),*]
+        $(#[$attribute:meta])*
         $vis:vis struct $name:ident {
             $(
                 $(#[doc = $doc:literal])+
                 $key:ident: $type:ty = $default:expr $(, in $range:expr)?;
             )*
         }
+        with {
+            $(
+                $(#[doc = $section_doc:literal])+
+                $section:ident: $section_type:ty;
+            )*
+        }
     ) => {
         $(#[$attribute])*
         #[derive(Clone, Debug, PartialEq, $crate::settings::serde::Serialize, $crate::settings::serde::Deserialize)]
-        #[serde(crate = "carom_envs::serde", default, deny_unknown_fields)]
+        #[serde(crate = "carom_envs::serde", $($serde),*)]
         $vis struct $name {
             $($(#[doc = $doc])+ $vis $key: $type,)*
+            $($(#[doc = $section_doc])+ #[serde(flatten)] $vis $section: $section_type,)*
         }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $($key: $default,)* }
+                Self {
+                    $($key: $default,)*
+                    $($section: <$section_type>::default(),)*
+                }
             }
         }
 
         impl $crate::settings::Declared for $name {
-            const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+            const KEYS: &'static [&'static str] = {
+                const PARTS: &[&[&str]] = &[
+                    &[$(stringify!($key)),*],
+                    $(<$section_type as $crate::settings::Declared>::KEYS,)*
+                ];
+                const ALL: [&str; $crate::settings::total_len(PARTS)] = $crate::settings::joined(PARTS);
+                &ALL
+            };
 
             fn list() -> Vec<$crate::settings::Setting> {
                 #[allow(unused_mut, unused_variables, reason = "there may be no settings")]
                 let mut defaults = $crate::settings::to_values(&Self::default());
-                vec![$({
+                #[allow(unused_mut, reason = "there may be no sections")]
+                let mut all: Vec<$crate::settings::Setting> = vec![$({
                     #[allow(unused_mut, unused_assignments, reason = "there may be no range")]
                     let mut range = None;
                     $(range = Some($crate::settings::Range::<$type>::in_words(&$range));)?
                     let default = defaults.remove(stringify!($key)).unwrap_or_default();
                     $crate::settings::Setting::new::<$type>(stringify!($key), concat!($($doc, "\n"),+), range, default)
-                }),*]
+                }),*];
+                $(all.extend(<$section_type as $crate::settings::Declared>::list());)*
+                all
             }
 
             fn check_ranges(&self) -> Result<(), $crate::settings::Fault> {
                 $($($crate::settings::check_range(stringify!($key), &self.$key, &$range)?;)?)*
+                $($crate::settings::Declared::check_ranges(&self.$section)?;)*
                 Ok(())
             }
         }
     };
+}
+
+/// Number of all keys of `parts`.
+#[doc(hidden)]
+pub const fn total_len(parts: &[&[&str]]) -> usize {
+    let (mut i, mut len) = (0, 0);
+    while i < parts.len() {
+        len += parts[i].len();
+        i += 1;
+    }
+    len
+}
+
+/// All keys of `parts`, in order.
+#[doc(hidden)]
+pub const fn joined<const N: usize>(parts: &[&[&'static str]]) -> [&'static str; N] {
+    let (mut all, mut len, mut i) = ([""; N], 0, 0);
+    while i < parts.len() {
+        let mut j = 0;
+        while j < parts[i].len() {
+            all[len] = parts[i][j];
+            len += 1;
+            j += 1;
+        }
+        i += 1;
+    }
+    all
 }
 
 /// A mistake in a value or its key.
@@ -450,6 +516,24 @@ mod tests {
         }
     }
 
+    settings! {
+        /// Settings of a game with a section.
+        struct Sectioned {
+            /// Number of lives.
+            lives: u64 = 3;
+        }
+        with {
+            /// The rest.
+            toy: Toy;
+        }
+    }
+
+    impl Settings for Sectioned {
+        fn unheard(&self) -> Vec<(&'static str, String)> {
+            self.toy.unheard()
+        }
+    }
+
     fn values(value: Value) -> Values {
         let Value::Object(values) = value else { panic!("{value} is no table") };
         values
@@ -491,6 +575,23 @@ mod tests {
         let bad = resolve::<Toy>(&values(json!({"slip": 2}))).expect_err("out of range").of("env", "environment `toy`");
         assert_eq!(bad.to_string(), "env.slip is 2.0: expected a number in 0..=1");
         assert!(validate(&Toy { slip: f64::NAN, ..Toy::default() }).is_err());
+    }
+
+    #[test]
+    fn the_keys_of_a_section_are_keys_of_its_group() {
+        assert_eq!(Sectioned::KEYS, ["lives", "rules", "slip", "slip_size", "widths", "limit"]);
+        let listed: Vec<&str> = Sectioned::list().iter().map(|setting| setting.key).collect();
+        assert_eq!(listed, Sectioned::KEYS);
+        let given = values(json!({"lives": 1, "slip": 0.5, "limit": 7, "rules": "new"}));
+        let resolved = resolve::<Sectioned>(&given).expect("valid");
+        assert_eq!((resolved.lives, resolved.toy.slip, resolved.toy.limit), (1, 0.5, Some(7)));
+        assert_eq!(resolve::<Sectioned>(&heard(&resolved)).expect("valid"), resolved);
+        let error = |value| resolve::<Sectioned>(&values(value)).expect_err("a fault").to_string();
+        assert_eq!(error(json!({"slip": 1.5})), "slip is 1.5: expected a number in 0..=1");
+        assert_eq!(error(json!({"rules": "odd"})), "rules is \"odd\": expected `old` or `new`");
+        assert_eq!(error(json!({"slip_size": -1})), "slip_size is -1: expected a whole number, 0 or above");
+        assert_eq!(error(json!({"slip_size": 2})), "slip_size is 2, which has no effect: slip is 0");
+        assert!(error(json!({"slpi": 1})).contains("there is no setting `slpi`"));
     }
 
     #[test]
