@@ -3,13 +3,14 @@
 //! `cargo bench -p carom --bench replay`
 #![allow(missing_docs)] // criterion's macros write public functions
 
-use carom_agents::replay::{Batch, Replay, ReplayConfig};
+use carom_agents::replay::{Batch, Horizon, Replay, ReplayConfig};
 use carom_envs::Seeds;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::RngCore;
 use std::hint::black_box;
 
 const BATCH_SIZE: usize = 32;
+const HORIZON: Horizon = Horizon { n_step: 1, gamma: 0.99 };
 const CAPACITY: usize = 20_000; // 141 MB of Atari frames, far beyond any cache
 /// Steps between terminations.
 const EPISODE_LEN: usize = 250;
@@ -18,7 +19,7 @@ const EPISODE_LEN: usize = 250;
 const KINDS: [(&str, usize, usize); 2] = [("84x84x4", 84 * 84, 4), ("10x10x4", 10 * 10 * 4, 1)];
 
 fn full(frame_bytes: usize, frame_stack: usize) -> (Replay, Vec<u8>) {
-    let config = ReplayConfig { capacity: CAPACITY, n_lanes: 1, frame_bytes, frame_stack, n_step: 1, gamma: 0.99 };
+    let config = ReplayConfig { capacity: CAPACITY, n_lanes: 1, frame_bytes, frame_stack };
     let mut replay = Replay::new(config);
     let mut frame = vec![0; frame_bytes];
     Seeds::new(0).stream("frames").fill_bytes(&mut frame);
@@ -53,7 +54,7 @@ fn sample(c: &mut Criterion) {
         group.throughput(Throughput::Bytes((2 * BATCH_SIZE * frame_bytes * frame_stack) as u64));
         group.bench_function(name, |b| {
             b.iter(|| {
-                replay.sample(BATCH_SIZE, &mut rng, &mut batch);
+                replay.sample(BATCH_SIZE, HORIZON, &mut rng, &mut batch);
                 black_box(&batch);
             });
         });

@@ -5,7 +5,7 @@
 //! /proc/self/status, which exists on Linux only.
 
 use anyhow::{Context, Result};
-use carom_agents::replay::{Batch, Replay, ReplayConfig};
+use carom_agents::replay::{Batch, Horizon, Replay, ReplayConfig};
 use carom_envs::Seeds;
 use rand::RngCore;
 
@@ -20,21 +20,14 @@ fn main() -> Result<()> {
     let mut rng = Seeds::new(0).stream("replay");
 
     let before = resident_bytes()?;
-    let config = ReplayConfig {
-        capacity: N_TRANSITIONS,
-        n_lanes: 1,
-        frame_bytes: FRAME_BYTES,
-        frame_stack: 4,
-        n_step: 1,
-        gamma: 0.99,
-    };
+    let config = ReplayConfig { capacity: N_TRANSITIONS, n_lanes: 1, frame_bytes: FRAME_BYTES, frame_stack: 4 };
     let mut replay = Replay::new(config);
     for step in 0..N_TRANSITIONS {
         replay.push(0, &frame, step % 4, 1.0, step % EPISODE_LEN == EPISODE_LEN - 1);
     }
     // The buffers of a batch count too.
     let mut batch = Batch::default();
-    replay.sample(32, &mut rng, &mut batch);
+    replay.sample(32, Horizon { n_step: 1, gamma: 0.99 }, &mut rng, &mut batch);
     let after = resident_bytes()?;
 
     let held = after - before;

@@ -6,7 +6,7 @@ use crate::losses::{Loss, argmax, double_q_learning_target, q_learning_target};
 use crate::net::NetSpec;
 use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
-use crate::replay::{Batch, Replay, ReplayConfig};
+use crate::replay::{Batch, Horizon, Replay, ReplayConfig};
 use crate::schedule::Linear;
 use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
@@ -139,7 +139,7 @@ impl Learner for Dqn {
         self.remember(envs, actions);
         let before = self.n_steps;
         self.n_steps += actions.len() as u64;
-        if self.n_steps < self.config.learning_starts || self.replay.is_empty() {
+        if self.n_steps < self.config.learning_starts || !self.replay.has_whole(self.config.n_step) {
             return Ok(());
         }
         let n_due = |every: u64| self.n_steps / every - before / every;
@@ -175,7 +175,8 @@ impl Dqn {
 
     /// Fits the network to the targets of one batch.
     fn learn(&mut self) -> Result<(), LearnError> {
-        self.replay.sample(self.config.batch_size, &mut self.sampling, &mut self.batch);
+        let horizon = Horizon { n_step: self.config.n_step, gamma: self.config.gamma as f32 };
+        self.replay.sample(self.config.batch_size, horizon, &mut self.sampling, &mut self.batch);
         self.value_targets();
         let DqnConfig { loss, lr, max_grad_norm, .. } = self.config;
         let update = Update { loss, lr, max_grad_norm };
@@ -236,8 +237,6 @@ impl Dqn {
             n_lanes: task.n_envs,
             frame_bytes: task.obs_space.n_bytes(),
             frame_stack: task.frame_stack,
-            n_step: config.n_step,
-            gamma: config.gamma as f32,
         });
         let optimizer =
             OptimConfig::of(config.optimizer).with_epsilon(config.optimizer_epsilon, config.optimizer_epsilon_in_root);

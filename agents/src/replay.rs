@@ -7,6 +7,7 @@
 use crate::snapshot::{Loaded, MAX_COUNT, Snapshot, SnapshotError};
 use rand::Rng;
 use rand_pcg::Pcg32;
+use std::ops::Range;
 
 /// The kind of a slot of a lane.
 #[repr(u8)]
@@ -36,10 +37,24 @@ pub struct ReplayConfig {
     pub frame_bytes: usize,
     /// Frames of one observation, oldest first.
     pub frame_stack: usize,
-    /// Steps whose rewards are summed before bootstrapping.
+}
+
+/// How far the return of a transition reaches before it bootstraps (Sutton & Barto 2018, section 7.1).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Horizon {
+    /// Steps whose rewards are summed.
     pub n_step: usize,
     /// Discount of one step.
     pub gamma: f32,
+}
+
+/// The step of a lane that a transition starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The lane.
+    pub lane: usize,
+    /// Number of slots written to the lane before it.
+    pub index: u64,
 }
 
 /// A ring of transitions for each lane.
@@ -63,7 +78,7 @@ pub struct Batch {
     pub obs: Vec<u8>,
     /// Actions taken.
     pub actions: Vec<u8>,
-    /// Sum of the discounted rewards of up to `n_step` steps.
+    /// Sums of the discounted rewards of up to `n_step` steps.
     pub returns: Vec<f32>,
     /// γ to the power of the number of steps summed; 0 where the episode terminated.
     pub discounts: Vec<f32>,
@@ -78,10 +93,10 @@ impl Replay {
     /// An empty replay.
     ///
     /// # Panics
-    /// When a lane is too short to hold an n-step transition of stacked frames.
+    /// When a lane is too short to hold a transition of stacked frames.
     pub fn new(config: ReplayConfig) -> Self {
         let lane_len = config.capacity.div_ceil(config.n_lanes);
-        assert!(lane_len > config.n_step + config.frame_stack, "a lane of {lane_len} slots is too short");
+        assert!(lane_len > config.frame_stack + 1, "a lane of {lane_len} slots is too short");
         let len = lane_len * config.n_lanes;
         Self {
             config,
@@ -116,7 +131,7 @@ impl Replay {
     }
 
     /// Place of the `index`-th slot ever written to `lane`.
-    fn at(&self, lane: usize, index: u64) -> usize {
+    pub(crate) fn at(&self, lane: usize, index: u64) -> usize {
         lane * self.lane_len + (index % self.lane_len as u64) as usize
     }
 
@@ -134,63 +149,87 @@ impl Replay {
         self.written.iter().map(|&w| w.min(self.lane_len as u64) as usize).sum()
     }
 
-    /// Whether nothing can be sampled yet.
+    /// Whether nothing was written yet.
     pub fn is_empty(&self) -> bool {
-        (0..self.config.n_lanes).all(|lane| self.valid(lane).is_empty())
+        self.len() == 0
     }
 
-    /// Indices of `lane` whose stack is whole and whose n steps are all stored.
-    fn valid(&self, lane: usize) -> std::ops::Range<u64> {
+    /// Whether there are transitions of `n_step` steps to sample.
+    pub fn has_whole(&self, n_step: usize) -> bool {
+        (0..self.config.n_lanes).any(|lane| !self.valid(lane, n_step).is_empty())
+    }
+
+    /// Indices of `lane` whose stack is whole and whose `n_step` steps are all stored.
+    pub(crate) fn valid(&self, lane: usize, n_step: usize) -> Range<u64> {
         let written = self.written[lane];
         let oldest = written.saturating_sub(self.lane_len as u64);
         // Where old frames were overwritten, the oldest slots lack part of their stack.
         let first = if oldest == 0 { 0 } else { oldest + self.config.frame_stack as u64 - 1 };
-        first..written.saturating_sub(self.config.n_step as u64).max(first)
+        first..written.saturating_sub(n_step as u64).max(first)
+    }
+
+    /// Whether an action was taken at the start. A final observation is not a transition.
+    pub(crate) fn is_transition(&self, start: Start) -> bool {
+        self.slot(self.at(start.lane, start.index)) != Slot::Final
     }
 
     /// Draws `batch_size` transitions uniformly, with replacement.
     ///
     /// # Panics
-    /// When [`Replay::is_empty`].
-    pub fn sample(&self, batch_size: usize, rng: &mut Pcg32, batch: &mut Batch) {
-        let ranges: Vec<_> = (0..self.config.n_lanes).map(|lane| self.valid(lane)).collect();
+    /// When none is whole ([`Replay::has_whole`]).
+    pub fn sample(&self, batch_size: usize, horizon: Horizon, rng: &mut Pcg32, batch: &mut Batch) {
+        let mut starts = vec![];
+        self.draw(batch_size, horizon.n_step, rng, &mut starts);
+        self.gather(&starts, horizon, batch);
+    }
+
+    /// Draws the starts of `batch_size` transitions of `n_step` steps uniformly, with replacement.
+    ///
+    /// # Panics
+    /// When none is whole ([`Replay::has_whole`]).
+    pub fn draw(&self, batch_size: usize, n_step: usize, rng: &mut Pcg32, starts: &mut Vec<Start>) {
+        let ranges: Vec<_> = (0..self.config.n_lanes).map(|lane| self.valid(lane, n_step)).collect();
         let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
         assert!(total > 0, "sampled from an empty replay");
-        let obs_bytes = self.config.frame_bytes * self.config.frame_stack;
-        batch.resize(batch_size, obs_bytes);
-        for b in 0..batch_size {
-            let (lane, index) = loop {
-                let mut draw = rng.gen_range(0..total);
-                let lane = ranges.iter().position(|range| {
-                    let len = range.end - range.start;
-                    let here = draw < len;
-                    if !here {
-                        draw -= len;
-                    }
-                    here
-                });
-                let lane = lane.expect("the draw lies in one of the lanes");
-                let index = ranges[lane].start + draw;
-                // A final observation is not a transition. An episode has at most one, so a second draw is rare.
-                if self.slot(self.at(lane, index)) != Slot::Final {
-                    break (lane, index);
+        starts.clear();
+        while starts.len() < batch_size {
+            let mut draw = rng.gen_range(0..total);
+            let lane = ranges.iter().position(|range| {
+                let len = range.end - range.start;
+                let here = draw < len;
+                if !here {
+                    draw -= len;
                 }
-            };
-            self.gather(lane, index, b, batch);
+                here
+            });
+            let lane = lane.expect("the draw lies in one of the lanes");
+            let start = Start { lane, index: ranges[lane].start + draw };
+            // An episode has at most one final observation, so a second draw is rare.
+            if self.is_transition(start) {
+                starts.push(start);
+            }
         }
     }
 
-    /// Writes transition `index` of `lane` to row `b` of `batch`.
-    fn gather(&self, lane: usize, index: u64, b: usize, batch: &mut Batch) {
+    /// Copies the transitions from `starts` on to `batch`.
+    pub fn gather(&self, starts: &[Start], horizon: Horizon, batch: &mut Batch) {
+        batch.resize(starts.len(), self.config.frame_bytes * self.config.frame_stack);
+        for (b, start) in starts.iter().enumerate() {
+            self.gather_one(*start, horizon, b, batch);
+        }
+    }
+
+    /// Writes the transition from `start` on to row `b` of `batch`.
+    fn gather_one(&self, Start { lane, index }: Start, horizon: Horizon, b: usize, batch: &mut Batch) {
         let obs_bytes = self.config.frame_bytes * self.config.frame_stack;
         let row = b * obs_bytes..(b + 1) * obs_bytes;
         self.copy_stack(lane, index, &mut batch.obs[row.clone()]);
         batch.actions[b] = self.actions[self.at(lane, index)];
         let (mut sum, mut discount, mut next) = (0.0, 1.0, index);
-        for _ in 0..self.config.n_step {
+        for _ in 0..horizon.n_step {
             let at = self.at(lane, next);
             sum += discount * self.rewards[at];
-            discount *= self.config.gamma;
+            discount *= horizon.gamma;
             next += 1;
             match self.slot(at) {
                 Slot::Step => {}
@@ -268,7 +307,7 @@ impl Replay {
     }
 
     /// Places of `lane` that have been written.
-    fn filled(&self, lane: usize) -> std::ops::Range<usize> {
+    fn filled(&self, lane: usize) -> Range<usize> {
         let start = lane * self.lane_len;
         start..start + self.written[lane].min(self.lane_len as u64) as usize
     }

@@ -49,7 +49,8 @@ fn the_replay_bootstraps_from_final_observations_and_never_from_the_next_episode
         }
 
         let (mut batch, mut seen) = (Batch::default(), HashSet::new());
-        agent.replay.sample(2_000, &mut Pcg32::new(1, 1), &mut batch);
+        let horizon = Horizon { n_step, gamma: GAMMA };
+        agent.replay.sample(2_000, horizon, &mut Pcg32::new(1, 1), &mut batch);
         let obs_bytes = FRAME_STACK * envs.obs_space().n_bytes();
         for (b, obs) in batch.obs.chunks_exact(obs_bytes).enumerate() {
             let (env_idx, t) = tick_of[obs];

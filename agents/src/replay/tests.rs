@@ -4,66 +4,67 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::HashSet;
 
-fn config(capacity: usize, frame_stack: usize, n_step: usize) -> ReplayConfig {
-    ReplayConfig { capacity, n_lanes: 1, frame_bytes: 1, frame_stack, n_step, gamma: 0.5 }
+const GAMMA: f32 = 0.5;
+
+fn config(capacity: usize, frame_stack: usize) -> ReplayConfig {
+    ReplayConfig { capacity, n_lanes: 1, frame_bytes: 1, frame_stack }
 }
 
-fn transition(replay: &Replay, index: u64) -> (Vec<u8>, f32, f32, Vec<u8>) {
+fn transition(replay: &Replay, n_step: usize, index: u64) -> (Vec<u8>, f32, f32, Vec<u8>) {
     let mut batch = Batch::default();
-    batch.resize(1, replay.config.frame_stack);
-    replay.gather(0, index, 0, &mut batch);
+    replay.gather(&[Start { lane: 0, index }], Horizon { n_step, gamma: GAMMA }, &mut batch);
     (batch.obs.clone(), batch.returns[0], batch.discounts[0], batch.next_obs)
 }
 
 #[test]
 fn returns_stop_at_a_termination() {
-    let mut replay = Replay::new(config(10, 1, 3));
+    let mut replay = Replay::new(config(10, 1));
     for (frame, terminated) in [(1, false), (2, false), (3, true), (4, false), (5, false), (6, false), (7, false)] {
         replay.push(0, &[frame], 0, f32::from(frame), terminated);
     }
-    assert_eq!(transition(&replay, 0), (vec![1], 1.0 + 1.0 + 0.75, 0.0, vec![0]));
-    assert_eq!(transition(&replay, 2), (vec![3], 3.0, 0.0, vec![0]));
-    assert_eq!(transition(&replay, 3), (vec![4], 4.0 + 2.5 + 1.5, 0.125, vec![7]));
-    assert_eq!(replay.valid(0), 0..4);
+    assert_eq!(transition(&replay, 3, 0), (vec![1], 1.0 + 1.0 + 0.75, 0.0, vec![0]));
+    assert_eq!(transition(&replay, 3, 2), (vec![3], 3.0, 0.0, vec![0]));
+    assert_eq!(transition(&replay, 3, 3), (vec![4], 4.0 + 2.5 + 1.5, 0.125, vec![7]));
+    assert_eq!(replay.valid(0, 3), 0..4);
 }
 
 #[test]
 fn truncation_bootstraps_from_the_final_observation() {
-    let mut replay = Replay::new(config(10, 1, 3));
+    let mut replay = Replay::new(config(10, 1));
     replay.push(0, &[1], 0, 1.0, false);
     replay.push_truncated(0, &[2], 0, 2.0, &[99]);
     for frame in 3..8 {
         replay.push(0, &[frame], 0, 0.0, false);
     }
-    assert_eq!(transition(&replay, 0), (vec![1], 2.0, 0.25, vec![99]));
-    assert_eq!(transition(&replay, 1), (vec![2], 2.0, 0.5, vec![99]));
+    assert_eq!(transition(&replay, 3, 0), (vec![1], 2.0, 0.25, vec![99]));
+    assert_eq!(transition(&replay, 3, 1), (vec![2], 2.0, 0.5, vec![99]));
 }
 
 #[test]
 fn stacks_never_reach_into_another_episode() {
-    let mut replay = Replay::new(config(10, 3, 1));
+    let mut replay = Replay::new(config(10, 3));
     replay.push(0, &[1], 0, 0.0, false);
     replay.push(0, &[2], 0, 0.0, true);
     replay.push(0, &[3], 0, 0.0, false);
     replay.push_truncated(0, &[4], 0, 0.0, &[5]);
     replay.push(0, &[6], 0, 0.0, false);
     replay.push(0, &[7], 0, 0.0, false);
-    assert_eq!(transition(&replay, 0).0, [1, 1, 1]);
-    assert_eq!(transition(&replay, 1).0, [1, 1, 2]);
-    assert_eq!(transition(&replay, 2), (vec![3, 3, 3], 0.0, 0.5, vec![3, 3, 4]));
-    assert_eq!(transition(&replay, 3), (vec![3, 3, 4], 0.0, 0.5, vec![3, 4, 5]));
-    assert_eq!(transition(&replay, 5).0, [6, 6, 6]);
+    assert_eq!(transition(&replay, 1, 0).0, [1, 1, 1]);
+    assert_eq!(transition(&replay, 1, 1).0, [1, 1, 2]);
+    assert_eq!(transition(&replay, 1, 2), (vec![3, 3, 3], 0.0, 0.5, vec![3, 3, 4]));
+    assert_eq!(transition(&replay, 1, 3), (vec![3, 3, 4], 0.0, 0.5, vec![3, 4, 5]));
+    assert_eq!(transition(&replay, 1, 5).0, [6, 6, 6]);
 }
 
 #[test]
 fn samples_are_whole_once_the_ring_has_turned() {
-    let mut replay = Replay::new(config(8, 3, 2));
+    let mut replay = Replay::new(config(8, 3));
     for frame in 0..50_u8 {
         replay.push(0, &[frame], usize::from(frame % 4), f32::from(frame), false);
     }
     assert_eq!(replay.len(), 8);
     let (mut batch, mut rng) = (Batch::default(), Pcg32::new(1, 1));
-    replay.sample(500, &mut rng, &mut batch);
+    replay.sample(500, Horizon { n_step: 2, gamma: GAMMA }, &mut rng, &mut batch);
     for b in 0..500 {
         let newest = batch.obs[3 * b + 2];
         assert_eq!(batch.obs[3 * b..3 * b + 3], [newest - 2, newest - 1, newest]);
@@ -77,7 +78,7 @@ fn samples_are_whole_once_the_ring_has_turned() {
 #[test]
 fn a_million_atari_transitions_fit_in_seven_gigabytes() {
     let capacity = 1_000;
-    let replay = Replay::new(ReplayConfig { frame_bytes: 84 * 84, ..config(capacity, 4, 1) });
+    let replay = Replay::new(ReplayConfig { frame_bytes: 84 * 84, ..config(capacity, 4) });
     // Every field is named, so that a buffer that comes to it is counted.
     let Replay { config: _, lane_len: _, frames, actions, rewards, slots, written } = replay;
     let bytes = frames.capacity()
@@ -136,16 +137,16 @@ impl Episode {
     }
 
     /// The transition from step `t`; none while its steps have not all been seen.
-    fn row(&self, t: usize, config: &ReplayConfig) -> Option<Row> {
-        let n_steps = config.n_step.min(self.rewards.len().checked_sub(t).filter(|&left| left > 0)?);
+    fn row(&self, t: usize, config: &ReplayConfig, n_step: usize) -> Option<Row> {
+        let n_steps = n_step.min(self.rewards.len().checked_sub(t).filter(|&left| left > 0)?);
         let after = t + n_steps;
         let (discount, next_obs) = match self.end {
             // The frame after the latest step is not known.
             End::GoesOn if after == self.rewards.len() => return None,
             End::Terminated if after == self.rewards.len() => (0.0, vec![0; config.frame_stack * config.frame_bytes]),
-            _ => (config.gamma.powi(n_steps as i32), self.stack(after, config.frame_stack)),
+            _ => (GAMMA.powi(n_steps as i32), self.stack(after, config.frame_stack)),
         };
-        let n_step_return = (0..n_steps).map(|k| config.gamma.powi(k as i32) * self.rewards[t + k]).sum();
+        let n_step_return = (0..n_steps).map(|k| GAMMA.powi(k as i32) * self.rewards[t + k]).sum();
         let obs = self.stack(t, config.frame_stack);
         Some(Row { obs, action: self.actions[t], n_step_return, discount, next_obs })
     }
@@ -155,15 +156,16 @@ impl Episode {
 struct Shown {
     replay: Replay,
     config: ReplayConfig,
+    n_step: usize,
     lanes: Vec<Vec<Episode>>,
     n_steps: usize,
     batch: Batch,
 }
 
 impl Shown {
-    fn new(config: ReplayConfig) -> Self {
+    fn new(config: ReplayConfig, n_step: usize) -> Self {
         let lanes = (0..config.n_lanes).map(|lane| vec![Episode::new(lane, 0, 0)]).collect();
-        Self { replay: Replay::new(config), config, lanes, n_steps: 0, batch: Batch::default() }
+        Self { replay: Replay::new(config), config, n_step, lanes, n_steps: 0, batch: Batch::default() }
     }
 
     /// Has one more step seen in `lane`, of an action and a reward that no step close to it shares.
@@ -197,7 +199,7 @@ impl Shown {
 
     /// Draws `n` transitions and returns their frames. Each must have been written and not yet overwritten.
     fn sample(&mut self, n: usize, rng: &mut Pcg32) -> Result<HashSet<[u8; 3]>, TestCaseError> {
-        self.replay.sample(n, rng, &mut self.batch);
+        self.replay.sample(n, Horizon { n_step: self.n_step, gamma: GAMMA }, rng, &mut self.batch);
         let batch = &self.batch;
         let obs_bytes = self.config.frame_stack * self.config.frame_bytes;
         let rows = batch.obs.chunks_exact(obs_bytes).zip(batch.next_obs.chunks_exact(obs_bytes));
@@ -214,7 +216,7 @@ impl Shown {
                 discount: batch.discounts[b],
                 next_obs: next_obs.to_vec(),
             };
-            prop_assert_eq!(Some(row), episode.row(t, &self.config));
+            prop_assert_eq!(Some(row), episode.row(t, &self.config, self.n_step));
             let oldest_slot = episode.first_slot + (t + 1).saturating_sub(self.config.frame_stack);
             prop_assert!(oldest_slot >= self.n_overwritten(lane - 1), "{:?} was overwritten", frame);
             seen.insert(frame);
@@ -231,7 +233,7 @@ impl Shown {
             for episode in episodes {
                 let steps = (0..episode.rewards.len()).filter(|t| {
                     let slot = episode.first_slot + t;
-                    slot >= oldest && slot + self.config.n_step < self.written(lane)
+                    slot >= oldest && slot + self.n_step < self.written(lane)
                 });
                 whole.extend(steps.map(|t| episode.frame(t)));
             }
@@ -253,11 +255,11 @@ proptest! {
         seed: u64,
     ) {
         let capacity = n_lanes * (n_step + frame_stack) + 1 + to_spare;
-        let config = ReplayConfig { n_lanes, frame_bytes: 3, ..config(capacity, frame_stack, n_step) };
-        let (mut shown, mut rng) = (Shown::new(config), Pcg32::new(seed, 1));
+        let config = ReplayConfig { n_lanes, frame_bytes: 3, ..config(capacity, frame_stack) };
+        let (mut shown, mut rng) = (Shown::new(config, n_step), Pcg32::new(seed, 1));
         for (lane, end) in steps {
             shown.step(lane % n_lanes, end);
-            if !shown.replay.is_empty() {
+            if shown.replay.has_whole(n_step) {
                 shown.sample(4, &mut rng)?;
             }
         }
