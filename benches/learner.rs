@@ -6,7 +6,7 @@
 #![allow(missing_docs)] // criterion's macros write public functions
 
 use carom_agents::losses::Loss;
-use carom_agents::net::NetSpec;
+use carom_agents::net::{NetParts, NetSpec};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Dqn, DqnConfig, Learner, Pqn, PqnConfig, QNetwork, Task, Update, Weights};
 use carom_envs::{ObsSpace, Seeds, VecEnv, registry};
@@ -87,6 +87,7 @@ fn act(c: &mut Criterion) {
             hidden: vec![128],
             layer_norm: false,
             n_actions: envs.n_actions(),
+            parts: NetParts::default(),
         };
         let optimizer = OptimConfig::of(Rule::RmsPropCentered);
         let mut network = QNetwork::new(spec, None, optimizer, Device::Cpu, &mut seeds().stream("init"));
@@ -103,7 +104,14 @@ fn act(c: &mut Criterion) {
 /// An update of the Atari network (Mnih et al. 2015) on 32 transitions; a fifth of the pixels are not 0.
 fn pixels(c: &mut Criterion) {
     let obs_space = ObsSpace::Pixels { shape: [84, 84] };
-    let spec = NetSpec { obs_space, frame_stack: 4, hidden: vec![512], layer_norm: false, n_actions: 4 };
+    let spec = NetSpec {
+        obs_space,
+        frame_stack: 4,
+        hidden: vec![512],
+        layer_norm: false,
+        n_actions: 4,
+        parts: NetParts::default(),
+    };
     let obs: Vec<u8> = (0..32 * spec.obs_bytes()).map(|i| if i % 5 == 0 { (i % 251) as u8 } else { 0 }).collect();
     let (actions, targets) = ([1; 32], [0.5; 32]);
     let optimizer = OptimConfig::of(Rule::Adam);

@@ -8,7 +8,7 @@
 //! - `pqn`: an update of PQN on 128, with layer normalisation: forward, backward, clipping, Adam.
 
 use carom_agents::losses::Loss;
-use carom_agents::net::NetSpec;
+use carom_agents::net::{NetParts, NetSpec};
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{QNetwork, Update, Weights};
 use carom_envs::{Seeds, registry};
@@ -33,6 +33,7 @@ fn screens(n_steps: usize) -> (NetSpec, Vec<u8>) {
         hidden: vec![512],
         layer_norm: false,
         n_actions: envs.n_actions(),
+        parts: NetParts::default(),
     };
     (spec, envs.stacks(&mut vec![]).to_vec())
 }

@@ -3,7 +3,7 @@
 
 use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::losses::{Loss, argmax, double_q_learning_target, q_learning_target};
-use crate::net::NetSpec;
+use crate::net::{NetParts, NetSpec};
 use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
 use crate::replay::{Batch, Horizon, Replay, ReplayConfig};
@@ -148,7 +148,7 @@ impl Learner for Dqn {
             self.learn()?;
         }
         if n_syncs > 0 {
-            self.network.sync_target();
+            self.network.step_target(1.0);
         }
         Ok(())
     }
@@ -231,6 +231,7 @@ impl Dqn {
             hidden: config.hidden.clone(),
             layer_norm: config.layer_norm,
             n_actions: task.n_actions,
+            parts: NetParts::default(),
         };
         let replay = Replay::new(ReplayConfig {
             capacity: config.buffer_size,

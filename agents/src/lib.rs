@@ -25,7 +25,7 @@ pub use agent::{Agent, LearnError, Learner, Planner, Player, Stat, Task};
 pub use dqn::{Dqn, DqnConfig};
 pub use encoder::{Encoder, Raw};
 pub use pqn::{Pqn, PqnConfig};
-pub use q_network::{NonFinite, QNetwork, Update, Weights};
+pub use q_network::{Fitted, Input, NonFinite, QNetwork, Update, Weights};
 pub use schedule::Linear;
 pub use settings::{AgentEntry, AgentError, AgentSpec};
 pub use snapshot::{Loaded, Snapshot, SnapshotError};

@@ -89,20 +89,25 @@ pub fn lambda_returns(r_t: &[f32], discount_t: &[f32], v_t: &[f32], lambda_t: &[
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use serde_json::Value;
 
     const PYTORCH: &str = include_str!("../tests/golden/losses.json");
 
-    fn floats(value: &Value) -> Vec<f32> {
+    /// PyTorch's numbers of DQN's parts, which `scripts/peers/parts.py` made.
+    pub(crate) fn parts() -> Value {
+        serde_json::from_str(include_str!("../tests/golden/parts.json")).unwrap()
+    }
+
+    pub(crate) fn floats(value: &Value) -> Vec<f32> {
         match value {
             Value::Array(items) => items.iter().flat_map(floats).collect(),
             number => vec![number.as_f64().expect("a number") as f32],
         }
     }
 
-    fn assert_close(ours: &[f32], theirs: &Value) {
+    pub(crate) fn assert_close(ours: &[f32], theirs: &Value) {
         let theirs = floats(theirs);
         assert_eq!(ours.len(), theirs.len());
         for (a, b) in ours.iter().zip(theirs) {

@@ -10,12 +10,15 @@
 //! plain Rust access to torch's memory. [`lanes`] and [`threads`] provide sums, an exponential and threads for kernels.
 
 mod activation;
+mod cosines;
 mod crew;
 mod cross_entropy;
+mod duel;
 pub mod lanes;
 mod layout;
 mod matrix;
 mod native;
+mod noise;
 mod operation;
 mod sequential;
 mod spec;
@@ -23,14 +26,18 @@ pub mod tensor;
 pub mod threads;
 
 pub use activation::Activation;
+pub use cosines::midpoints;
 pub use cross_entropy::{bce, bce_rows, bce_with_gradient};
+pub(crate) use duel::Duel;
 pub use layout::{Init, Layout};
 pub use matrix::{Matrix, View, ViewMut, matmul};
 pub(crate) use native::pixels::{PixelPasses, Prepared};
 pub(crate) use native::q::QPasses;
+pub use noise::Noise;
+pub(crate) use noise::{perturb, product};
 pub use operation::{NORM_EPSILON, Operation, Order};
 pub use sequential::{Sequential, descend};
-pub use spec::NetSpec;
+pub use spec::{NetParts, NetSpec};
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -71,7 +78,14 @@ pub(crate) mod tests {
     }
 
     fn spec(obs_space: ObsSpace, hidden: &[usize], layer_norm: bool) -> NetSpec {
-        NetSpec { obs_space, frame_stack: 1, hidden: hidden.to_vec(), layer_norm, n_actions: 3 }
+        NetSpec {
+            obs_space,
+            frame_stack: 1,
+            hidden: hidden.to_vec(),
+            layer_norm,
+            n_actions: 3,
+            parts: NetParts::default(),
+        }
     }
 
     /// Observations of `space`: sparse planes, standard normal vectors, any state.
@@ -126,7 +140,48 @@ pub(crate) mod tests {
                 let q = layout.forward(&flat, &obs_tensor);
                 (&q * Tensor::from_slice(&d_q).view([batch as i64, 3])).sum(tch::Kind::Float).backward();
 
-                assert_close("q", network.forward(&params, &obs), &q);
+                assert_close("q", network.forward(&params, &obs, &[]), &q);
+                let mut grads = Matrix::zeros(1, layout.len());
+                network.backward(&params, &d_q, &mut grads);
+                assert_close("gradient", grads.as_slice(), &flat.grad());
+            }
+        }
+    }
+
+    #[test]
+    fn passes_with_quantile_fractions_agree_with_autograd() {
+        let _torch = torch();
+        // Few features: where one is 0 but for rounding, a rectifier's gradient is anything.
+        let planes = ObsSpace::Planes { shape: [5, 5, 2] };
+        let vector = || ObsSpace::Vector { len: 4 };
+        let specs = [
+            spec(planes.clone(), &[32], false),
+            spec(planes, &[32], true),
+            spec(vector(), &[32, 16], true),
+            spec(vector(), &[32], false),
+            spec(vector(), &[], false),
+        ];
+        let mut rng = Pcg32::seed_from_u64(4);
+        for spec in specs {
+            let spec = NetSpec { parts: NetParts { taus: Some(5), atoms: 2, ..NetParts::default() }, ..spec };
+            let layout = spec.layout();
+            let mut network = QPasses::of(&layout).expect("a small network");
+            let mut params = Matrix::zeros(1, layout.len());
+            let init = layout.first_params(spec.init(), &mut rng);
+            params.as_mut_slice().iter_mut().zip(init).for_each(|(p, v)| *p = v + rng.gen_range(-0.1..0.1));
+            let flat = || Tensor::from_slice(params.as_slice()).set_requires_grad(true);
+            for (batch, n_taus) in [(7, 3), (4, 5)] {
+                let obs = observations(&spec.obs_space, batch, &mut rng);
+                let obs_tensor = Tensor::from_slice(&obs).view([batch as i64, -1]);
+                let by_default = layout.forward(&flat(), &obs_tensor);
+                assert_close("outputs at midpoints", network.forward(&params, &obs, &[]), &by_default);
+
+                let taus: Vec<f32> = (0..batch * n_taus).map(|_| rng.r#gen()).collect();
+                let d_q: Vec<f32> = (0..batch * n_taus * 6).map(|_| rng.gen_range(-1.0..1.0)).collect();
+                let (flat, of_taus) = (flat(), Tensor::from_slice(&taus).view([batch as i64, -1]));
+                let q = layout.forward_at(&flat, &obs_tensor, Some(&of_taus));
+                (&q * Tensor::from_slice(&d_q).view([batch as i64, n_taus as i64, 6])).sum(tch::Kind::Float).backward();
+                assert_close("outputs", network.forward(&params, &obs, &taus), &q);
                 let mut grads = Matrix::zeros(1, layout.len());
                 network.backward(&params, &d_q, &mut grads);
                 assert_close("gradient", grads.as_slice(), &flat.grad());

@@ -5,7 +5,7 @@
 
 use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::losses::{Loss, argmax, lambda_returns};
-use crate::net::NetSpec;
+use crate::net::{NetParts, NetSpec};
 use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
 use crate::schedule::Linear;
@@ -242,6 +242,7 @@ impl Pqn {
             hidden: config.hidden.clone(),
             layer_norm: config.layer_norm,
             n_actions: task.n_actions,
+            parts: NetParts::default(),
         };
         let obs_bytes = spec.obs_bytes();
         let size = rollout_size(&config, task.n_envs, obs_bytes).map_err(AgentError::of("pqn"))?;

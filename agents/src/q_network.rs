@@ -6,11 +6,11 @@ mod average;
 mod native;
 mod update;
 
-pub use update::{NonFinite, Update, Weights};
+pub use update::{Fitted, Input, NonFinite, Update, Weights};
 
 use crate::agent::Stat;
 use crate::losses::{argmax, mean_loss};
-use crate::net::{Layout, NetSpec};
+use crate::net::{Layout, NetSpec, Noise};
 use crate::optim::OptimConfig;
 use crate::snapshot::{Loaded, MAX_COUNT, Snapshot, SnapshotError};
 use crate::trunk::SharedTrunk;
@@ -29,6 +29,9 @@ pub struct QNetwork {
     average: Option<Average>,
     /// Its operations; `None` where a trunk comes first.
     layout: Option<Layout>,
+    noise: Option<Noise>,
+    /// Noise drawn last, of the online parameters and of the target's.
+    epsilons: [Vec<f32>; 2],
     sums: Sums,
     d_q: Vec<f32>,
 }
@@ -69,7 +72,9 @@ impl QNetwork {
             Stem { trunk, frame_bytes }
         });
         let layout = spec.layout();
-        let params = layout.first_params(spec.init(), rng);
+        let mut params = layout.first_params(spec.init(), rng);
+        let noise = spec.parts.sigma.map(|sigma| Noise::new(&layout, sigma));
+        params.extend(noise.iter().flat_map(Noise::first_sigmas));
         let layout = stem.is_none().then_some(layout);
         let native = match (device, &stem) {
             (Device::Cpu, None) => NativeEngine::of(&spec, optimizer, &params),
@@ -79,7 +84,12 @@ impl QNetwork {
             Some(engine) => Engine::Native(Box::new(engine)),
             None => Engine::Autograd(Box::new(AutogradEngine::new(&spec, stem, optimizer, device, &params))),
         };
-        Self { engine, layout, average: None, sums: Sums::default(), d_q: vec![] }
+        Self::with(engine, layout, noise)
+    }
+
+    fn with(engine: Engine, layout: Option<Layout>, noise: Option<Noise>) -> Self {
+        let epsilons = Default::default();
+        Self { engine, layout, noise, average: None, epsilons, sums: Sums::default(), d_q: vec![] }
     }
 
     /// Makes the network keep an exponential average of its online parameters, of which an update leaves `decay`, and
@@ -97,28 +107,59 @@ impl QNetwork {
         self
     }
 
-    /// Q-values `[B, n_actions]` of `obs`, `[B * obs_bytes]`.
+    /// Outputs of `input`: Q-values `[B, n_actions]`, or `[B, n_actions, atoms]`, or `[B, K, n_actions]` of quantile
+    /// fractions.
+    ///
+    /// # Panics
+    /// When they are asked of an average and none is kept.
+    pub fn outputs(&mut self, weights: Weights, input: Input) -> &[f32] {
+        match &mut self.engine {
+            Engine::Native(engine) => engine.outputs(weights, input),
+            Engine::Autograd(engine) => engine.outputs(weights, input),
+        }
+    }
+
+    /// Outputs of `obs`, `[B * obs_bytes]`.
     ///
     /// # Panics
     /// When they are asked of an average and none is kept.
     pub fn q(&mut self, weights: Weights, obs: &[u8]) -> &[f32] {
-        match &mut self.engine {
-            Engine::Native(engine) => engine.q(weights, obs),
-            Engine::Autograd(engine) => engine.q(weights, obs),
-        }
+        self.outputs(weights, obs.into())
     }
 
-    /// Online and target Q-values, each `[B, n_actions]`, of `obs`, `[B * obs_bytes]`, which goes to the device once.
+    /// Online and target outputs of `obs`, `[B * obs_bytes]`, which goes to the device once.
     pub fn both_q(&mut self, obs: &[u8]) -> [Vec<f32>; 2] {
         match &mut self.engine {
-            Engine::Native(engine) => [Weights::Online, Weights::Target].map(|weights| engine.q(weights, obs).to_vec()),
+            Engine::Native(engine) => {
+                [Weights::Online, Weights::Target].map(|weights| engine.outputs(weights, obs.into()).to_vec())
+            }
             Engine::Autograd(engine) => engine.both_q(obs),
         }
     }
 
-    /// Parameters of the greedy policy: the average where one is kept.
+    /// Draws new noise of the online parameters and, with `of_target`, of the target's. Does nothing to a network
+    /// without noise.
+    pub fn draw_noise(&mut self, of_target: bool, rng: &mut Pcg32) {
+        let Some(noise) = &mut self.noise else { return };
+        let [online, target] = &mut self.epsilons;
+        noise.draw(rng, online);
+        if of_target {
+            noise.draw(rng, target);
+        }
+        target.resize(online.len(), 0.0); // The first step comes before the first update.
+        match &mut self.engine {
+            Engine::Native(engine) => engine.set_noise([online, target]),
+            Engine::Autograd(engine) => engine.set_noise([online, target]),
+        }
+    }
+
+    /// Parameters of the greedy policy: the average where one is kept, else those being trained, without noise.
     fn policy(&self) -> Weights {
-        if self.average.is_some() { Weights::Average } else { Weights::Online }
+        match (&self.average, &self.noise) {
+            (Some(_), _) => Weights::Average,
+            (None, Some(_)) => Weights::Mean,
+            (None, None) => Weights::Online,
+        }
     }
 
     /// The greedy actions for a batch of observations, ties broken by the lowest index. By the average of the
@@ -136,15 +177,31 @@ impl QNetwork {
     /// # Errors
     /// When the loss is not finite; the parameters are left as they were.
     pub fn fit(&mut self, obs: &[u8], actions: &[u8], targets: &[f32], how: &Update) -> Result<(), NonFinite> {
-        let q = self.engine.forward(obs);
-        let loss = mean_loss(how.loss, q, actions, targets, resized(&mut self.d_q, q.len()));
-        let taken = mean_taken(q, actions);
-        let loss = NonFinite::check("train/loss", loss.into())?;
-        let descended = self.engine.descend(obs, &self.d_q, how)?;
+        self.fit_by(obs.into(), how, |q, d_q| {
+            let loss = mean_loss(how.loss, q, actions, targets, d_q);
+            Fitted { loss: loss.into(), value: mean_taken(q, actions) }
+        })
+    }
+
+    /// Moves the online parameters one step down the gradient of a loss of their outputs of `input`. `loss` overwrites
+    /// its second argument with the gradient of the first.
+    ///
+    /// # Errors
+    /// When the loss is not finite; the parameters are left as they were.
+    pub fn fit_by(
+        &mut self,
+        input: Input,
+        how: &Update,
+        loss: impl FnOnce(&[f32], &mut [f32]) -> Fitted,
+    ) -> Result<(), NonFinite> {
+        let outputs = self.engine.forward(input);
+        let Fitted { loss, value } = loss(outputs, resized(&mut self.d_q, outputs.len()));
+        let loss = NonFinite::check("train/loss", loss)?;
+        let descended = self.engine.descend(input.obs, &self.d_q, how)?;
         if let Some(rate) = self.average.as_mut().and_then(Average::advance) {
             self.engine.step_average(rate);
         }
-        self.sums.add(loss, taken, &descended);
+        self.sums.add(loss, value, &descended);
         Ok(())
     }
 
@@ -159,16 +216,17 @@ impl QNetwork {
         stats.into_iter().chain(recon.map(|recon| ("train/recon", mean(recon)))).collect()
     }
 
-    /// Its operations and the parameters that act greedily; `None` where a trunk comes first.
+    /// Its operations and the parameters that act greedily; `None` where a trunk comes first. Noise is left out, and a
+    /// sum of streams is taken in by the last layer.
     pub fn acting(&self) -> Option<(Layout, Vec<f32>)> {
         let params = match &self.engine {
             Engine::Native(engine) => engine.values(self.policy()),
             Engine::Autograd(engine) => engine.values(self.policy()),
         };
-        self.layout.clone().map(|layout| (layout, params))
+        self.layout.clone().map(|layout| layout.with_duel_folded(params))
     }
 
-    /// Q-values `[B, n_actions]` of the parameters that act greedily.
+    /// Outputs of the parameters that act greedily.
     pub fn acting_q(&mut self, obs: &[u8]) -> &[f32] {
         self.q(self.policy(), obs)
     }
@@ -178,11 +236,11 @@ impl QNetwork {
         matches!(&self.engine, Engine::Native(engine) if engine.gains_from_threads())
     }
 
-    /// Copies the online parameters to the target.
-    pub fn sync_target(&mut self) {
+    /// Moves the target the share `rate` of the way to the online parameters; with 1 it is a copy.
+    pub fn step_target(&mut self, rate: f32) {
         match &mut self.engine {
-            Engine::Native(engine) => engine.sync_target(),
-            Engine::Autograd(engine) => engine.sync_target(),
+            Engine::Native(engine) => engine.step_target(rate),
+            Engine::Autograd(engine) => engine.step_target(rate),
         }
     }
 
@@ -252,16 +310,16 @@ impl Engine {
         }
     }
 
-    /// Online Q-values of `obs`, with all that [`Engine::descend`] needs kept.
-    fn forward(&mut self, obs: &[u8]) -> &[f32] {
+    /// Online outputs of `input`, with all that [`Engine::descend`] needs kept.
+    fn forward(&mut self, input: Input) -> &[f32] {
         match self {
-            Engine::Native(engine) => engine.forward(obs),
-            Engine::Autograd(engine) => engine.forward(obs),
+            Engine::Native(engine) => engine.forward(input),
+            Engine::Autograd(engine) => engine.forward(input),
         }
     }
 
     /// One step down the gradient of the online parameters, given the observations of the latest forward pass and the
-    /// gradient of its Q-values.
+    /// gradient of its outputs.
     fn descend(&mut self, obs: &[u8], d_q: &[f32], how: &Update) -> Result<Descended, NonFinite> {
         match self {
             Engine::Native(engine) => Ok(engine.descend(obs, d_q, how)),

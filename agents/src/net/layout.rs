@@ -1,5 +1,6 @@
 //! Places of the operations' parameters in one flat vector, and their initial values.
 
+use super::duel::Duel;
 use super::lanes::LANES;
 use super::operation::Operation;
 use rand::Rng;
@@ -55,6 +56,37 @@ impl Layout {
             }));
         }
         Self { operations, places, shapes, len }
+    }
+
+    /// The network without the sum of its streams, where it ends in one, and the sum. It has no parameters, so that all
+    /// others stay in their places.
+    pub(crate) fn without_duel(mut self) -> (Self, Option<Duel>) {
+        let Some(&Operation::Duel { actions, atoms }) = self.operations.last() else { return (self, None) };
+        self.operations.pop();
+        self.places.pop();
+        (self, Some(Duel { actions: actions as usize, atoms: atoms as usize }))
+    }
+
+    /// The same network, with its parameters, as one that does not end in a sum of streams: the sum is linear, so the
+    /// layer in front of it takes it in.
+    pub(crate) fn with_duel_folded(self, params: Vec<f32>) -> (Self, Vec<f32>) {
+        let (before, Some(duel)) = self.clone().without_duel() else { return (self, params) };
+        let (mut operations, mut joined) = (before.operations.clone(), vec![]);
+        let Some(Operation::Dense { outputs, .. }) = operations.last_mut() else { return (self, params) };
+        *outputs = (duel.actions * duel.atoms) as i64;
+        let folded = Self::aligned(operations);
+        let mut values = vec![0.0; folded.len()];
+        for ((_, from), (_, to)) in before.placed().zip(folded.placed()) {
+            for (from, to) in from.into_iter().flatten().zip(to.into_iter().flatten()) {
+                if from.len() == to.len() {
+                    values[to.clone()].copy_from_slice(&params[from.clone()]);
+                } else {
+                    duel.join(&params[from.clone()], &mut joined);
+                    values[to.clone()].copy_from_slice(&joined);
+                }
+            }
+        }
+        (folded, values)
     }
 
     /// The operations, from the input to the output.
@@ -144,11 +176,16 @@ impl Layout {
     /// Output for `x`, a batch, as a function of the flat vector `params`, in torch's operations: on any device,
     /// differentiated by autograd.
     pub fn forward(&self, params: &Tensor, x: &Tensor) -> Tensor {
+        self.forward_at(params, x, None)
+    }
+
+    /// Output for `x` and the quantile fractions `taus`, `[B, K]`.
+    pub(crate) fn forward_at(&self, params: &Tensor, x: &Tensor, taus: Option<&Tensor>) -> Tensor {
         let parts = self.split(params);
         let mut pairs = parts.chunks_exact(2);
         self.placed().fold(x.shallow_clone(), |x, (operation, places)| {
             let own = places.and_then(|_| pairs.next()).unwrap_or_default();
-            operation.apply(&x, own)
+            operation.apply_at(&x, own, taus)
         })
     }
 
@@ -189,6 +226,21 @@ mod tests {
         let (packed, aligned) = (Layout::packed(operations()), Layout::aligned(operations()));
         assert_eq!((starts(&packed), packed.len()), (vec![0, 15, 20, 25, 30, 40], 42));
         assert_eq!((starts(&aligned), aligned.len()), (vec![0, 16, 32, 48, 64, 80], 96));
+    }
+
+    #[test]
+    fn a_sum_of_streams_is_taken_in_by_the_layer_before() {
+        let _torch = torch();
+        let dense = |inputs, outputs| Operation::Dense { inputs, outputs };
+        let duel = Operation::Duel { actions: 3, atoms: 1 };
+        let layout = Layout::aligned(vec![dense(3, 5), Operation::relu(), dense(5, 4), duel]);
+        let params = layout.first_params(Init::FanIn, &mut Pcg32::seed_from_u64(1));
+        let x = Tensor::from_slice(&[0.5_f32, -1.0, 2.0]).view([1, 3]);
+        let q = layout.forward(&Tensor::from_slice(&params), &x);
+        let (folded, params) = layout.with_duel_folded(params);
+        assert_eq!(folded.operations().last(), Some(&dense(5, 3)));
+        let difference = folded.forward(&Tensor::from_slice(&params), &x) - q;
+        assert!(difference.abs().max().double_value(&[]) < 1e-6);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod buffer;
 pub(super) mod convolutions;
 pub(super) mod dense;
+mod embed;
 mod gemm;
 pub(super) mod pixels;
 mod planes;

@@ -1,6 +1,8 @@
 //! The operations that networks consist of, with their shapes, parameters, costs and implementations in torch.
 
 use super::activation::Activation;
+use super::cosines::{self, midpoints};
+use super::duel::Duel;
 use carom_envs::ObsSpace;
 use tch::{Kind, Tensor};
 
@@ -19,7 +21,7 @@ pub enum Operation {
         /// Frames of an observation, oldest first.
         frames: i64,
     },
-    /// `[B, inputs]` to `[B, outputs]`: x W + b.
+    /// `[.., inputs]` to `[.., outputs]`: x W + b.
     Dense {
         /// Width of the input.
         inputs: i64,
@@ -69,6 +71,24 @@ pub enum Operation {
     Reshape(Vec<i64>),
     /// A function of each element.
     Act(Activation),
+    /// Adds a value and advantages up, `[.., (1 + actions) * atoms]` to `[.., actions * atoms]`.
+    Duel {
+        /// Number of actions.
+        actions: i64,
+        /// Outputs of each action.
+        atoms: i64,
+    },
+    /// Multiplies `[B, width]` by features of quantile fractions, for each of them: `[B, taus, width]`. The features
+    /// are rectified sums of cosines of the fractions. Fractions that are not given to the network are the midpoints of
+    /// equal parts of 0..1.
+    Embed {
+        /// Cosines of a fraction.
+        cosines: i64,
+        /// Number of features.
+        width: i64,
+        /// Number of fractions where none are given.
+        taus: i64,
+    },
 }
 
 /// Order of dimensions, of a convolution's images and of its weight.
@@ -112,6 +132,7 @@ impl Operation {
                 Some([vec![inputs, outputs, kernel, kernel], vec![outputs]])
             }
             Operation::LayerNorm { width } => Some([vec![width], vec![width]]),
+            Operation::Embed { cosines, width, .. } => Some([vec![cosines, width], vec![width]]),
             _ => None,
         }
     }
@@ -120,6 +141,7 @@ impl Operation {
     pub fn fans(&self) -> Option<[i64; 2]> {
         match *self {
             Operation::Dense { inputs, outputs } => Some([inputs, outputs]),
+            Operation::Embed { cosines, width, .. } => Some([cosines, width]),
             Operation::Conv { inputs, outputs, kernel, .. }
             | Operation::ConvTranspose { inputs, outputs, kernel, .. } => {
                 Some([inputs, outputs].map(|channels| channels * kernel * kernel))
@@ -144,7 +166,9 @@ impl Operation {
             Operation::Observe { space: ObsSpace::Pixels { shape: [rows, columns] }, frames } => {
                 vec![*rows as i64, *columns as i64, *frames]
             }
-            Operation::Dense { outputs, .. } => vec![*outputs],
+            Operation::Dense { outputs, .. } => with_last(input, *outputs),
+            Operation::Duel { actions, atoms } => with_last(input, actions * atoms),
+            Operation::Embed { width, taus, .. } => vec![*taus, *width],
             Operation::Conv { outputs, kernel, stride, padding, order, .. } => {
                 let side = |side: i64| (side + 2 * padding - kernel) / stride + 1;
                 match (order, image()) {
@@ -178,11 +202,23 @@ impl Operation {
             Operation::ConvTranspose { outputs, kernel, .. } => 2 * n_inputs * outputs * kernel * kernel,
             // Sums of the values and of their squares take three, centring, dividing, scaling and shifting four.
             Operation::LayerNorm { .. } => 7 * n_outputs,
-            Operation::MaxPool => 3 * n_outputs,
+            // Of a duel a mean, a difference and a sum.
+            Operation::MaxPool | Operation::Duel { .. } => 3 * n_outputs,
+            // The embedding's products, its rectifier and the product of both features.
+            Operation::Embed { cosines, .. } => (2 * cosines + 2) * n_outputs,
             Operation::Act(Activation::Linear) | Operation::Upsample(_) | Operation::Reshape(_) => 0,
             // A function such as the logistic one counts as one operation, and so does the division of a pixel.
             Operation::Act(_) | Operation::Observe { space: ObsSpace::Pixels { .. }, .. } => n_outputs,
             Operation::Observe { .. } => 0,
+        }
+    }
+
+    /// Computes the operation in torch as [`Operation::apply`] does, with the fractions `taus`, `[B, K]`, if it has
+    /// any.
+    pub(crate) fn apply_at(&self, x: &Tensor, params: &[Tensor], taus: Option<&Tensor>) -> Tensor {
+        match (self, params, taus) {
+            (Operation::Embed { .. }, [weight, bias], Some(taus)) => cosines::apply(x, taus, weight, bias),
+            _ => self.apply(x, params),
         }
     }
 
@@ -193,6 +229,7 @@ impl Operation {
     pub fn apply(&self, x: &Tensor, params: &[Tensor]) -> Tensor {
         match (self, params) {
             (Operation::Observe { space, frames }, []) => observe(space, *frames, x),
+            (Operation::Dense { .. }, [weight, bias]) if x.dim() > 2 => x.matmul(weight) + bias,
             (Operation::Dense { .. }, [weight, bias]) => bias.addmm(x, weight),
             (Operation::Conv { stride, padding, order: Order::ChannelsFirst, .. }, [weight, bias]) => {
                 x.conv2d(weight, Some(bias), *stride, *padding, 1, 1)
@@ -219,9 +256,21 @@ impl Operation {
                 x.reshape(whole)
             }
             (Operation::Act(activation), []) => activation.of(x),
+            (Operation::Duel { actions, atoms }, []) => {
+                Duel { actions: *actions as usize, atoms: *atoms as usize }.apply(x)
+            }
+            (Operation::Embed { taus, .. }, [weight, bias]) => {
+                let taus = Tensor::from_slice(&midpoints(*taus as usize)).to_device(x.device());
+                cosines::apply(x, &taus, weight, bias)
+            }
             (operation, params) => panic!("{operation:?} does not take {} parameters", params.len()),
         }
     }
+}
+
+/// The shape with another last dimension.
+fn with_last(shape: &[i64], last: i64) -> Vec<i64> {
+    [&shape[..shape.len().saturating_sub(1)], &[last]].concat()
 }
 
 /// Observations `u8 [B, frames * bytes]` as floats.
@@ -263,6 +312,10 @@ mod tests {
             (Operation::Upsample([5, 4]), vec![2, 3, 2]),
             (Operation::Reshape(vec![3, 4]), vec![12]),
             (Operation::Act(Activation::Elu), vec![3, 2]),
+            (Operation::Duel { actions: 3, atoms: 2 }, vec![8]),
+            (Operation::Duel { actions: 3, atoms: 1 }, vec![5, 4]),
+            (Operation::Embed { cosines: 6, width: 4, taus: 5 }, vec![4]),
+            (Operation::Dense { inputs: 7, outputs: 3 }, vec![5, 7]),
         ]
     }
 

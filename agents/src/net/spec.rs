@@ -18,9 +18,33 @@ pub struct NetSpec {
     /// Normalise before every rectifier (Ba et al. 2016): over a cell's filters after the convolution, over the
     /// features of a dense layer, as PQN does.
     pub layer_norm: bool,
-    /// Number of outputs.
+    /// Number of actions.
     pub n_actions: usize,
+    /// Parts that some agents add.
+    pub parts: NetParts,
 }
+
+/// Parts of a Q-network beside those of Mnih et al. 2015. By default there are none.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NetParts {
+    /// Outputs for each action: a value, or several numbers that describe the distribution of the return.
+    pub atoms: usize,
+    /// Whether each output is a sum of one for the state and one for the action (Wang et al. 2016).
+    pub dueling: bool,
+    /// Number of quantile fractions if these are inputs (Dabney et al. 2018b). Each has a row of outputs.
+    pub taus: Option<usize>,
+    /// First spread of the parameters of dense layers, if these are noisy (Fortunato et al. 2018).
+    pub sigma: Option<f64>,
+}
+
+impl Default for NetParts {
+    fn default() -> Self {
+        Self { atoms: 1, dueling: false, taus: None, sigma: None }
+    }
+}
+
+/// Cosines of a quantile fraction (Dabney et al. 2018b, section 4).
+const N_COSINES: i64 = 64;
 
 impl NetSpec {
     /// Bytes of one observation.
@@ -67,13 +91,36 @@ impl NetSpec {
         if !convolutions.is_empty() {
             operations.push(Operation::Reshape(vec![inputs]));
         }
-        for outputs in self.hidden.iter().map(|&width| width as i64) {
+        // Fractions join the features of the convolutions, as in the paper, or those of the first dense layer.
+        let embed_at = usize::from(convolutions.is_empty()).min(self.hidden.len());
+        for (i, outputs) in self.hidden.iter().map(|&width| width as i64).enumerate() {
+            if i == embed_at {
+                self.embed(inputs, &mut operations);
+            }
             operations.push(Operation::Dense { inputs, outputs });
             self.rectify(outputs, &mut operations);
             inputs = outputs;
         }
-        operations.push(Operation::Dense { inputs, outputs: self.n_actions as i64 });
+        if embed_at == self.hidden.len() {
+            self.embed(inputs, &mut operations);
+        }
+        self.push_outputs(inputs, &mut operations);
         operations
+    }
+
+    fn embed(&self, width: i64, operations: &mut Vec<Operation>) {
+        if let Some(taus) = self.parts.taus {
+            operations.push(Operation::Embed { cosines: N_COSINES, width, taus: taus as i64 });
+        }
+    }
+
+    fn push_outputs(&self, inputs: i64, operations: &mut Vec<Operation>) {
+        let (actions, atoms) = (self.n_actions as i64, self.parts.atoms as i64);
+        let n_streams = actions + i64::from(self.parts.dueling);
+        operations.push(Operation::Dense { inputs, outputs: n_streams * atoms });
+        if self.parts.dueling {
+            operations.push(Operation::Duel { actions, atoms });
+        }
     }
 
     fn rectify(&self, width: i64, operations: &mut Vec<Operation>) {
@@ -96,7 +143,14 @@ mod tests {
     fn the_atari_network_is_that_of_mnih_et_al_2015() {
         let _torch = torch();
         let obs_space = ObsSpace::Pixels { shape: [84, 84] };
-        let spec = NetSpec { obs_space, frame_stack: 4, hidden: vec![512], layer_norm: false, n_actions: 4 };
+        let spec = NetSpec {
+            obs_space,
+            frame_stack: 4,
+            hidden: vec![512],
+            layer_norm: false,
+            n_actions: 4,
+            parts: NetParts::default(),
+        };
         let layout = spec.layout();
         let sizes: Vec<_> = layout.shapes().chunks(2).map(|pair| (&pair[0][..], &pair[1][..])).collect();
         let expected: [(&[i64], &[i64]); 5] = [
@@ -119,7 +173,14 @@ mod tests {
     #[test]
     fn the_minatar_papers_network_has_its_size() {
         let obs_space = ObsSpace::Planes { shape: [10, 10, 4] };
-        let spec = NetSpec { obs_space, frame_stack: 1, hidden: vec![128], layer_norm: false, n_actions: 6 };
+        let spec = NetSpec {
+            obs_space,
+            frame_stack: 1,
+            hidden: vec![128],
+            layer_norm: false,
+            n_actions: 6,
+            parts: NetParts::default(),
+        };
         let n_params: i64 = spec.layout().shapes().iter().map(|shape| shape.iter().product::<i64>()).sum();
         assert_eq!(n_params, (36 + 1) * 16 + (1024 + 1) * 128 + (128 + 1) * 6);
     }

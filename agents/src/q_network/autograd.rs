@@ -1,6 +1,6 @@
 //! Autograd on any device.
 
-use super::update::{AVERAGE_KEPT, Descended, NonFinite, Update, Weights};
+use super::update::{AVERAGE_KEPT, Descended, Input, NonFinite, Update, Weights};
 use crate::net::tensor::{read_tensor, to_vec};
 use crate::net::{Layout, NetSpec};
 use crate::optim::{OptimConfig, TensorOptimizer};
@@ -16,6 +16,8 @@ pub(super) struct AutogradEngine {
     online: Tensor,
     target: Tensor,
     average: Option<Tensor>,
+    /// ε of the online parameters and of the target's, where they are noisy.
+    epsilons: Option<[Tensor; 2]>,
     optimizer: TensorOptimizer,
     q: Vec<f32>,
     latest: Option<Latest>,
@@ -35,7 +37,8 @@ struct Latest {
 }
 
 impl AutogradEngine {
-    /// The first parameters are the trunk's own and `head`.
+    /// The first parameters are the trunk's own and `head`. If the network is noisy, `head` is the means and, behind
+    /// them, the spreads.
     pub(super) fn new(
         spec: &NetSpec,
         stem: Option<Stem>,
@@ -53,15 +56,23 @@ impl AutogradEngine {
         let target = Tensor::from_slice(&params).to_device(device);
         let online = target.copy().set_requires_grad(true);
         let optimizer = TensorOptimizer::new(optimizer, &target);
-        Self { stem, layout, obs_bytes, online, target, average: None, optimizer, q: vec![], latest: None }
+        let epsilon = || Tensor::zeros([layout.len() as i64], (Kind::Float, device));
+        let epsilons = (head.len() > layout.len()).then(|| [epsilon(), epsilon()]);
+        Self { stem, layout, obs_bytes, online, target, average: None, epsilons, optimizer, q: vec![], latest: None }
     }
 
     fn params(&self, weights: Weights) -> &Tensor {
         match weights {
-            Weights::Online => &self.online,
+            Weights::Online | Weights::Mean => &self.online,
             Weights::Target => &self.target,
             Weights::Average => self.average.as_ref().expect(AVERAGE_KEPT),
         }
+    }
+
+    /// Sets the noise of the online parameters and of the target's, each as long as the network without a trunk.
+    pub(super) fn set_noise(&mut self, epsilons: [&[f32]; 2]) {
+        let device = self.online.device();
+        self.epsilons = Some(epsilons.map(|epsilon| Tensor::from_slice(epsilon).to_device(device)));
     }
 
     /// `obs`, `[B * obs_bytes]`, as `u8 [B, obs_bytes]` where the parameters live.
@@ -69,20 +80,40 @@ impl AutogradEngine {
         Tensor::from_slice(obs).view([-1, self.obs_bytes]).to_device(self.online.device())
     }
 
-    /// Parameters of the trunk and of the head: two parts of one split, whose gradient is one concatenation.
+    /// Parameters of the trunk, if there is one, and of the head, with their noise: parts of one split, whose gradient
+    /// is one concatenation.
     fn parts(&self, weights: Weights) -> [Tensor; 2] {
         let (params, head) = (self.params(weights), self.layout.len() as i64);
-        let parts = params.split_with_sizes([params.size()[0] - head, head], 0);
-        parts.try_into().expect("two parts")
+        let epsilon = match (&self.epsilons, weights) {
+            (None, _) => {
+                let parts = params.split_with_sizes([params.size()[0] - head, head], 0);
+                return parts.try_into().expect("two parts");
+            }
+            (Some([online, _]), Weights::Online) => Some(online),
+            (Some([_, target]), Weights::Target) => Some(target),
+            (Some(_), Weights::Average | Weights::Mean) => None,
+        };
+        let parts = params.split_with_sizes([params.size()[0] - 2 * head, head, head], 0);
+        let [trunk, mean, sigma] = parts.try_into().expect("three parts");
+        [trunk, epsilon.map_or(mean.shallow_clone(), |epsilon| mean + sigma * epsilon)]
     }
 
-    fn output(&self, weights: Weights, obs: &Tensor) -> Tensor {
+    fn output(&self, weights: Weights, obs: &Tensor, taus: Option<&Tensor>) -> Tensor {
         let Some(Stem { trunk, frame_bytes }) = &self.stem else {
-            return self.layout.forward(self.params(weights), obs);
+            return match &self.epsilons {
+                None => self.layout.forward_at(self.params(weights), obs, taus),
+                Some(_) => self.layout.forward_at(&self.parts(weights)[1], obs, taus),
+            };
         };
         let [of_trunk, of_head] = self.parts(weights);
         let features = trunk.features(&of_trunk, &obs.view([-1, *frame_bytes]));
-        self.layout.forward(&of_head, &features.view([obs.size()[0], -1]))
+        self.layout.forward_at(&of_head, &features.view([obs.size()[0], -1]), taus)
+    }
+
+    /// `taus` as `[B, K]` where the parameters live, if there are any.
+    fn taus(&self, Input { obs, taus }: Input) -> Option<Tensor> {
+        let batch = obs.len() as i64 / self.obs_bytes;
+        (!taus.is_empty()).then(|| Tensor::from_slice(taus).view([batch, -1]).to_device(self.online.device()))
     }
 
     /// The trunk's own loss on the newest frame of each observation, and its weight.
@@ -92,20 +123,21 @@ impl AutogradEngine {
         trunk.loss(&of_trunk, &obs.narrow(1, obs.size()[1] - frame_bytes, *frame_bytes))
     }
 
-    pub(super) fn q(&mut self, weights: Weights, obs: &[u8]) -> &[f32] {
-        self.q = to_vec(&tch::no_grad(|| self.output(weights, &self.tensor(obs))));
+    pub(super) fn outputs(&mut self, weights: Weights, input: Input) -> &[f32] {
+        let taus = self.taus(input);
+        self.q = to_vec(&tch::no_grad(|| self.output(weights, &self.tensor(input.obs), taus.as_ref())));
         &self.q
     }
 
     pub(super) fn both_q(&self, obs: &[u8]) -> [Vec<f32>; 2] {
         let obs = self.tensor(obs);
-        [Weights::Online, Weights::Target].map(|weights| to_vec(&tch::no_grad(|| self.output(weights, &obs))))
+        [Weights::Online, Weights::Target].map(|weights| to_vec(&tch::no_grad(|| self.output(weights, &obs, None))))
     }
 
-    /// Online Q-values, watched by autograd.
-    pub(super) fn forward(&mut self, obs: &[u8]) -> &[f32] {
-        let obs = self.tensor(obs);
-        let q = self.output(Weights::Online, &obs);
+    /// Online outputs, watched by autograd.
+    pub(super) fn forward(&mut self, input: Input) -> &[f32] {
+        let (obs, taus) = (self.tensor(input.obs), self.taus(input));
+        let q = self.output(Weights::Online, &obs, taus.as_ref());
         self.q = to_vec(&q);
         self.latest = Some(Latest { obs, q });
         &self.q
@@ -131,8 +163,12 @@ impl AutogradEngine {
         Ok(Descended { grad_norm, recon })
     }
 
-    pub(super) fn sync_target(&mut self) {
-        tch::no_grad(|| self.target.copy_(&self.online));
+    /// Moves the target the share `rate` of the way to the online parameters.
+    pub(super) fn step_target(&mut self, rate: f32) {
+        tch::no_grad(|| match rate == 1.0 {
+            true => self.target.copy_(&self.online),
+            false => _ = self.target.lerp_(&self.online, f64::from(rate)),
+        });
     }
 
     pub(super) fn keep_average(&mut self) {
@@ -150,11 +186,16 @@ impl AutogradEngine {
     /// # Panics
     /// When it is an average and none is kept.
     pub(super) fn values(&self, weights: Weights) -> Vec<f32> {
-        to_vec(self.params(weights))
+        let params = to_vec(self.params(weights));
+        match &self.epsilons {
+            // Of noisy parameters the means.
+            Some(_) => params[..params.len() - self.layout.len()].to_vec(),
+            None => params,
+        }
     }
 
     pub(super) fn save(&self) -> Snapshot<'_> {
-        let weights = Weights::ALL.into_iter();
+        let weights = Weights::SAVED.into_iter();
         let snapshot = weights.fold(Snapshot::default(), |to, weights| self.save_weights(to, weights));
         snapshot.nest("optimizer", self.optimizer.save())
     }
@@ -168,7 +209,7 @@ impl AutogradEngine {
     }
 
     pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        for weights in Weights::ALL {
+        for weights in Weights::SAVED {
             self.load_weights(from, weights)?;
         }
         self.optimizer.load(&from.nested("optimizer")?)
@@ -177,7 +218,7 @@ impl AutogradEngine {
     /// Does nothing for an average that is not kept.
     pub(super) fn load_weights(&mut self, from: &Loaded, weights: Weights) -> Result<(), SnapshotError> {
         let params = match weights {
-            Weights::Online => Some(&mut self.online),
+            Weights::Online | Weights::Mean => Some(&mut self.online),
             Weights::Target => Some(&mut self.target),
             Weights::Average => self.average.as_mut(),
         };

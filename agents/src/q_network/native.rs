@@ -1,9 +1,8 @@
 //! Passes by hand on the CPU.
 
 use super::average::approach;
-use super::update::{AVERAGE_KEPT, Descended, Update, Weights};
-use crate::net::threads;
-use crate::net::{Layout, Matrix, NetSpec, PixelPasses, Prepared, QPasses};
+use super::update::{AVERAGE_KEPT, Descended, Input, Update, Weights};
+use crate::net::{Duel, Layout, Matrix, NetSpec, PixelPasses, Prepared, QPasses, perturb, product, threads};
 use crate::optim::{OptimConfig, Optimizer, clip_factor, sum_of_squares};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use std::borrow::Cow;
@@ -16,25 +15,58 @@ pub(super) struct NativeEngine {
     online: Matrix,
     target: Matrix,
     average: Option<Matrix>,
+    /// Noise of the online parameters and of the target's, where they are noisy.
+    noise: Option<[Perturbed; 2]>,
     grads: Matrix,
     optimizer: Optimizer,
+    streams: Option<Streams>,
+}
+
+/// Parameters with noise.
+struct Perturbed {
+    epsilon: Vec<f32>,
+    params: Matrix,
+    /// Whether the parameters or the noise have changed since `params` was made.
+    is_stale: bool,
+}
+
+/// The sum at the end of a dueling network.
+struct Streams {
+    duel: Duel,
+    outputs: Vec<f32>,
+    gradient: Vec<f32>,
 }
 
 enum Passes {
     Small(QPasses),
     /// With the prepared weights of each of [`Weights`].
-    Pixels(Box<(PixelPasses, [Prepared; 3])>),
+    Pixels(Box<(PixelPasses, [Prepared; 4])>),
 }
 
 impl NativeEngine {
-    /// An engine for `spec`; `None` where no passes cover it.
+    /// An engine for `spec`; `None` where no passes cover it. `params` are those of its layout, with a spread of each
+    /// behind them if the network is noisy.
     pub(super) fn of(spec: &NetSpec, optimizer: OptimConfig, params: &[f32]) -> Option<Self> {
-        let passes = Passes::of(&spec.layout())?;
+        let (layout, duel) = spec.layout().without_duel();
+        let passes = Passes::of(&layout)?;
         let mut online = Matrix::zeros(1, params.len());
         online.as_mut_slice().copy_from_slice(&passes.reordered(params, true));
         let (target, grads) = (online.clone(), Matrix::zeros(1, params.len()));
+        let perturbed =
+            || Perturbed { epsilon: vec![0.0; layout.len()], params: Matrix::zeros(1, layout.len()), is_stale: true };
+        let noise = (params.len() > layout.len()).then(|| [perturbed(), perturbed()]);
         let optimizer = Optimizer::new(optimizer, params.len());
-        Some(Self { passes, target, average: None, grads, online, optimizer })
+        let streams = duel.map(|duel| Streams { duel, outputs: vec![], gradient: vec![] });
+        Some(Self { passes, online, target, average: None, noise, grads, optimizer, streams })
+    }
+
+    /// Sets the noise of the online parameters and of the target's, in the order of the layout.
+    pub(super) fn set_noise(&mut self, epsilons: [&[f32]; 2]) {
+        for (noise, epsilon) in self.noise.iter_mut().flatten().zip(epsilons) {
+            noise.epsilon.copy_from_slice(&self.passes.reordered(epsilon, true));
+        }
+        self.expire(Weights::Online);
+        self.expire(Weights::Target);
     }
 
     /// Whether the passes share their work among threads.
@@ -42,46 +74,109 @@ impl NativeEngine {
         matches!(self.passes, Passes::Pixels(_))
     }
 
-    /// Q-values, without anything kept for [`NativeEngine::descend`].
-    pub(super) fn q(&mut self, weights: Weights, obs: &[u8]) -> &[f32] {
-        let params = match weights {
-            Weights::Online => &self.online,
-            Weights::Target => &self.target,
-            Weights::Average => self.average.as_ref().expect(AVERAGE_KEPT),
-        };
-        self.passes.forward(weights, params, obs, false)
+    /// Outputs, without anything kept for [`NativeEngine::descend`].
+    pub(super) fn outputs(&mut self, weights: Weights, input: Input) -> &[f32] {
+        self.pass(weights, input, false)
     }
 
-    /// Online Q-values, with all that [`NativeEngine::descend`] needs kept.
-    pub(super) fn forward(&mut self, obs: &[u8]) -> &[f32] {
-        self.passes.forward(Weights::Online, &self.online, obs, true)
+    /// Online outputs, with all that [`NativeEngine::descend`] needs kept.
+    pub(super) fn forward(&mut self, input: Input) -> &[f32] {
+        self.pass(Weights::Online, input, true)
+    }
+
+    fn pass(&mut self, weights: Weights, input: Input, keep: bool) -> &[f32] {
+        // Without noise the means are the parameters themselves, which are prepared once.
+        let weights = if self.noise.is_none() && weights == Weights::Mean { Weights::Online } else { weights };
+        self.perturb(weights);
+        let params = match (&self.noise, weights) {
+            (Some([online, _]), Weights::Online) => &online.params,
+            (Some([_, target]), Weights::Target) => &target.params,
+            (_, Weights::Online | Weights::Mean) => &self.online,
+            (_, Weights::Target) => &self.target,
+            (_, Weights::Average) => self.average.as_ref().expect(AVERAGE_KEPT),
+        };
+        let outputs = self.passes.forward(weights, params, input, keep);
+        match &mut self.streams {
+            Some(streams) => {
+                streams.duel.join(outputs, &mut streams.outputs);
+                &streams.outputs
+            }
+            None => outputs,
+        }
+    }
+
+    /// Adds the noise to these parameters, where they are noisy and have changed.
+    fn perturb(&mut self, weights: Weights) {
+        let Some([of_online, of_target]) = &mut self.noise else { return };
+        let (noise, trained) = match weights {
+            Weights::Online => (of_online, &self.online),
+            Weights::Target => (of_target, &self.target),
+            Weights::Average | Weights::Mean => return,
+        };
+        if noise.is_stale {
+            let (mean, sigma) = trained.as_slice().split_at(noise.epsilon.len());
+            perturb(mean, sigma, &noise.epsilon, noise.params.as_mut_slice());
+            noise.is_stale = false;
+        }
+    }
+
+    /// To be called when these parameters have changed.
+    fn expire(&mut self, weights: Weights) {
+        self.passes.expire(weights);
+        match (&mut self.noise, weights) {
+            (Some([noise, _]), Weights::Online) => {
+                noise.is_stale = true;
+                self.passes.expire(Weights::Mean);
+            }
+            (Some([_, noise]), Weights::Target) => noise.is_stale = true,
+            _ => {}
+        }
     }
 
     /// `obs` are those of the latest [`NativeEngine::forward`].
-    pub(super) fn descend(&mut self, obs: &[u8], d_q: &[f32], how: &Update) -> Descended {
-        let grad_norm = match &mut self.passes {
-            Passes::Pixels(both) if how.max_grad_norm == 0.0 => {
+    pub(super) fn descend(&mut self, obs: &[u8], d_outputs: &[f32], how: &Update) -> Descended {
+        let d_q = match &mut self.streams {
+            Some(streams) => {
+                streams.duel.join_backward(d_outputs, &mut streams.gradient);
+                &streams.gradient
+            }
+            None => d_outputs,
+        };
+        let grad_norm = match (&mut self.passes, &mut self.noise) {
+            (Passes::Pixels(both), None) if how.max_grad_norm == 0.0 => {
                 let (passes, prepared) = &mut **both;
                 let (params, step) = (self.online.as_mut_slice(), self.optimizer.begin(1.0, how.lr));
                 let prepared = &prepared[Weights::Online as usize];
                 passes.backward(params, prepared, (obs, d_q), self.grads.as_mut_slice(), Some(step))
             }
-            passes => {
-                let grad_norm = passes.backward(&mut self.online, obs, d_q, &mut self.grads);
+            (passes, noise) => {
+                let grad_norm = match noise {
+                    Some([noise, _]) => {
+                        passes.backward(&mut noise.params, obs, d_q, &mut self.grads);
+                        let (of_mean, of_sigma) = self.grads.as_mut_slice().split_at_mut(noise.epsilon.len());
+                        product(of_mean, &noise.epsilon, of_sigma);
+                        sum_of_squares(self.grads.as_slice()).sqrt()
+                    }
+                    None => passes.backward(&mut self.online, obs, d_q, &mut self.grads),
+                };
                 let factor = clip_factor(grad_norm, how.max_norm());
                 self.optimizer.step_scaled(self.online.as_mut_slice(), self.grads.as_slice(), factor, how.lr);
                 grad_norm
             }
         };
-        self.passes.expire(Weights::Online);
+        self.expire(Weights::Online);
         Descended { grad_norm, recon: None }
     }
 
-    pub(super) fn sync_target(&mut self) {
+    /// Moves the target the share `rate` of the way to the online parameters.
+    pub(super) fn step_target(&mut self, rate: f32) {
         let online = self.online.as_slice();
         let chunks = self.target.as_mut_slice().chunks_mut(COPIED).zip(online.chunks(COPIED));
-        threads::for_each(chunks, |(target, online)| target.copy_from_slice(online));
-        self.passes.expire(Weights::Target);
+        threads::for_each(chunks, |(target, online)| match rate == 1.0 {
+            true => target.copy_from_slice(online),
+            false => approach(target, online, rate),
+        });
+        self.expire(Weights::Target);
     }
 
     pub(super) fn keep_average(&mut self) {
@@ -100,7 +195,7 @@ impl NativeEngine {
     /// The parameters, if they are kept.
     fn params(&self, weights: Weights) -> Option<&Matrix> {
         match weights {
-            Weights::Online => Some(&self.online),
+            Weights::Online | Weights::Mean => Some(&self.online),
             Weights::Target => Some(&self.target),
             Weights::Average => self.average.as_ref(),
         }
@@ -111,7 +206,12 @@ impl NativeEngine {
     /// # Panics
     /// When they are an average and none is kept.
     pub(super) fn values(&self, weights: Weights) -> Vec<f32> {
-        self.passes.reordered(self.params(weights).expect(AVERAGE_KEPT).as_slice(), false).into_owned()
+        let mut params =
+            self.passes.reordered(self.params(weights).expect(AVERAGE_KEPT).as_slice(), false).into_owned();
+        if let Some([noise, _]) = &self.noise {
+            params.truncate(noise.epsilon.len()); // Of noisy parameters the means.
+        }
+        params
     }
 
     pub(super) fn save(&self) -> Snapshot<'_> {
@@ -119,7 +219,7 @@ impl NativeEngine {
             Passes::Small(_) => self.optimizer.save(),
             Passes::Pixels(passes) => self.optimizer.save_with(|moments| passes.0.reordered(moments, false)),
         };
-        let weights = Weights::ALL.into_iter();
+        let weights = Weights::SAVED.into_iter();
         weights.fold(Snapshot::default(), |to, weights| self.save_weights(to, weights)).nest("optimizer", moments)
     }
 
@@ -133,7 +233,7 @@ impl NativeEngine {
     }
 
     pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        for weights in Weights::ALL {
+        for weights in Weights::SAVED {
             self.load_weights(from, weights)?;
         }
         self.optimizer.load(&from.nested("optimizer")?)?;
@@ -146,7 +246,7 @@ impl NativeEngine {
     /// Does nothing for an average that is not kept.
     pub(super) fn load_weights(&mut self, from: &Loaded, weights: Weights) -> Result<(), SnapshotError> {
         let params = match weights {
-            Weights::Online => Some(&mut self.online),
+            Weights::Online | Weights::Mean => Some(&mut self.online),
             Weights::Target => Some(&mut self.target),
             Weights::Average => self.average.as_mut(),
         };
@@ -154,7 +254,7 @@ impl NativeEngine {
         from.read(weights.name(), params)?;
         let ordered = self.passes.reordered(params, true).into_owned();
         params.copy_from_slice(&ordered);
-        self.passes.expire(weights);
+        self.expire(weights);
         Ok(())
     }
 }
@@ -165,7 +265,7 @@ impl Passes {
         small.or_else(|| PixelPasses::of(layout).map(|passes| Self::Pixels(Box::new((passes, Default::default())))))
     }
 
-    /// Parameters in the order of the passes, or back in that of the layout.
+    /// Parameters in the order of the passes, or back in that of the layout. So also spreads behind their means.
     fn reordered<'a>(&self, params: &'a [f32], into_passes: bool) -> Cow<'a, [f32]> {
         match self {
             Self::Small(_) => params.into(),
@@ -173,12 +273,12 @@ impl Passes {
         }
     }
 
-    fn forward(&mut self, weights: Weights, params: &Matrix, obs: &[u8], keep: bool) -> &[f32] {
+    fn forward(&mut self, weights: Weights, params: &Matrix, input: Input, keep: bool) -> &[f32] {
         match self {
-            Self::Small(passes) => passes.forward(params, obs),
+            Self::Small(passes) => passes.forward(params, input.obs, input.taus),
             Self::Pixels(both) => {
                 let (passes, prepared) = &mut **both;
-                passes.forward(params.as_slice(), &mut prepared[weights as usize], obs, keep)
+                passes.forward(params.as_slice(), &mut prepared[weights as usize], input.obs, keep)
             }
         }
     }

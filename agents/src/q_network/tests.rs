@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::losses::Loss;
+use crate::net::NetParts;
 use crate::optim::Rule;
 use carom_envs::ObsSpace;
 use rand::{Rng, SeedableRng};
@@ -9,11 +10,18 @@ use rand::{Rng, SeedableRng};
 /// Twenty updates on eight transitions; the accelerator's engine is run on the CPU.
 fn losses(engine: impl FnOnce(&NetSpec, OptimConfig, &[f32]) -> Engine, rule: Rule) -> (Vec<f64>, Vec<f32>) {
     let obs_space = ObsSpace::Planes { shape: [10, 10, 4] };
-    let spec = NetSpec { obs_space, frame_stack: 1, hidden: vec![32], layer_norm: true, n_actions: 3 };
+    let spec = NetSpec {
+        obs_space,
+        frame_stack: 1,
+        hidden: vec![32],
+        layer_norm: true,
+        n_actions: 3,
+        parts: NetParts::default(),
+    };
     let mut rng = Pcg32::seed_from_u64(5);
     let params = spec.layout().first_params(spec.init(), &mut rng);
     let engine = engine(&spec, OptimConfig::of(rule), &params);
-    let mut network = QNetwork { engine, layout: None, average: None, sums: Sums::default(), d_q: vec![] };
+    let mut network = QNetwork::with(engine, None, None);
     let obs: Vec<u8> = (0..8 * 400).map(|_| u8::from(rng.gen_bool(0.1))).collect();
     let (actions, targets) = ([0, 1, 2, 0, 1, 2, 0, 1], [1.0, -1.0, 0.5, 0.0, 2.0, -0.5, 1.5, 0.25]);
     let how = Update { loss: Loss::Squared, lr: 1e-2, max_grad_norm: 1.0 };
@@ -53,6 +61,7 @@ fn a_loss_that_is_not_finite_changes_nothing() {
         hidden: vec![],
         layer_norm: false,
         n_actions: 2,
+        parts: NetParts::default(),
     };
     let rng = &mut Pcg32::seed_from_u64(0);
     let mut network = QNetwork::new(spec, None, OptimConfig::of(Rule::Adam), Device::Cpu, rng);
@@ -71,7 +80,14 @@ fn network(pixels: bool, native: bool) -> (QNetwork, Vec<u8>) {
         true => ObsSpace::Pixels { shape: [84, 84] },
         false => ObsSpace::Planes { shape: [10, 10, 4] },
     };
-    let spec = NetSpec { obs_space, frame_stack: 1, hidden: vec![32], layer_norm: true, n_actions: 3 };
+    let spec = NetSpec {
+        obs_space,
+        frame_stack: 1,
+        hidden: vec![32],
+        layer_norm: true,
+        n_actions: 3,
+        parts: NetParts::default(),
+    };
     let mut rng = Pcg32::seed_from_u64(5);
     let params = spec.layout().first_params(spec.init(), &mut rng);
     let optimizer = OptimConfig::of(Rule::Adam);
@@ -80,7 +96,7 @@ fn network(pixels: bool, native: bool) -> (QNetwork, Vec<u8>) {
         false => Engine::Autograd(Box::new(AutogradEngine::new(&spec, None, optimizer, Device::Cpu, &params))),
     };
     let obs = (0..8 * spec.obs_bytes()).map(|_| u8::from(rng.gen_bool(0.1))).collect();
-    (QNetwork { engine, layout: None, average: None, sums: Sums::default(), d_q: vec![] }.averaged(0.9), obs)
+    (QNetwork::with(engine, None, None).averaged(0.9), obs)
 }
 
 fn fit(network: &mut QNetwork, obs: &[u8], n_updates: usize) {
@@ -138,5 +154,107 @@ fn a_policy_is_the_average_alone_and_acts_as_before() {
             assert_eq!(restored, greedy);
         }
         assert_eq!(trained.save_policy().tensors().map(|(name, _)| name.to_owned()).collect::<Vec<_>>(), ["average"]);
+    }
+}
+
+/// Every part that changes a network, alone and with the others.
+fn all_parts() -> Vec<NetParts> {
+    let none = NetParts::default;
+    vec![
+        NetParts { dueling: true, ..none() },
+        NetParts { atoms: 5, ..none() },
+        NetParts { taus: Some(4), ..none() },
+        NetParts { sigma: Some(0.5), ..none() },
+        NetParts { dueling: true, atoms: 5, sigma: Some(0.5), ..none() },
+        NetParts { dueling: true, taus: Some(4), sigma: Some(0.5), ..none() },
+    ]
+}
+
+/// Outputs of all parameters before and after some updates by a loss that is a sum of the outputs' squares.
+fn outputs_along(parts: NetParts, pixels: bool, native: bool) -> Vec<Vec<f32>> {
+    let obs_space = match pixels {
+        true => ObsSpace::Pixels { shape: [84, 84] },
+        false => ObsSpace::Planes { shape: [10, 10, 4] },
+    };
+    let spec = NetSpec { obs_space, frame_stack: 1, hidden: vec![32], layer_norm: true, n_actions: 3, parts };
+    let mut rng = Pcg32::seed_from_u64(7);
+    let layout = spec.layout();
+    let mut params = layout.first_params(spec.init(), &mut rng);
+    let noise = parts.sigma.map(|sigma| Noise::new(&layout, sigma));
+    params.extend(noise.iter().flat_map(Noise::first_sigmas));
+    let optimizer = OptimConfig::of(Rule::Adam);
+    let engine = match native {
+        true => Engine::Native(Box::new(NativeEngine::of(&spec, optimizer, &params).expect("passes by hand"))),
+        false => Engine::Autograd(Box::new(AutogradEngine::new(&spec, None, optimizer, Device::Cpu, &params))),
+    };
+    let mut network = QNetwork::with(engine, None, noise).averaged(0.9);
+    let obs: Vec<u8> = (0..8 * spec.obs_bytes()).map(|_| u8::from(rng.gen_bool(0.1))).collect();
+    let taus: Vec<f32> = (0..8 * parts.taus.map_or(0, |n| n - 1)).map(|_| rng.r#gen()).collect();
+    let mut seen = vec![];
+    for step in 0..10 {
+        network.draw_noise(true, &mut rng);
+        let how = Update { loss: Loss::Squared, lr: 1e-3, max_grad_norm: if step % 2 == 0 { 1.0 } else { 0.0 } };
+        let input = Input { obs: &obs, taus: &taus };
+        let fitted = network.fit_by(input, &how, |outputs, d_outputs| {
+            let loss: f32 = outputs.iter().map(|x| 0.5 * (x - 1.0).powi(2)).sum();
+            d_outputs.iter_mut().zip(outputs).for_each(|(d, x)| *d = x - 1.0);
+            Fitted { loss: loss.into(), value: 0.0 }
+        });
+        fitted.expect("a finite loss");
+        network.step_target(0.1);
+        for weights in [Weights::Online, Weights::Target, Weights::Average, Weights::Mean] {
+            seen.push(network.outputs(weights, input).to_vec());
+            seen.push(network.q(weights, &obs).to_vec());
+        }
+    }
+    seen
+}
+
+#[test]
+fn both_engines_agree_with_each_part() {
+    for parts in all_parts() {
+        for pixels in [false, true] {
+            if pixels && parts.taus.is_some() {
+                continue; // Fractions join in front of the dense layers, where the pixel network has no passes by hand.
+            }
+            let (native, autograd) = (outputs_along(parts, pixels, true), outputs_along(parts, pixels, false));
+            for (step, (native, autograd)) in native.iter().zip(&autograd).enumerate() {
+                assert_eq!(native.len(), autograd.len());
+                for (a, b) in native.iter().zip(autograd) {
+                    assert!((a - b).abs() < 2e-3 * b.abs().max(1.0), "{parts:?}, {step}: {a} by hand, {b} by autograd");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn noise_moves_online_and_target_and_leaves_the_mean_and_the_average() {
+    for native in [true, false] {
+        let parts = NetParts { sigma: Some(0.5), ..NetParts::default() };
+        let seen = outputs_along(parts, false, native);
+        let last = &seen[seen.len() - 8..];
+        assert_ne!(last[0], last[6], "online and mean");
+        // Both have moved by less in one update than by the noise.
+        assert_ne!(seen[0], seen[2], "online and target");
+        let distance =
+            |i: usize, j: usize| seen[i].iter().zip(&seen[j]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(distance(4, 6) < 0.1 * distance(0, 6), "average and mean, online and mean");
+    }
+}
+
+#[test]
+fn a_soft_target_moves_its_share_of_the_way() {
+    for native in [true, false] {
+        let (mut network, obs) = network(false, native);
+        let before = array(&network.save(), "target");
+        fit(&mut network, &obs, 3);
+        let online = array(&network.save(), "online");
+        network.step_target(0.25);
+        for ((now, before), online) in array(&network.save(), "target").iter().zip(&before).zip(&online) {
+            assert!((now - (0.75 * before + 0.25 * online)).abs() < 1e-6);
+        }
+        network.step_target(1.0);
+        assert_eq!(array(&network.save(), "target"), online);
     }
 }

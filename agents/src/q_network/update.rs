@@ -6,22 +6,40 @@ use crate::losses::Loss;
 /// Which parameters a forward pass uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weights {
-    /// Those being trained.
+    /// Those being trained; with the noise drawn last, if they are noisy.
     Online,
-    /// The copy made by the latest `sync_target`.
+    /// The copy that follows them by `step_target`; with noise of its own.
     Target,
-    /// The exponential average of those being trained, if the network keeps one.
+    /// The exponential average of those being trained, if the network keeps one; without noise.
     Average,
+    /// Those being trained, without noise.
+    Mean,
+}
+
+/// What a network is asked about.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// Observations, `[B * obs_bytes]`.
+    pub obs: &'a [u8],
+    /// Quantile fractions, `[B, K]`, of a network that has them as inputs. Where there are none, the fractions are the
+    /// midpoints of equal parts of 0..1.
+    pub taus: &'a [f32],
+}
+
+impl<'a> From<&'a [u8]> for Input<'a> {
+    fn from(obs: &'a [u8]) -> Self {
+        Self { obs, taus: &[] }
+    }
 }
 
 impl Weights {
-    /// All of them, in the order of their numbers.
-    pub(super) const ALL: [Self; 3] = [Weights::Online, Weights::Target, Weights::Average];
+    /// Those that are saved.
+    pub(super) const SAVED: [Self; 3] = [Weights::Online, Weights::Target, Weights::Average];
 
     /// Name of their array in a checkpoint.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Weights::Online => "online",
+            Weights::Online | Weights::Mean => "online",
             Weights::Target => "target",
             Weights::Average => "average",
         }
@@ -31,10 +49,19 @@ impl Weights {
 /// Message of the panic where the average is asked for and there is none.
 pub(super) const AVERAGE_KEPT: &str = "the network keeps an average";
 
-/// How a Q-network's `fit` makes an update.
+/// Facts about the loss of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Fitted {
+    /// Mean loss.
+    pub loss: f64,
+    /// Mean value of the actions taken.
+    pub value: f64,
+}
+
+/// How a Q-network makes an update.
 #[derive(Clone, Copy, Debug)]
 pub struct Update {
-    /// Penalty of the TD error.
+    /// Penalty of the TD error, where the network fits values.
     pub loss: Loss,
     /// Learning rate.
     pub lr: f64,

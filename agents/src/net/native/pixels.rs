@@ -39,6 +39,8 @@ const BLOCK: usize = 8;
 pub(crate) struct PixelPasses {
     isa: Isa,
     obs_bytes: usize,
+    /// Number of parameters.
+    n_params: usize,
     convolutions: [Convolution; 3],
     /// The hidden dense layers and the head.
     layers: Vec<Dense>,
@@ -88,6 +90,7 @@ impl PixelPasses {
         Some(Self {
             isa,
             obs_bytes: frames as usize * first::SIDE * first::SIDE,
+            n_params: layout.len(),
             convolutions,
             layers,
             stored: Buffer::default(),
@@ -106,11 +109,14 @@ impl PixelPasses {
         })
     }
 
-    /// `params` in the order of the passes, `into_blocks`, or back in that of the layout.
+    /// `params` in the order of the passes, `into_blocks`, or back in that of the layout. Several vectors may lie one
+    /// behind the other.
     pub(crate) fn reordered(&self, params: &[f32], into_blocks: bool) -> Vec<f32> {
         let mut out = params.to_vec();
-        for layer in &self.layers {
-            layer.reorder(&params[layer.weight.clone()], &mut out[layer.weight.clone()], into_blocks);
+        for (params, out) in params.chunks(self.n_params).zip(out.chunks_mut(self.n_params)) {
+            for layer in &self.layers {
+                layer.reorder(&params[layer.weight.clone()], &mut out[layer.weight.clone()], into_blocks);
+            }
         }
         out
     }
@@ -235,7 +241,7 @@ impl PixelPasses {
         self.convolve_backward(params, prepared, obs);
         self.filters_backward(grads);
         // All but the dense layers' weights. Gaps between parameters are included, where all is 0.
-        let starts = self.layers.iter().map(|layer| layer.weight.start).chain([grads.len()]);
+        let starts = self.layers.iter().map(|layer| layer.weight.start).chain([self.n_params]);
         let ends = [0].into_iter().chain(self.layers.iter().map(|layer| layer.weight.end));
         for rest in ends.zip(starts).map(|(end, start)| end..start) {
             squares += f64::from(sum_of_squares(&grads[rest.clone()]));

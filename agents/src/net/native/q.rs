@@ -1,5 +1,6 @@
 //! Small Q-networks: dense layers, behind a convolution of sparse binary planes where the observation is planes.
 
+use super::embed::Embed;
 use super::q_kernels::{self as kernels, Active, FILTERS, NormGrads, Taps};
 use crate::encoder::{Encoder, Raw};
 use crate::net::activation::Activation;
@@ -19,6 +20,7 @@ pub(crate) struct QPasses {
     /// head.
     layers: Vec<Layer>,
     taps: Option<Taps>,
+    embed: Option<Box<Embed>>,
     scratch: Vec<Scratch>,
     /// Index of the scratch that the latest forward pass filled.
     latest: usize,
@@ -42,6 +44,8 @@ struct Layer {
 /// The activations of one batch size.
 struct Scratch {
     batch: usize,
+    /// Quantile fractions of an observation, 1 where there are none.
+    n_taus: usize,
     active: Active,
     /// Input of the first dense layer when there is no convolution.
     input: Matrix,
@@ -69,9 +73,9 @@ impl Hidden {
 
 /// The layers of a network that begins with single frames of `space`; `None` where they are not as [`QPasses::of`]
 /// says.
-fn layers_of(layout: &Layout, space: &ObsSpace) -> Option<Vec<Layer>> {
+fn layers_of(layout: &Layout, space: &ObsSpace) -> Option<(Vec<Layer>, Option<Embed>)> {
     let is_planes = matches!(space, ObsSpace::Planes { .. });
-    let mut layers: Vec<Layer> = vec![];
+    let (mut layers, mut embed): (Vec<Layer>, _) = (vec![], None);
     for (operation, places) in layout.placed().skip(1) {
         let n_layers = layers.len();
         let last = layers.last_mut();
@@ -92,13 +96,16 @@ fn layers_of(layout: &Layout, space: &ObsSpace) -> Option<Vec<Layer>> {
                 last?.norm = Some(places.clone());
             }
             (Operation::Act(Activation::Relu), None) if !was_rectified => last?.is_rectified = true,
+            (Operation::Embed { .. }, Some(places)) if embed.is_none() && was_rectified => {
+                embed = Some(Embed::new(operation, places, n_layers)?);
+            }
             // The cells of the convolution as one vector: they lie so.
             (Operation::Reshape(_), None) if is_planes && n_layers == 1 && was_rectified => {}
             _ => return None,
         }
     }
     let head = layers.last()?;
-    (head.norm.is_none() && !head.is_rectified).then_some(layers)
+    (head.norm.is_none() && !head.is_rectified).then_some((layers, embed))
 }
 
 impl Layer {
@@ -129,15 +136,17 @@ impl QPasses {
             ObsSpace::Planes { shape } => Some(Taps::new(shape)),
             ObsSpace::Vector { .. } | ObsSpace::Discrete { .. } => None,
         };
-        let layers = layers_of(layout, space)?;
-        Some(Self { raw: Raw(space.clone()), layers, taps, scratch: vec![], latest: 0 })
+        let (layers, embed) = layers_of(layout, space)?;
+        Some(Self { raw: Raw(space.clone()), layers, taps, embed: embed.map(Box::new), scratch: vec![], latest: 0 })
     }
 
-    /// Q-values `[batch, n_actions]` of `obs`, `[batch * obs_bytes]`.
-    pub(crate) fn forward(&mut self, params: &Matrix, obs: &[u8]) -> &[f32] {
+    /// Outputs `[batch, n_outputs]` of `obs`, `[batch * obs_bytes]`. A network of quantile fractions has a row of
+    /// outputs for each of `fractions`, `[batch, K]`. If these are empty, the fractions are the midpoints of equal parts.
+    pub(crate) fn forward(&mut self, params: &Matrix, obs: &[u8], fractions: &[f32]) -> &[f32] {
         let _no_grad = tch::no_grad_guard();
         let batch = obs.len() / self.raw.0.n_bytes();
-        self.latest = self.scratch_of(batch);
+        let n_taus = self.embed.as_ref().map_or(1, |embed| embed.n_taus(fractions, batch));
+        self.latest = self.scratch_of(batch, n_taus);
         let Scratch { active, input, hidden, q, .. } = &mut self.scratch[self.latest];
         let p = params.as_slice();
         if self.taps.is_none() {
@@ -151,7 +160,13 @@ impl QPasses {
                     kernels::conv(taps, active, &p[layer.weight.clone()], above[0].z.as_mut_slice());
                 }
                 (_, below) => {
-                    let x = below.map_or(&*input, |hidden| &hidden.y).view(0, batch, layer.fan_in);
+                    let x = below.map_or(&*input, |hidden| &hidden.y);
+                    let rows = batch * n_copies(self.embed.as_deref(), i, n_taus);
+                    let x = match &mut self.embed {
+                        Some(embed) if embed.at == i => embed.forward(params, x.as_slice(), fractions),
+                        _ => x,
+                    };
+                    let x = x.view(0, rows, layer.fan_in);
                     let z = above.first_mut().map_or(&mut *q, |hidden| &mut hidden.z);
                     matmul(&x, &layer.weight(params), &mut z.whole_mut());
                 }
@@ -171,7 +186,7 @@ impl QPasses {
     /// When `d_q` is not of the latest forward pass's size.
     pub(crate) fn backward(&mut self, params: &Matrix, d_q: &[f32], grads: &mut Matrix) {
         let _no_grad = tch::no_grad_guard();
-        let Scratch { batch, active, input, hidden, d_q: d_q_matrix, .. } = &mut self.scratch[self.latest];
+        let Scratch { batch, n_taus, active, input, hidden, d_q: d_q_matrix, .. } = &mut self.scratch[self.latest];
         d_q_matrix.as_mut_slice().copy_from_slice(d_q);
         for layer in &self.layers {
             // Products overwrite the weights' gradients; everything else is added to.
@@ -188,30 +203,53 @@ impl QPasses {
                 kernels::conv_backward(taps, active, grad.as_slice(), d_weight);
                 break;
             }
-            let x = below.last().map_or(&*input, |hidden| &hidden.y).view(0, *batch, layer.fan_in);
+            let rows = *batch * n_copies(self.embed.as_deref(), i, *n_taus);
+            let embed = self.embed.as_mut().filter(|embed| embed.at == i);
+            let x = below.last().map_or(&*input, |hidden| &hidden.y);
+            let x = embed.as_ref().map_or(x, |embed| embed.merged()).view(0, rows, layer.fan_in);
             let mut d_weight = grads.view_mut(layer.weight.start, layer.fan_in, layer.width);
             matmul(&x.transposed(), &grad.whole(), &mut d_weight);
-            if let Some(hidden) = below.last_mut() {
-                let mut d_x = hidden.grad.view_mut(0, *batch, layer.fan_in);
+            if let Some(embed) = embed {
+                let mut d_x = embed.d_merged.view_mut(0, rows, layer.fan_in);
+                matmul(&grad.whole(), &layer.weight(params).transposed(), &mut d_x);
+                match below.last_mut() {
+                    Some(Hidden { y, grad, .. }) => {
+                        embed.backward(y.as_slice(), Some(grad.as_mut_slice()), grads);
+                    }
+                    None => embed.backward(input.as_slice(), None, grads),
+                }
+                if let Some(hidden) = below.last_mut() {
+                    rectify_backward(&self.layers[i - 1], params.as_slice(), hidden, grads);
+                }
+            } else if let Some(hidden) = below.last_mut() {
+                let mut d_x = hidden.grad.view_mut(0, rows, layer.fan_in);
                 matmul(&grad.whole(), &layer.weight(params).transposed(), &mut d_x);
                 rectify_backward(&self.layers[i - 1], params.as_slice(), hidden, grads);
             }
         }
     }
 
-    fn scratch_of(&mut self, batch: usize) -> usize {
-        if let Some(found) = self.scratch.iter().position(|scratch| scratch.batch == batch) {
+    fn scratch_of(&mut self, batch: usize, n_taus: usize) -> usize {
+        let is_of = |scratch: &Scratch| (scratch.batch, scratch.n_taus) == (batch, n_taus);
+        if let Some(found) = self.scratch.iter().position(is_of) {
             return found;
         }
         let (head, hidden_layers) = self.layers.split_last().expect("a network has an output layer");
-        let rows = |i: usize| self.taps.as_ref().filter(|_| i == 0).map_or(batch, |taps| batch * taps.n_cells());
+        let n_cells = |i: usize| self.taps.as_ref().filter(|_| i == 0).map_or(1, Taps::n_cells);
+        let rows = |i: usize| batch * n_cells(i) * n_copies(self.embed.as_deref(), i, n_taus);
         let hidden = hidden_layers.iter().enumerate().map(|(i, layer)| Hidden::new(rows(i), layer.width)).collect();
         let n_features = if self.taps.is_some() { 0 } else { self.layers[0].fan_in };
-        let (q, d_q) = (Matrix::zeros(batch, head.width), Matrix::zeros(batch, head.width));
+        let rows = rows(hidden_layers.len());
+        let (q, d_q) = (Matrix::zeros(rows, head.width), Matrix::zeros(rows, head.width));
         let input = Matrix::zeros(batch, n_features);
-        self.scratch.push(Scratch { batch, active: Active::default(), input, hidden, q, d_q });
+        self.scratch.push(Scratch { batch, n_taus, active: Active::default(), input, hidden, q, d_q });
         self.scratch.len() - 1
     }
+}
+
+/// Rows of layer `i` for each observation.
+fn n_copies(embed: Option<&Embed>, i: usize, n_taus: usize) -> usize {
+    if embed.is_some_and(|embed| embed.at <= i) { n_taus } else { 1 }
 }
 
 fn rectify(layer: &Layer, p: &[f32], hidden: &mut Hidden) {

@@ -1,7 +1,7 @@
 use super::*;
-use crate::net::NetSpec;
 use crate::net::tensor::to_vec;
 use crate::net::tests::torch;
+use crate::net::{NetParts, NetSpec};
 use crate::optim::{OptimConfig, Optimizer, Rule};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
@@ -9,7 +9,7 @@ use tch::{Kind, Tensor};
 
 fn spec(frame_stack: usize, hidden: &[usize], layer_norm: bool) -> NetSpec {
     let obs_space = ObsSpace::Pixels { shape: [84, 84] };
-    NetSpec { obs_space, frame_stack, hidden: hidden.to_vec(), layer_norm, n_actions: 3 }
+    NetSpec { obs_space, frame_stack, hidden: hidden.to_vec(), layer_norm, n_actions: 3, parts: NetParts::default() }
 }
 
 /// Parameters of `layout` with biases, scales and shifts off their first values, so that none can be forgotten.
