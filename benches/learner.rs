@@ -8,7 +8,9 @@
 use carom_agents::losses::Loss;
 use carom_agents::net::{NetParts, NetSpec};
 use carom_agents::optim::{OptimConfig, Rule};
-use carom_agents::{Dqn, DqnConfig, Learner, Pqn, PqnConfig, QNetwork, Task, Update, Weights};
+use carom_agents::{
+    DescentSettings, Dqn, DqnConfig, ExplorationSettings, Learner, Pqn, PqnConfig, QNetwork, Task, Update, Weights,
+};
 use carom_envs::{ObsSpace, Seeds, VecEnv, registry};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
@@ -41,11 +43,10 @@ fn advance(learner: &mut dyn Learner, envs: &mut VecEnv, actions: &mut [usize]) 
 /// RMSProp.
 fn dqn(c: &mut Criterion) {
     let config = DqnConfig {
-        optimizer: Rule::RmsPropCentered,
         train_every: 1,
         learning_starts: 5_000,
-        epsilon_end: 0.1,
-        epsilon_steps: 5_000,
+        descent: DescentSettings { optimizer: Rule::RmsPropCentered, ..DescentSettings::default() },
+        exploration: ExplorationSettings { epsilon_end: 0.1, epsilon_steps: 5_000, ..ExplorationSettings::default() },
         ..DqnConfig::default()
     };
     let mut envs = vector(1, &json!({"sticky": 0.1, "action_set": "full"}));

@@ -9,7 +9,7 @@ mod safetensors;
 mod torchscript;
 
 use crate::train::policy::Policy;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use carom_agents::net::Layout;
 use carom_agents::{Dqn, Pqn, QNetwork};
 use carom_envs::ObsSpace;
@@ -66,8 +66,13 @@ impl Network {
     /// Returns the network of `policy`.
     ///
     /// # Errors
-    /// When the agent has no network, or one whose first part is a trained encoder.
+    /// When the agent has no network, one whose first part is a trained encoder, or one of distributions.
     pub(crate) fn of(policy: &mut Policy) -> Result<Self> {
+        let head = policy.config.agent.settings().get("head").and_then(|head| head.as_str()).unwrap_or("scalar");
+        ensure!(
+            head == "scalar",
+            "the network's outputs are distributions (agent.head={head}): only values are exported"
+        );
         let (layout, params) = q_network(policy)?.acting().context(
             "the network's first part is an encoder that was trained with it: such a network is not exported",
         )?;

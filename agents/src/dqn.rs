@@ -1,135 +1,83 @@
-//! Deep Q-network with experience replay (Mnih et al. 2015), optionally double (van Hasselt et al. 2016) and n-step
-//! (Sutton & Barto 2018, section 7.1).
+//! Deep Q-network with experience replay (Mnih et al. 2015), and the parts that came after it.
+//!
+//! | part | file |
+//! |---|---|
+//! | settings | `dqn/config.rs` |
+//! | double, Munchausen | `dqn/bootstrap.rs` |
+//! | exploration by ε or by noise | `dqn/exploration.rs`, `net/noise.rs` |
+//! | values, C51, QR-DQN, IQN | `dqn/head.rs`, `dqn/heads/` |
+//! | uniform and prioritised replay | `dqn/sampler.rs`, `dqn/sum_tree.rs`, `replay.rs` |
+//! | dueling | `net/duel.rs` |
+//! | n steps | `replay.rs` |
+
+mod bootstrap;
+mod config;
+mod exploration;
+mod head;
+mod heads;
+mod policy;
+mod sampler;
+mod sum_tree;
+
+pub use bootstrap::BootstrapSettings;
+pub use config::{DescentSettings, DqnConfig, NetworkSettings};
+pub use exploration::ExplorationSettings;
+pub use heads::{HeadKind, HeadSettings};
+pub use sampler::ReplaySettings;
 
 use crate::agent::{Agent, LearnError, Learner, Stat, Task};
-use crate::losses::{Loss, argmax, double_q_learning_target, q_learning_target};
-use crate::net::{NetParts, NetSpec};
-use crate::optim::{OptimConfig, Rule};
-use crate::q_network::{QNetwork, Update, Weights};
+use crate::losses::argmax;
+use crate::net::NetParts;
+use crate::q_network::{Input, QNetwork, Update, Weights};
 use crate::replay::{Batch, Horizon, Replay, ReplayConfig};
-use crate::schedule::Linear;
-use crate::settings::{AgentError, MAX_LAYER_WIDTH, check_memory, check_widths, flat_schedule, validate};
+use crate::settings::{AgentError, check_memory, validate};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
-use carom_envs::settings::{Above, AtLeast, Each, Fault, FromBelow, IfGiven, Settings};
+use bootstrap::Bootstrap;
+use carom_envs::settings::Fault;
 use carom_envs::{Seeds, VecEnv};
-use rand::Rng;
+use exploration::{Exploration, GREEDY};
+use head::{Head, Taken};
+use policy::{Next, Policy};
 use rand_pcg::Pcg32;
+use sampler::{Draw, Sampler};
 
-carom_envs::settings! {
-    /// Settings of a [`Dqn`]. Steps are environment steps, summed over all environments.
-    pub struct DqnConfig {
-        /// Discount of one step.
-        gamma: f64 = 0.99, in 0.0..=1.0;
-        /// Learning rate.
-        lr: f64 = 2.5e-4, in Above(0.0);
-        /// Optimiser.
-        optimizer: Rule = Rule::Adam;
-        /// ε in the optimiser's denominator; unless given, 1e-8 with Adam and RAdam, 0.01 with RMSProp.
-        optimizer_epsilon: Option<f64> = None, in IfGiven(Above(0.0));
-        /// Add ε under RMSProp's root, as Mnih et al. 2015 did, and not to the root.
-        optimizer_epsilon_in_root: bool = false;
-        /// Largest Euclidean norm of a gradient, longer ones are clipped; 0 for no limit.
-        max_grad_norm: f64 = 0.0, in AtLeast(0.0);
-        /// Loss of the TD error.
-        loss: Loss = Loss::Huber;
-        /// Number of transitions in an update.
-        batch_size: usize = 32, in 1..=MAX_BATCH_SIZE;
-        /// Steps between updates.
-        train_every: u64 = 4, in AtLeast(1);
-        /// Steps between copies of the network to the target network.
-        target_every: u64 = 1_000, in AtLeast(1);
-        /// Number of transitions that the replay keeps.
-        buffer_size: usize = 100_000, in AtLeast(1);
-        /// Steps before the first update.
-        learning_starts: u64 = 5_000;
-        /// Probability of a random action at the start.
-        epsilon_start: f64 = 1.0, in 0.0..=1.0;
-        /// Probability of a random action after `epsilon_steps`.
-        epsilon_end: f64 = 0.05, in 0.0..=1.0;
-        /// Steps over which the probability of a random action falls; with 0 it stays at `epsilon_start`.
-        epsilon_steps: u64 = 100_000;
-        /// Steps before the probability of a random action begins to fall.
-        epsilon_delay: u64 = 0;
-        /// Number of steps whose rewards are summed before bootstrapping.
-        n_step: usize = 1, in AtLeast(1);
-        /// Let the online network choose the action that the target network values.
-        double: bool = false;
-        /// Share of an exponential average of the weights that an update leaves; the average acts in evaluations. 0 for
-        /// none: the latest weights act.
-        ema_decay: f64 = 0.0, in FromBelow(0.0, 1.0);
-        /// Widths of the hidden dense layers.
-        hidden: Vec<usize> = vec![128], in Each(1..=MAX_LAYER_WIDTH);
-        /// Normalise each layer before its rectifier.
-        layer_norm: bool = false;
-    }
-}
-
-/// Largest number of transitions in an update.
-const MAX_BATCH_SIZE: usize = 1 << 20;
-
-impl Settings for DqnConfig {
-    const DERIVED: &'static [&'static str] = &["optimizer_epsilon"];
-
-    fn derive(&mut self, is_given: &dyn Fn(&str) -> bool) {
-        if !is_given("optimizer_epsilon") {
-            self.optimizer_epsilon = Some(OptimConfig::of(self.optimizer).epsilon);
-        }
-    }
-
-    fn check(&self) -> Result<(), Fault> {
-        for (key, value) in [("batch_size", self.batch_size), ("n_step", self.n_step)] {
-            if value > self.buffer_size {
-                let expected = format!("no more than buffer_size, which is {}", self.buffer_size);
-                return Err(Fault::value(key, value, expected));
-            }
-        }
-        check_widths(&self.hidden, self.layer_norm)
-    }
-
-    fn unheard(&self) -> Vec<(&'static str, String)> {
-        let mut unheard = vec![];
-        if self.epsilon_steps == 0 {
-            unheard.push(("epsilon_end", "epsilon_steps is 0, so epsilon stays at epsilon_start".to_owned()));
-        } else if self.epsilon_start == self.epsilon_end {
-            unheard.push(("epsilon_steps", flat_schedule("epsilon_start", "epsilon_end")));
-        }
-        if !unheard.is_empty() {
-            unheard.push(("epsilon_delay", "epsilon does not change".to_owned()));
-        }
-        unheard.extend(self.optimizer.unheard());
-        unheard
-    }
-}
-
-/// A deep Q-network: ε-greedy actions, transitions drawn from a replay, targets from a copy of the network.
+/// A deep Q-network: exploring actions, transitions drawn from a replay, targets from a copy of the network.
 pub struct Dqn {
     config: DqnConfig,
-    epsilon: Linear,
     n_envs: u64,
     n_actions: usize,
     network: QNetwork,
+    head: Box<dyn Head>,
+    bootstrap: Bootstrap,
+    exploration: Exploration,
     replay: Replay,
-    explore: Pcg32,
+    sampler: Sampler,
     sampling: Pcg32,
     /// Environment steps observed.
     n_steps: u64,
+    buffers: Buffers,
+}
+
+/// Memory of an update.
+#[derive(Default)]
+struct Buffers {
+    draw: Draw,
     batch: Batch,
-    /// `[batch_size]`
+    policy: Policy,
     targets: Vec<f32>,
+    priorities: Vec<f32>,
+    values: Vec<f32>,
 }
 
 impl Learner for Dqn {
     fn act(&mut self, obs: &[u8], actions: &mut [usize]) {
-        const GREEDY: usize = usize::MAX;
-        let epsilon = self.epsilon();
-        for action in actions.iter_mut() {
-            let explores = self.explore.r#gen::<f64>() < epsilon;
-            *action = if explores { self.explore.gen_range(0..self.n_actions) } else { GREEDY };
-        }
+        self.exploration.begin_step(self.n_steps, &mut self.network, self.n_actions, actions);
         // Where all actions are random the network is not asked.
         if actions.contains(&GREEDY) {
-            let q = self.network.q(Weights::Online, obs).chunks_exact(self.n_actions);
-            for (action, q) in actions.iter_mut().zip(q).filter(|(action, _)| **action == GREEDY) {
+            let values = &mut self.buffers.values;
+            self.head.values(self.network.q(Weights::Online, obs), values);
+            let values = values.chunks_exact(self.n_actions);
+            for (action, q) in actions.iter_mut().zip(values).filter(|(action, _)| **action == GREEDY) {
                 *action = argmax(q);
             }
         }
@@ -139,16 +87,18 @@ impl Learner for Dqn {
         self.remember(envs, actions);
         let before = self.n_steps;
         self.n_steps += actions.len() as u64;
-        if self.n_steps < self.config.learning_starts || !self.replay.has_whole(self.config.n_step) {
+        if self.n_steps < self.config.learning_starts || !self.replay.has_whole(self.config.replay.n_step) {
             return Ok(());
         }
         let n_due = |every: u64| self.n_steps / every - before / every;
-        let (n_updates, n_syncs) = (n_due(self.config.train_every), n_due(self.config.target_every));
-        for _ in 0..n_updates {
+        let (n_updates, n_moves) = (n_due(self.config.train_every), n_due(self.config.target_every));
+        for _ in 0..n_updates * self.config.n_updates {
             self.learn()?;
         }
-        if n_syncs > 0 {
-            self.network.step_target(1.0);
+        // A copy of a copy is a copy.
+        let n_moves = if self.config.tau == 1.0 { n_moves.min(1) } else { n_moves };
+        for _ in 0..n_moves {
+            self.network.step_target(self.config.tau as f32);
         }
         Ok(())
     }
@@ -168,42 +118,35 @@ impl Dqn {
         &mut self.network
     }
 
-    /// Probability of a random action.
-    fn epsilon(&self) -> f64 {
-        self.epsilon.at(self.n_steps.saturating_sub(self.config.epsilon_delay))
+    /// Values `[B, n_actions]` of `obs`, by the parameters that act greedily.
+    pub fn acting_values(&mut self, obs: &[u8]) -> &[f32] {
+        let values = &mut self.buffers.values;
+        self.head.values(self.network.acting_q(obs), values);
+        values
     }
 
     /// Fits the network to the targets of one batch.
     fn learn(&mut self) -> Result<(), LearnError> {
-        let horizon = Horizon { n_step: self.config.n_step, gamma: self.config.gamma as f32 };
-        self.replay.sample(self.config.batch_size, horizon, &mut self.sampling, &mut self.batch);
-        self.value_targets();
-        let DqnConfig { loss, lr, max_grad_norm, .. } = self.config;
-        let update = Update { loss, lr, max_grad_norm };
-        self.network
-            .fit(&self.batch.obs, &self.batch.actions, &self.targets, &update)
-            .map_err(|error| error.at(self.n_steps))
-    }
+        let Buffers { draw, batch, policy, targets, priorities, .. } = &mut self.buffers;
+        let (head, n_step) = (&mut *self.head, self.config.replay.n_step);
+        self.sampler.draw(&self.replay, n_step, self.n_steps, &mut self.sampling, draw);
+        self.replay.gather(&draw.starts, Horizon { n_step, gamma: self.config.gamma as f32 }, batch);
+        self.exploration.begin_update(&mut self.network);
+        head.draw();
 
-    /// Writes `r_t + discount_t max_a q_t(a)` of each transition to `targets`. Where `double` is on, the online
-    /// network chooses the action.
-    fn value_targets(&mut self) {
-        let Batch { returns, discounts, next_obs, .. } = &self.batch;
-        let (selector, q_t) = match self.config.double {
-            true => {
-                let [online, target] = self.network.both_q(next_obs);
-                (Some(online), target)
-            }
-            false => (None, self.network.q(Weights::Target, next_obs).to_vec()),
-        };
-        for (b, target) in self.targets.iter_mut().enumerate() {
-            let row = b * self.n_actions..(b + 1) * self.n_actions;
-            let (r_t, discount_t, q_t) = (returns[b], discounts[b], &q_t[row.clone()]);
-            *target = match &selector {
-                Some(selector) => double_q_learning_target(r_t, discount_t, q_t, &selector[row]),
-                None => q_learning_target(r_t, discount_t, q_t),
-            };
-        }
+        let outputs_t = self.bootstrap.value(&mut self.network, head, self.n_actions, batch, policy);
+        let Batch { obs, actions, returns, discounts, .. } = &*batch;
+        head.targets(&outputs_t, &Next { returns, discounts, policy }, targets);
+
+        let taken = Taken { actions, targets, weights: &draw.weights };
+        let (descent, loss) = (&self.config.descent, self.config.outputs.loss);
+        let update = Update { loss, lr: descent.lr, max_grad_norm: descent.max_grad_norm };
+        let fitted = self.network.fit_by(Input { obs, taus: head.taus() }, &update, |outputs, d_outputs| {
+            head.loss(outputs, &taken, d_outputs, priorities)
+        });
+        fitted.map_err(|error| error.at(self.n_steps))?;
+        self.sampler.learned(&self.replay, draw, priorities);
+        Ok(())
     }
 
     /// Writes the latest transition of each environment to the replay.
@@ -215,6 +158,7 @@ impl Dqn {
                 false => self.replay.push(env_idx, obs, *action, step.reward, step.terminated),
             }
         }
+        self.sampler.wrote(&self.replay);
     }
 
     /// An untrained DQN.
@@ -225,34 +169,34 @@ impl Dqn {
     pub fn new(config: DqnConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
         validate("dqn", &config)?;
         check_replay(&config, task).map_err(AgentError::of("dqn"))?;
-        let spec = NetSpec {
-            obs_space: task.obs_space.clone(),
-            frame_stack: task.frame_stack,
-            hidden: config.hidden.clone(),
-            layer_norm: config.layer_norm,
-            n_actions: task.n_actions,
-            parts: NetParts::default(),
-        };
         let replay = Replay::new(ReplayConfig {
-            capacity: config.buffer_size,
+            capacity: config.replay.buffer_size,
             n_lanes: task.n_envs,
             frame_bytes: task.obs_space.n_bytes(),
             frame_stack: task.frame_stack,
         });
-        let optimizer =
-            OptimConfig::of(config.optimizer).with_epsilon(config.optimizer_epsilon, config.optimizer_epsilon_in_root);
+        let head = config.outputs.make(task.n_actions, config.batch_size, seeds);
+        let parts = NetParts {
+            atoms: head.atoms(),
+            dueling: config.network.dueling,
+            taus: head.n_taus(),
+            sigma: config.exploration.noisy.then_some(config.exploration.noisy_sigma),
+        };
+        let (spec, optimizer) = (config.net_spec(task, parts), config.descent.optimizer());
         let network = QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init"));
+        let draw = Draw { starts: vec![], weights: vec![1.0; config.batch_size] };
         Ok(Self {
-            network: network.averaged(config.ema_decay),
-            epsilon: Linear::new(config.epsilon_start, config.epsilon_end, config.epsilon_steps),
+            network: network.averaged(config.network.ema_decay),
+            head,
+            bootstrap: Bootstrap::new(&config.bootstrap),
+            exploration: Exploration::new(&config.exploration, seeds),
             n_envs: task.n_envs as u64,
             n_actions: task.n_actions,
+            sampler: Sampler::new(&config.replay, &replay, task.total_steps),
             replay,
-            explore: seeds.stream("explore"),
             sampling: seeds.stream("replay"),
             n_steps: 0,
-            batch: Batch::default(),
-            targets: vec![0.0; config.batch_size],
+            buffers: Buffers { draw, ..Buffers::default() },
             config,
         })
     }
@@ -260,24 +204,28 @@ impl Dqn {
 
 /// Refuses a replay that is too small for the task, or too large for the memory.
 fn check_replay(config: &DqnConfig, task: &Task) -> Result<(), Fault> {
-    let shortest_lane = config.n_step.saturating_add(task.frame_stack + 1);
+    let buffer_size = config.replay.buffer_size;
+    let shortest_lane = config.replay.n_step.saturating_add(task.frame_stack + 1);
     let smallest = task.n_envs.saturating_mul(shortest_lane);
-    if config.buffer_size < smallest {
+    if buffer_size < smallest {
         let expected = format!("at least {smallest} transitions for {} environments", task.n_envs);
-        return Err(Fault::value("buffer_size", config.buffer_size, expected));
+        return Err(Fault::value("buffer_size", buffer_size, expected));
     }
-    let n_bytes = config.buffer_size.saturating_mul(task.obs_space.n_bytes() + Replay::BYTES_BESIDE_FRAME);
-    check_memory("buffer_size", config.buffer_size, n_bytes)
+    let n_bytes = buffer_size.saturating_mul(task.obs_space.n_bytes() + Replay::BYTES_BESIDE_FRAME);
+    check_memory("buffer_size", buffer_size, n_bytes)
 }
 
 impl Agent for Dqn {
     fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
-        self.network.greedy(obs, actions);
+        let n_actions = self.n_actions;
+        for (action, q) in actions.iter_mut().zip(self.acting_values(obs).chunks_exact(n_actions)) {
+            *action = argmax(q);
+        }
     }
 
     fn stats(&mut self) -> Vec<Stat> {
         let mut stats = self.network.stats();
-        stats.push(("train/epsilon", self.epsilon()));
+        stats.push(self.exploration.stat(self.n_steps));
         stats
     }
 
@@ -286,20 +234,23 @@ impl Agent for Dqn {
     }
 
     fn save(&self) -> Snapshot<'_> {
-        Snapshot::default()
+        let snapshot = Snapshot::default()
             .value("n_steps", &self.n_steps)
-            .value("explore", &self.explore)
             .value("sampling", &self.sampling)
             .nest("network", self.network.save())
             .nest("replay", self.replay.save())
+            .nest("head", self.head.save());
+        self.sampler.save(self.exploration.save(snapshot))
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.n_steps = from.count("n_steps")?;
-        self.explore = from.value("explore")?;
+        self.exploration.load(from)?;
         self.sampling = from.value("sampling")?;
         self.network.load(&from.nested("network")?)?;
-        self.replay.load(&from.nested("replay")?, self.n_actions)
+        self.head.load(&from.nested("head")?)?;
+        self.replay.load(&from.nested("replay")?, self.n_actions)?;
+        self.sampler.load(from, &self.replay)
     }
 
     fn save_policy(&self) -> Snapshot<'_> {

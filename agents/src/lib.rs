@@ -22,7 +22,10 @@ pub mod tabular;
 mod trunk;
 
 pub use agent::{Agent, LearnError, Learner, Planner, Player, Stat, Task};
-pub use dqn::{Dqn, DqnConfig};
+pub use dqn::{
+    BootstrapSettings, DescentSettings, Dqn, DqnConfig, ExplorationSettings, HeadKind, HeadSettings, NetworkSettings,
+    ReplaySettings,
+};
 pub use encoder::{Encoder, Raw};
 pub use pqn::{Pqn, PqnConfig};
 pub use q_network::{Fitted, Input, NonFinite, QNetwork, Update, Weights};

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub const AGENTS: &[AgentEntry] = &[
     AgentEntry {
         name: "dqn",
-        summary: "deep Q-network with experience replay (Mnih et al. 2015), optionally double and n-step",
+        summary: "deep Q-network with experience replay (Mnih et al. 2015), with the parts of Rainbow and later ones",
         keeps_table: false,
         has_network: true,
         plans: false,

@@ -135,6 +135,14 @@ impl Replay {
         lane * self.lane_len + (index % self.lane_len as u64) as usize
     }
 
+    /// The step whose slot is at place `at` now.
+    pub(crate) fn start_at(&self, at: usize) -> Start {
+        let (lane, place, len) = (at / self.lane_len, (at % self.lane_len) as u64, self.lane_len as u64);
+        // The latest slot has the index `written - 1`. How far before it the place lies, by the ring.
+        let latest = self.written[lane] - 1;
+        Start { lane, index: latest - (latest % len + len - place) % len }
+    }
+
     fn slot(&self, at: usize) -> Slot {
         match self.slots[at] {
             0 => Slot::Step,
@@ -147,6 +155,16 @@ impl Replay {
     /// Transitions kept.
     pub fn len(&self) -> usize {
         self.written.iter().map(|&w| w.min(self.lane_len as u64) as usize).sum()
+    }
+
+    /// Number of lanes.
+    pub(crate) fn n_lanes(&self) -> usize {
+        self.config.n_lanes
+    }
+
+    /// Number of slots of all lanes.
+    pub(crate) fn n_slots(&self) -> usize {
+        self.slots.len()
     }
 
     /// Whether nothing was written yet.

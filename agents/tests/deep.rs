@@ -77,6 +77,29 @@ fn dqn_resumes_exactly_with_and_without_a_full_replay() {
 }
 
 #[test]
+fn dqn_resumes_exactly_with_each_part() {
+    let parts = [
+        json!({ "dueling": true, "tau": 0.1, "target_every": 4, "n_updates": 2 }),
+        json!({ "prioritized": true, "n_step": 3, "buffer_size": 300 }),
+        json!({ "noisy": true, "double": true }),
+        json!({ "head": "c51", "noisy": true, "prioritized": true, "dueling": true, "double": true, "n_step": 3,
+                "max_grad_norm": 10.0, "ema_decay": 0.9 }),
+        json!({ "head": "qr", "quantiles": 16, "munchausen": true }),
+        json!({ "head": "iqn", "taus": 4, "munchausen": true, "noisy": true, "prioritized": true }),
+        json!({ "head": "iqn", "taus": 4, "double": true, "dueling": true }),
+    ];
+    for mut settings in parts {
+        let common = json!({ "learning_starts": 100, "hidden": [32], "target_every": 50, "epsilon_steps": 500 });
+        for (key, value) in common.as_object().expect("settings") {
+            if !(key == "epsilon_steps" && settings.get("noisy").is_some()) && settings.get(key).is_none() {
+                settings[key] = value.clone();
+            }
+        }
+        resumes_exactly("minatar/breakout", "dqn", &settings, 4, 400);
+    }
+}
+
+#[test]
 fn pqn_resumes_exactly_in_the_middle_of_a_rollout() {
     let settings = json!({ "rollout_len": 16, "n_minibatches": 4, "hidden": [32] });
     // 100 vector steps are six rollouts and a quarter.
@@ -89,6 +112,20 @@ fn dqn_learns_to_balance_a_pole() {
                            "n_step": 3, "epsilon_steps": 10_000, "epsilon_end": 0.02, "hidden": [128, 128] });
     let score = Training::new("cartpole", "dqn", &settings, 1, 20_000).train(20_000);
     assert!(score > 80.0, "mean return {score} after 20,000 steps; random play has 22");
+}
+
+#[test]
+fn rainbow_and_munchausen_iqn_learn_to_balance_a_pole() {
+    let common = json!({ "lr": 1e-3, "batch_size": 64, "learning_starts": 500, "target_every": 250 });
+    let rainbow = json!({ "head": "c51", "v_min": 0.0, "v_max": 100.0, "noisy": true, "prioritized": true,
+                          "dueling": true, "double": true, "n_step": 3, "hidden": [64] });
+    let munchausen = json!({ "head": "iqn", "munchausen": true, "hidden": [64, 64], "epsilon_steps": 4_000,
+                             "epsilon_end": 0.02 });
+    for mut settings in [rainbow, munchausen] {
+        common.as_object().expect("settings").iter().for_each(|(key, value)| settings[key] = value.clone());
+        let score = Training::new("cartpole", "dqn", &settings, 1, 12_000).train(12_000);
+        assert!(score > 80.0, "mean return {score} after 12,000 steps; random play has 22: {settings}");
+    }
 }
 
 #[test]

@@ -187,12 +187,16 @@ fn each_setting_of_each_agent_is_heard_or_refused() {
         "batch_size": 8, "buffer_size": 200, "learning_starts": 20, "target_every": 60, "epsilon_steps": 100,
         "hidden": [16], "lr": 0.01,
     });
+    let rainbow = json!({
+        "batch_size": 8, "buffer_size": 200, "learning_starts": 20, "target_every": 60, "hidden": [16], "lr": 0.01,
+        "double": true, "n_step": 3, "prioritized": true, "dueling": true, "noisy": true, "head": "c51", "atoms": 11,
+    });
     let falling = json!({"lr_end": 0.01, "lr_steps": 200, "epsilon_end": 0.5, "epsilon_steps": 200});
     let mut unheard = vec![];
     let parallel = json!({"rollout_len": 8, "n_minibatches": 2, "hidden": [16]});
     for entry in agents::AGENTS {
         let (env, bases) = match entry.name {
-            "dqn" => ("minatar/breakout", vec![deep.clone()]),
+            "dqn" => ("minatar/breakout", vec![deep.clone(), rainbow.clone()]),
             "pqn" => ("minatar/breakout", vec![parallel.clone()]),
             _ if entry.plans || !entry.keeps_table => ("cliff-walking", vec![json!({})]),
             _ => ("cliff-walking", vec![json!({}), falling.clone()]),

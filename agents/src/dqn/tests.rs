@@ -33,9 +33,8 @@ fn the_replay_bootstraps_from_final_observations_and_never_from_the_next_episode
         let config = DqnConfig {
             gamma: GAMMA.into(),
             learning_starts: u64::MAX,
-            buffer_size: 1_000,
-            n_step,
-            hidden: vec![16],
+            replay: ReplaySettings { buffer_size: 1_000, n_step, ..ReplaySettings::default() },
+            network: NetworkSettings { hidden: vec![16], ..NetworkSettings::default() },
             ..DqnConfig::default()
         };
         let (mut envs, mut actions) = (clocks(), vec![]);
@@ -49,8 +48,7 @@ fn the_replay_bootstraps_from_final_observations_and_never_from_the_next_episode
         }
 
         let (mut batch, mut seen) = (Batch::default(), HashSet::new());
-        let horizon = Horizon { n_step, gamma: GAMMA };
-        agent.replay.sample(2_000, horizon, &mut Pcg32::new(1, 1), &mut batch);
+        agent.replay.sample(2_000, Horizon { n_step, gamma: GAMMA }, &mut Pcg32::new(1, 1), &mut batch);
         let obs_bytes = FRAME_STACK * envs.obs_space().n_bytes();
         for (b, obs) in batch.obs.chunks_exact(obs_bytes).enumerate() {
             let (env_idx, t) = tick_of[obs];
@@ -61,6 +59,10 @@ fn the_replay_bootstraps_from_final_observations_and_never_from_the_next_episode
         }
         assert!(ticks(N_TICKS - n_step).all(|tick| seen.contains(&tick)), "every transition is drawn");
     }
+}
+
+fn replay(buffer_size: usize, n_step: usize) -> ReplaySettings {
+    ReplaySettings { buffer_size, n_step, ..ReplaySettings::default() }
 }
 
 fn error_of(config: DqnConfig) -> String {
@@ -76,16 +78,19 @@ fn a_struct_of_settings_is_checked_like_values_by_name() {
         "agent.train_every is 0: expected a whole number, 1 or above"
     );
     assert_eq!(error_of(DqnConfig { gamma: f64::NAN, ..config() }), "agent.gamma is null: expected a number in 0..=1");
-    assert!(error_of(DqnConfig { hidden: vec![20], layer_norm: true, ..config() }).contains("multiples of 16"));
+    let network = NetworkSettings { hidden: vec![20], layer_norm: true, ..NetworkSettings::default() };
+    assert!(error_of(DqnConfig { network, ..config() }).contains("multiples of 16"));
+    let outputs = HeadSettings { v_min: 2.0, v_max: 1.0, ..HeadSettings::default() };
+    assert!(error_of(DqnConfig { outputs, ..config() }).contains("more than v_min"));
     assert!(error_of(DqnConfig { batch_size: usize::MAX, ..config() }).starts_with("agent.batch_size is "));
     assert!(
-        error_of(DqnConfig { buffer_size: 14, batch_size: 1, n_step: 2, ..config() })
+        error_of(DqnConfig { replay: replay(14, 2), batch_size: 1, ..config() })
             .ends_with("expected at least 15 transitions for 3 environments")
     );
 }
 
 #[test]
 fn a_replay_that_no_memory_holds_is_an_error_before_it_is_allocated() {
-    let error = error_of(DqnConfig { buffer_size: 100_000_000_000_000, ..DqnConfig::default() });
+    let error = error_of(DqnConfig { replay: replay(100_000_000_000_000, 1), ..DqnConfig::default() });
     assert!(error.contains("GB, more than the system grants"), "{error}");
 }
