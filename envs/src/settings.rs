@@ -113,7 +113,9 @@ macro_rules! settings {
         $(#[$attribute:meta])*
         $vis:vis struct $name:ident { $($own:tt)* }
     ) => {
-        $crate::settings! { @declare [default, deny_unknown_fields] $(#[$attribute])* $vis struct $name { $($own)* } with {} }
+        $crate::settings! {
+            @declare [default, deny_unknown_fields] $(#[$attribute])* $vis struct $name { $($own)* } with {}
+        }
     };
     (
         $(#[$attribute:meta])*
@@ -121,7 +123,9 @@ macro_rules! settings {
         with { $($sections:tt)* }
     ) => {
         // A struct that refuses unknown keys cannot have the keys of others as its own. `resolve` checks the keys.
-        $crate::settings! { @declare [default] $(#[$attribute])* $vis struct $name { $($own)* } with { $($sections)* } }
+        $crate::settings! {
+            @declare [default] $(#[$attribute])* $vis struct $name { $($own)* } with { $($sections)* }
+        }
     };
     (
         @declare [$($serde:ident),*]
