@@ -30,8 +30,7 @@ pub struct QNetwork {
     /// Its operations; `None` where a trunk comes first.
     layout: Option<Layout>,
     noise: Option<Noise>,
-    /// Noise drawn last, of the online parameters and of the target's.
-    epsilons: [Vec<f32>; 2],
+    epsilon: Vec<f32>,
     sums: Sums,
     d_q: Vec<f32>,
 }
@@ -88,8 +87,7 @@ impl QNetwork {
     }
 
     fn with(engine: Engine, layout: Option<Layout>, noise: Option<Noise>) -> Self {
-        let epsilons = Default::default();
-        Self { engine, layout, noise, average: None, epsilons, sums: Sums::default(), d_q: vec![] }
+        Self { engine, layout, noise, average: None, epsilon: vec![], sums: Sums::default(), d_q: vec![] }
     }
 
     /// Makes the network keep an exponential average of its online parameters, of which an update leaves `decay`, and
@@ -141,15 +139,13 @@ impl QNetwork {
     /// without noise.
     pub fn draw_noise(&mut self, of_target: bool, rng: &mut Pcg32) {
         let Some(noise) = &mut self.noise else { return };
-        let [online, target] = &mut self.epsilons;
-        noise.draw(rng, online);
-        if of_target {
-            noise.draw(rng, target);
-        }
-        target.resize(online.len(), 0.0); // The first step comes before the first update.
-        match &mut self.engine {
-            Engine::Native(engine) => engine.set_noise([online, target]),
-            Engine::Autograd(engine) => engine.set_noise([online, target]),
+        let drawn = [Weights::Online, Weights::Target].into_iter().take(1 + usize::from(of_target));
+        for weights in drawn {
+            noise.draw(rng, &mut self.epsilon);
+            match &mut self.engine {
+                Engine::Native(engine) => engine.set_noise(weights, &self.epsilon),
+                Engine::Autograd(engine) => engine.set_noise(weights, &self.epsilon),
+            }
         }
     }
 

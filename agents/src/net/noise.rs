@@ -104,9 +104,9 @@ pub(crate) fn product(a: &[f32], b: &[f32], out: &mut [f32]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::losses::tests::{assert_close, floats, parts};
     use rand::SeedableRng;
     use rand_pcg::Pcg32;
-    use serde_json::Value;
 
     fn layout() -> Layout {
         let norm = Operation::LayerNorm { width: 3 };
@@ -151,18 +151,18 @@ mod tests {
 
     #[test]
     fn a_noisy_layer_agrees_with_pytorch() {
-        let golden: Value = serde_json::from_str(include_str!("../../tests/golden/parts.json")).unwrap();
+        let golden = parts();
         let case = &golden["noisy"];
-        let get = |name: &str| crate::losses::tests::floats(&case[name]);
+        let get = |name: &str| floats(&case[name]);
         let (mut epsilon, mut params) = (vec![0.0; 12], vec![0.0; 15]);
         let factors = |name: &str| get(name).into_iter().map(|x| x.abs().sqrt().copysign(x)).collect::<Vec<f32>>();
         let (of_inputs, of_outputs) = (factors("normal_in"), factors("normal_out"));
         outer(&of_inputs, &of_outputs, &mut epsilon);
         epsilon.extend(of_outputs);
         perturb(&get("mean"), &get("sigma"), &epsilon, &mut params);
-        crate::losses::tests::assert_close(&params, &case["params"]);
+        assert_close(&params, &case["params"]);
         let mut d_sigma = vec![0.0; 15];
         product(&get("d_mean"), &epsilon, &mut d_sigma);
-        crate::losses::tests::assert_close(&d_sigma, &case["d_sigma"]);
+        assert_close(&d_sigma, &case["d_sigma"]);
     }
 }

@@ -69,10 +69,12 @@ impl AutogradEngine {
         }
     }
 
-    /// Sets the noise of the online parameters and of the target's, each as long as the network without a trunk.
-    pub(super) fn set_noise(&mut self, epsilons: [&[f32]; 2]) {
-        let device = self.online.device();
-        self.epsilons = Some(epsilons.map(|epsilon| Tensor::from_slice(epsilon).to_device(device)));
+    /// Sets the noise of the online parameters or of the target's, as long as the network behind a trunk.
+    pub(super) fn set_noise(&mut self, weights: Weights, epsilon: &[f32]) {
+        let epsilon = Tensor::from_slice(epsilon).to_device(self.online.device());
+        if let Some(epsilons) = &mut self.epsilons {
+            epsilons[usize::from(weights == Weights::Target)] = epsilon;
+        }
     }
 
     /// `obs`, `[B * obs_bytes]`, as `u8 [B, obs_bytes]` where the parameters live.

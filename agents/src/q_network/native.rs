@@ -60,13 +60,14 @@ impl NativeEngine {
         Some(Self { passes, online, target, average: None, noise, grads, optimizer, streams })
     }
 
-    /// Sets the noise of the online parameters and of the target's, in the order of the layout.
-    pub(super) fn set_noise(&mut self, epsilons: [&[f32]; 2]) {
-        for (noise, epsilon) in self.noise.iter_mut().flatten().zip(epsilons) {
+    /// Sets the noise of the online parameters or of the target's, in the order of the layout.
+    pub(super) fn set_noise(&mut self, weights: Weights, epsilon: &[f32]) {
+        if let Some([of_online, of_target]) = &mut self.noise {
+            let noise = if weights == Weights::Target { of_target } else { of_online };
             noise.epsilon.copy_from_slice(&self.passes.reordered(epsilon, true));
+            noise.is_stale = true;
         }
-        self.expire(Weights::Online);
-        self.expire(Weights::Target);
+        self.passes.expire(weights);
     }
 
     /// Whether the passes share their work among threads.

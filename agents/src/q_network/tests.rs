@@ -228,6 +228,60 @@ fn both_engines_agree_with_each_part() {
     }
 }
 
+/// A linear encoder of planes.
+#[derive(Debug)]
+struct Projection;
+
+const N_FEATURES: i64 = 8;
+
+impl crate::trunk::Trunk for Projection {
+    fn params(&self) -> Vec<f32> {
+        (0..400 * N_FEATURES).map(|i| (i as f32 * 0.37).sin() * 0.1).collect()
+    }
+
+    fn n_features(&self) -> usize {
+        N_FEATURES as usize
+    }
+
+    fn features(&self, params: &tch::Tensor, frames: &tch::Tensor) -> tch::Tensor {
+        frames.to_kind(tch::Kind::Float).matmul(&params.view([400, N_FEATURES]))
+    }
+
+    fn loss(&self, _params: &tch::Tensor, _frames: &tch::Tensor) -> Option<(tch::Tensor, f64)> {
+        None
+    }
+}
+
+#[test]
+fn each_part_learns_behind_an_encoder_that_learns() {
+    for parts in all_parts() {
+        let obs_space = ObsSpace::Planes { shape: [10, 10, 4] };
+        let spec = NetSpec { obs_space, frame_stack: 2, hidden: vec![32], layer_norm: false, n_actions: 3, parts };
+        let mut rng = Pcg32::seed_from_u64(7);
+        let optimizer = OptimConfig::of(Rule::Adam);
+        let trunk = std::sync::Arc::new(Projection);
+        let mut network = QNetwork::new(spec, Some(trunk), optimizer, Device::Cpu, &mut rng);
+        let obs: Vec<u8> = (0..8 * 800).map(|_| u8::from(rng.gen_bool(0.1))).collect();
+        let how = Update { loss: Loss::Squared, lr: 3e-3, max_grad_norm: 0.0 };
+        let mut losses = vec![];
+        for _ in 0..60 {
+            network.draw_noise(true, &mut rng);
+            let fitted = network.fit_by(obs.as_slice().into(), &how, |outputs, d_outputs| {
+                let n = outputs.len() as f32;
+                d_outputs.iter_mut().zip(outputs).for_each(|(d, x)| *d = (x - 1.0) / n);
+                let loss: f32 = outputs.iter().map(|x| 0.5 * (x - 1.0).powi(2)).sum();
+                Fitted { loss: (loss / n).into(), value: 0.0 }
+            });
+            fitted.expect("a finite loss");
+            losses.push(network.stats()[0].1);
+        }
+        let late = losses[50..].iter().sum::<f64>() / 10.0;
+        assert!(late < 0.3 * losses[0], "{parts:?}: {} to {late}", losses[0]);
+        let online = array(&network.save(), "online");
+        assert_ne!(online[..400 * N_FEATURES as usize], crate::trunk::Trunk::params(&Projection)[..], "{parts:?}");
+    }
+}
+
 #[test]
 fn noise_moves_online_and_target_and_leaves_the_mean_and_the_average() {
     for native in [true, false] {
