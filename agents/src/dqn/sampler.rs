@@ -128,10 +128,14 @@ impl Sampler {
         to.nest("sampler", sampler)
     }
 
-    /// Restores what [`Sampler::save`] wrote beside `replay`, which was loaded before.
+    /// Restores the state that [`Sampler::save`] wrote, beside `replay`, which was loaded before. If priorities were
+    /// turned on along a run, there is none, and all transitions are new.
     pub(crate) fn load(&mut self, from: &Loaded, replay: &Replay) -> Result<(), SnapshotError> {
+        let Ok(from) = from.nested("sampler") else {
+            self.wrote(replay);
+            return Ok(());
+        };
         let Self::Prioritized(prioritized) = self else { return Ok(()) };
-        let from = from.nested("sampler")?;
         let possible = |weight: f32| weight.is_finite() && weight >= 0.0;
         prioritized.largest = from.value_where("largest", |largest: &f32| possible(*largest))?;
         let mut weights = vec![0.0; prioritized.n_slots];
@@ -140,10 +144,7 @@ impl Sampler {
             let reason = "a weight that is no number above 0".to_owned();
             return Err(SnapshotError::Value { name: "sampler.weights".to_owned(), reason });
         }
-        prioritized.tree.fill(&weights);
-        for (lane, known) in prioritized.known.iter_mut().enumerate() {
-            *known = replay.valid(lane, prioritized.n_step);
-        }
+        prioritized.restore(replay, &weights);
         Ok(())
     }
 }
@@ -161,6 +162,24 @@ impl Prioritized {
             let weight = if is_transition { self.largest } else { 0.0 };
             self.tree.set(replay.at(lane, index), weight.into());
         }
+    }
+
+    /// Sets the weights of all whole transitions. Where the number of steps of a transition was changed along a run,
+    /// other transitions are whole than had weights, and those without one are new.
+    fn restore(&mut self, replay: &Replay, weights: &[f32]) {
+        let mut restored = vec![0.0; self.n_slots];
+        for lane in 0..self.known.len() {
+            self.known[lane] = replay.valid(lane, self.n_step);
+            for index in self.known[lane].clone() {
+                let at = replay.at(lane, index);
+                restored[at] = match replay.is_transition(Start { lane, index }) {
+                    true if weights[at] > 0.0 => weights[at],
+                    true => self.largest,
+                    false => 0.0,
+                };
+            }
+        }
+        self.tree.fill(&restored);
     }
 
     fn draw(&self, replay: &Replay, n_steps: u64, rng: &mut Pcg32, draw: &mut Draw) {
@@ -230,6 +249,30 @@ mod tests {
             }
             let held: Vec<f64> = (0..24).map(|slot| sampler.tree.get(slot)).collect();
             assert_eq!(held, expected, "after step {step}");
+        }
+    }
+
+    #[test]
+    fn weights_are_restored_for_another_number_of_steps_too() {
+        let mut replay = replay(16, 1);
+        let mut sampler = prioritized(&replay, 2);
+        for step in 0..20 {
+            replay.push(0, &[step], 0, 0.0, false);
+            sampler.wrote(&replay, 0);
+        }
+        (0..8).for_each(|slot| sampler.set(slot, 4.0));
+        let weights: Vec<f32> = (0..16).map(|slot| sampler.tree.get(slot) as f32).collect();
+        for n_step in [1, 2, 4] {
+            let mut other = prioritized(&replay, n_step);
+            other.restore(&replay, &weights);
+            let whole = replay.valid(0, n_step);
+            for slot in 0..16 {
+                let (weight, is_whole) = (other.tree.get(slot) as f32, whole.contains(&replay.start_at(slot).index));
+                assert_eq!(weight > 0.0, is_whole, "slot {slot}, {n_step} steps");
+                if is_whole && weights[slot] > 0.0 {
+                    assert_eq!(weight, weights[slot], "slot {slot}, {n_step} steps");
+                }
+            }
         }
     }
 
