@@ -185,7 +185,7 @@ fn learn(entry: &AgentEntry, env: &str, settings: &Values) -> Option<Trail> {
 fn each_setting_of_each_agent_is_heard_or_refused() {
     let deep = json!({
         "batch_size": 8, "buffer_size": 200, "learning_starts": 20, "target_every": 60, "epsilon_steps": 100,
-        "hidden": [16], "lr": 0.01,
+        "hidden": [32], "lr": 0.01,
     });
     let rainbow = json!({
         "batch_size": 8, "buffer_size": 200, "learning_starts": 20, "target_every": 60, "hidden": [16], "lr": 0.01,

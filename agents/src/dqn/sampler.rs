@@ -266,11 +266,11 @@ mod tests {
             let mut other = prioritized(&replay, n_step);
             other.restore(&replay, &weights);
             let whole = replay.valid(0, n_step);
-            for slot in 0..16 {
+            for (slot, before) in weights.iter().enumerate() {
                 let (weight, is_whole) = (other.tree.get(slot) as f32, whole.contains(&replay.start_at(slot).index));
                 assert_eq!(weight > 0.0, is_whole, "slot {slot}, {n_step} steps");
-                if is_whole && weights[slot] > 0.0 {
-                    assert_eq!(weight, weights[slot], "slot {slot}, {n_step} steps");
+                if is_whole && *before > 0.0 {
+                    assert_eq!(weight, *before, "slot {slot}, {n_step} steps");
                 }
             }
         }
