@@ -133,8 +133,9 @@ def prioritized() -> dict:
     scaled = (priorities.astype(np.float64) + 1e-6) ** 0.5
     probabilities = scaled / scaled.sum()
     weights = (len(priorities) * probabilities) ** -0.4
+    weights /= weights.max()
     return dict(
-        priorities=shortest(priorities), probabilities=shortest(probabilities), weights=shortest(weights / weights.max())
+        priorities=shortest(priorities), probabilities=shortest(probabilities), weights=shortest(weights)
     )
 
 

@@ -44,7 +44,7 @@ impl SumTree {
         }
     }
 
-    /// The leaf in whose share of 0..total `at` lies. Rounding never leads to a leaf of weight 0 while there are others.
+    /// The leaf in whose share of 0..total `at` lies. Rounding leads to no leaf of weight 0 while there are others.
     pub(crate) fn find(&self, mut at: f64) -> usize {
         let mut node = 1;
         while node < self.n_leaves {

@@ -3,11 +3,11 @@
 //! The network has a quantile fraction τ as an input and its quantile as the output (see `net/cosines.rs`). Fractions
 //! of the loss and of the target are drawn uniformly for each update, as many of each. The loss is
 //!
-//! `Σ_i mean_j |τ_i - 1{u_ij < 0}| L(u_ij)`, `u_ij = 𝒯_j - θ(τ_i)`, `𝒯_j = r_t + discount_t Σ_a π(a) (θ_t(τ'_j, a) +
-//! bonus(a))` (equation 3, with κ = 1).
+//! `Σ_i mean_j |τ_i - 1{u_ij < 0}| L(u_ij)`, `u_ij = 𝒯_j - θ(τ_i)`,
+//! `𝒯_j = r_t + discount_t Σ_a π(a) (θ_t(τ'_j, a) + bonus(a))` (equation 3, with κ = 1).
 //!
-//! Two differences from the paper. Actions are chosen by the mean over fixed fractions, the midpoints of equal parts, so
-//! that a greedy policy draws no numbers. In the target, π follows from the mean over the fractions of the target, which
+//! Two differences from the paper. Actions are chosen by the mean over fixed fractions, the midpoints of equal parts.
+//! So a greedy policy draws no numbers. In the target, π follows from the mean over the fractions of the target. This
 //! saves a pass.
 
 use super::quantile::{mean_quantile_loss, quantile_targets};

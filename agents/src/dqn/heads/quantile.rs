@@ -1,6 +1,6 @@
 //! Quantiles of the return's distribution: QR-DQN (Dabney et al. 2018a).
 //!
-//! The outputs of an action are the quantiles θ_i at `τ_i = (i + 1/2) / N`, and its value is their mean. The targets are
+//! The outputs of an action are the quantiles θ_i at `τ_i = (i + 1/2) / N`. Its value is their mean. The targets are
 //! `𝒯_j = r_t + discount_t Σ_a π(a) (θ_j(s_t, a) + bonus(a))`. The loss is (equations 9 and 10, with κ = 1)
 //!
 //! `Σ_i mean_j |τ_i - 1{u_ij < 0}| L(u_ij)`, `u_ij = 𝒯_j - θ_i`, `L` Huber's loss.

@@ -141,7 +141,7 @@ impl QPasses {
     }
 
     /// Outputs `[batch, n_outputs]` of `obs`, `[batch * obs_bytes]`. A network of quantile fractions has a row of
-    /// outputs for each of `fractions`, `[batch, K]`. If these are empty, the fractions are the midpoints of equal parts.
+    /// outputs for each of `fractions`, `[batch, K]`. If these are empty, they are the midpoints of equal parts.
     pub(crate) fn forward(&mut self, params: &Matrix, obs: &[u8], fractions: &[f32]) -> &[f32] {
         let _no_grad = tch::no_grad_guard();
         let batch = obs.len() / self.raw.0.n_bytes();
