@@ -57,6 +57,11 @@ pub(crate) fn plural(n: u64, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
+/// Formats a number of bytes: `7.1 GB`.
+pub(crate) fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
+}
+
 /// Formats a duration in its two largest units: `45s`, `3m20s`, `2h05m`.
 pub(crate) fn duration(time: Duration) -> String {
     let s = time.as_secs();

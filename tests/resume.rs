@@ -331,3 +331,29 @@ fn runs_side_by_side_equal_those_made_one_after_the_other() {
         }
     }
 }
+
+#[test]
+fn a_run_without_its_replay_in_checkpoints_fills_a_new_one_before_it_learns_on() {
+    let program = Program::new();
+    let line = "train --env minatar/breakout --agent dqn --steps 1k --set agent.learning_starts=300 \
+                --set agent.buffer_size=2000 --set log_every=50 --set agent.prioritized=true";
+    program.succeed(&format!("{line} --out whole"));
+    program.succeed(&format!("{line} --set checkpoint_replay=false --out light"));
+    assert_eq!(program.read("whole/metrics.csv"), program.read("light/metrics.csv"));
+    let size = |run: &str| {
+        let path = program.path(&format!("{run}/checkpoints/1000/arrays.safetensors"));
+        fs_err::metadata(path).expect("a checkpoint").len()
+    };
+    assert!(size("light") + 800_000 < size("whole"), "{} {}", size("light"), size("whole"));
+    program.succeed("resume light --steps 2k");
+    let metrics = program.read("light/metrics.csv");
+    let learned: Vec<u64> = metrics
+        .lines()
+        .filter(|line| line.contains(",train/loss,"))
+        .filter_map(|line| line.split(',').next()?.parse().ok())
+        .filter(|&step| step > 1000)
+        .collect();
+    assert_eq!((learned[0], learned.len()), (1300, 15), "{learned:?}");
+    let error = program.fail("train --env taxi --agent sarsa --steps 10 --set checkpoint_replay=false --out no");
+    assert!(error.contains("checkpoint_replay") && error.contains("sarsa has no replay memory"), "{error}");
+}

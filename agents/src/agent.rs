@@ -107,7 +107,18 @@ pub trait Agent: Any + Send {
     /// The whole state, from which training continues bit for bit.
     fn save(&self) -> Snapshot<'_>;
 
-    /// Restores the state that [`Agent::save`] wrote.
+    /// The state without the replay memory; by default, the whole state. Training goes on from it, but first fills a
+    /// new memory, and takes another course than the training that was saved.
+    fn save_without_replay(&self) -> Snapshot<'_> {
+        self.save()
+    }
+
+    /// Bytes of memory that the full replay takes, and about as many in a checkpoint that holds it.
+    fn replay_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    /// Restores the state that [`Agent::save`] or [`Agent::save_without_replay`] wrote.
     ///
     /// # Errors
     /// When a part is missing or has another shape than this agent's.

@@ -55,6 +55,8 @@ pub struct Dqn {
     sampling: Pcg32,
     /// Environment steps observed.
     n_steps: u64,
+    /// Step from which on it learns.
+    learns_from: u64,
     buffers: Buffers,
 }
 
@@ -87,7 +89,7 @@ impl Learner for Dqn {
         self.remember(envs, actions);
         let before = self.n_steps;
         self.n_steps += actions.len() as u64;
-        if self.n_steps < self.config.learning_starts || !self.replay.has_whole(self.config.replay.n_step) {
+        if self.n_steps < self.learns_from || !self.replay.has_whole(self.config.replay.n_step) {
             return Ok(());
         }
         let n_due = |every: u64| self.n_steps / every - before / every;
@@ -196,6 +198,7 @@ impl Dqn {
             replay,
             sampling: seeds.stream("replay"),
             n_steps: 0,
+            learns_from: config.learning_starts,
             buffers: Buffers { draw, ..Buffers::default() },
             config,
         })
@@ -234,22 +237,36 @@ impl Agent for Dqn {
     }
 
     fn save(&self) -> Snapshot<'_> {
+        self.sampler.save(self.save_without_replay().nest("replay", self.replay.save()))
+    }
+
+    fn save_without_replay(&self) -> Snapshot<'_> {
         let snapshot = Snapshot::default()
             .value("n_steps", &self.n_steps)
+            .value("learns_from", &self.learns_from)
             .value("sampling", &self.sampling)
             .nest("network", self.network.save())
-            .nest("replay", self.replay.save())
             .nest("head", self.head.save());
-        self.sampler.save(self.exploration.save(snapshot))
+        self.exploration.save(snapshot)
+    }
+
+    fn replay_bytes(&self) -> Option<u64> {
+        Some(self.replay.n_bytes() as u64)
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.n_steps = from.count("n_steps")?;
+        self.learns_from = from.count("learns_from")?;
         self.exploration.load(from)?;
         self.sampling = from.value("sampling")?;
         self.network.load(&from.nested("network")?)?;
         self.head.load(&from.nested("head")?)?;
-        self.replay.load(&from.nested("replay")?, self.n_actions)?;
+        let Ok(replay) = from.nested("replay") else {
+            // A network that learned from a few transitions alone would forget.
+            self.learns_from = self.n_steps + self.config.learning_starts;
+            return Ok(());
+        };
+        self.replay.load(&replay, self.n_actions)?;
         self.sampler.load(from, &self.replay)
     }
 

@@ -109,6 +109,11 @@ impl Replay {
         }
     }
 
+    /// Bytes of all slots.
+    pub fn n_bytes(&self) -> usize {
+        self.slots.len() * (self.config.frame_bytes + Self::BYTES_BESIDE_FRAME)
+    }
+
     /// Stores a step of `lane`: `action` in the state that showed `frame`.
     pub fn push(&mut self, lane: usize, frame: &[u8], action: usize, reward: f32, terminated: bool) {
         self.write(lane, frame, action, reward, if terminated { Slot::Terminated } else { Slot::Step });

@@ -16,6 +16,8 @@ pub struct AgentEntry {
     pub keeps_table: bool,
     /// Whether it trains a network. An encoder can then be trained with it ([`crate::Trunk`]).
     pub has_network: bool,
+    /// Whether it keeps a replay memory, which may be left out of its checkpoints.
+    pub has_replay: bool,
     /// Whether it plans on the transition table. It then steps no environments.
     pub plans: bool,
     /// Its settings.

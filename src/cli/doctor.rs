@@ -3,7 +3,7 @@
 use super::joined;
 use crate::device::{self, Device};
 use crate::generative::data::published;
-use crate::human::plural;
+use crate::human::{gigabytes, plural};
 use anyhow::{Result, ensure};
 use fs_err as fs;
 use serde::Serialize;
@@ -296,11 +296,6 @@ fn free_bytes(folder: &Path) -> Option<u64> {
     let space = rustix::fs::statvfs(folder).ok()?;
     Some(space.f_bavail * space.f_frsize)
 }
-
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -130,7 +130,7 @@ fn resume_training(arguments: &Arguments, config: &TrainConfig) -> Result<ExitCo
     interrupt::listen()?;
     let mut run = Run::reopen(dir, &checkpoint)?;
     run.reconfigure(step, &session.config.to_toml())?;
-    announce(&session, &mut run, &format!("resuming at step {}:", count(step)))?;
+    announce(&mut session, &mut run, &format!("resuming at step {}:", count(step)))?;
     Ok(exit_code(finish(&mut session, &mut run)?))
 }
 

@@ -4,7 +4,7 @@ use crate::config::kind;
 use crate::config::training::TrainConfig;
 use crate::dotted::{changes, dotted};
 use crate::encoder::ObsTransform;
-use crate::human::{count, shell};
+use crate::human::{count, gigabytes, shell};
 use crate::plot::{self, Look};
 use crate::run::checkpoint::{self, Checkpoint};
 use crate::run::{self, Outcome, Run, layout};
@@ -15,6 +15,9 @@ use carom_agents::Player;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 
+/// Bytes of a replay from which on its size is told before a run.
+const LARGE: u64 = 500_000_000;
+
 /// Path of the learning curve in a run.
 pub(super) const CURVE: &str = "plots/return.svg";
 
@@ -22,18 +25,18 @@ pub(super) const CURVE: &str = "plots/return.svg";
 /// any file is written.
 pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Session, Run)> {
     let transform = ObsTransform::prepare(&config)?;
-    let session = Session::new(config, transform)?;
+    let mut session = Session::new(config, transform)?;
     let protocol = session.config.env.protocol();
     // A comment, since the weights follow from the settings.
     let weights = session.transform.sha256()?.map(|sha256| format!("# SHA-256 of the encoder's weights: {sha256}\n"));
     let config_text = session.config.to_toml() + &weights.unwrap_or_default();
     let mut run = Run::create(dir, &config_text, Some(&protocol), force, |made| session.transform.save(made))?;
-    announce(&session, &mut run, "training")?;
+    announce(&mut session, &mut run, "training")?;
     Ok((session, run))
 }
 
 /// Prints and logs what the run is about to do.
-pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<()> {
+pub(super) fn announce(session: &mut Session, run: &mut Run, doing: &str) -> Result<()> {
     let config = &session.config;
     let protocol = config.env.protocol();
     let transform =
@@ -47,6 +50,15 @@ pub(super) fn announce(session: &Session, run: &mut Run, doing: &str) -> Result<
     let line = format!("{doing} {agent} on {env} ({protocol}){transform}, {steps}, seed {seed}{threads}");
     say!("{line} -> {}", run.dir().display());
     run.log(&line)?;
+    if let Some(bytes) = session.player.agent().and_then(|agent| agent.replay_bytes()).filter(|&bytes| bytes >= LARGE) {
+        let disk = match session.config.run.checkpoint_replay {
+            true => "and each checkpoint as much on the disk: two are kept, and a third while it is written".to_owned(),
+            false => "checkpoints are without it".to_owned(),
+        };
+        let line = format!("the full replay takes {} of memory, {disk}", gigabytes(bytes));
+        say!("{line}");
+        run.log(&line)?;
+    }
     match idleness(session) {
         Some(warning) => {
             say!("warning: {warning}");
@@ -139,9 +151,9 @@ pub(super) fn begin_or_continue(config: &TrainConfig, dir: &Path) -> Result<Opti
             say!("{} is finished", dir.display());
             return Ok(None);
         }
-        let session = Session::at(config.clone(), dir, &saved)?;
+        let mut session = Session::at(config.clone(), dir, &saved)?;
         let mut run = Run::reopen(dir, &saved)?;
-        announce(&session, &mut run, &format!("resuming at step {}:", count(saved.state.step)))?;
+        announce(&mut session, &mut run, &format!("resuming at step {}:", count(saved.state.step)))?;
         return Ok(Some((session, run)));
     }
     begin(config.clone(), dir, dir.exists()).map(Some)

@@ -61,6 +61,9 @@ carom_envs::settings! {
         eval_max_steps: Option<u64> = None, in IfGiven(AtLeast(1));
         /// Steps between two checkpoints, 0 for one at the end only; a tenth of the run unless given.
         checkpoint_every: u64 = 1;
+        /// Whether checkpoints hold the replay memory. Without it they are small; a run that is resumed then fills a
+        /// new memory before it learns on, and takes another course.
+        checkpoint_replay: bool = true;
     }
 }
 
@@ -104,6 +107,9 @@ fn idle(layer: &Layer) -> Vec<Idle> {
         let steps_none = format!("{name} plans on the transition table and steps no environments");
         idle.push(Idle::own("n_envs", steps_none).fixed_at(1));
         idle.push(Idle::own("log_every", format!("{name} makes few sweeps, and each has its row")).fixed_at(1));
+    }
+    if !agent.has_replay {
+        idle.push(Idle::own("checkpoint_replay", format!("{name} has no replay memory")).fixed_at(true));
     }
     let is_encoded = is_fitted(encoder);
     if let Some(has_no_tensors) = has_no_tensors(&agent, encoder) {

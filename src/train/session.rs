@@ -6,7 +6,7 @@ use crate::encoder::ObsTransform;
 use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint, is_time};
 use anyhow::{Context, Result, ensure};
-use carom_agents::{Player, Task};
+use carom_agents::{Player, Snapshot, Task};
 use carom_envs::{Episode, Seeds, VecEnv};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -90,7 +90,12 @@ impl Session {
             return Ok(());
         }
         let state = TrainState { progress: self.progress.clone(), envs: Some(self.envs.save()) };
-        let learned = self.player.agent().map(|agent| agent.save()).unwrap_or_default();
+        let has_replay = self.config.run.checkpoint_replay;
+        let learned = match self.player.agent() {
+            Some(agent) if has_replay => agent.save(),
+            Some(agent) => agent.save_without_replay(),
+            None => Snapshot::default(),
+        };
         run.save(step, state, &learned)
     }
 
