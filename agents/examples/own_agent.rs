@@ -89,6 +89,7 @@ const BANDIT: AgentEntry = AgentEntry {
     summary: "the action of the best mean reward, whatever the state",
     keeps_table: false,
     has_network: false,
+    has_replay: false,
     plans: false,
     schema: Schema::of::<BanditConfig>(),
     make: |settings, task, seeds| learner(Bandit::new(parse("bandit", settings)?, task, seeds)),
