@@ -8,6 +8,7 @@
 mod axis;
 mod chart;
 mod error;
+pub(crate) mod estimates;
 mod groups;
 pub(crate) mod policy;
 mod reference;
@@ -20,7 +21,7 @@ pub(crate) use error::PlotError;
 pub(crate) use runs::find_runs;
 
 use carom_envs::settings::nearest;
-use chart::{Chart, Curve};
+use chart::{Across, Chart, Curve};
 use error::write_file;
 use groups::Group;
 use reference::Reference;
@@ -171,7 +172,8 @@ pub(crate) fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
     notes.extend(runs[0].seed.iter().map(|seed| format!("seed {seed}")));
     notes.extend(curve_note(&curves, x_name));
     let title = title(&[Group { label: String::new(), runs }], lines[0].1);
-    write_file(out, &Chart { title, notes, x_name, y_name: (*y_name).to_owned(), curves, references: vec![] }.svg()?)
+    let (y_name, references, across) = ((*y_name).to_owned(), vec![], Across::Steps);
+    write_file(out, &Chart { title, notes, x_name, y_name, curves, references, across }.svg()?)
 }
 
 /// Converts steps to epochs if all of `runs` know the steps of an epoch, and one has an epoch. Returns the unit's name.
@@ -277,6 +279,7 @@ fn figure(
         y_name: value_name(metric),
         curves,
         references: levels.iter().map(|group| Reference::of(group, metric)).collect::<Result<_, _>>()?,
+        across: Across::Steps,
     })
 }
 

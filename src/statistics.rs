@@ -1,6 +1,8 @@
 //! Statistics of a few runs: mean, median, interquartile mean and its bootstrap interval (Agarwal et al. 2021, "Deep
 //! Reinforcement Learning at the Edge of the Statistical Precipice").
 
+pub(crate) mod stratified;
+
 use carom_envs::Seeds;
 use rand::Rng;
 

@@ -1,19 +1,25 @@
-//! `carom compare`: trains one agent with several encoders and seeds, and compares the returns.
+//! `carom compare`: trains agents, presets, encoders or values of settings over seeds, and compares the returns.
 
-use super::start::{begin_or_continue, check_unchanged, complete};
-use super::train::{parse_seeds, preset};
-use crate::compare::{Comparison, EncoderRuns, METRIC};
+mod choices;
+mod grouped;
+
+use super::jobs::{self, Job, Report};
+use super::start::{begin_or_continue, check_unchanged, complete, is_finished};
+use super::train::{parse_jobs, parse_seeds};
+use crate::compare::scale::{self, Reference, Scale};
+use crate::compare::{Comparison, Entrant, METRIC, Overall, Subject, by_env};
 use crate::config::encoders::EncoderMode;
 use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
 use crate::encoder::ObsTransform;
 use crate::human::parse_count;
+use crate::plot::PlotError;
+use crate::plot::estimates::{self, Heading};
 use crate::run::{Outcome, layout};
 use crate::train::session::Session;
 use crate::{files, interrupt, plot};
 use anyhow::{Context, Result, ensure};
-use carom_envs::settings::Fault;
 use clap::Args;
 use std::collections::BTreeSet;
 use std::io::{Write, stdout};
@@ -21,11 +27,12 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Compare encoders: train a run for each encoder and seed, then write a table and a figure
+/// Compare agents, presets, environments, encoders or settings: train runs over seeds, then write tables and figures
 ///
-/// Runs are in DIR/<encoder>-s<seed>. The same command continues a comparison that was stopped: it starts missing runs,
-/// resumes unfinished ones, and keeps finished ones. Settings are resolved as by `carom train`. An encoder given by
-/// name is fitted once for each seed, so that intervals include what a fit varies.
+/// Each combination of what the lists give is trained with each seed, in DIR/<combination>-s<seed>. The same command
+/// continues a comparison that was stopped: it starts missing runs, resumes unfinished ones, and keeps finished ones.
+/// Settings are resolved as by `carom train`. An encoder given by name is fitted once for each seed, so that intervals
+/// include what a fit varies. With --runs nothing is trained: finished runs are grouped by the settings of --by.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -35,15 +42,39 @@ pub(super) struct Arguments {
     /// Agent (`carom list agents`)
     #[arg(long, value_name = "NAME")]
     agent: Option<String>,
+    /// Agents to compare, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "agent")]
+    agents: Vec<String>,
+    /// Presets to compare, separated by commas (`carom list presets`)
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "preset")]
+    presets: Vec<String>,
+    /// Environments to compare in, separated by commas; scores are normalised where there are several
+    #[arg(long, value_name = "IDS", value_delimiter = ',', conflicts_with = "env")]
+    envs: Vec<String>,
     /// Encoders to compare, separated by commas (`carom list encoders`), or directories of fitted models
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',',
+        required_unless_present_any = ["agents", "presets", "envs", "vary", "runs"])]
     encoders: Vec<String>,
+    /// Values of a setting to compare, as in agent.lr=1e-4,3e-4; may be repeated
+    #[arg(long, value_name = "KEY=V,V")]
+    vary: Vec<String>,
+    /// Finished runs to compare, or folders of them, grouped by --by
+    #[arg(long, value_name = "RUN", num_args = 1.., requires = "by", conflicts_with_all =
+        ["env", "agent", "agents", "presets", "envs", "encoders", "vary", "encoder_mode", "steps", "device", "preset",
+        "set", "jobs", "seeds"])]
+    runs: Vec<PathBuf>,
+    /// Settings to group --runs by, separated by commas: agent, encoder, agent.lr
+    #[arg(long, value_name = "KEYS", value_delimiter = ',', requires = "runs")]
+    by: Vec<String>,
     /// How fitted encoders take part in training; raw and oracle have no modes
     #[arg(long, value_name = "MODE")]
     encoder_mode: Option<EncoderMode>,
-    /// Seeds of each encoder's runs: `0..5` is 0, 1, 2, 3, 4
+    /// Seeds of each combination's runs: `0..5` is 0, 1, 2, 3, 4
     #[arg(long, value_name = "A..B", value_parser = parse_seeds, default_value = "0..5")]
     seeds: Range<u64>,
+    /// Runs that are made at once, each in a process of its own
+    #[arg(long, value_name = "J", value_parser = parse_jobs, default_value = "1")]
+    jobs: usize,
     /// Environment steps of each run, summed over its environments: 50000, 10k, 1.5M, 2e6
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     steps: Option<u64>,
@@ -56,48 +87,114 @@ pub(super) struct Arguments {
     /// A setting of all runs, as in `carom train`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Directory of the runs, the table and the figure [default: runs/compare-<env>-<agent>]
+    /// What a normalised score of 1 is [default: scripted, or best without scripted players]
+    #[arg(long, value_name = "WHAT")]
+    reference: Option<Reference>,
+    /// Returns that normalised scores of 0 and 1 are in an environment; may be repeated
+    #[arg(long, value_name = "ENV=ZERO..ONE", value_parser = parse_scale, allow_hyphen_values = true)]
+    scale: Vec<(String, Scale)>,
+    /// Directory of the runs, the tables and the figures [default: runs/compare-<env>-<agent>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "Examples:
   carom compare --env minatar/breakout --agent dqn --encoders raw,oracle,random,ae --steps 200k
-  carom compare --env minatar/breakout --agent q-learning --encoders ae,pca --seeds 0..3 --steps 100k
+  carom compare --envs minatar/breakout,minatar/freeway --agents dqn,pqn --steps 500k --jobs 2
+  carom compare --preset minatar-breakout-dqn --vary agent.lr=1e-4,3e-4 --seeds 0..10
+  carom compare --runs runs --by agent,agent.lr --out runs/by-rate
 
-Writes table.md, which is also printed, table.csv and returns.svg.";
+Writes table.md, which is also printed, table.csv, returns.svg (returns-<env>.svg for several environments),
+intervals.svg, profile.svg and efficiency.svg.";
 
 /// Files of the table.
 const TABLES: [&str; 2] = ["table.csv", "table.md"];
-/// File of the figure.
+/// File of the learning curves of a single environment.
 const FIGURE: &str = "returns.svg";
+/// Folder of the settings of runs that processes of their own make.
+const SETTINGS: &str = "settings";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    if !arguments.runs.is_empty() {
+        let entrants = grouped::entrants(&arguments.runs, &arguments.by)?;
+        let default = || PathBuf::from(format!("runs/compare-by-{}", arguments.by.join("-")));
+        let dir = arguments.out.clone().unwrap_or_else(default);
+        ensure!(!layout::is_run(&dir), "{} is a run; give a directory for tables and figures", dir.display());
+        fs_err::create_dir_all(&dir)?;
+        report(&dir, &entrants, arguments)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let (dir, entrants) = arguments.entrants()?;
+    let code = make(&dir, &entrants, arguments.jobs)?;
+    if code == ExitCode::SUCCESS {
+        report(&dir, &entrants, arguments)?;
+    }
+    Ok(code)
+}
+
+/// Makes all runs that are not finished, in or below `dir`, `n_at_once` at a time.
+pub(super) fn make(dir: &Path, entrants: &[Entrant], n_at_once: usize) -> Result<ExitCode> {
     // Changed settings of a late run are an error before the first run starts.
     for (config, run_dir) in entrants.iter().flat_map(|entrant| &entrant.runs) {
         check_unchanged(&config.to_toml(), run_dir)?;
     }
-    // So are impossible runs. Runs of one encoder differ in their seeds.
-    for entrant in &entrants {
+    // So are impossible runs. Runs of one entrant differ in their seeds.
+    for entrant in entrants {
         if let Some((config, _)) = entrant.runs.iter().find(|(_, run_dir)| !run_dir.exists()) {
-            check_possible(config).with_context(|| format!("encoder {}", entrant.encoder))?;
+            check_possible(config).with_context(|| format!("{} on {}", entrant.name, entrant.env()))?;
         }
     }
+    // Seed by seed: if it is stopped, each entrant has about the same number of runs.
+    let runs = (0..entrants[0].runs.len()).flat_map(|i| entrants.iter().map(move |entrant| &entrant.runs[i]));
+    match n_at_once {
+        1 => make_one_by_one(runs),
+        _ => make_side_by_side(dir, runs, n_at_once),
+    }
+}
+
+const GO_ON: &str = "the same command continues the comparison";
+
+fn make_one_by_one<'a>(runs: impl Iterator<Item = &'a (TrainConfig, PathBuf)>) -> Result<ExitCode> {
     interrupt::listen()?;
-    // Seed by seed: if it is stopped, each encoder has about the same number of runs.
-    for i in 0..entrants[0].runs.len() {
-        for entrant in &entrants {
-            let (config, run_dir) = &entrant.runs[i];
-            let Some((mut session, mut run)) = begin_or_continue(config, run_dir)? else { continue };
-            if complete(&mut session, &mut run)? == Outcome::Interrupted {
-                say!("the same command continues the comparison");
-                return Ok(interrupt::exit_code());
-            }
+    for (config, run_dir) in runs {
+        let Some((mut session, mut run)) = begin_or_continue(config, run_dir)? else { continue };
+        if complete(&mut session, &mut run)? == Outcome::Interrupted {
+            say!("{GO_ON}");
+            return Ok(interrupt::exit_code());
         }
     }
-    report(&dir, &entrants)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes runs in processes of their own, each of which reads its settings from a file.
+fn make_side_by_side<'a>(
+    dir: &Path,
+    runs: impl Iterator<Item = &'a (TrainConfig, PathBuf)>,
+    n_at_once: usize,
+) -> Result<ExitCode> {
+    let settings = dir.join(SETTINGS);
+    let mut jobs = vec![];
+    for (config, run_dir) in runs {
+        if is_finished(config, run_dir)? {
+            say!("{} is finished", run_dir.display());
+            continue;
+        }
+        fs_err::create_dir_all(&settings)?;
+        let name = run_dir.file_name().context("a run has a name")?;
+        let file = settings.join(format!("{}.toml", name.to_string_lossy()));
+        files::write_whole(&file, |file| file.write_all(config.to_toml().as_bytes()))?;
+        let arguments = ["train".into(), "--continue".into(), "--config".into(), file.into(), "--out".into()];
+        let arguments = arguments.into_iter().chain([run_dir.clone().into()]).collect();
+        jobs.push(Job { dir: run_dir.clone(), arguments });
+    }
+    if jobs.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let code = jobs::make_and(Report { summaries: false, go_on: GO_ON }, jobs, n_at_once)?;
+    if code == ExitCode::SUCCESS {
+        fs_err::remove_dir_all(&settings)?;
+    }
+    Ok(code)
 }
 
 /// Returns an error if a run of `config` cannot be started.
@@ -109,56 +206,95 @@ fn check_possible(config: &TrainConfig) -> Result<()> {
     }
 }
 
-/// Writes the table and the figure, and prints the table.
-fn report(dir: &Path, entrants: &[EncoderRuns]) -> Result<()> {
-    let table = Comparison::read(entrants)?;
+/// Writes the tables and the figures, and prints the tables.
+fn report(dir: &Path, entrants: &[Entrant], arguments: &Arguments) -> Result<()> {
+    let given = arguments.scale.iter().cloned().collect();
+    let found = |envs: &[(&TrainConfig, Option<f64>)]| scale::scales(envs, &given, arguments.reference);
+    let table = Comparison::read(entrants, arguments.subject(), found)?;
     let markdown = table.to_markdown();
     let write = |name, text: &str| files::write_whole(&dir.join(name), |file| file.write_all(text.as_bytes()));
     write(TABLES[0], &table.to_csv())?;
     write(TABLES[1], &markdown)?;
-    let dirs = |entrant: &EncoderRuns| entrant.runs.iter().map(|(_, dir)| dir.clone()).collect::<Vec<_>>();
-    let groups: Vec<_> = entrants.iter().map(|entrant| (entrant.encoder.as_str(), dirs(entrant))).collect();
-    let groups: Vec<_> = groups.iter().map(|(name, dirs)| (*name, dirs.as_slice())).collect();
-    // Without a finished episode there is no figure, but there is a table.
-    if let Err(error) = plot::comparison(&groups, METRIC, &dir.join(FIGURE)) {
-        say!("no returns.svg: {error}");
+    let mut written: Vec<String> = TABLES.iter().rev().map(|name| (*name).to_owned()).collect();
+    let groups = by_env(entrants)?;
+    for group in &groups {
+        let name = match groups.len() {
+            1 => FIGURE.to_owned(),
+            _ => format!("returns-{}.svg", group[0].env().replace('/', "-")),
+        };
+        let dirs = |entrant: &Entrant| entrant.runs.iter().map(|(_, dir)| dir.clone()).collect::<Vec<_>>();
+        let lines: Vec<_> = group.iter().map(|entrant| (entrant.name.as_str(), dirs(entrant))).collect();
+        let lines: Vec<_> = lines.iter().map(|(name, dirs)| (*name, dirs.as_slice())).collect();
+        // Without a finished episode there is no figure, but there is a table.
+        match plot::comparison(&lines, METRIC, &dir.join(&name)) {
+            Ok(()) => written.push(name),
+            Err(error) => say!("no {name}: {error}"),
+        }
+    }
+    if let Some(overall) = table.overall() {
+        let names: Vec<_> = groups.iter().map(|group| group[0].env()).collect();
+        written.extend(draw(overall, &names.join(", "), dir)?);
     }
     if let Some(warning) = table.interval_warning() {
         say!("note: {warning}");
     }
-    say!("-> {}: table.md, table.csv, returns.svg", dir.display());
+    say!("-> {}: {}", dir.display(), written.join(", "));
     Ok(stdout().lock().write_all(markdown.as_bytes())?)
 }
 
-/// Returns the key that a fault is about.
-fn key(fault: &Fault) -> Option<&str> {
-    match fault {
-        Fault::Unheard { key, .. } => Some(key),
-        _ => None,
-    }
+/// Draws the figures of the statistics over all environments, and returns their names.
+fn draw(overall: &Overall, envs: &str, dir: &Path) -> Result<Vec<String>, PlotError> {
+    let heading = |title: &str, spread: &str| {
+        let mut notes = vec![format!("{} of {envs}", overall.note()), spread.to_owned()];
+        notes.extend(overall.meaning().map(str::to_owned));
+        Heading { title: title.to_owned(), notes }
+    };
+    let name = overall.score_name();
+    let [intervals, profile, efficiency] = ["intervals.svg", "profile.svg", "efficiency.svg"];
+    let spread = "bars: 95 % stratified bootstrap";
+    let at = |file: &str| dir.join(file);
+    estimates::intervals(&heading("Interquartile means", spread), name, &overall.intervals(), &at(intervals))?;
+    let spread = "bands: 95 % stratified bootstrap";
+    estimates::profiles(&heading("Performance profiles", spread), name, &overall.profiles(), &at(profile))?;
+    let title = "Sample efficiency: interquartile means";
+    estimates::efficiency(&heading(title, spread), name, &overall.efficiency(), &at(efficiency))?;
+    Ok([intervals, profile, efficiency].map(str::to_owned).to_vec())
+}
+
+/// Parses `ENV=ZERO..ONE`.
+fn parse_scale(text: &str) -> Result<(String, Scale)> {
+    let scale = || {
+        let (env, bounds) = text.split_once('=')?;
+        let (zero, one) = bounds.split_once("..")?;
+        Some((env.to_owned(), Scale { zero: zero.parse().ok()?, one: one.parse().ok()? }))
+    };
+    scale().context("expected ENV=ZERO..ONE, e.g. minatar/breakout=0.5..17.5")
 }
 
 impl Arguments {
+    /// Returns what is compared.
+    fn subject(&self) -> Subject {
+        let others = [&self.agents, &self.presets, &self.envs, &self.vary, &self.by];
+        if others.iter().all(|list| list.is_empty()) { Subject::Encoders } else { Subject::Algorithms }
+    }
+
     /// Returns the directory of the comparison and its runs.
-    fn entrants(&self) -> Result<(PathBuf, Vec<EncoderRuns>)> {
-        let agent = self.agent.as_deref();
-        let preset = preset(self.preset.as_deref(), self.env.as_deref().zip(agent), agent)?;
-        let configs = self.configs(preset)?;
-        let default = || PathBuf::from(format!("runs/compare-{}", configs[0].slug()));
-        let dir = self.out.clone().unwrap_or_else(default);
+    fn entrants(&self) -> Result<(PathBuf, Vec<Entrant>)> {
+        let variants = choices::variants(self)?;
+        let configs: Vec<&TrainConfig> = variants.iter().map(|variant| &variant.config).collect();
+        let dir = self.out.clone().unwrap_or_else(|| self.default_dir(&configs));
         ensure!(!layout::is_run(&dir), "{} is a run; give a directory for the runs of a comparison", dir.display());
         let mut names = BTreeSet::new();
-        let entrants = self.encoders.iter().zip(&configs).map(|(encoder, config)| {
-            // The encoder may be a path.
-            let name = encoder.trim_matches(['.', '/']).replace('/', "-");
-            ensure!(names.insert(name.clone()), "--encoders names {encoder} twice");
+        let mut entrants = vec![];
+        for variant in &variants {
+            ensure!(names.insert(&variant.dir_name), "this comparison names {} twice", variant.name);
             let runs = self.seeds.clone().map(|seed| {
-                let run_dir = dir.join(format!("{name}-s{seed}"));
-                (config.with_seed(seed), run_dir)
+                let run_dir = dir.join(format!("{}-s{seed}", variant.dir_name));
+                (variant.config.with_seed(seed), run_dir)
             });
-            Ok(EncoderRuns { encoder: encoder.clone(), runs: runs.collect() })
-        });
-        let entrants = entrants.collect::<Result<Vec<_>>>()?;
+            entrants.push(Entrant { name: variant.name.clone(), runs: runs.collect() });
+        }
+        by_env(&entrants)?;
         // A comparison that was begun has a run before it has a table.
         let is_begun = entrants.iter().flat_map(|entrant| &entrant.runs).any(|(_, run_dir)| layout::is_run(run_dir));
         if let Some(path) = TABLES.iter().chain([&FIGURE]).map(|name| dir.join(name)).find(|path| path.exists()) {
@@ -167,43 +303,35 @@ impl Arguments {
         Ok((dir, entrants))
     }
 
-    /// Returns the configuration of each encoder's runs, with the first seed.
-    fn configs(&self, preset: Option<Layer>) -> Result<Vec<TrainConfig>> {
-        let given = self.given()?;
-        let below: Vec<Layer> = preset.into_iter().collect();
-        let mut configs = vec![];
-        let mut all_unheard = vec![];
-        for encoder in &self.encoders {
-            let mut layer = given.clone().with("encoder", Some(encoder));
-            // What this encoder leaves without effect is for the others.
-            let unheard = layer.prune(&below, &TRAINING);
-            let layers: Vec<Layer> = below.iter().cloned().chain([layer]).collect();
-            configs.push(TrainConfig::resolve(&layers)?);
-            all_unheard.push(unheard);
-        }
-        let is_heard_by_none =
-            |fault: &&Fault| all_unheard.iter().all(|unheard| unheard.iter().any(|other| key(other) == key(fault)));
-        if let Some(fault) = all_unheard.iter().flatten().find(is_heard_by_none) {
-            return Err(fault.clone().into());
-        }
-        for (encoder, unheard) in self.encoders.iter().zip(&all_unheard) {
-            for fault in unheard {
-                say!("note: encoder {encoder}: {fault}");
-            }
-        }
-        Ok(configs)
+    /// Returns a directory named after what all runs share, and after the settings that vary.
+    fn default_dir(&self, configs: &[&TrainConfig]) -> PathBuf {
+        let shared = |name: fn(&TrainConfig) -> &str| {
+            let first = name(configs[0]);
+            configs.iter().all(|config| name(config) == first).then(|| first.replace('/', "-"))
+        };
+        let mut words = vec!["compare".to_owned()];
+        words.extend(shared(|config| config.env.id()));
+        words.extend(shared(|config| config.agent.name()));
+        let keys: Vec<&str> = self.vary.iter().filter_map(|text| text.split('=').next()).collect();
+        words.extend((!keys.is_empty()).then(|| format!("by-{}", keys.join("-"))));
+        PathBuf::from(format!("runs/{}", words.join("-")))
     }
 
     /// Returns the settings that flags give all runs.
     fn given(&self) -> Result<Layer> {
         let flags = Layer::default()
-            .with("env", self.env.as_ref())
-            .with("agent", self.agent.as_ref())
             .with("encoder_mode", self.encoder_mode)
             .with("steps", self.steps)
             .with("device", self.device);
         let set = Layer::from_assignments(&self.set, &TRAINING)?;
-        set.refuse("encoder", "--encoders")?;
+        if !self.encoders.is_empty() {
+            set.refuse("encoder", "--encoders")?;
+        }
+        for (values, key, flag) in [(&self.envs, "env", "--envs"), (&self.agents, "agent", "--agents")] {
+            if !values.is_empty() {
+                set.refuse(key, flag)?;
+            }
+        }
         set.refuse("seed", "--seeds")?;
         flags.and(set)
     }

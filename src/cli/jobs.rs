@@ -53,12 +53,29 @@ struct Work {
     failed: Vec<PathBuf>,
 }
 
+/// What a command says of its runs.
+#[derive(Clone, Copy)]
+pub(super) struct Report {
+    /// Whether the summary of each run is printed.
+    pub summaries: bool,
+    /// Words for how to go on after a stop.
+    pub go_on: &'static str,
+}
+
+/// Makes all runs, `n_at_once` at a time, and prints their summaries.
+///
+/// # Errors
+/// When a process cannot be started.
+pub(super) fn make(jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
+    make_and(Report { summaries: true, go_on: "the same command with --continue goes on" }, jobs, n_at_once)
+}
+
 /// Makes all runs, `n_at_once` at a time. A run that fails leaves the others alone; all that failed are named at the
 /// end. A request to stop is passed on, and no further run starts.
 ///
 /// # Errors
 /// When a process cannot be started.
-pub(super) fn make(jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
+pub(super) fn make_and(report: Report, jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
     interrupt::listen()?;
     let n_jobs = jobs.len();
     let n_at_once = n_at_once.min(n_jobs);
@@ -67,7 +84,8 @@ pub(super) fn make(jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
     let work = Mutex::new(Work { waiting: jobs.into(), running: vec![], failed: vec![] });
     let board = Board::new(n_jobs);
     let results: Vec<Result<()>> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..n_at_once).map(|_| scope.spawn(|| make_waiting(&work, &board, &n_threads))).collect();
+        let workers: Vec<_> =
+            (0..n_at_once).map(|_| scope.spawn(|| make_waiting(&work, &board, &n_threads, report))).collect();
         let mut is_passed_on = false;
         while !workers.iter().all(thread::ScopedJoinHandle::is_finished) {
             thread::sleep(LOOK_AFTER);
@@ -80,7 +98,7 @@ pub(super) fn make(jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
     drop(board);
     results.into_iter().collect::<Result<()>>()?;
     if interrupt::requested() {
-        say!("stopped; the same command with --continue goes on");
+        say!("stopped; {}", report.go_on);
         return Ok(interrupt::exit_code());
     }
     let failed = lock(&work).failed.split_off(0);
@@ -99,7 +117,7 @@ fn lock(work: &Mutex<Work>) -> std::sync::MutexGuard<'_, Work> {
 }
 
 /// Makes one waiting run after the other until none is left, or a stop is requested.
-fn make_waiting(work: &Mutex<Work>, board: &Board, n_threads: &OsString) -> Result<()> {
+fn make_waiting(work: &Mutex<Work>, board: &Board, n_threads: &OsString, report: Report) -> Result<()> {
     while !interrupt::requested() {
         let Some(job) = lock(work).waiting.pop_front() else { break };
         let program = std::env::current_exe().context("cannot find this program's own file")?;
@@ -112,7 +130,7 @@ fn make_waiting(work: &Mutex<Work>, board: &Board, n_threads: &OsString) -> Resu
         let id = child.id();
         work_now.running.push(id);
         drop(work_now);
-        let succeeded = follow(child, &job, board)?;
+        let succeeded = follow(child, &job, board, report)?;
         let mut work = lock(work);
         work.running.retain(|&other| other != id);
         if !succeeded && !interrupt::requested() {
@@ -123,7 +141,7 @@ fn make_waiting(work: &Mutex<Work>, board: &Board, n_threads: &OsString) -> Resu
 }
 
 /// Shows what the process says until it ends, and prints its summary. Returns whether it succeeded.
-fn follow(mut child: Child, job: &Job, board: &Board) -> Result<bool> {
+fn follow(mut child: Child, job: &Job, board: &Board, report: Report) -> Result<bool> {
     let line = board.begin(&job.dir.display().to_string());
     let errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
     for text in errors.split(b'\n') {
@@ -134,7 +152,9 @@ fn follow(mut child: Child, job: &Job, board: &Board) -> Result<bool> {
     child.stdout.take().expect("stdout is piped").read_to_string(&mut summary)?;
     let succeeded = child.wait()?.success();
     line.end();
-    board.suspend(|| print(&summary))?;
+    if report.summaries {
+        board.suspend(|| print(&summary))?;
+    }
     Ok(succeeded)
 }
 

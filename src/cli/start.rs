@@ -159,6 +159,16 @@ pub(super) fn begin_or_continue(config: &TrainConfig, dir: &Path) -> Result<Opti
     begin(config.clone(), dir, dir.exists()).map(Some)
 }
 
+/// Returns whether there is a run in `dir` that has made all its steps.
+///
+/// # Errors
+/// When it has checkpoints and all are damaged.
+pub(super) fn is_finished(config: &TrainConfig, dir: &Path) -> Result<bool> {
+    Ok(layout::is_run(dir)
+        && checkpoint::is_there(dir)?
+        && newest::<TrainState>(dir)?.state.loop_state.progress.is_finished(config.run.steps))
+}
+
 /// Returns whether there is a run in `dir` that has a checkpoint.
 pub(super) fn is_begun(dir: &Path) -> Result<bool> {
     if !layout::is_run(dir) {

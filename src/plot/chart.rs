@@ -21,6 +21,18 @@ pub(super) struct Chart {
     pub y_name: String,
     pub curves: Vec<Curve>,
     pub references: Vec<Reference>,
+    /// What the horizontal axis counts.
+    pub across: Across,
+}
+
+/// The horizontal axis.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Across {
+    /// Steps, from 0 to the last.
+    #[default]
+    Steps,
+    /// Thresholds in this range. The values are shares, from 0 to 1.
+    Thresholds(f64, f64),
 }
 
 /// One line with its band.
@@ -110,7 +122,7 @@ impl Chart {
             }
         }
         for (i, reference) in self.references.iter().enumerate().filter(|(_, level)| frame.shows(level.value)) {
-            let ends = [0.0, frame.x_hi].map(|step| frame.at(step, reference.value));
+            let ends = [frame.x_lo, frame.x_hi].map(|step| frame.at(step, reference.value));
             draw_line(canvas, ends.to_vec(), Stroke::Reference(i))?;
         }
         for (i, curve) in self.curves.iter().enumerate() {
@@ -127,16 +139,24 @@ impl Chart {
     }
 
     fn draw_axes(&self, canvas: &Canvas, layout: &Layout) -> Drawn {
-        let Frame { left, right, top, bottom, x_hi, ref y } = layout.frame;
+        let Frame { left, right, top, bottom, x_lo, x_hi, ref y } = layout.frame;
         for (&tick, label) in layout.y_ticks.iter().zip(&layout.y_labels) {
             let height = layout.frame.y_pixel(tick);
             stroke(canvas, &[(left, height), (right, height)], GRID, 1.0)?;
             write(canvas, label, (left - 8.0, height), TEXT_SIZE, INK, (HPos::Right, VPos::Center))?;
         }
-        for tick in axis::step_ticks(x_hi, X_TICKS) {
+        let x_ticks = match self.across {
+            Across::Steps => axis::step_ticks(x_hi, X_TICKS),
+            Across::Thresholds(..) => axis::ticks(x_lo, x_hi, X_TICKS),
+        };
+        let x_labels = match self.across {
+            Across::Steps => x_ticks.iter().copied().map(axis::count_label).collect(),
+            Across::Thresholds(..) => axis::value_labels(&x_ticks),
+        };
+        for (&tick, label) in x_ticks.iter().zip(&x_labels) {
             let x = layout.frame.x_pixel(tick);
             stroke(canvas, &[(x, top), (x, bottom + 5.0)], GRID, 1.0)?;
-            write(canvas, &axis::count_label(tick), (x, bottom + 9.0), TEXT_SIZE, INK, (HPos::Center, VPos::Top))?;
+            write(canvas, label, (x, bottom + 9.0), TEXT_SIZE, INK, (HPos::Center, VPos::Top))?;
         }
         if y.lo < 0.0 && y.hi > 0.0 {
             let zero = layout.frame.y_pixel(0.0);
@@ -200,7 +220,9 @@ struct Frame {
     right: f64,
     top: f64,
     bottom: f64,
-    /// Step at the right edge; the left edge is 0.
+    /// Step or threshold at the left edge.
+    x_lo: f64,
+    /// Step or threshold at the right edge.
     x_hi: f64,
     y: ValueRange,
 }
@@ -210,7 +232,10 @@ impl Layout {
         let lines = chart.curves.iter().flat_map(|curve| curve.line.iter().map(|point| point.1));
         let bands = chart.curves.iter().flat_map(|curve| curve.band.iter().flat_map(|&(_, lo, hi)| [lo, hi]));
         let levels: Vec<f64> = chart.references.iter().map(|reference| reference.value).collect();
-        let y = axis::value_range(lines.chain(bands).collect(), &levels);
+        let y = match chart.across {
+            Across::Steps => axis::value_range(lines.chain(bands).collect(), &levels),
+            Across::Thresholds(..) => ValueRange { lo: 0.0, hi: 1.0, cut_below: None, cut_above: None },
+        };
         let y_ticks = axis::ticks(y.lo, y.hi, Y_TICKS);
         let y_labels = axis::value_labels(&y_ticks);
         let widest = y_labels.iter().map(|label| text_width(label, TEXT_SIZE)).fold(0.0, f64::max);
@@ -225,15 +250,18 @@ impl Layout {
         // A long legend makes the figure taller instead of the curves flatter.
         let height = HEIGHT.max(top + 330.0);
         let last_step = chart.curves.iter().filter_map(|curve| curve.line.last()).map(|point| point.0);
-        let x_hi = axis::step_end(last_step.fold(0.0, f64::max), X_TICKS);
-        let frame = Frame { left, right, top, bottom: height - 58.0, x_hi, y };
+        let (x_lo, x_hi) = match chart.across {
+            Across::Steps => (0.0, axis::step_end(last_step.fold(0.0, f64::max), X_TICKS)),
+            Across::Thresholds(low, high) => (low, high),
+        };
+        let frame = Frame { left, right, top, bottom: height - 58.0, x_lo, x_hi, y };
         Self { height, notes, legend, frame, y_ticks, y_labels }
     }
 }
 
 impl Frame {
     fn x_pixel(&self, step: f64) -> f64 {
-        self.left + (self.right - self.left) * step / self.x_hi
+        self.left + (self.right - self.left) * (step - self.x_lo) / (self.x_hi - self.x_lo)
     }
 
     fn y_pixel(&self, value: f64) -> f64 {
@@ -375,7 +403,7 @@ fn draw_line(canvas: &Canvas, pixels: Vec<(i32, i32)>, stroke: Stroke) -> Drawn 
     }
 }
 
-fn colour(curve: usize) -> RGBColor {
+pub(super) fn colour(curve: usize) -> RGBColor {
     COLOURS[curve % COLOURS.len()]
 }
 

@@ -1,0 +1,70 @@
+//! Runs that were made before, grouped by the values of settings.
+
+use crate::cli::start::is_finished;
+use crate::compare::Entrant;
+use crate::config::kind::training_config;
+use crate::dotted::{Dotted, changes, dotted};
+use crate::plot::find_runs;
+use anyhow::{Result, bail, ensure};
+use carom_envs::settings::nearest;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// Settings that do not affect learning, and the seed.
+const IGNORED: [&str; 8] =
+    ["seed", "log_every", "checkpoint_every", "eval_every", "eval_episodes", "eval_epsilon", "eval_max_steps", "kind"];
+
+/// Reads the finished runs at and below `paths`, and groups them by environment and by the values of `keys`. Runs that
+/// are not finished are left out, with a note.
+///
+/// # Errors
+/// When a path is not a training run, no run is finished, or no run has a setting of that key.
+pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant>> {
+    let mut entrants: Vec<(Entrant, BTreeSet<String>, Dotted)> = vec![];
+    let mut known = BTreeSet::new();
+    for dir in find_runs(paths)? {
+        let config = training_config(&dir, "be compared")?;
+        if !is_finished(&config, &dir)? {
+            say!("note: {} is not finished, and is left out", dir.display());
+            continue;
+        }
+        let settings = dotted(&config.to_toml());
+        known.extend(settings.keys().cloned());
+        let (name, env) = (name(&settings, keys), config.env.id().to_owned());
+        match entrants.iter_mut().find(|(entrant, ..)| entrant.name == name && entrant.env() == env) {
+            Some((entrant, differing, first)) => {
+                differing.extend(changes(first, &settings).into_iter().map(|change| change.key));
+                entrant.runs.push((config, dir));
+            }
+            None => entrants.push((Entrant { name, runs: vec![(config, dir)] }, BTreeSet::new(), settings)),
+        }
+    }
+    ensure!(!entrants.is_empty(), "none of these runs is finished");
+    if let Some(key) = keys.iter().find(|key| !known.contains(*key)) {
+        let near = nearest(key, known.iter().map(String::as_str));
+        let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        bail!("none of these runs has a setting `{key}`{near}");
+    }
+    let finish = |(mut entrant, differing, _): (Entrant, BTreeSet<String>, Dotted)| {
+        let differing: Vec<String> =
+            differing.into_iter().filter(|key| !IGNORED.contains(&key.as_str()) && !keys.contains(key)).collect();
+        if !differing.is_empty() {
+            say!("note: runs of {} on {} differ in {} too", entrant.name, entrant.env(), differing.join(", "));
+        }
+        entrant.runs.sort_by_key(|(config, _)| config.run.seed);
+        entrant
+    };
+    Ok(entrants.into_iter().map(finish).collect())
+}
+
+/// Returns the values of `keys` in words. Names stand alone.
+fn name(settings: &Dotted, keys: &[String]) -> String {
+    let word = |key: &String| {
+        let value = settings.get(key).map_or("not given", String::as_str);
+        match key.as_str() {
+            "agent" | "encoder" | "env" => value.to_owned(),
+            key => format!("{}={value}", key.rsplit('.').next().unwrap_or(key)),
+        }
+    };
+    keys.iter().map(word).collect::<Vec<_>>().join(" ")
+}
