@@ -4,6 +4,8 @@ use std::process::Output;
 
 const RUNS: [&str; 6] = ["oracle-s0", "oracle-s1", "pca-s0", "pca-s1", "raw-s0", "raw-s1"];
 
+const WRITTEN: [&str; 3] = ["returns.svg", "table.csv", "table.md"];
+
 /// A comparison whose runs have no more than 600 steps and 16 hidden units.
 const COMPARE: &str = "compare --env minatar/breakout --agent dqn --encoders raw,oracle,pca --seeds 0..2 \
     --set n_envs=1 --set agent.hidden=[16] --set agent.learning_starts=100 --set agent.epsilon_steps=200 \
@@ -41,8 +43,9 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
     let line = format!("{COMPARE} --steps 600 --out all");
     let (table, stderr) = succeed(&program, &line);
     assert_eq!(runs_with("training dqn", &stderr), RUNS, "{stderr}");
-    assert_eq!(program.names("all")[..3], RUNS[..3]);
-    assert_eq!(program.names("all")[6..], ["returns.svg", "table.csv", "table.md"]);
+    let mut names = [&RUNS[..], &["efficiency.svg", "intervals.svg", "profile.svg"], &WRITTEN].concat();
+    names.sort_unstable();
+    assert_eq!(program.names("all"), names);
 
     assert_eq!(program.read("all/table.md"), table);
     for words in ["`dqn` on `minatar/breakout`", "150 steps", "300 steps", "600 steps", "\n| raw ", "\n| pca "] {
@@ -118,4 +121,55 @@ fn encoders_that_cannot_be_compared_are_named() {
     assert!(error.contains("`orcale`") && error.contains("`oracle`"), "{error}");
     assert!(fail(&program, &format!("{compare} raw,ae,raw")).contains("names raw twice"));
     assert!(program.names(".").is_empty());
+}
+
+/// Scales of two games, so that nobody plays for them.
+const SCALES: &str = "--scale cliff-walking=-1000..0 --scale taxi=-800..0";
+
+#[test]
+fn agents_are_compared_over_several_games_and_grouped_again() {
+    let program = Program::new();
+    let line = format!(
+        "compare --envs cliff-walking,taxi --agents q-learning,sarsa --seeds 0..2 --steps 5k --jobs 2 --out all {SCALES}"
+    );
+    let (table, stderr) = succeed(&program, &line);
+    for env in ["cliff-walking", "taxi"] {
+        assert!(table.contains(&format!("`{env}` (")), "{table}");
+        for run in ["q-learning-s0", "q-learning-s1", "sarsa-s0", "sarsa-s1"] {
+            assert!(program.names("all").contains(&format!("{env}-{run}")), "{stderr}");
+        }
+        assert!(program.names("all").contains(&format!("returns-{env}.svg")));
+    }
+    assert!(!program.names("all").contains(&"settings".to_owned()));
+    for words in ["All 2 environments, normalised", "probability of improvement over q-learning", "\n| sarsa "] {
+        assert!(table.contains(words), "{words} in {table}");
+    }
+    let last = |env: &str, seed| last_return(&program, &format!("all/{env}-sarsa-s{seed}"));
+    let scores = [0, 1].map(|seed| [1.0 + last("cliff-walking", seed) / 1000.0, 1.0 + last("taxi", seed) / 800.0]);
+    let mut scores = scores.concat();
+    scores.sort_by(f64::total_cmp);
+    let csv = program.read("all/table.csv");
+    let row = csv.lines().find_map(|line| line.strip_prefix("sarsa,all,2,")).expect("a row of both games");
+    let iqm: f64 = row.split(',').nth(6).and_then(|field| field.parse().ok()).expect("a number");
+    // Of four scores the lowest and the highest are left out.
+    assert!((iqm - f64::midpoint(scores[1], scores[2])).abs() < 1e-9, "{csv} {scores:?}");
+
+    let (again, stderr) = succeed(&program, &line);
+    assert_eq!(again, table);
+    assert!(!stderr.contains("training"), "{stderr}");
+    let (grouped, _) = succeed(&program, &format!("compare --runs all --by agent --out by {SCALES}"));
+    assert_eq!(grouped, table);
+    let error = fail(&program, "compare --runs all --by agent.lrr --out by");
+    assert!(error.contains("did you mean `agent.lr`?"), "{error}");
+}
+
+#[test]
+fn values_of_a_setting_are_compared() {
+    let program = Program::new();
+    let line = "compare --env taxi --agent sarsa --vary agent.lr=0.1,0.5 --seeds 0..1 --steps 2k --out all";
+    let (table, _) = succeed(&program, line);
+    assert!(table.contains("\n| lr=0.1 ") && table.contains("\n| lr=0.5 "), "{table}");
+    assert!(program.read("all/agent.lr=0.5-s0/config.toml").contains("lr = 0.5\n"));
+    let error = fail(&program, "compare --env taxi --vary agent=sarsa,q-learning --seeds 0..1 --out all");
+    assert!(error.contains("--agents gives several"), "{error}");
 }

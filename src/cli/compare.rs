@@ -111,6 +111,8 @@ intervals.svg, profile.svg and efficiency.svg.";
 const TABLES: [&str; 2] = ["table.csv", "table.md"];
 /// File of the learning curves of a single environment.
 const FIGURE: &str = "returns.svg";
+/// Files of the statistics over all environments.
+const FIGURES: [&str; 3] = ["intervals.svg", "profile.svg", "efficiency.svg"];
 /// Folder of the settings of runs that processes of their own make.
 const SETTINGS: &str = "settings";
 
@@ -231,9 +233,12 @@ fn report(dir: &Path, entrants: &[Entrant], arguments: &Arguments) -> Result<()>
             Err(error) => say!("no {name}: {error}"),
         }
     }
-    if let Some(overall) = table.overall() {
-        let names: Vec<_> = groups.iter().map(|group| group[0].env()).collect();
-        written.extend(draw(overall, &names.join(", "), dir)?);
+    match table.overall() {
+        Some(overall) => {
+            let names: Vec<_> = groups.iter().map(|group| group[0].env()).collect();
+            written.extend(draw(overall, &names.join(", "), dir)?);
+        }
+        None => say!("no {}: a run has ended no episode", FIGURES.join(", ")),
     }
     if let Some(warning) = table.interval_warning() {
         say!("note: {warning}");
@@ -250,7 +255,7 @@ fn draw(overall: &Overall, envs: &str, dir: &Path) -> Result<Vec<String>, PlotEr
         Heading { title: title.to_owned(), notes }
     };
     let name = overall.score_name();
-    let [intervals, profile, efficiency] = ["intervals.svg", "profile.svg", "efficiency.svg"];
+    let [intervals, profile, efficiency] = FIGURES;
     let spread = "bars: 95 % stratified bootstrap";
     let at = |file: &str| dir.join(file);
     estimates::intervals(&heading("Interquartile means", spread), name, &overall.intervals(), &at(intervals))?;
@@ -258,7 +263,7 @@ fn draw(overall: &Overall, envs: &str, dir: &Path) -> Result<Vec<String>, PlotEr
     estimates::profiles(&heading("Performance profiles", spread), name, &overall.profiles(), &at(profile))?;
     let title = "Sample efficiency: interquartile means";
     estimates::efficiency(&heading(title, spread), name, &overall.efficiency(), &at(efficiency))?;
-    Ok([intervals, profile, efficiency].map(str::to_owned).to_vec())
+    Ok(FIGURES.map(str::to_owned).to_vec())
 }
 
 /// Parses `ENV=ZERO..ONE`.

@@ -141,4 +141,50 @@ mod tests {
         assert_eq!(iqm(&[vec![1.0], vec![2.0]]), Estimate { value: 1.5, interval: None });
         assert_eq!(probability_of_improvement(&[vec![1.0]], &[vec![0.0]]), Estimate { value: 1.0, interval: None });
     }
+
+    /// Returns numbers of the file that rliable wrote.
+    fn numbers(value: &serde_json::Value) -> Vec<f64> {
+        let all = value.as_array().expect("a list");
+        all.iter().map(|number| number.as_f64().expect("a number")).collect()
+    }
+
+    /// Checks an estimate against rliable's: the value exactly, the bounds, whose random numbers differ, within a share
+    /// of the interval.
+    fn check(found: Estimate, expected: &serde_json::Value, what: &str) {
+        let [value, low, high] = numbers(expected)[..] else { panic!("{what}: three numbers") };
+        let (found_low, found_high) = found.interval.expect("an interval");
+        assert!((found.value - value).abs() < 1e-9, "{what}: {found:?}, rliable {value}");
+        let off = (found_low - low).abs().max((found_high - high).abs());
+        assert!(off <= 0.06 * (high - low) + 1e-9, "{what}: {found:?}, rliable [{low}, {high}]");
+    }
+
+    #[test]
+    fn statistics_are_those_of_rliable() {
+        let golden = include_str!("../../tests/golden/rliable.json");
+        let cases: Vec<serde_json::Value> = serde_json::from_str(golden).expect("a list");
+        assert_eq!(cases.len(), 3);
+        for (i, case) in cases.iter().enumerate() {
+            let scores = |name: &str| -> Vec<Vec<f64>> {
+                case["scores"][name].as_array().expect("tasks").iter().map(numbers).collect()
+            };
+            for name in ["x", "y"] {
+                check(iqm(&scores(name)), &case["iqm"][name], &format!("case {i}, iqm of {name}"));
+                let profile = profile(&scores(name), &numbers(&case["thresholds"]));
+                for (j, point) in profile.into_iter().enumerate() {
+                    let expected = &case["profile"][name][j];
+                    // Shares come in steps of one run.
+                    let step = 1.0 / scores(name).concat().len() as f64;
+                    let [value, low, high] = numbers(expected)[..] else { panic!("three numbers") };
+                    let (found_low, found_high) = point.interval.expect("a band");
+                    let off = (found_low - low).abs().max((found_high - high).abs());
+                    assert!(
+                        (point.value - value).abs() < 1e-9 && off <= step + 1e-9,
+                        "case {i}: {point:?}, {expected}"
+                    );
+                }
+            }
+            let improvement = probability_of_improvement(&scores("x"), &scores("y"));
+            check(improvement, &case["improvement"], &format!("case {i}, probability of improvement"));
+        }
+    }
 }
