@@ -130,7 +130,8 @@ const SCALES: &str = "--scale cliff-walking=-1000..0 --scale taxi=-800..0";
 fn agents_are_compared_over_several_games_and_grouped_again() {
     let program = Program::new();
     let line = format!(
-        "compare --envs cliff-walking,taxi --agents q-learning,sarsa --seeds 0..2 --steps 5k --jobs 2 --out all {SCALES}"
+        "compare --envs cliff-walking,taxi --agents q-learning,sarsa --seeds 0..2 --steps 5k --jobs 2 --out all \
+         {SCALES}"
     );
     let (table, stderr) = succeed(&program, &line);
     for env in ["cliff-walking", "taxi"] {

@@ -13,7 +13,7 @@ from rliable import library, metrics
 
 N_RESAMPLES = 50_000
 N_PROFILE_RESAMPLES = 2_000
-N_IMPROVEMENT_RESAMPLES = 2_000
+N_IMPROVEMENT_RESAMPLES = 10_000
 
 
 def interval(bounds):

@@ -233,12 +233,11 @@ fn report(dir: &Path, entrants: &[Entrant], arguments: &Arguments) -> Result<()>
             Err(error) => say!("no {name}: {error}"),
         }
     }
-    match table.overall() {
-        Some(overall) => {
-            let names: Vec<_> = groups.iter().map(|group| group[0].env()).collect();
-            written.extend(draw(overall, &names.join(", "), dir)?);
-        }
-        None => say!("no {}: a run has ended no episode", FIGURES.join(", ")),
+    if let Some(overall) = table.overall() {
+        let names: Vec<_> = groups.iter().map(|group| group[0].env()).collect();
+        written.extend(draw(overall, &names.join(", "), dir)?);
+    } else {
+        say!("no {}: a run has ended no episode", FIGURES.join(", "));
     }
     if let Some(warning) = table.interval_warning() {
         say!("note: {warning}");

@@ -8,8 +8,11 @@ use crate::train::session::Session;
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 
-/// Episodes that a reference player plays.
-const EPISODES: u64 = 100;
+/// Episodes of the random player.
+const RANDOM_EPISODES: u64 = 100;
+
+/// Episodes of the scripted player. They are long where it plays well.
+const SCRIPTED_EPISODES: u64 = 20;
 
 /// Returns that scores of 0 and 1 stand for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -59,10 +62,10 @@ pub(crate) fn scales(
     for (config, best) in &open {
         let env = config.env.id();
         let one = match reference {
-            Reference::Scripted => mean_return(config, "scripted")?,
+            Reference::Scripted => mean_return(config, "scripted", SCRIPTED_EPISODES)?,
             Reference::Best => best.with_context(|| format!("no entrant has ended an episode of {env}"))?,
         };
-        by_env.insert(env.to_owned(), Scale { zero: mean_return(config, "random")?, one });
+        by_env.insert(env.to_owned(), Scale { zero: mean_return(config, "random", RANDOM_EPISODES)?, one });
     }
     for (env, scale) in &by_env {
         ensure!(
@@ -72,21 +75,21 @@ pub(crate) fn scales(
         );
     }
     let one = match reference {
-        Reference::Scripted => format!("the scripted player's ({EPISODES} episodes)"),
+        Reference::Scripted => format!("the scripted player's ({SCRIPTED_EPISODES} episodes)"),
         Reference::Best => "that of the best of those compared".to_owned(),
     };
     let meaning = match open.is_empty() {
         true => "0 and 1 are the returns given by --scale".to_owned(),
-        false => format!("0 is the random player's return ({EPISODES} episodes), 1 {one}"),
+        false => format!("0 is the random player's return ({RANDOM_EPISODES} episodes), 1 {one}"),
     };
     Ok(Scales { by_env, meaning })
 }
 
-/// Returns the mean return of the agent called `name` in the environment of `config`.
-fn mean_return(config: &TrainConfig, name: &str) -> Result<f64> {
+/// Returns the mean return of the agent called `name` over `episodes` in the environment of `config`.
+fn mean_return(config: &TrainConfig, name: &str, episodes: u64) -> Result<f64> {
     let mut session = player(config, name)?;
     let env = session.config.env.clone();
-    let evaluation = Evaluation { env, episodes: EPISODES, epsilon: 0.0, seed: 0, games: Games::Scoring };
+    let evaluation = Evaluation { env, episodes, epsilon: 0.0, seed: 0, games: Games::Scoring };
     Ok(evaluation.run(&mut session.player, &ObsTransform::Raw)?.return_mean)
 }
 
