@@ -1,4 +1,4 @@
-//! Adam, RMSProp and RAdam over a flat parameter vector.
+//! Adam, RMSProp, RAdam and Adadelta over a flat parameter vector.
 //!
 //! Written here because torch's Rust binding has no fused step and cannot save its optimisers' state, which exact
 //! resume needs. One pass over the vector on the CPU; the same formulas in tensor operations for accelerators. Both

@@ -38,6 +38,10 @@ CASES = {
     "radam": ("RAdam", 1.0, dict(lr=5e-4, betas=(0.9, 0.999), eps=1e-8)),
     "radam_fast_betas": ("RAdam", 1.0, dict(lr=1e-2, betas=(0.8, 0.99), eps=1e-5)),
     "radam_tiny_gradient": ("RAdam", 1e-6, dict(lr=5e-4, betas=(0.9, 0.999), eps=1e-8)),
+    "rmsprop_keras": ("RMSprop", 1.0, dict(lr=1e-3, alpha=0.9, eps=1e-7, centered=False)),
+    "adadelta_keras": ("Adadelta", 1.0, dict(lr=1.0, rho=0.95, eps=1e-7)),
+    "adadelta_large_eps": ("Adadelta", 1.0, dict(lr=0.1, rho=0.9, eps=1e-3)),
+    "adadelta_tiny_gradient": ("Adadelta", 1e-6, dict(lr=1.0, rho=0.95, eps=1e-7)),
 }
 
 

@@ -11,7 +11,7 @@ use std::ops::Range;
 pub struct Optimizer {
     config: OptimConfig,
     n_steps: u64,
-    /// Running mean of the gradient.
+    /// Running mean of the gradient; Adadelta's running mean of its squared steps.
     mean: Vec<f32>,
     /// Running mean of the squared gradient.
     mean_sq: Vec<f32>,
@@ -139,6 +139,14 @@ enum Step {
     Adam(AdamStep),
     /// Adam's step without its denominator.
     Momentum(AdamStep),
+    Adadelta(AdadeltaStep),
+}
+
+#[derive(Clone, Copy)]
+struct AdadeltaStep {
+    lr: f32,
+    rho: f32,
+    epsilon: f32,
 }
 
 #[derive(Clone, Copy)]
@@ -170,6 +178,9 @@ impl Step {
         match rule {
             Rule::RmsProp => Self::RmsProp(rms_prop),
             Rule::RmsPropCentered => Self::RmsPropCentered(rms_prop),
+            Rule::Adadelta => {
+                Self::Adadelta(AdadeltaStep { lr: lr as f32, rho: beta2 as f32, epsilon: epsilon as f32 })
+            }
             Rule::Adam | Rule::RAdam => {
                 let (rate, adaptive) = adam_rate(config, t, lr);
                 let root = second_moment_correction(beta2, t);
@@ -194,6 +205,7 @@ impl Step {
             Self::RmsPropCentered(constants) => rms_prop_centered(params, grads, factor, mean, mean_sq, constants),
             Self::Adam(constants) => adam(params, grads, factor, mean, mean_sq, constants),
             Self::Momentum(constants) => momentum(params, grads, factor, mean, mean_sq, constants),
+            Self::Adadelta(constants) => adadelta(params, grads, factor, mean, mean_sq, constants),
         }
     }
 }
@@ -217,6 +229,25 @@ fn momentum(params: &mut [f32], grads: &[f32], factor: f32, mean: &mut [f32], me
         *m = flush(c.beta1 * *m + (1.0 - c.beta1) * g, SMALLEST_MEAN);
         *v = flush(c.beta2 * *v + (1.0 - c.beta2) * g * g, SMALLEST_MEAN_SQ);
         *p -= c.rate * *m;
+    }
+}
+
+/// `p -= lr Δ` with `Δ = g √(E[Δ²] + ε) / √(E[g²] + ε)`, where E[Δ²] is that of the steps before.
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+fn adadelta(
+    params: &mut [f32],
+    grads: &[f32],
+    factor: f32,
+    steps_sq: &mut [f32],
+    mean_sq: &mut [f32],
+    c: AdadeltaStep,
+) {
+    for (((p, g), d), v) in params.iter_mut().zip(grads).zip(steps_sq).zip(mean_sq) {
+        let g = g * factor;
+        *v = flush(c.rho * *v + (1.0 - c.rho) * g * g, SMALLEST_MEAN_SQ);
+        let step = g * (*d + c.epsilon).sqrt() / (*v + c.epsilon).sqrt();
+        *d = flush(c.rho * *d + (1.0 - c.rho) * step * step, SMALLEST_MEAN_SQ);
+        *p -= c.lr * step;
     }
 }
 

@@ -15,6 +15,9 @@ pub enum Rule {
     RmsPropCentered,
     /// Liu et al. 2020, algorithm 2: Adam with a rectified adaptive rate.
     RAdam,
+    /// Zeiler 2012, algorithm 1, with a learning rate: the gradient times the ratio of the root mean squares of past steps
+    /// and gradients.
+    Adadelta,
 }
 
 impl Rule {
@@ -37,9 +40,9 @@ pub struct OptimConfig {
     pub rule: Rule,
     /// Decay of the running mean of the gradient (Adam, RAdam).
     pub beta1: f64,
-    /// Decay of the running mean square (RMSProp's α).
+    /// Decay of the running mean square (RMSProp's α, Adadelta's ρ).
     pub beta2: f64,
-    /// Added to the denominator.
+    /// Added to the denominator; Adadelta adds it to both mean squares, under their roots.
     pub epsilon: f64,
     /// Whether ε is added to the mean square under RMSProp's root, as by Mnih et al. 2015, and not to the root, as in
     /// PyTorch and in MinAtar's DQN. Adam and RAdam add it to the root.
@@ -47,9 +50,14 @@ pub struct OptimConfig {
 }
 
 impl OptimConfig {
-    /// The usual constants of `rule`: β 0.9 and 0.999, ε 1e-8; RMSProp α 0.95 and ε 0.01, as Mnih et al. 2015.
+    /// The usual constants of `rule`: β 0.9 and 0.999, ε 1e-8; RMSProp α 0.95 and ε 0.01, as Mnih et al. 2015; Adadelta
+    /// ρ 0.95 and ε 1e-6, as Zeiler 2012.
     pub fn of(rule: Rule) -> Self {
-        let (beta1, beta2, epsilon) = if rule.is_rms_prop() { (0.0, 0.95, 0.01) } else { (0.9, 0.999, 1e-8) };
+        let (beta1, beta2, epsilon) = match rule {
+            Rule::Adam | Rule::RAdam => (0.9, 0.999, 1e-8),
+            Rule::RmsProp | Rule::RmsPropCentered => (0.0, 0.95, 0.01),
+            Rule::Adadelta => (0.0, 0.95, 1e-6),
+        };
         Self { rule, beta1, beta2, epsilon, epsilon_in_root: false }
     }
 

@@ -77,6 +77,7 @@ impl TensorOptimizer {
 pub(super) struct Operations {
     config: OptimConfig,
     n_steps: u64,
+    /// Running mean of the gradient; Adadelta's running mean of its squared steps.
     mean: Tensor,
     mean_sq: Tensor,
 }
@@ -89,8 +90,10 @@ impl Operations {
     pub(super) fn step(&mut self, params: &mut Tensor, grads: &Tensor, lr: f64) {
         self.n_steps += 1;
         let OptimConfig { rule, beta1, beta2, epsilon, .. } = self.config;
-        let mean_decay = if rule == Rule::RmsPropCentered { beta2 } else { beta1 };
-        self.mean = &self.mean * mean_decay + grads * (1.0 - mean_decay);
+        if rule != Rule::Adadelta {
+            let mean_decay = if rule == Rule::RmsPropCentered { beta2 } else { beta1 };
+            self.mean = &self.mean * mean_decay + grads * (1.0 - mean_decay);
+        }
         self.mean_sq = &self.mean_sq * beta2 + grads * grads * (1.0 - beta2);
         let [under, beside] = self.config.rms_prop_epsilons();
         let step = match rule {
@@ -98,6 +101,11 @@ impl Operations {
             Rule::RmsPropCentered => {
                 let variance = (&self.mean_sq - &self.mean * &self.mean).clamp_min(0.0);
                 grads / ((variance + under).sqrt() + beside) * lr
+            }
+            Rule::Adadelta => {
+                let step = grads * (&self.mean + epsilon).sqrt() / (&self.mean_sq + epsilon).sqrt();
+                self.mean = &self.mean * beta2 + &step * &step * (1.0 - beta2);
+                step * lr
             }
             Rule::Adam | Rule::RAdam => {
                 let (rate, adaptive) = adam_rate(self.config, self.n_steps, lr);

@@ -17,10 +17,11 @@ fn config(case: &Value) -> OptimConfig {
         (Some("RAdam"), _) => Rule::RAdam,
         (Some("RMSprop"), Some(true)) => Rule::RmsPropCentered,
         (Some("RMSprop"), Some(false)) => Rule::RmsProp,
+        (Some("Adadelta"), _) => Rule::Adadelta,
         other => panic!("unknown optimiser {other:?}"),
     };
     let decays = case["betas"].as_array().map(|b| (b[0].as_f64().unwrap(), b[1].as_f64().unwrap()));
-    let (beta1, beta2) = decays.unwrap_or_else(|| (0.0, number("alpha").unwrap()));
+    let (beta1, beta2) = decays.unwrap_or_else(|| (0.0, number("alpha").or(number("rho")).unwrap()));
     OptimConfig { rule, beta1, beta2, epsilon: number("eps").unwrap(), epsilon_in_root: false }
 }
 
@@ -64,7 +65,7 @@ fn clipping_shortens_long_gradients_only() {
 
 #[test]
 fn a_factor_scales_the_gradient() {
-    for rule in [Rule::Adam, Rule::RAdam, Rule::RmsProp, Rule::RmsPropCentered] {
+    for rule in [Rule::Adam, Rule::RAdam, Rule::RmsProp, Rule::RmsPropCentered, Rule::Adadelta] {
         let (grads, scaled) = ([1.0, -2.0, 0.5], [0.25, -0.5, 0.125]);
         let (mut by_factor, mut by_hand) = ([0.5; 3], [0.5; 3]);
         Optimizer::new(OptimConfig::of(rule), 3).step_scaled(&mut by_factor, &grads, 0.25, 0.1);
@@ -121,6 +122,16 @@ fn epsilon_is_added_under_the_root_or_to_it() {
         for ours in both(config(rule, in_root), &[3.0], &[vec![2.0]], 0.1) {
             assert_close(&ours, &[3.0 - 0.1 * 2.0 / denominator]);
         }
+    }
+}
+
+#[test]
+fn adadelta_by_hand() {
+    // With ρ 3/4 and ε 1: a gradient of 2 gives E[g²] = 1, so Δ = 2 √1 / √2 = √2 and E[Δ²] = 1/2. A gradient of 0 then
+    // leaves E[g²] = 3/4, Δ = 0 and E[Δ²] = 3/8; a gradient of 1 gives E[g²] = 13/16 and Δ = √(11/8) / √(29/16).
+    let config = OptimConfig { beta2: 0.75, epsilon: 1.0, ..OptimConfig::of(Rule::Adadelta) };
+    for ours in both(config, &[3.0], &[vec![2.0], vec![0.0], vec![1.0]], 0.5) {
+        assert_close(&ours, &[3.0 - 0.5 * (2.0_f64.sqrt() + (22.0_f64 / 29.0).sqrt())]);
     }
 }
 
