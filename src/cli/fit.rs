@@ -13,7 +13,7 @@ use crate::fit::open::{begin, open};
 use crate::fit::run_loop::fit;
 use crate::fit::session::{FitProgress, FitSession};
 use crate::generative::model::Measures;
-use crate::generative::settings::Schedule;
+use crate::generative::settings::{Optimizer, Schedule};
 use crate::human::{count, duration, parse_count, parse_seed, plural, shell};
 use crate::run::{Outcome, Run, layout};
 use crate::{interrupt, run};
@@ -55,6 +55,9 @@ pub(super) struct Arguments {
     /// How the learning rate changes along the fit [default: the model's]
     #[arg(long, value_name = "NAME")]
     lr_schedule: Option<Schedule>,
+    /// Optimiser of the model's networks, with constants and learning rate as in Keras 2 [default: adam]
+    #[arg(long, value_name = "NAME")]
+    optimizer: Option<Optimizer>,
     /// Width of the code: `model.latent_dim`
     #[arg(long, value_name = "D", value_parser = parse_count, allow_hyphen_values = true)]
     latent_dim: Option<u64>,
@@ -231,6 +234,7 @@ impl Arguments {
             .with("batch_size", self.batch_size)
             .with("lr", self.lr)
             .with("lr_schedule", self.lr_schedule)
+            .with("optimizer", self.optimizer)
             .with("seed", self.seed)
             .with("device", self.device)
             .with("threads", self.threads)

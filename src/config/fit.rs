@@ -7,8 +7,9 @@ use crate::device::Device;
 use crate::files;
 use crate::generative::data::Source;
 use crate::generative::data::frames::default_n_frames;
+use crate::generative::gan::GanConfig;
 use crate::generative::registry as models;
-use crate::generative::settings::{Descent, Recipe, Schedule};
+use crate::generative::settings::{Descent, Optimizer, Recipe, Schedule};
 use crate::generative::spec::ModelSpec;
 use anyhow::{Result, anyhow, ensure};
 use carom_envs::registry as envs;
@@ -37,6 +38,8 @@ carom_envs::settings! {
         lr: Option<f64> = None, in IfGiven(Above(0.0));
         /// Change of the learning rate along the fit; the model's own unless given.
         lr_schedule: Option<Schedule> = None;
+        /// Optimiser of the model's networks; Adam unless given.
+        optimizer: Option<Optimizer> = None;
         /// Master seed of all random streams.
         seed: u64 = 0;
         /// Where tensors live.
@@ -80,12 +83,13 @@ fn idle(layer: &Layer) -> Vec<Idle> {
     let model = layer.name(Part::Model).and_then(|name| models::find(name).ok());
     if let Some(model) = model.filter(|model| matches!(model.recipe, Recipe::AtOnce)) {
         let reason = format!("{} makes no updates; it is found at once", model.name);
-        let of_descent = ["epochs", "steps", "batch_size", "lr", "lr_schedule"];
+        let of_descent = ["epochs", "steps", "batch_size", "lr", "lr_schedule", "optimizer"];
         idle.extend(of_descent.map(|key| Idle::own(key, reason.clone())));
         let usual = FitSettings::default();
         idle.push(Idle::own("eval_every", reason.clone()).fixed_at(usual.eval_every));
         idle.push(Idle::own("checkpoint_every", reason).fixed_at(usual.checkpoint_every));
     }
+    idle.extend(idle_beside_optimizer(layer));
     let Some(data) = layer.own.get("data").and_then(Value::as_str) else { return idle };
     let is_env = data.starts_with("env:");
     if !is_env {
@@ -99,6 +103,26 @@ fn idle(layer: &Layer) -> Vec<Idle> {
         idle.push(Idle::own("data_dir", format!("{data} is not read from such a folder; leave --data-dir out")));
     }
     idle
+}
+
+/// Returns the settings that have no effect beside the optimiser, or the optimiser itself beside the model.
+fn idle_beside_optimizer(layer: &Layer) -> Vec<Idle> {
+    let optimizer = optimizer(&layer.own);
+    match (layer.name(Part::Model), optimizer) {
+        (Some("rbm"), _) => vec![Idle::own("optimizer", "rbm takes plain steps, with model.momentum")],
+        (Some("classifier"), _) => vec![Idle::own("optimizer", "classifier is fitted by Adam alone")],
+        (Some("gan"), Some(Optimizer::Adadelta | Optimizer::RmsProp)) => {
+            let usual = settings::to_values(&GanConfig::default());
+            let of_adam = |key| Idle::of(Part::Model, key, "only optimizer adam has it").fixed_at(usual[key].clone());
+            ["beta1", "beta2"].map(of_adam).into()
+        }
+        _ => vec![],
+    }
+}
+
+/// Returns the optimiser that `own`, settings of a fit, name.
+fn optimizer(own: &Values) -> Option<Optimizer> {
+    own.get("optimizer").and_then(|name| serde_json::from_value(name.clone()).ok())
 }
 
 impl FitConfig {
@@ -194,8 +218,13 @@ fn n_frames(source: &Source, given: Option<usize>) -> Result<Option<usize>> {
 
 /// Returns how the model is fitted, and stores in `run` the settings that its recipe gives.
 fn complete(run: &mut FitSettings, model: &ModelSpec) -> Descent {
-    let Recipe::Descent(usual) = model.recipe() else { return Descent::SINGLE_PASS };
+    let Recipe::Descent(mut usual) = model.recipe() else { return Descent::SINGLE_PASS };
+    if let Some(optimizer) = run.optimizer.filter(|&optimizer| optimizer != usual.rule()) {
+        // The recipe's were chosen for its own optimiser.
+        (usual.lr, usual.lr_schedule) = (optimizer.lr(), Schedule::Constant);
+    }
     Descent {
+        optimizer: run.optimizer,
         epochs: *run.epochs.get_or_insert(usual.epochs),
         batch_size: *run.batch_size.get_or_insert(usual.batch_size),
         lr: *run.lr.get_or_insert(usual.lr),
@@ -204,7 +233,7 @@ fn complete(run: &mut FitSettings, model: &ModelSpec) -> Descent {
 }
 
 /// Merges a fit's own settings over those of the layer below. If `above` names another model, settings that the recipe
-/// of the old one gave are dropped.
+/// of the old one gave are dropped; if it names another optimiser, the usual learning rate of the old one.
 fn overlay_own(below: &Values, above: &Values) -> Values {
     let mut below = below.clone();
     let name = |values: &Values| values.get("model").and_then(Value::as_str).map(str::to_owned);
@@ -214,6 +243,10 @@ fn overlay_own(below: &Values, above: &Values) -> Values {
     {
         let implied = settings::to_values(&usual);
         below.retain(|key, value| implied.get(key) != Some(value));
+    }
+    let (old, new) = (optimizer(&below).unwrap_or_default(), optimizer(above));
+    if new.is_some_and(|new| new != old) && below.get("lr") == Some(&old.lr().into()) {
+        below.remove("lr");
     }
     settings::overlay::<FitSettings>(&below, above)
 }
@@ -239,6 +272,24 @@ mod tests {
         let Recipe::Descent(usual) = ae.model.recipe() else { panic!("an autoencoder is fitted step by step") };
         assert_eq!(ae.descent, Descent { batch_size: 3, ..usual });
         assert_ne!(ae.model.settings()["latent_dim"], 5);
+    }
+
+    #[test]
+    fn an_optimiser_has_its_own_learning_rate_unless_one_is_given() {
+        let fit = |layers: &[&str]| {
+            let layers: Vec<Layer> = layers.iter().map(|text| layer(text)).collect();
+            let fit = resolve(&layers);
+            assert_eq!(resolve(&[layer(&fit.to_toml())]), fit);
+            (fit.descent.rule(), fit.descent.lr, fit.descent.lr_schedule)
+        };
+        let (cnn, vae) = ("model = \"cnn-ae\"\ndata = \"movies\"", "model = \"vae\"\ndata = \"movies\"\nlr = 0.001");
+        let adadelta = "optimizer = \"adadelta\"";
+        assert_eq!(fit(&[cnn]), (Optimizer::Adam, 3e-3, Schedule::Cosine));
+        assert_eq!(fit(&[cnn, adadelta]), (Optimizer::Adadelta, 1.0, Schedule::Constant));
+        assert_eq!(fit(&[cnn, "optimizer = \"adam\""]), (Optimizer::Adam, 3e-3, Schedule::Cosine));
+        assert_eq!(fit(&[vae, adadelta]), (Optimizer::Adadelta, 1.0, Schedule::Constant));
+        assert_eq!(fit(&[vae, adadelta, "optimizer = \"rmsprop\""]), (Optimizer::RmsProp, 1e-3, Schedule::Constant));
+        assert_eq!(fit(&[vae, "optimizer = \"adadelta\"\nlr = 0.5"]), (Optimizer::Adadelta, 0.5, Schedule::Constant));
     }
 
     #[test]
@@ -270,6 +321,9 @@ mod tests {
         assert!(
             fault("model = \"ae\"\ndata = \"movies\"\nn_frames = 9").contains("n_frames is 9, which has no effect")
         );
+        assert!(fault("model = \"rbm\"\ndata = \"movies\"\noptimizer = \"adam\"").contains("rbm takes plain steps"));
+        let beta = "model = \"gan\"\ndata = \"mnist\"\noptimizer = \"rmsprop\"\n[model_settings]\nbeta1 = 0.5";
+        assert!(fault(beta).contains("model.beta1 is 0.5, which has no effect: only optimizer adam has it"));
         let clipped = fault("model = \"ae\"\ndata = \"env:breakout\"\n[env_settings]\nreward_clip = true");
         assert!(clipped.contains("env.reward_clip is true, which has no effect: frames have no rewards"), "{clipped}");
         assert!(fault("model = \"ae\"\ndata = \"breakout\"").contains("did you mean `env:breakout`"));

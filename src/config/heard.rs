@@ -7,7 +7,7 @@ use crate::generative::data::{Dataset, Split};
 use crate::generative::images::Data;
 use crate::generative::model::{Effort, ImageBatch, seeded};
 use crate::generative::registry as models;
-use crate::generative::settings::ModelTask;
+use crate::generative::settings::{ModelTask, Optimizer};
 use crate::generative::spec::ModelEntry;
 use carom_agents::registry as agents;
 use carom_agents::settings::AgentEntry;
@@ -224,7 +224,7 @@ fn small_images() -> Data {
 fn fit(entry: &ModelEntry, data: &Data, settings: &Values) -> Option<Trail> {
     const UPDATES: u64 = 6;
     tch::manual_seed(1);
-    let task = ModelTask { data, total_steps: UPDATES, device: tch::Device::Cpu };
+    let task = ModelTask { data, total_steps: UPDATES, optimizer: Optimizer::Adam, device: tch::Device::Cpu };
     let spec = entry.resolve(settings).ok()?;
     let mut model = spec.make(&task, &mut Seeds::new(1).stream("init")).ok()?;
     let order = tch::Tensor::arange(24, (tch::Kind::Int64, tch::Device::Cpu));

@@ -79,7 +79,7 @@ impl FitSession {
         device::set_threads(config.run.threads);
         ensure!(!data.train.is_empty() && !data.test.is_empty(), "{} has no images", config.source);
         let total_steps = total_steps(&config, &data);
-        let task = ModelTask { data: &data, total_steps, device: data.device() };
+        let task = ModelTask { data: &data, total_steps, optimizer: config.descent.rule(), device: data.device() };
         let mut rng = Seeds::new(config.run.seed).stream("init");
         tch::manual_seed(rng.next_u32().into());
         let model = config.model.make(&task, &mut rng)?;

@@ -17,11 +17,11 @@ use super::spec::ModelSettings;
 use super::weights::PixelWeights;
 use anyhow::{Result, ensure};
 use carom_agents::net::{Activation, Operation, Sequential, bce, bce_with_gradient};
-use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
 use carom_envs::settings::{AtLeast, Each, Settings, validate};
 use rand_pcg::Pcg32;
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 settings! {
@@ -52,8 +52,13 @@ settings! {
 impl Settings for AeConfig {}
 
 impl ModelSettings for AeConfig {
-    const RECIPE: Recipe =
-        Recipe::Descent(Descent { epochs: 50, batch_size: 256, lr: 1e-3, lr_schedule: Schedule::Constant });
+    const RECIPE: Recipe = Recipe::Descent(Descent {
+        epochs: 50,
+        batch_size: 256,
+        lr: 1e-3,
+        lr_schedule: Schedule::Constant,
+        optimizer: None,
+    });
 
     fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
         Ok(Box::new(Autoencoder::dense(self, task, rng)?))
@@ -70,6 +75,9 @@ settings! {
         halvings: usize = 3, in 1..=4;
         /// Channels to which one more, linear convolution reduces the code, with the same rows and columns; 0 for none.
         bottleneck: i64 = 0, in WIDTHS_OR_NONE;
+        /// `mirror` of the encoder, or `keras`, that of the lecture and of Keras's blog: it doubles the code's rows and
+        /// columns (4, 8, 16), a convolution without zeros at the border leaves 14, and the last doubling 28.
+        decoder: Decoder = Decoder::Mirror;
         /// Standard deviation of the Gaussian noise on the input; 0 for none.
         noise: f64 = 0.0, in AtLeast(0.0);
         /// Weight of the code's mean absolute value in the loss; 0 for none.
@@ -90,12 +98,27 @@ impl Settings for CnnAeConfig {}
 
 impl ModelSettings for CnnAeConfig {
     // On MNIST's test images this ends at a loss of .0982, and Adam's usual constant 1e-3 at .0999.
-    const RECIPE: Recipe =
-        Recipe::Descent(Descent { epochs: 12, batch_size: 128, lr: 3e-3, lr_schedule: Schedule::Cosine });
+    const RECIPE: Recipe = Recipe::Descent(Descent {
+        epochs: 12,
+        batch_size: 128,
+        lr: 3e-3,
+        lr_schedule: Schedule::Cosine,
+        optimizer: None,
+    });
 
     fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
         Ok(Box::new(Autoencoder::convolutional(self, task, rng)?))
     }
+}
+
+/// Rows and columns between code and image in the decoder of `cnn-ae`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Decoder {
+    /// Those of the encoder.
+    Mirror,
+    /// Powers of two times the code's, until the last convolution but one takes one off at each side.
+    Keras,
 }
 
 /// Filters of the widest convolutions.
@@ -174,10 +197,23 @@ impl Autoencoder {
             decoder.extend([Operation::conv3(code_channels, filters), act()]);
         }
         encoder.push(Operation::Reshape(vec![code_channels * code_rows * code_columns]));
+        let mut sides = [code_rows, code_columns];
         for left in (0..halvings).rev() {
             let outputs = if left == 0 { N_WIDE_FILTERS } else { filters };
-            decoder.extend([Operation::conv3(filters, outputs), act(), Operation::Upsample(halved(left))]);
+            let (padding, doubled) = match (config.decoder, left) {
+                (Decoder::Mirror, _) => (1, halved(left)),
+                (Decoder::Keras, 0) => (0, sides.map(|side| 2 * (side - 2))),
+                (Decoder::Keras, _) => (1, sides.map(|side| 2 * side)),
+            };
+            let convolution = Operation::conv([filters, outputs], 3, 1, padding);
+            decoder.extend([convolution, act(), Operation::Upsample(doubled)]);
+            sides = doubled;
         }
+        let [to_rows, to_columns] = sides;
+        ensure!(
+            sides == [rows, columns],
+            "model.decoder=keras makes images of {to_rows}x{to_columns} instead of {rows}x{columns}: use mirror"
+        );
         decoder.push(Operation::conv3(N_WIDE_FILTERS, channels));
         let weights = PixelWeights::of(config.rarity, config.motion, task.data)?;
         let difference = FrameDifference::of(config.difference, task.data)?;
@@ -192,7 +228,7 @@ impl Autoencoder {
         rng: &mut Pcg32,
     ) -> Self {
         let [encoder, decoder] =
-            layers.map(|layers| Sequential::new(layers, OptimConfig::of(Rule::Adam), task.device, rng));
+            layers.map(|layers| Sequential::new(layers, task.optimizer.config(), task.device, rng));
         let means = Means::new(&["fit/loss", "fit/bce"]);
         Self { encoder, decoder, noise, sparsity, weights, difference, means }
     }
@@ -304,6 +340,7 @@ impl Model for Autoencoder {
 mod tests {
     use super::*;
     use crate::generative::data::{Dataset, Split};
+    use crate::generative::settings::Optimizer;
     use rand::SeedableRng;
     use tch::Device;
 
@@ -321,7 +358,7 @@ mod tests {
 
     fn of(config: &AeConfig, data: &Data) -> Autoencoder {
         let config = AeConfig { latent_dim: 1, activation: Activation::Sigmoid, ..config.clone() };
-        let task = ModelTask { data, total_steps: 1, device: Device::Cpu };
+        let task = ModelTask { data, total_steps: 1, optimizer: Optimizer::Adam, device: Device::Cpu };
         Autoencoder::dense(&config, &task, &mut Pcg32::seed_from_u64(0)).expect("a model")
     }
 
@@ -390,7 +427,7 @@ mod tests {
         let (train, test) = (split.clone(), split);
         let dataset = Dataset { name: "shades".into(), shape: [1, 8, 8], max: 255, n_classes: 0, train, test };
         let data = Data::new(&dataset, Device::Cpu);
-        let task = ModelTask { data: &data, total_steps: 1, device: Device::Cpu };
+        let task = ModelTask { data: &data, total_steps: 1, optimizer: Optimizer::Adam, device: Device::Cpu };
         for (bottleneck, code_width) in [(0, 8 * 4), (1, 4), (3, 3 * 4)] {
             let config = CnnAeConfig { halvings: 2, bottleneck, ..CnnAeConfig::default() };
             let mut model = Autoencoder::convolutional(&config, &task, &mut Pcg32::seed_from_u64(0)).expect("a model");
@@ -417,5 +454,30 @@ mod tests {
         // The rare pixel is lit in the last image, in which the other pixel is dark. A code of one number cannot encode
         // both pixels.
         assert!(rare_pixel(5.0) > rare_pixel(0.0) + 0.02, "{} and {}", rare_pixel(5.0), rare_pixel(0.0));
+    }
+
+    #[test]
+    fn the_decoder_of_keras_makes_images_of_28_and_is_refused_for_others() {
+        let make = |side: usize, halvings: usize| {
+            let split = Split::new([1, side, side], vec![0; side * side], vec![]);
+            let (train, test) = (split.clone(), split);
+            let dataset = Dataset { name: "squares".into(), shape: [1, side, side], max: 1, n_classes: 0, train, test };
+            let data = Data::new(&dataset, Device::Cpu);
+            let task = ModelTask { data: &data, total_steps: 1, optimizer: Optimizer::Adam, device: Device::Cpu };
+            let config = CnnAeConfig { halvings, decoder: Decoder::Keras, ..CnnAeConfig::default() };
+            Autoencoder::convolutional(&config, &task, &mut Pcg32::seed_from_u64(0))
+        };
+        let of_28 = make(28, 3).expect("a decoder");
+        let upsampled = of_28.decoder.layout().operations().iter().filter_map(|operation| match operation {
+            Operation::Upsample(sides) => Some(*sides),
+            _ => None,
+        });
+        assert_eq!(upsampled.collect::<Vec<_>>(), [[8, 8], [16, 16], [28, 28]]);
+        let code = of_28.encode(&Tensor::zeros([2, 1, 28, 28], (Kind::Float, Device::Cpu)));
+        assert_eq!(code.size(), [2, 128]);
+        assert_eq!(of_28.decode(&code).expect("images").size(), [2, 1, 28, 28]);
+        let error = make(32, 3).err().expect("32 is a power of two").to_string();
+        assert!(error.contains("28x28 instead of 32x32: use mirror"), "{error}");
+        assert!(make(8, 2).is_err());
     }
 }

@@ -41,8 +41,13 @@ settings! {
 impl Settings for ClassifierConfig {}
 
 impl ModelSettings for ClassifierConfig {
-    const RECIPE: Recipe =
-        Recipe::Descent(Descent { epochs: 10, batch_size: 128, lr: 3e-3, lr_schedule: Schedule::Cosine });
+    const RECIPE: Recipe = Recipe::Descent(Descent {
+        epochs: 10,
+        batch_size: 128,
+        lr: 3e-3,
+        lr_schedule: Schedule::Cosine,
+        optimizer: None,
+    });
 
     fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
         Ok(Box::new(Classifier::new(self, task, rng)?))
@@ -211,6 +216,7 @@ mod tests {
     use super::*;
     use crate::generative::data::{Dataset, Split};
     use crate::generative::model::seeded;
+    use crate::generative::settings::Optimizer;
     use carom_envs::Seeds;
 
     /// Sixteen images of 8×8 of two classes: bright above, bright below.
@@ -232,7 +238,7 @@ mod tests {
     }
 
     fn classifier(config: &ClassifierConfig, data: &Data) -> Classifier {
-        let task = ModelTask { data, total_steps: 30, device: Device::Cpu };
+        let task = ModelTask { data, total_steps: 30, optimizer: Optimizer::Adam, device: Device::Cpu };
         Classifier::new(config, &task, &mut Seeds::new(0).stream("init")).unwrap()
     }
 
@@ -298,7 +304,7 @@ mod tests {
     fn data_without_classes_are_refused() {
         let _torch = seeded(0);
         let data = Data { n_classes: 0, ..halves() };
-        let task = ModelTask { data: &data, total_steps: 1, device: Device::Cpu };
+        let task = ModelTask { data: &data, total_steps: 1, optimizer: Optimizer::Adam, device: Device::Cpu };
         let made = Classifier::new(&ClassifierConfig::default(), &task, &mut Seeds::new(0).stream("init"));
         assert!(made.err().unwrap().to_string().contains("two classes"));
     }

@@ -17,14 +17,14 @@ pub(crate) use loss::Loss;
 
 use super::images::Data;
 use super::model::{Effort, EncoderDecoder, Exhibit, FitError, ImageBatch, JudgeChoice, Means, Measures, Model};
-use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
+use super::settings::{BelowOne, Descent, ModelTask, Optimizer, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use crate::files;
 use anyhow::{Result, ensure};
 use balance::Balance;
 use carom_agents::net::tensor::{read_tensor, to_vec};
 use carom_agents::net::{Activation, Operation, Sequential, descend};
-use carom_agents::optim::{OptimConfig, Rule};
+use carom_agents::optim::OptimConfig;
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
 use carom_envs::settings::{AtLeast, Fault, Settings, validate};
@@ -94,8 +94,13 @@ impl Settings for GanConfig {
 }
 
 impl ModelSettings for GanConfig {
-    const RECIPE: Recipe =
-        Recipe::Descent(Descent { epochs: 11, batch_size: 64, lr: 1e-3, lr_schedule: Schedule::Cosine });
+    const RECIPE: Recipe = Recipe::Descent(Descent {
+        epochs: 11,
+        batch_size: 64,
+        lr: 1e-3,
+        lr_schedule: Schedule::Cosine,
+        optimizer: None,
+    });
 
     fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
         Ok(Box::new(Gan::new(self, task, rng)?))
@@ -145,8 +150,11 @@ impl Gan {
         validate(config)?;
         let (shape, device) = (task.data.shape, task.device);
         let [generator, body, head] = layers(config, shape)?;
-        let adam = OptimConfig { beta1: config.beta1, beta2: config.beta2, ..OptimConfig::of(Rule::Adam) };
-        let mut network = |layers| Sequential::new(layers, adam, device, rng);
+        let optimizer = match task.optimizer {
+            Optimizer::Adam => OptimConfig { beta1: config.beta1, beta2: config.beta2, ..task.optimizer.config() },
+            other => other.config(),
+        };
+        let mut network = |layers| Sequential::new(layers, optimizer, device, rng);
         let (generator, body, head) = (network(generator), network(body), network(head));
         let average = generator.params().detach().copy();
         let spectral = config.spectral_norm.then(|| [Spectral::new(&body), Spectral::new(&head)]);

@@ -94,6 +94,7 @@ impl Model for PcaModel {
 mod tests {
     use super::*;
     use crate::generative::data::{Dataset, Split};
+    use crate::generative::settings::Optimizer;
 
     /// Images whose pixels are multiples of two patterns: two components hold all of them.
     fn two_patterns(side: usize) -> Data {
@@ -115,7 +116,7 @@ mod tests {
         // For 60 x 60 pixels the Gram matrix is decomposed.
         for side in [6, 60] {
             let data = two_patterns(side);
-            let task = ModelTask { data: &data, total_steps: 1, device: tch::Device::Cpu };
+            let task = ModelTask { data: &data, total_steps: 1, optimizer: Optimizer::Adam, device: tch::Device::Cpu };
             let mse = |latent_dim| {
                 let pca = PcaModel::new(&PcaConfig { latent_dim }, &task).expect("components");
                 pca.evaluate(&data, Effort::Curve, None).get("test/mse").expect("a measure")

@@ -93,8 +93,13 @@ impl Settings for RbmConfig {
 }
 
 impl ModelSettings for RbmConfig {
-    const RECIPE: Recipe =
-        Recipe::Descent(Descent { epochs: 20, batch_size: 100, lr: 0.02, lr_schedule: Schedule::Constant });
+    const RECIPE: Recipe = Recipe::Descent(Descent {
+        epochs: 20,
+        batch_size: 100,
+        lr: 0.02,
+        lr_schedule: Schedule::Constant,
+        optimizer: None,
+    });
 
     fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
         Ok(Box::new(Rbm::new(self, task, rng)?))

@@ -41,8 +41,13 @@ const ACTIVE_VARIANCE: f64 = 0.01;
 const BINARISATION_SEED: u64 = 0x6d_6e69_7374;
 
 impl ModelSettings for VaeConfig {
-    const RECIPE: Recipe =
-        Recipe::Descent(Descent { epochs: 20, batch_size: 128, lr: 1e-3, lr_schedule: Schedule::Constant });
+    const RECIPE: Recipe = Recipe::Descent(Descent {
+        epochs: 20,
+        batch_size: 128,
+        lr: 1e-3,
+        lr_schedule: Schedule::Constant,
+        optimizer: None,
+    });
 
     fn make(&self, task: &ModelTask, rng: &mut Pcg32) -> Result<Box<dyn Model>> {
         Ok(Box::new(Vae::new(self.clone(), task, rng)?))

@@ -6,7 +6,7 @@ use crate::generative::difference::FrameDifference;
 use crate::generative::images::Data;
 use crate::generative::model::Model;
 use crate::generative::registry::{self, MODELS};
-use crate::generative::settings::ModelTask;
+use crate::generative::settings::{ModelTask, Optimizer};
 use carom_agents::losses::Loss;
 use carom_agents::net::{NetParts, NetSpec};
 use carom_agents::optim::{OptimConfig, Rule};
@@ -43,7 +43,7 @@ fn model(name: &str, settings: &Value) -> Box<dyn Model> {
     let settings = settings.as_object().expect("a table").clone();
     let settings = registry::resolve(name, &settings).unwrap_or_else(|e| panic!("{e:#}"));
     let data = data();
-    let task = ModelTask { data: &data, total_steps: 10, device: Device::Cpu };
+    let task = ModelTask { data: &data, total_steps: 10, optimizer: Optimizer::Adam, device: Device::Cpu };
     settings.make(&task, &mut Seeds::new(0).stream("init")).unwrap_or_else(|e| panic!("{name}: {e:#}"))
 }
 

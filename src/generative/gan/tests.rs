@@ -27,7 +27,7 @@ fn data(shape: [usize; 3], pixels: Vec<u8>) -> Data {
 
 fn toy(config: &GanConfig, data: &Data, total_steps: u64) -> Gan {
     tch::manual_seed(0);
-    let task = ModelTask { data, total_steps, device: Device::Cpu };
+    let task = ModelTask { data, total_steps, optimizer: Optimizer::Adam, device: Device::Cpu };
     Gan::new(config, &task, &mut Seeds::new(0).stream("init")).unwrap()
 }
 

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::generative::classifier::ClassifierConfig;
     use crate::generative::data::{Dataset, Split};
-    use crate::generative::settings::ModelTask;
+    use crate::generative::settings::{ModelTask, Optimizer};
     use carom_envs::Seeds;
     use tch::Device;
 
@@ -172,7 +172,7 @@ mod tests {
 
     fn judge() -> Judge {
         let (data, config) = (noise(1), ClassifierConfig { latent_dim: 4, ..ClassifierConfig::default() });
-        let task = ModelTask { data: &data, total_steps: 1, device: Device::Cpu };
+        let task = ModelTask { data: &data, total_steps: 1, optimizer: Optimizer::Adam, device: Device::Cpu };
         let classifier = Classifier::new(&config, &task, &mut Seeds::new(0).stream("init")).unwrap();
         Judge::new(classifier)
     }

@@ -2,6 +2,7 @@ use super::*;
 use crate::generative::data::{Dataset, Split, movies as table};
 use crate::generative::model::ImageBatch;
 use crate::generative::model::seeded;
+use crate::generative::settings::Optimizer;
 use carom_envs::Seeds;
 use rand::SeedableRng;
 use safetensors::SafeTensors;
@@ -11,7 +12,7 @@ fn data(dataset: &Dataset) -> Data {
 }
 
 fn rbm(config: &RbmConfig, data: &Data) -> Rbm {
-    let task = ModelTask { data, total_steps: 1000, device: Device::Cpu };
+    let task = ModelTask { data, total_steps: 1000, optimizer: Optimizer::Adam, device: Device::Cpu };
     Rbm::new(config, &task, &mut Pcg32::seed_from_u64(1)).unwrap()
 }
 
@@ -241,7 +242,7 @@ fn the_six_films_are_fitted_close_to_their_bound() {
     let _torch = seeded(0);
     let config = RbmConfig { latent_dim: 2, ..RbmConfig::default() };
     let data = data(&table::dataset());
-    let task = ModelTask { data: &data, total_steps: UPDATES, device: Device::Cpu };
+    let task = ModelTask { data: &data, total_steps: UPDATES, optimizer: Optimizer::Adam, device: Device::Cpu };
     let mut rbm = Rbm::new(&config, &task, &mut Seeds::new(0).stream("init")).unwrap();
     for step in 0..UPDATES {
         update(&mut rbm, &data, step, 0.1 * Schedule::Cosine.factor(step as f64 / UPDATES as f64));

@@ -6,7 +6,6 @@ use crate::generative::settings::ModelTask;
 use crate::generative::weights::PixelWeights;
 use anyhow::Result;
 use carom_agents::net::{Operation, Sequential};
-use carom_agents::optim::{OptimConfig, Rule};
 use carom_envs::settings::validate;
 use rand_pcg::Pcg32;
 use tch::{Device, Tensor};
@@ -34,7 +33,7 @@ impl Networks {
         validate(&config)?;
         let (shape, device) = (task.data.shape, task.device);
         let [encoder, decoder] =
-            layers(&config, shape).map(|layers| Sequential::new(layers, OptimConfig::of(Rule::Adam), device, rng));
+            layers(&config, shape).map(|layers| Sequential::new(layers, task.optimizer.config(), device, rng));
         let rarity = PixelWeights::of(config.rarity, 0.0, task.data)?;
         Ok(Self { encoder, decoder, config, shape, device, rarity })
     }

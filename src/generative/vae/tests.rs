@@ -5,6 +5,7 @@ use super::densities::{gaussian_kl, log_bernoulli};
 use super::*;
 use crate::generative::data::{Dataset, Split};
 use crate::generative::model::seeded;
+use crate::generative::settings::Optimizer;
 use carom_agents::net::Sequential;
 use carom_agents::net::tensor::to_vec;
 use carom_envs::settings;
@@ -28,7 +29,7 @@ fn noise(shape: [usize; 3], max: u8, n: usize) -> Data {
 }
 
 fn vae(config: VaeConfig, data: &Data) -> Vae {
-    let task = ModelTask { data, total_steps: 100, device: Device::Cpu };
+    let task = ModelTask { data, total_steps: 100, optimizer: Optimizer::Adam, device: Device::Cpu };
     Vae::new(config, &task, &mut Pcg32::seed_from_u64(0)).expect("settings of a test")
 }
 
@@ -307,7 +308,7 @@ fn what_was_saved_goes_on_as_if_never_stopped() {
     let bytes = safetensors::serialize(snapshot.tensors(), None).expect("arrays");
     let state = snapshot.state().clone();
     drop(snapshot);
-    let task = ModelTask { data: &data, total_steps: 100, device: Device::Cpu };
+    let task = ModelTask { data: &data, total_steps: 100, optimizer: Optimizer::Adam, device: Device::Cpu };
     let mut second = Vae::new(config, &task, &mut Pcg32::seed_from_u64(99)).expect("settings of a test");
     let arrays = SafeTensors::deserialize(&bytes).expect("arrays");
     second.load(&Loaded::new(&arrays, &state)).expect("its own snapshot");
