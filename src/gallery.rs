@@ -4,10 +4,12 @@
 //! pictures. [`Model::exhibits`] gives images that only one kind of model has.
 
 mod caption;
+mod chain;
 pub(crate) mod grid;
 mod latent;
 
 pub(crate) use caption::Captions;
+pub(crate) use chain::{chain, chain_text};
 
 use crate::generative::images::{Data, Images};
 use crate::generative::model::{Exhibit, Model};
@@ -42,10 +44,17 @@ pub(crate) fn draw(model: &dyn Model, data: &Data, captions: &Captions, dir: &Pa
         grid::write_captioned(&dir.join("samples.png"), &picture, &caption)?;
     }
     latent::draw(model, data, captions, dir)?;
-    for Exhibit { name, images, n_columns, caption, pixel_names } in model.exhibits(data) {
+    for Exhibit { name, images, n_columns, caption, row_labels, pixel_names } in model.exhibits(data) {
         match pixel_names {
             None => {
-                let picture = grid(&images, n_columns, GAP);
+                let picture = match row_labels.is_empty() {
+                    true => grid(&images, n_columns, GAP),
+                    false => {
+                        let rows = images.split(n_columns as i64, 0);
+                        let rows = rows.iter().map(|row| grid(row, n_columns, GAP));
+                        caption::labelled(&row_labels.into_iter().zip(rows).collect::<Vec<_>>(), 0)
+                    }
+                };
                 grid::write_captioned(&dir.join(format!("{name}.png")), &picture, &captions.of(&caption))?;
             }
             Some(names) => {
@@ -64,11 +73,28 @@ pub(crate) fn draw(model: &dyn Model, data: &Data, captions: &Captions, dir: &Pa
 pub(crate) fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Picture> {
     let inputs = test.spaced(n).all();
     let outputs = model.decode(&model.encode(&inputs))?;
-    let double_rows = inputs.split(COLUMNS as i64, 0).into_iter().zip(outputs.split(COLUMNS as i64, 0));
-    let pictures: Vec<Picture> = double_rows
-        .map(|(above, below)| grid(&Tensor::cat(&[&above, &below], 0), above.size()[0] as usize, GAP))
+    Some(multiple_rows(&[inputs, outputs]))
+}
+
+/// Draws triple rows: `n` evenly spaced test images (or all, if fewer), the images with Gaussian noise of deviation
+/// `noise`, and the reconstructions of these. Returns `None` if the model cannot turn a code into an image.
+pub(crate) fn denoised(model: &dyn Model, test: &Images, n: usize, noise: f64) -> Option<Picture> {
+    let clean = test.spaced(n).all();
+    let noisy = (&clean + clean.randn_like() * noise).clamp(0.0, 1.0);
+    let outputs = model.decode(&model.encode(&noisy))?;
+    Some(multiple_rows(&[clean, noisy, outputs]))
+}
+
+/// Draws rows of the images of each of `kinds` in turn, below one another.
+fn multiple_rows(kinds: &[Tensor]) -> Picture {
+    let rows: Vec<Vec<Tensor>> = kinds.iter().map(|images| images.split(COLUMNS as i64, 0)).collect();
+    let pictures: Vec<Picture> = (0..rows[0].len())
+        .map(|i| {
+            let of_all: Vec<&Tensor> = rows.iter().map(|rows| &rows[i]).collect();
+            grid(&Tensor::cat(&of_all, 0), of_all[0].size()[0] as usize, GAP)
+        })
         .collect();
-    Some(stack(&pictures, 4 * GAP))
+    stack(&pictures, 4 * GAP)
 }
 
 /// Draws `n` samples of the model. Returns `None` if it has no distribution to draw from.

@@ -6,13 +6,15 @@ use crate::config::kind::{self, Config};
 use crate::config::training::TrainConfig;
 use crate::device::{self, Device};
 use crate::fit::open::open;
-use crate::generative::model::Effort;
+use crate::fit::session::FitSession;
+use crate::generative::measures::novelty;
+use crate::generative::model::{Effort, Measures};
 use crate::human::{parse_count, parse_seed};
 use crate::run::checkpoint::Which;
 use crate::run::progress::Counter;
 use crate::train::evaluation::{Evaluation, Scores};
 use crate::train::policy::Policy;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
@@ -26,7 +28,8 @@ use std::path::PathBuf;
 /// their share is printed.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  carom eval runs/taxi-q-learning-s0\n  \
-                  carom eval runs/x --episodes 1000 --epsilon 0.01 --json")]
+                  carom eval runs/x --episodes 1000 --epsilon 0.01 --json\n  \
+                  carom eval runs/mnist-ae-s0 --data fashion-mnist")]
 pub(super) struct Arguments {
     /// The run's directory
     #[arg(value_name = "RUN")]
@@ -46,6 +49,9 @@ pub(super) struct Arguments {
     /// Seed of the episodes [default: the run's]
     #[arg(long, value_name = "S", value_parser = parse_seed, allow_hyphen_values = true)]
     seed: Option<u64>,
+    /// Other data: how well the reconstruction error of a fitted model tells their test images from its own
+    #[arg(long, value_name = "DATA")]
+    data: Option<String>,
     /// Device that tensors are on [default: the run's, or cpu where that is missing]
     #[arg(long)]
     device: Option<Device>,
@@ -85,7 +91,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Measures a fitted model on its test split, with all measures.
 fn measure(arguments: &Arguments, mut config: FitConfig) -> Result<()> {
-    let Arguments { run, episodes, max_steps, epsilon, seed, checkpoint, device: _, json: _ } = arguments;
+    let Arguments { run, episodes, max_steps, epsilon, seed, checkpoint, .. } = arguments;
     let given = [
         ("--episodes", episodes.is_some()),
         ("--max-steps", max_steps.is_some()),
@@ -98,7 +104,10 @@ fn measure(arguments: &Arguments, mut config: FitConfig) -> Result<()> {
     }
     config.run.device = device::for_reading(config.run.device, arguments.device);
     let (session, _) = open(&arguments.run, config)?;
-    let measures = session.evaluate(Effort::Full);
+    let measures = match &arguments.data {
+        Some(name) => compare(&session, name)?,
+        None => session.evaluate(Effort::Full),
+    };
     let FitConfig { run: settings, model, source, .. } = &session.config;
     let (model, data, seed) = (model.name(), source.to_string(), settings.seed);
     let mut out = stdout().lock();
@@ -109,10 +118,20 @@ fn measure(arguments: &Arguments, mut config: FitConfig) -> Result<()> {
     }
     writeln!(out, "{model} on {data} (seed {seed}, update {})", session.progress.step)?;
     out.write_all(super::fit::text(&measures).as_bytes())?;
-    Ok(out.write_all(session.model.report(&session.data).unwrap_or_default().as_bytes())?)
+    let report = session.model.report(&session.data).filter(|_| arguments.data.is_none());
+    Ok(out.write_all(report.unwrap_or_default().as_bytes())?)
+}
+
+/// Measures how well the reconstruction error tells test images of the data `name` from the model's own.
+fn compare(session: &FitSession, name: &str) -> Result<Measures> {
+    let other = session.other_data(name)?;
+    let measures = tch::no_grad(|| novelty::measure(&*session.model, &session.data.test, &other.test, &other.name));
+    let model = session.config.model.name();
+    measures.with_context(|| format!("--data compares reconstructions, and model `{model}` cannot decode images"))
 }
 
 fn score(arguments: &Arguments, config: TrainConfig) -> Result<()> {
+    ensure!(arguments.data.is_none(), "--data is for fitted models, and {} is an agent", arguments.run.display());
     let config = config.for_reading(arguments.device)?;
     let evaluation = arguments.evaluation(&config)?;
     let mut policy = Policy::of(config, &arguments.run, arguments.checkpoint.unwrap_or_default())?;

@@ -1,6 +1,7 @@
 //! State of a fit: data, model, judge and progress.
 
 use crate::config::fit::FitConfig;
+use crate::config::layers::Layer;
 use crate::device;
 use crate::gallery::{self, Captions};
 use crate::generative::data::{self, Dataset, Source, frames};
@@ -191,6 +192,25 @@ impl FitSession {
             }
             measures
         })
+    }
+
+    /// Reads the data `name`, and checks that the model takes their images.
+    ///
+    /// # Errors
+    /// When there are no such data, they cannot be read, or their images have another size.
+    pub(crate) fn other_data(&self, name: &str) -> Result<Data> {
+        let model = Layer::default().with("model", Some(self.config.model.name())).with("data", Some(name));
+        let config = FitConfig::resolve(&[model.with("seed", Some(self.config.run.seed))])?;
+        let other = Data::new(&dataset(&config)?.0, self.data.device());
+        let ([channels, rows, columns], own) = (other.shape, self.data.shape);
+        ensure!(
+            other.shape == own,
+            "--data {name}: images of {channels}x{rows}x{columns}, and the model takes {}x{}x{} (channels, rows, columns)",
+            own[0],
+            own[1],
+            own[2]
+        );
+        Ok(other)
     }
 
     /// Saves a checkpoint in `run`, unless this step has one.

@@ -63,6 +63,29 @@ pub(super) fn captioned(picture: &Picture, caption: &str) -> Picture {
     page
 }
 
+/// Stacks `rows`, pictures with a label each, vertically and `gap` pixels apart; labels are left of the rows.
+pub(super) fn labelled(rows: &[(String, Picture)], gap: usize) -> Picture {
+    let letter = FONT.character_size;
+    let longest = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    let left = longest * letter.width as usize + 2 * SPACE;
+    let width = left + rows.iter().map(|(_, picture)| picture.width).max().unwrap_or(0);
+    let height = rows.iter().map(|(_, picture)| picture.height + gap).sum::<usize>().saturating_sub(gap);
+    let mut page = Picture::filled(width, height, PAPER);
+    let mut top = 0;
+    for (label, picture) in rows {
+        let lines = page.rgb[3 * width * top..].chunks_exact_mut(3 * width);
+        for (to, from) in lines.zip(picture.rgb.chunks_exact(3 * picture.width)) {
+            to[3 * left..][..from.len()].copy_from_slice(from);
+        }
+        let middle = top + picture.height.saturating_sub(letter.height as usize) / 2;
+        let at = Point::new(SPACE as i32, middle as i32);
+        let text = Text::with_baseline(label, at, MonoTextStyle::new(&FONT, INK), Baseline::Top);
+        let Ok(_) = text.draw(&mut Canvas(&mut page));
+        top += picture.height + gap;
+    }
+    page
+}
+
 /// Breaks `text` at spaces into lines of at most `n_chars` characters, where a word is not longer.
 fn wrap(text: &str, n_chars: usize) -> Vec<String> {
     let mut lines: Vec<String> = vec![];
@@ -104,6 +127,19 @@ impl DrawTarget for Canvas<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_are_left_of_their_rows() {
+        let rows =
+            [("I".to_owned(), Picture::filled(9, 20, [1; 3])), ("II".to_owned(), Picture::filled(5, 20, [2; 3]))];
+        let page = labelled(&rows, 3);
+        let left = 2 * 7 + 2 * SPACE;
+        assert_eq!((page.width, page.height), (left + 9, 43));
+        let pixel = |x: usize, y: usize| page.rgb[3 * (y * page.width + x)];
+        assert_eq!((pixel(left, 0), pixel(left, 21), pixel(left, 23), pixel(left + 5, 23)), (1, 255, 2, 255));
+        let has_ink = |top: usize| (top..top + 20).any(|y| (0..left).any(|x| pixel(x, y) == 34));
+        assert!(has_ink(0) && has_ink(23));
+    }
 
     #[test]
     fn a_caption_is_below_the_picture_in_lines_of_its_width() {

@@ -20,6 +20,7 @@ use super::model::{Effort, EncoderDecoder, Exhibit, FitError, ImageBatch, JudgeC
 use super::settings::{BelowOne, Descent, ModelTask, Optimizer, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use crate::files;
+use crate::human::count;
 use anyhow::{Result, ensure};
 use balance::Balance;
 use carom_agents::net::tensor::{read_tensor, to_vec};
@@ -476,9 +477,10 @@ impl Strip {
         }
         let [channels, rows, columns] = self.shape;
         let images = Tensor::from_slice(&self.pixels).view([-1, channels, rows, columns]).to_kind(Kind::Float) / 255.0;
-        let steps: Vec<String> = self.steps.iter().map(u64::to_string).collect();
-        let caption = format!("Samples of the same noise; rows are after {} updates.", steps.join(", "));
-        Some(Exhibit { name: "strip", images, n_columns: STRIP_COLUMNS as usize, caption, pixel_names: None })
+        let row_labels = self.steps.iter().map(|&step| format!("{} updates", count(step))).collect();
+        let caption = "Samples of the same noise along the fit.".to_owned();
+        let n_columns = STRIP_COLUMNS as usize;
+        Some(Exhibit { name: "strip", images, n_columns, caption, row_labels, pixel_names: None })
     }
 
     fn save(&self) -> Snapshot<'_> {

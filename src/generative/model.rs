@@ -113,8 +113,23 @@ pub(crate) struct Exhibit {
     pub n_columns: usize,
     /// Description in one sentence.
     pub caption: String,
+    /// Label of each row, or none.
+    pub row_labels: Vec<String>,
     /// Names of the pixels, if the data are no pictures. They are then drawn as a table of numbers in -1..=1.
     pub pixel_names: Option<&'static [&'static str]>,
+}
+
+/// One step of a chain from visible units to hidden ones and back.
+#[derive(Debug)]
+pub(crate) struct GibbsStep {
+    /// Probabilities that hidden units are on, given the visible units before: `[B, hidden units]`.
+    pub hidden_means: Tensor,
+    /// Hidden states drawn from them.
+    pub hidden: Tensor,
+    /// Probabilities, or means, of the visible units given the hidden states, as images `[B, channels, rows, columns]`.
+    pub visible_means: Tensor,
+    /// Visible states drawn from them, from which the next step starts.
+    pub visible: Tensor,
 }
 
 /// Choice of the classifier that judges a model's samples.
@@ -160,6 +175,11 @@ pub(crate) trait Model: Send {
     /// Draws `n` new images `[n, channels, rows, columns]` in 0..=1. Returns `None` if the model has no distribution to
     /// draw from.
     fn sample(&self, n: usize) -> Option<Tensor>;
+
+    /// Returns the steps of Gibbs chains, one from each image of `x`; `None` if the model has no stochastic units.
+    fn chains(&self, _x: &Tensor, _n_steps: u64) -> Option<Vec<GibbsStep>> {
+        None
+    }
 
     /// Returns whether codes have the standard normal distribution as their prior; pictures of the code then span its
     /// quantiles.

@@ -19,7 +19,7 @@ mod units;
 
 use super::data::Source;
 use super::images::{Data, Images};
-use super::model::{Effort, EncoderDecoder, Exhibit, FitError, ImageBatch, Means, Measures, Model};
+use super::model::{Effort, EncoderDecoder, Exhibit, FitError, GibbsStep, ImageBatch, Means, Measures, Model};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use crate::run::progress::Counter;
@@ -477,6 +477,27 @@ impl Model for Rbm {
         Some(self.images_of(&means))
     }
 
+    /// Starts from states drawn of the pixels, which gray pixels of Bernoulli units have none of.
+    fn chains(&self, x: &Tensor, n_steps: u64) -> Option<Vec<GibbsStep>> {
+        let mut noise = Noise::from_torch();
+        let mut v = self.visible_of(x);
+        if self.config.visible == Visible::Bernoulli {
+            let means = v.copy();
+            units::binarise(&means, &mut v, &mut noise);
+        }
+        let Energy { weight, visible_bias, hidden_bias, .. } = &self.energy;
+        let step = |_| {
+            let mut hidden_means = v.mm(weight);
+            let mut hidden = hidden_means.zeros_like();
+            units::draw(&mut hidden_means, 1.0, hidden_bias, &mut hidden, &mut noise);
+            let (mut means, mut next) = (v.zeros_like(), v.zeros_like());
+            self.energy.draw_visible(&hidden, 1.0, visible_bias, &mut means, &mut next, &mut noise);
+            v = next;
+            GibbsStep { hidden_means, hidden, visible_means: self.images_of(&means), visible: self.images_of(&v) }
+        };
+        Some((0..n_steps).map(step).collect())
+    }
+
     fn exhibits(&self, data: &Data) -> Vec<Exhibit> {
         // Units on a side of the square.
         const SIDE: i64 = 10;
@@ -486,12 +507,13 @@ impl Model for Rbm {
             let n_units = movies::MAX_UNITS.min(self.energy.n_hidden());
             let first = Tensor::arange(n_units, (Kind::Int64, self.energy.weight.device()));
             let images = self.receptive_fields(&first);
-            return vec![Exhibit { name, images, n_columns: 1, caption, pixel_names: Some(names) }];
+            return vec![Exhibit { name, images, n_columns: 1, caption, row_labels: vec![], pixel_names: Some(names) }];
         }
         let caption = "Weights of the hidden units with the largest weights: 0 is middle gray, and a unit's largest \
                        weight is black or white.";
         let images = self.receptive_fields(&self.strongest_units(SIDE * SIDE));
-        vec![Exhibit { name, images, n_columns: SIDE as usize, caption: caption.to_owned(), pixel_names: None }]
+        let (n_columns, caption, row_labels) = (SIDE as usize, caption.to_owned(), vec![]);
+        vec![Exhibit { name, images, n_columns, caption, row_labels, pixel_names: None }]
     }
 
     fn report(&self, data: &Data) -> Option<String> {
