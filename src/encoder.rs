@@ -6,7 +6,7 @@
 //! frames.
 
 pub(crate) mod fitted;
-mod recipes;
+pub(crate) mod recipes;
 mod trunk;
 
 use crate::config::encoders::{EncoderMode, EncoderSpec, RECON_WEIGHT};

@@ -80,9 +80,9 @@ pub(crate) fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Opt
 /// `noise`, and the reconstructions of these. Returns `None` if the model cannot turn a code into an image.
 pub(crate) fn denoised(model: &dyn Model, test: &Images, n: usize, noise: f64) -> Option<Picture> {
     let clean = test.spaced(n).all();
-    let noisy = (&clean + clean.randn_like() * noise).clamp(0.0, 1.0);
-    let outputs = model.decode(&model.encode(&noisy))?;
-    Some(multiple_rows(&[clean, noisy, outputs]))
+    let seen = (&clean + clean.randn_like() * noise).clamp(0.0, 1.0);
+    let outputs = model.decode(&model.encode(&seen))?;
+    Some(multiple_rows(&[clean, seen, outputs]))
 }
 
 /// Draws rows of the images of each of `kinds` in turn, below one another.

@@ -136,3 +136,63 @@ fn png_size(program: &Program, name: &str) -> (u32, u32) {
     let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four"));
     (number(16), number(20))
 }
+
+#[test]
+fn frames_are_fitted_as_the_encoder_flag_fits_them_unless_something_else_is_given() {
+    let program = Program::new();
+    let fit = "fit ae --data env:minatar/breakout --set n_frames=300 --epochs 1";
+    program.succeed(&format!("{fit} --out recipe"));
+    let config = program.read("recipe/config.toml");
+    for line in ["batch_size = 64", "latent_dim = 64", "hidden = [256]", "rarity = 1.0"] {
+        assert!(config.lines().any(|found| found == line), "{line} in {config}");
+    }
+    program.succeed(&format!("{fit} --latent-dim 8 --out other"));
+    assert!(program.read("other/config.toml").contains("latent_dim = 8\n"));
+    program.succeed("train --env minatar/breakout --agent dqn --encoder ae --steps 8 --set n_envs=4 --out agent");
+    let encoder = program.read("agent/encoder/config.toml");
+    program.succeed("fit ae --data env:minatar/breakout --steps 1 --out alone");
+    let alone = program.read("alone/config.toml").replace("steps = 1\n", "");
+    assert_eq!(alone, encoder);
+}
+
+#[test]
+fn an_optimiser_is_chosen_by_name_and_changes_the_fit() {
+    let program = Program::new();
+    let fit = |optimizer: &str| {
+        program.succeed(&format!("fit ae --data movies --epochs 20 --optimizer {optimizer} --out {optimizer}"));
+        program.read(&format!("{optimizer}/metrics.csv"))
+    };
+    let (adam, adadelta, rmsprop) = (fit("adam"), fit("adadelta"), fit("rmsprop"));
+    assert!(adam != adadelta && adam != rmsprop && adadelta != rmsprop);
+    assert!(program.read("adadelta/config.toml").contains("lr = 1.0\n"));
+    program.succeed("fit ae --data movies --epochs 20 --out usual");
+    assert_eq!(program.read("usual/metrics.csv"), adam, "adam is the usual one");
+    program.succeed("fit ae --data movies --epochs 7 --optimizer adadelta --out part");
+    program.succeed("resume part --epochs 20");
+    program.assert_same("adadelta", "part");
+}
+
+#[test]
+fn other_data_are_reconstructed_and_told_apart_by_their_error() {
+    let program = Program::new();
+    program.succeed(&format!("{FIT} --out run"));
+    assert!(program.succeed("reconstruct run --data movies").contains("run/plots/reconstructions.png"));
+    program.succeed("reconstruct run --noise 0.4 --seed 3 -o noisy.png");
+    program.succeed("reconstruct run --noise 0.4 --seed 4 -o other.png");
+    let bytes = |name: &str| fs_err::read(program.path(name)).expect("a picture");
+    assert_ne!(bytes("noisy.png"), bytes("other.png"));
+    let text = program.succeed("eval run --data movies --json");
+    let measures: Value = serde_json::from_str(&text).expect("one JSON object");
+    assert_eq!(measures["other/auroc"], 0.5, "the same images: {measures}");
+    assert_eq!(measures["test/mse"], measures["other/mse"]);
+    for (line, why) in [
+        ("reconstruct run --data env:taxi", "taxi"),
+        ("reconstruct run --data env:minatar/breakout", "and the model takes 1x1x6"),
+        ("reconstruct run --seed 3", "--seed has no effect without --noise or --chain"),
+        ("reconstruct run --noise=-1", "--noise is -1: expected a number of at least 0"),
+        ("reconstruct run --chain 2", "--chain is for rbm"),
+    ] {
+        let error = program.fail(line);
+        assert!(error.contains(why), "carom {line}: {error}");
+    }
+}

@@ -33,3 +33,21 @@ fn six_films_have_two_tastes() {
     }
     assert!(measured["binarisation"].is_string(), "{measured}");
 }
+
+#[test]
+fn chains_show_probabilities_and_states_and_repeat_by_their_seed() {
+    let program = Program::new();
+    program.succeed("fit rbm --data movies --epochs 50 --out run");
+    let chains = program.succeed("reconstruct run --chain 2 --seed 1");
+    assert_eq!(chains, program.succeed("reconstruct run --chain 2 --seed 1"));
+    assert_ne!(chains, program.succeed("reconstruct run --chain 2 --seed 2"));
+    let lines: Vec<&str> = chains.lines().collect();
+    // Two chains from each of six viewers, of a line and two steps.
+    assert_eq!(lines.len(), 12 * 3, "{chains}");
+    assert_eq!(
+        (lines[0], lines[3]),
+        ("chain 1 from Harry Potter, Avatar, LOTR 3", "chain 2 from Harry Potter, Avatar, LOTR 3")
+    );
+    assert!(lines[1].starts_with("  1 p(h|v) ") && lines[2].starts_with("  2 p(h|v) "), "{chains}");
+    assert!(program.fail("reconstruct run --chain 0").contains("--chain is 0: expected a number of steps in 1..=100"));
+}

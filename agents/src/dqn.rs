@@ -226,6 +226,10 @@ impl Agent for Dqn {
         }
     }
 
+    fn values_of(&mut self, obs: &[u8]) -> Option<Vec<f64>> {
+        Some(self.network.acting_q(obs).iter().map(|&q| q.into()).collect())
+    }
+
     fn stats(&mut self) -> Vec<Stat> {
         let mut stats = self.network.stats();
         stats.push(self.exploration.stat(self.n_steps));

@@ -351,6 +351,10 @@ impl Agent for Pqn {
         self.network.greedy(obs, actions);
     }
 
+    fn values_of(&mut self, obs: &[u8]) -> Option<Vec<f64>> {
+        Some(self.network.acting_q(obs).iter().map(|&q| q.into()).collect())
+    }
+
     fn stats(&mut self) -> Vec<Stat> {
         let mut stats = self.network.stats();
         stats.extend([("train/epsilon", self.epsilon.at(self.n_steps)), ("train/lr", self.lr())]);

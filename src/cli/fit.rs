@@ -8,6 +8,7 @@ use crate::config::fit::{FIT, FitConfig};
 use crate::config::layers::{Layer, Part};
 use crate::config::presets;
 use crate::device::Device;
+use crate::encoder::recipes;
 use crate::fit::judges;
 use crate::fit::open::{begin, open};
 use crate::fit::run_loop::fit;
@@ -27,7 +28,8 @@ use std::time::Duration;
 /// Fit a generative model to images or to frames of an environment; writes metrics and pictures to a run directory
 ///
 /// Settings come from the model's defaults, a preset, the file of --config, and flags; later ones override earlier
-/// ones. Without --preset and --config, the preset `<data>-<model>` is used if there is one.
+/// ones. Without --preset and --config, the preset `<data>-<model>` is used if there is one, and for frames of an
+/// environment the settings by which --encoder fits the model.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -223,6 +225,7 @@ impl Arguments {
             say!("using preset {}", preset.name);
         }
         let model = self.model.as_deref();
+        let recipe = self.recipe()?;
         let preset = preset.map(|preset| preset.of_actor(&FIT, Part::Model, model)).transpose()?;
         let file = self.config.as_deref().map(|path| Layer::from_file(path, &FIT)).transpose()?;
         let flags = Layer::default()
@@ -245,6 +248,20 @@ impl Arguments {
         if self.seeds.is_some() {
             set.refuse("seed", "--seeds")?;
         }
-        Ok(preset.into_iter().chain(file).chain([flags.and(set)?]).collect())
+        Ok(recipe.into_iter().chain(preset).chain(file).chain([flags.and(set)?]).collect())
+    }
+
+    /// Returns the settings by which `--encoder` fits the model to these frames, if the command names an environment and
+    /// nothing else to start from.
+    fn recipe(&self) -> Result<Option<Layer>> {
+        let (None, None, Some(model), Some(data)) = (&self.preset, &self.config, &self.model, &self.data) else {
+            return Ok(None);
+        };
+        let Some(id) = data.strip_prefix("env:") else { return Ok(None) };
+        let recipe = recipes::of_env(model, id)?;
+        if recipe.is_some() {
+            say!("using the settings of --encoder {model} for frames of {id}");
+        }
+        Ok(recipe)
     }
 }

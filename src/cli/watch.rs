@@ -30,7 +30,8 @@ use std::time::{Duration, Instant};
 /// Watch a policy play, a run's or an untrained one, in the terminal or as a GIF
 ///
 /// Keys: q quits, space pauses, n makes a single step, + and - change the speed. The first episode of a run is the
-/// first one that `carom eval` plays with the same seed.
+/// first one that `carom eval` plays with the same seed. The value that the agent gives each action is shown in the
+/// terminal, with the largest in brackets, if there are at most six.
 #[derive(Args)]
 #[command(group = ArgGroup::new("what").required(true), after_help = "Examples:
   carom watch runs/minatar-breakout-dqn-s0
@@ -83,6 +84,9 @@ enum Untrained {
     /// The scripted player of the environment, if it has one
     Scripted,
 }
+
+/// Largest number of actions whose values are shown.
+const MAX_VALUES: usize = 6;
 
 /// Time that the end of an episode is shown.
 const LINGER: Duration = Duration::from_secs(1);
@@ -226,6 +230,25 @@ struct EpsilonGreedy {
 }
 
 impl EpsilonGreedy {
+    /// Formats the value of each action in the present state, the largest in brackets. Returns `None` if the policy has
+    /// no values, or too many for a line.
+    fn values(&mut self, game: &LiveGame) -> Option<String> {
+        let Actor::Trained(policy) = &mut self.actor else { return None };
+        let names = game.action_names();
+        if names.len() > MAX_VALUES {
+            return None;
+        }
+        let values = policy.player.agent()?.values_of(game.stack())?;
+        let best = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let has_best = values.iter().any(|&value| value != best);
+        let cells = names.iter().zip(values).map(|(name, value)| {
+            let is_best = has_best && value == best;
+            let [open, close] = if is_best { ['[', ']'] } else { [' ', ' '] };
+            format!("{open}{name} {value:.2}{close}")
+        });
+        Some(format!("Q {}", cells.collect::<String>().trim_end()))
+    }
+
     fn play(&mut self, game: &mut LiveGame) {
         let n_actions = game.action_names().len() as u32;
         let explores = self.epsilon > 0.0 && self.rng.gen_bool(self.epsilon);
@@ -239,9 +262,15 @@ fn show(game: &mut LiveGame, player: &mut EpsilonGreedy, episodes: u64, speed: f
     let mut terminal = Terminal::open("--gif FILE writes a GIF instead")?;
     let (mut pace, mut is_paused, mut returns) = (Pace::new(speed), false, Vec::new());
     let mut ended_at = None;
+    let (mut shown_at, mut values) = (None, None);
     while !interrupt::requested() {
         let picture = game.picture();
-        terminal.show(&picture, LiveGame::pixel_aspect(&picture), &lines(game, &pace, is_paused))?;
+        if shown_at.is_none_or(|at| at != (game.episode, game.step)) {
+            shown_at = Some((game.episode, game.step));
+            values = player.values(game);
+        }
+        let lines = lines(game, &pace, is_paused, values.as_deref());
+        terminal.show(&picture, LiveGame::pixel_aspect(&picture), &lines)?;
         // The faster the episodes are shown, the shorter their ends.
         let linger = LINGER.mul_f64((game.speed() / pace.speed).min(1.0));
         let lingers = ended_at.map_or(Duration::ZERO, |at: Instant| linger.saturating_sub(at.elapsed()));
@@ -317,13 +346,14 @@ fn record(game: &mut LiveGame, player: &mut EpsilonGreedy, path: &Path, episodes
     Ok(interrupt::exit_code())
 }
 
-fn lines(game: &LiveGame, pace: &Pace, is_paused: bool) -> Lines {
+fn lines(game: &LiveGame, pace: &Pace, is_paused: bool, values: Option<&str>) -> Lines {
     let mut status = vec![game.id.clone(), format!("episode {}", game.episode)];
     status.push(format!("step {:<4}", game.step));
     status.push(format!("return {:<4}", number(game.episode_return)));
     status.extend(last_step(game));
     status.extend(game.lives().map(|lives| format!("lives {lives}")));
     status.extend(game.end.map(|end| ending(end).to_owned()));
+    status.extend(values.map(str::to_owned));
     let space = if is_paused { "space go on" } else { "space pause" };
     let help = ["q quit", space, "n step"].map(str::to_owned).into_iter();
     Lines { status, help: help.chain([pace.help()]).collect() }
@@ -374,17 +404,20 @@ mod tests {
     #[test]
     fn the_status_has_the_last_step() {
         let mut game = game("taxi");
-        let status = |game: &LiveGame| lines(game, &Pace::new(4.0), true).status.join("|");
+        let status = |game: &LiveGame| lines(game, &Pace::new(4.0), true, None).status.join("|");
         assert_eq!(status(&game), "taxi|episode 1|step 0   |return 0   |        |         ");
         game.play(5);
         assert_eq!(status(&game), "taxi|episode 1|step 1   |return -10 |drop-off|reward -10");
-        assert_eq!(lines(&game, &Pace::new(4.0), true).help.join("|"), "q quit|space go on|n step|+/- speed (4.0/s)");
+        assert_eq!(
+            lines(&game, &Pace::new(4.0), true, None).help.join("|"),
+            "q quit|space go on|n step|+/- speed (4.0/s)"
+        );
     }
 
     #[test]
     fn the_status_has_lives_and_the_end() {
         let mut game = game("breakout");
-        let status = |game: &LiveGame| lines(game, &Pace::new(4.0), false).status.join("|");
+        let status = |game: &LiveGame| lines(game, &Pace::new(4.0), false, None).status.join("|");
         assert!(status(&game).ends_with("|lives 5"), "{}", status(&game));
         while game.end.is_none() {
             game.play(1);
