@@ -94,7 +94,17 @@ settings! {
     }
 }
 
-impl Settings for CnnAeConfig {}
+impl Settings for CnnAeConfig {
+    fn unheard(&self) -> Vec<(&'static str, String)> {
+        match self.halvings {
+            0..MIN_KERAS_HALVINGS => vec![("decoder", format!("there are fewer than {MIN_KERAS_HALVINGS} halvings"))],
+            _ => vec![],
+        }
+    }
+}
+
+/// Halvings below which doublings and the cut of one pixel at each side cannot lead back to the image's size.
+const MIN_KERAS_HALVINGS: usize = 3;
 
 impl ModelSettings for CnnAeConfig {
     // On MNIST's test images this ends at a loss of .0982, and Adam's usual constant 1e-3 at .0999.
@@ -478,6 +488,6 @@ mod tests {
         assert_eq!(of_28.decode(&code).expect("images").size(), [2, 1, 28, 28]);
         let error = make(32, 3).err().expect("32 is a power of two").to_string();
         assert!(error.contains("28x28 instead of 32x32: use mirror"), "{error}");
-        assert!(make(8, 2).is_err());
+        assert!(make(8, 2).is_err(), "no image can be halved twice and have this decoder");
     }
 }
