@@ -104,8 +104,8 @@ pub trait Agent: Any + Send {
         None
     }
 
-    /// The action values of one observation, `[frame_stack, obs_bytes]`, by which [`Agent::greedy`] chooses: those of the
-    /// table or of the network. `None` if the agent has none.
+    /// The action values of one observation, `[frame_stack, obs_bytes]`, by which [`Agent::greedy`] chooses: those of
+    /// the table or of the network. `None` if the agent has none.
     fn values_of(&mut self, obs: &[u8]) -> Option<Vec<f64>> {
         let table = self.table()?;
         let state = u32::from_le_bytes(obs.try_into().ok()?) as usize;

@@ -251,8 +251,8 @@ impl Arguments {
         Ok(recipe.into_iter().chain(preset).chain(file).chain([flags.and(set)?]).collect())
     }
 
-    /// Returns the settings by which `--encoder` fits the model to these frames, if the command names an environment and
-    /// nothing else to start from.
+    /// Returns the settings by which `--encoder` fits the model to these frames, if the command names an environment
+    /// and nothing else to start from.
     fn recipe(&self) -> Result<Option<Layer>> {
         let (None, None, Some(model), Some(data)) = (&self.preset, &self.config, &self.model, &self.data) else {
             return Ok(None);

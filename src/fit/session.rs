@@ -205,7 +205,8 @@ impl FitSession {
         let ([channels, rows, columns], own) = (other.shape, self.data.shape);
         ensure!(
             other.shape == own,
-            "--data {name}: images of {channels}x{rows}x{columns}, and the model takes {}x{}x{} (channels, rows, columns)",
+            "--data {name}: images of {channels}x{rows}x{columns} (channels, rows, columns), and the model takes \
+             {}x{}x{}",
             own[0],
             own[1],
             own[2]

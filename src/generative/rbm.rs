@@ -482,8 +482,10 @@ impl Model for Rbm {
         let mut noise = Noise::from_torch();
         let mut v = self.visible_of(x);
         if self.config.visible == Visible::Bernoulli {
-            let means = v.copy();
-            units::binarise(&means, &mut v, &mut noise);
+            // The values are a view of `x`, which stays as it is.
+            let mut states = v.zeros_like();
+            units::binarise(&v, &mut states, &mut noise);
+            v = states;
         }
         let Energy { weight, visible_bias, hidden_bias, .. } = &self.energy;
         let step = |_| {

@@ -15,8 +15,8 @@ pub enum Rule {
     RmsPropCentered,
     /// Liu et al. 2020, algorithm 2: Adam with a rectified adaptive rate.
     RAdam,
-    /// Zeiler 2012, algorithm 1, with a learning rate: the gradient times the ratio of the root mean squares of past steps
-    /// and gradients. Fits of generative models offer it, agents do not.
+    /// Zeiler 2012, algorithm 1, with a learning rate: the gradient times the ratio of the root mean squares of past
+    /// steps and gradients. Fits of generative models offer it, agents do not.
     #[serde(skip)]
     Adadelta,
 }

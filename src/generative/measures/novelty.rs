@@ -5,9 +5,9 @@ use crate::generative::model::{Measures, Model};
 use carom_agents::net::tensor::to_vec;
 use tch::{Kind, Tensor};
 
-/// Measures the reconstruction error of the test images `own` and of images `other` of the data `name`, and the share of
-/// pairs of an own and another image of which the other has the larger error. Returns `None` if the model cannot turn a
-/// code into an image.
+/// Measures the reconstruction error of the test images `own` and of images `other` of the data `name`, and the share
+/// of pairs of an own and another image of which the other has the larger error. Returns `None` if the model cannot
+/// turn a code into an image.
 pub(crate) fn measure(model: &dyn Model, own: &Images, other: &Images, name: &str) -> Option<Measures> {
     let (own, other) = (errors(model, own)?, errors(model, other)?);
     let mean = |errors: &[f64]| errors.iter().sum::<f64>() / errors.len() as f64;
