@@ -257,6 +257,26 @@ fn the_six_films_are_fitted_close_to_their_bound() {
     assert!(text.contains("recommended, with its probability: LOTR 3"), "{text}");
 }
 
+#[test]
+fn chains_draw_states_from_their_probabilities_and_leave_the_images_as_they_are() {
+    let _torch = seeded(0);
+    let data = data(&gray());
+    let rbm = rbm(&RbmConfig { latent_dim: 3, ..RbmConfig::default() }, &data);
+    let x = data.test.all();
+    let before = x.copy();
+    let steps = rbm.chains(&x, 2).unwrap();
+    assert_eq!((steps.len(), &x), (2, &before));
+    for GibbsStep { hidden_means, hidden, visible_means, visible } in &steps {
+        assert_eq!((hidden.size(), visible.size()), (vec![x.size()[0], 3], x.size()));
+        for (means, states) in [(hidden_means, hidden), (visible_means, visible)] {
+            let is_state = |&state: &f32| state == 0.0 || state == 1.0;
+            assert!(to_vec(states).iter().all(is_state));
+            assert!(to_vec(means).iter().all(|mean| (0.0..=1.0).contains(mean)));
+        }
+    }
+    assert_eq!(to_vec(&rbm.encode(&steps[0].visible)), to_vec(&steps[1].hidden_means), "a step starts where one ended");
+}
+
 /// Gray images, bright on one side.
 fn gray() -> Dataset {
     let pixels = |offset: u8| {
