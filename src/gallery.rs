@@ -47,13 +47,12 @@ pub(crate) fn draw(model: &dyn Model, data: &Data, captions: &Captions, dir: &Pa
     for Exhibit { name, images, n_columns, caption, row_labels, pixel_names } in model.exhibits(data) {
         match pixel_names {
             None => {
-                let picture = match row_labels.is_empty() {
-                    true => grid(&images, n_columns, GAP),
-                    false => {
-                        let rows = images.split(n_columns as i64, 0);
-                        let rows = rows.iter().map(|row| grid(row, n_columns, GAP));
-                        caption::labelled(&row_labels.into_iter().zip(rows).collect::<Vec<_>>(), 0)
-                    }
+                let picture = if row_labels.is_empty() {
+                    grid(&images, n_columns, GAP)
+                } else {
+                    let rows = images.split(n_columns as i64, 0);
+                    let rows = rows.iter().map(|row| grid(row, n_columns, GAP));
+                    caption::labelled(&row_labels.into_iter().zip(rows).collect::<Vec<_>>(), 0)
                 };
                 grid::write_captioned(&dir.join(format!("{name}.png")), &picture, &captions.of(&caption))?;
             }

@@ -7,6 +7,7 @@ use carom_envs::{ObsSpace, Seeds, TransitionModel};
 
 /// One agent of the table of agents.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub struct AgentEntry {
     /// Name, as typed on the command line.
     pub name: &'static str,
