@@ -232,7 +232,7 @@ fn momentum(params: &mut [f32], grads: &[f32], factor: f32, mean: &mut [f32], me
     }
 }
 
-/// `p -= lr Δ` with `Δ = g √(E[Δ²] + ε) / √(E[g²] + ε)`, where E[Δ²] is that of the steps before.
+/// `p -= lr Δ` with `Δ = g √(E[Δ²] + ε) / √(E[g²] + ε)`, where `E[Δ²]` is that of the steps before.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn adadelta(
     params: &mut [f32],
