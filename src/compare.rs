@@ -1,45 +1,27 @@
 //! Compares agents, presets, encoders or settings by the returns of their runs over seeds and environments, in tables.
 
+mod entrant;
 mod overall;
 mod row;
 pub(crate) mod scale;
+mod table;
 
 use crate::config::training::TrainConfig;
 use crate::human::count;
 use crate::statistics::{COVERAGE_OF_FIVE, COVERAGE_OF_THREE, MIN_SAFE_RUNS};
 use anyhow::{Result, ensure};
+pub(crate) use entrant::{Entrant, METRIC};
 pub(crate) use overall::Overall;
-use row::{Row, Score};
+use row::{Game, Row};
 use scale::Scales;
 use std::iter::once;
-use std::path::PathBuf;
-
-/// The metric that is compared: the mean return of the last 100 training episodes.
-pub(crate) const METRIC: &str = "train/return";
+use table::table;
 
 /// Scores are taken after a quarter, a half and all of a run's steps.
 const PARTS: [u64; 3] = [4, 2, 1];
 
 /// Digits of a SHA-256 that are enough to tell fits apart.
 const SHOWN_DIGITS: usize = 12;
-
-/// Cell without a number.
-const NONE: &str = "–";
-
-/// Runs of one side of a comparison in one environment. They differ in their seeds.
-pub(crate) struct Entrant {
-    /// What is compared: an encoder as typed, an agent, a preset, or values of settings.
-    pub name: String,
-    /// Settings and directory of each run.
-    pub runs: Vec<(TrainConfig, PathBuf)>,
-}
-
-impl Entrant {
-    /// Returns the id of the environment.
-    pub(crate) fn env(&self) -> &str {
-        self.runs[0].0.env.id()
-    }
-}
 
 /// What the entrants are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,15 +40,6 @@ pub(crate) struct Comparison {
     marks: Vec<u64>,
     games: Vec<Game>,
     overall: Option<Overall>,
-}
-
-/// Results in one environment.
-#[derive(Debug)]
-struct Game {
-    env: String,
-    /// Agent, environment, protocol, steps and seeds.
-    title: String,
-    rows: Vec<Row>,
 }
 
 impl Comparison {
@@ -232,28 +205,6 @@ pub(crate) fn by_env(entrants: &[Entrant]) -> Result<Vec<Vec<&Entrant>>> {
     Ok(groups)
 }
 
-/// Returns rows of cells, the first being the head, as a Markdown table.
-pub(crate) fn table(cells: &[Vec<String>]) -> String {
-    let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..cells[0].len()).map(width).collect();
-    let mut text = String::new();
-    for (i, row) in cells.iter().enumerate() {
-        let padded = row.iter().zip(&widths).enumerate().map(|(column, (cell, &width))| match column {
-            0 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        text += &format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "));
-        if i == 0 {
-            let rules = widths.iter().enumerate().map(|(column, &width)| match column {
-                0 => "-".repeat(width),
-                _ => format!("{}:", "-".repeat(width - 1)),
-            });
-            text += &format!("| {} |\n", rules.collect::<Vec<_>>().join(" | "));
-        }
-    }
-    text
-}
-
 const LEGEND: &str = "\
 Returns are interquartile means over seeds of the mean return of the last 100 training episodes at that step, with 95 %
 bootstrap intervals (percentiles of 50,000 resamples of the seeds; fewer than four seeds are not trimmed, one has no
@@ -309,6 +260,7 @@ fn title(entrants: &[&Entrant]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::row::Score;
     use super::*;
 
     #[test]

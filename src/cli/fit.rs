@@ -19,6 +19,7 @@ use crate::human::{count, duration, parse_count, parse_seed, plural, shell};
 use crate::run::{Outcome, Run, layout};
 use crate::{interrupt, run};
 use anyhow::Result;
+use carom_envs::{Values, registry as envs};
 use clap::Args;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -258,10 +259,13 @@ impl Arguments {
             return Ok(None);
         };
         let Some(id) = data.strip_prefix("env:") else { return Ok(None) };
-        let recipe = recipes::of_env(model, id)?;
-        if recipe.is_some() {
-            say!("using the settings of --encoder {model} for frames of {id}");
+        let Ok(env) = envs::resolve(id, &Values::new()) else { return Ok(None) };
+        let recipe = recipes::of(model, &env.make().obs_space())?;
+        if recipe.own.is_empty() {
+            // The model has no recipe, and is fitted by its own defaults.
+            return Ok(None);
         }
-        Ok(recipe)
+        say!("using the settings of --encoder {model} for frames of {id}");
+        Ok(Some(recipe))
     }
 }

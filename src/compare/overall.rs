@@ -1,7 +1,8 @@
 //! Statistics over all environments of a comparison.
 
+use super::row::{Game, Score};
 use super::scale::Scales;
-use super::{Game, NONE, Score, table};
+use super::table::{NONE, table};
 use crate::human::count;
 use crate::statistics::stratified::{Estimate, iqm, probability_of_improvement, profile};
 

@@ -1,6 +1,7 @@
 //! A row of a comparison: the runs of one entrant in one environment.
 
-use super::{Entrant, METRIC, NONE};
+use super::entrant::{Entrant, METRIC};
+use super::table::NONE;
 use crate::encoder::ObsTransform;
 use crate::human::count;
 use crate::plot;
@@ -9,6 +10,15 @@ use anyhow::Result;
 use std::collections::BTreeSet;
 use std::iter::once;
 use std::path::Path;
+
+/// Results in one environment.
+#[derive(Debug)]
+pub(super) struct Game {
+    pub env: String,
+    /// Agent, environment, protocol, steps and seeds.
+    pub title: String,
+    pub rows: Vec<Row>,
+}
 
 /// Results of one entrant in one environment. Times are medians over its runs.
 #[derive(Debug)]

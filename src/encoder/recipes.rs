@@ -17,15 +17,7 @@
 use crate::config::fit::FIT;
 use crate::config::layers::Layer;
 use anyhow::Result;
-use carom_envs::{ObsSpace, Values, registry as envs};
-
-/// Returns the settings of model `name` for frames of the environment `id`, or `None` if there is no such environment,
-/// or the model has no recipe and is fitted by its own defaults.
-pub(crate) fn of_env(name: &str, id: &str) -> Result<Option<Layer>> {
-    let Ok(env) = envs::resolve(id, &Values::new()) else { return Ok(None) };
-    let recipe = of(name, &env.make().obs_space())?;
-    Ok((!recipe.own.is_empty()).then_some(recipe))
-}
+use carom_envs::ObsSpace;
 
 /// Returns the settings of model `name` for frames of `obs_space`.
 pub(crate) fn of(name: &str, obs_space: &ObsSpace) -> Result<Layer> {

@@ -1,0 +1,22 @@
+//! What is compared: runs that differ in their seeds.
+
+use crate::config::training::TrainConfig;
+use std::path::PathBuf;
+
+/// The metric that is compared: the mean return of the last 100 training episodes.
+pub(crate) const METRIC: &str = "train/return";
+
+/// Runs of one side of a comparison in one environment. They differ in their seeds.
+pub(crate) struct Entrant {
+    /// What is compared: an encoder as typed, an agent, a preset, or values of settings.
+    pub name: String,
+    /// Settings and directory of each run.
+    pub runs: Vec<(TrainConfig, PathBuf)>,
+}
+
+impl Entrant {
+    /// Returns the id of the environment.
+    pub(crate) fn env(&self) -> &str {
+        self.runs[0].0.env.id()
+    }
+}
