@@ -13,6 +13,7 @@ use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
 use crate::encoder::ObsTransform;
+use crate::files::Scratch;
 use crate::human::parse_count;
 use crate::plot::PlotError;
 use crate::plot::estimates::{self, Heading};
@@ -174,16 +175,16 @@ fn make_side_by_side<'a>(
     runs: impl Iterator<Item = &'a (TrainConfig, PathBuf)>,
     n_at_once: usize,
 ) -> Result<ExitCode> {
-    let settings = dir.join(SETTINGS);
+    fs_err::create_dir_all(dir)?;
+    let settings = Scratch::beside(&dir.join(SETTINGS))?;
     let mut jobs = vec![];
     for (config, run_dir) in runs {
         if is_finished(config, run_dir)? {
             say!("{} is finished", run_dir.display());
             continue;
         }
-        fs_err::create_dir_all(&settings)?;
         let name = run_dir.file_name().context("a run has a name")?;
-        let file = settings.join(format!("{}.toml", name.to_string_lossy()));
+        let file = settings.path().join(format!("{}.toml", name.to_string_lossy()));
         files::write_whole(&file, |file| file.write_all(config.to_toml().as_bytes()))?;
         let arguments = ["train".into(), "--continue".into(), "--config".into(), file.into(), "--out".into()];
         let arguments = arguments.into_iter().chain([run_dir.clone().into()]).collect();
@@ -192,11 +193,7 @@ fn make_side_by_side<'a>(
     if jobs.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    let code = jobs::make_and(Report { summaries: false, go_on: GO_ON }, jobs, n_at_once)?;
-    if code == ExitCode::SUCCESS {
-        fs_err::remove_dir_all(&settings)?;
-    }
-    Ok(code)
+    jobs::make_and(Report { summaries: false, go_on: GO_ON }, jobs, n_at_once)
 }
 
 /// Returns an error if a run of `config` cannot be started.
