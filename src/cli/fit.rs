@@ -1,7 +1,7 @@
 //! `carom fit`: fits a generative model, in a new run for each seed.
 
 use super::jobs;
-use super::start::{check_unchanged, is_begun, newest};
+use super::start::{check_place, is_begun, newest};
 use super::train::{parse_jobs, parse_seeds, run_directory, several_jobs};
 use super::{joined, print};
 use crate::config::fit::{FIT, FitConfig};
@@ -16,8 +16,8 @@ use crate::fit::session::{FitProgress, FitSession};
 use crate::generative::model::Measures;
 use crate::generative::settings::{Optimizer, Schedule};
 use crate::human::{count, duration, parse_count, parse_seed, plural, shell};
-use crate::run::{Outcome, Run, layout};
-use crate::{interrupt, run};
+use crate::interrupt;
+use crate::run::{Outcome, Run};
 use anyhow::Result;
 use carom_envs::{Values, registry as envs};
 use clap::Args;
@@ -118,10 +118,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let preset = arguments.preset.as_deref();
     let runs: Vec<_> = seeds.map(|seed| (seed, run_directory(out, several, preset, &slug, seed))).collect();
     for (seed, dir) in &runs {
-        match arguments.goes_on && layout::is_run(dir) {
-            true => check_unchanged(&first.with_seed(*seed).to_toml(), dir)?,
-            false => run::check_free(dir, arguments.force)?,
-        }
+        check_place(&first.with_seed(*seed).to_toml(), dir, arguments.goes_on, arguments.force)?;
     }
     judges::check_named(&first)?;
     if arguments.jobs > 1 {

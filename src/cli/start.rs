@@ -114,6 +114,15 @@ fn draw(config: &TrainConfig, dir: &Path) {
     }
 }
 
+/// Checks that a run of the settings `config`, a TOML text, can be in `dir`: a new one, or where the command `goes_on`,
+/// the one that is there.
+///
+/// # Errors
+/// When what is there is in the way, or was started with other settings.
+pub(super) fn check_place(config: &str, dir: &Path, goes_on: bool, force: bool) -> Result<()> {
+    if goes_on && layout::is_run(dir) { check_unchanged(config, dir) } else { run::check_free(dir, force) }
+}
+
 /// Checks that the run in `dir`, if there is one, was started with the settings `config`, a TOML text.
 ///
 /// # Errors

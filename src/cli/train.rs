@@ -1,7 +1,7 @@
 //! `carom train`: trains an agent, in a new run for each seed.
 
 use super::jobs::{self, Job};
-use super::start::{CURVE, begin, begin_or_continue, check_unchanged, complete};
+use super::start::{CURVE, begin, begin_or_continue, check_place, complete};
 use super::{joined, print};
 use crate::config::encoders::EncoderMode;
 use crate::config::layers::{Layer, Part};
@@ -9,10 +9,10 @@ use crate::config::presets;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
 use crate::human::{MAX_SEED, count, duration, parse_count, parse_seed, shell};
-use crate::run::{Outcome, Run, layout};
+use crate::interrupt;
+use crate::run::{Outcome, Run};
 use crate::train::evaluation::{Evaluation, Exact};
 use crate::train::session::{Codes, N_RECENT, Session};
-use crate::{interrupt, run};
 use anyhow::{Context, Result, ensure};
 use carom_agents::Player;
 use clap::Args;
@@ -97,10 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let preset = arguments.preset.as_deref();
     let runs: Vec<_> = seeds.map(|seed| (seed, run_directory(out, several, preset, &slug, seed))).collect();
     for (seed, dir) in &runs {
-        match arguments.goes_on && layout::is_run(dir) {
-            true => check_unchanged(&first.with_seed(*seed).to_toml(), dir)?,
-            false => run::check_free(dir, arguments.force)?,
-        }
+        check_place(&first.with_seed(*seed).to_toml(), dir, arguments.goes_on, arguments.force)?;
     }
     if arguments.jobs > 1 {
         return jobs::make(several_jobs(runs), arguments.jobs);
