@@ -6,7 +6,7 @@
 #![allow(missing_docs)] // criterion's macros write public functions
 
 use carom_agents::losses::Loss;
-use carom_agents::net::{NetParts, NetSpec};
+use carom_agents::net::NetSpec;
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{
     DescentSettings, Dqn, DqnConfig, ExplorationSettings, Learner, Pqn, PqnConfig, QNetwork, Task, Update, Weights,
@@ -82,14 +82,7 @@ fn act(c: &mut Criterion) {
     let mut group = c.benchmark_group("q_values");
     for batch in [1, 128] {
         let envs = vector(batch, &json!({}));
-        let spec = NetSpec {
-            obs_space: envs.obs_space().clone(),
-            frame_stack: envs.frame_stack(),
-            hidden: vec![128],
-            layer_norm: false,
-            n_actions: envs.n_actions(),
-            parts: NetParts::default(),
-        };
+        let spec = NetSpec::new(envs.obs_space().clone(), envs.frame_stack(), &[128], envs.n_actions());
         let optimizer = OptimConfig::of(Rule::RmsPropCentered);
         let mut network = QNetwork::new(spec, None, optimizer, Device::Cpu, &mut seeds().stream("init"));
         group.throughput(Throughput::Elements(batch as u64));
@@ -105,14 +98,7 @@ fn act(c: &mut Criterion) {
 /// An update of the Atari network (Mnih et al. 2015) on 32 transitions; a fifth of the pixels are not 0.
 fn pixels(c: &mut Criterion) {
     let obs_space = ObsSpace::Pixels { shape: [84, 84] };
-    let spec = NetSpec {
-        obs_space,
-        frame_stack: 4,
-        hidden: vec![512],
-        layer_norm: false,
-        n_actions: 4,
-        parts: NetParts::default(),
-    };
+    let spec = NetSpec::new(obs_space, 4, &[512], 4);
     let obs: Vec<u8> = (0..32 * spec.obs_bytes()).map(|i| if i % 5 == 0 { (i % 251) as u8 } else { 0 }).collect();
     let (actions, targets) = ([1; 32], [0.5; 32]);
     let optimizer = OptimConfig::of(Rule::Adam);

@@ -78,14 +78,7 @@ pub(crate) mod tests {
     }
 
     fn spec(obs_space: ObsSpace, hidden: &[usize], layer_norm: bool) -> NetSpec {
-        NetSpec {
-            obs_space,
-            frame_stack: 1,
-            hidden: hidden.to_vec(),
-            layer_norm,
-            n_actions: 3,
-            parts: NetParts::default(),
-        }
+        NetSpec { layer_norm, ..NetSpec::new(obs_space, 1, hidden, 3) }
     }
 
     /// Observations of `space`: sparse planes, standard normal vectors, any state.

@@ -5,7 +5,7 @@
 
 use crate::agent::{Agent, LearnError, Learner, Stat, Task};
 use crate::losses::{Loss, argmax, lambda_returns};
-use crate::net::{NetParts, NetSpec};
+use crate::net::NetSpec;
 use crate::optim::{OptimConfig, Rule};
 use crate::q_network::{QNetwork, Update, Weights};
 use crate::schedule::Linear;
@@ -237,12 +237,8 @@ impl Pqn {
     pub fn new(config: PqnConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
         validate("pqn", &config)?;
         let spec = NetSpec {
-            obs_space: task.obs_space.clone(),
-            frame_stack: task.frame_stack,
-            hidden: config.hidden.clone(),
             layer_norm: config.layer_norm,
-            n_actions: task.n_actions,
-            parts: NetParts::default(),
+            ..NetSpec::new(task.obs_space.clone(), task.frame_stack, &config.hidden, task.n_actions)
         };
         let obs_bytes = spec.obs_bytes();
         let size = rollout_size(&config, task.n_envs, obs_bytes).map_err(AgentError::of("pqn"))?;

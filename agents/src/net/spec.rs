@@ -47,6 +47,12 @@ impl Default for NetParts {
 const N_COSINES: i64 = 64;
 
 impl NetSpec {
+    /// Network of Mnih et al. 2015 with these hidden widths: without norms and other parts.
+    pub fn new(obs_space: ObsSpace, frame_stack: usize, hidden: &[usize], n_actions: usize) -> Self {
+        let hidden = hidden.to_vec();
+        Self { obs_space, frame_stack, hidden, layer_norm: false, n_actions, parts: NetParts::default() }
+    }
+
     /// Bytes of one observation.
     pub fn obs_bytes(&self) -> usize {
         self.frame_stack * self.obs_space.n_bytes()
@@ -143,14 +149,7 @@ mod tests {
     fn the_atari_network_is_that_of_mnih_et_al_2015() {
         let _torch = torch();
         let obs_space = ObsSpace::Pixels { shape: [84, 84] };
-        let spec = NetSpec {
-            obs_space,
-            frame_stack: 4,
-            hidden: vec![512],
-            layer_norm: false,
-            n_actions: 4,
-            parts: NetParts::default(),
-        };
+        let spec = NetSpec::new(obs_space, 4, &[512], 4);
         let layout = spec.layout();
         let sizes: Vec<_> = layout.shapes().chunks(2).map(|pair| (&pair[0][..], &pair[1][..])).collect();
         let expected: [(&[i64], &[i64]); 5] = [
@@ -173,14 +172,7 @@ mod tests {
     #[test]
     fn the_minatar_papers_network_has_its_size() {
         let obs_space = ObsSpace::Planes { shape: [10, 10, 4] };
-        let spec = NetSpec {
-            obs_space,
-            frame_stack: 1,
-            hidden: vec![128],
-            layer_norm: false,
-            n_actions: 6,
-            parts: NetParts::default(),
-        };
+        let spec = NetSpec::new(obs_space, 1, &[128], 6);
         let n_params: i64 = spec.layout().shapes().iter().map(|shape| shape.iter().product::<i64>()).sum();
         assert_eq!(n_params, (36 + 1) * 16 + (1024 + 1) * 128 + (128 + 1) * 6);
     }

@@ -10,14 +10,7 @@ use rand::{Rng, SeedableRng};
 /// Twenty updates on eight transitions; the accelerator's engine is run on the CPU.
 fn losses(engine: impl FnOnce(&NetSpec, OptimConfig, &[f32]) -> Engine, rule: Rule) -> (Vec<f64>, Vec<f32>) {
     let obs_space = ObsSpace::Planes { shape: [10, 10, 4] };
-    let spec = NetSpec {
-        obs_space,
-        frame_stack: 1,
-        hidden: vec![32],
-        layer_norm: true,
-        n_actions: 3,
-        parts: NetParts::default(),
-    };
+    let spec = NetSpec { layer_norm: true, ..NetSpec::new(obs_space, 1, &[32], 3) };
     let mut rng = Pcg32::seed_from_u64(5);
     let params = spec.layout().first_params(spec.init(), &mut rng);
     let engine = engine(&spec, OptimConfig::of(rule), &params);
@@ -55,14 +48,7 @@ fn both_engines_overfit_eight_transitions_alike() {
 
 #[test]
 fn a_loss_that_is_not_finite_changes_nothing() {
-    let spec = NetSpec {
-        obs_space: ObsSpace::Discrete { n: 2 },
-        frame_stack: 1,
-        hidden: vec![],
-        layer_norm: false,
-        n_actions: 2,
-        parts: NetParts::default(),
-    };
+    let spec = NetSpec::new(ObsSpace::Discrete { n: 2 }, 1, &[], 2);
     let rng = &mut Pcg32::seed_from_u64(0);
     let mut network = QNetwork::new(spec, None, OptimConfig::of(Rule::Adam), Device::Cpu, rng);
     let obs = 1_u32.to_le_bytes();
@@ -80,14 +66,7 @@ fn network(pixels: bool, native: bool) -> (QNetwork, Vec<u8>) {
         true => ObsSpace::Pixels { shape: [84, 84] },
         false => ObsSpace::Planes { shape: [10, 10, 4] },
     };
-    let spec = NetSpec {
-        obs_space,
-        frame_stack: 1,
-        hidden: vec![32],
-        layer_norm: true,
-        n_actions: 3,
-        parts: NetParts::default(),
-    };
+    let spec = NetSpec { layer_norm: true, ..NetSpec::new(obs_space, 1, &[32], 3) };
     let mut rng = Pcg32::seed_from_u64(5);
     let params = spec.layout().first_params(spec.init(), &mut rng);
     let optimizer = OptimConfig::of(Rule::Adam);
@@ -176,7 +155,7 @@ fn outputs_along(parts: NetParts, pixels: bool, native: bool) -> Vec<Vec<f32>> {
         true => ObsSpace::Pixels { shape: [84, 84] },
         false => ObsSpace::Planes { shape: [10, 10, 4] },
     };
-    let spec = NetSpec { obs_space, frame_stack: 1, hidden: vec![32], layer_norm: true, n_actions: 3, parts };
+    let spec = NetSpec { layer_norm: true, parts, ..NetSpec::new(obs_space, 1, &[32], 3) };
     let mut rng = Pcg32::seed_from_u64(7);
     let layout = spec.layout();
     let mut params = layout.first_params(spec.init(), &mut rng);
@@ -256,7 +235,7 @@ impl crate::trunk::Trunk for Projection {
 fn each_part_learns_behind_an_encoder_that_learns() {
     for parts in all_parts() {
         let obs_space = ObsSpace::Planes { shape: [10, 10, 4] };
-        let spec = NetSpec { obs_space, frame_stack: 2, hidden: vec![32], layer_norm: false, n_actions: 3, parts };
+        let spec = NetSpec { parts, ..NetSpec::new(obs_space, 2, &[32], 3) };
         let mut rng = Pcg32::seed_from_u64(7);
         let optimizer = OptimConfig::of(Rule::Adam);
         let trunk = std::sync::Arc::new(Projection);

@@ -8,7 +8,7 @@ use crate::generative::model::Model;
 use crate::generative::registry::{self, MODELS};
 use crate::generative::settings::{ModelTask, Optimizer};
 use carom_agents::losses::Loss;
-use carom_agents::net::{NetParts, NetSpec};
+use carom_agents::net::NetSpec;
 use carom_agents::optim::{OptimConfig, Rule};
 use carom_agents::{QNetwork, SharedTrunk, Stat, Update, Weights};
 use carom_envs::{ObsSpace, Seeds};
@@ -156,14 +156,7 @@ fn a_model_is_refused_exactly_where_it_lacks_a_half() {
 /// statistics.
 fn train(trunk: EncoderTrunk, n: usize) -> ([Vec<f32>; 2], [Vec<Stat>; 2]) {
     let before = trunk.params();
-    let spec = NetSpec {
-        obs_space: SPACE,
-        frame_stack: 2,
-        hidden: vec![16],
-        layer_norm: false,
-        n_actions: 3,
-        parts: NetParts::default(),
-    };
+    let spec = NetSpec::new(SPACE, 2, &[16], 3);
     let mut rng = Seeds::new(2).stream("init");
     let trunk = Arc::new(Mutex::new(trunk));
     let mut network = QNetwork::new(spec, Some(trunk), OptimConfig::of(Rule::Adam), Device::Cpu, &mut rng);
@@ -224,14 +217,7 @@ fn a_stack_is_the_codes_of_its_frames_oldest_first() {
     let params = Tensor::from_slice(&trunk.params());
     let bytes = frames();
     let q = |trunk: Option<SharedTrunk>, obs_space: ObsSpace, obs: &[u8]| {
-        let spec = NetSpec {
-            obs_space,
-            frame_stack: 2,
-            hidden: vec![16],
-            layer_norm: false,
-            n_actions: 3,
-            parts: NetParts::default(),
-        };
+        let spec = NetSpec::new(obs_space, 2, &[16], 3);
         let mut rng = Seeds::new(2).stream("init");
         QNetwork::new(spec, trunk, OptimConfig::of(Rule::Adam), Device::Cpu, &mut rng).q(Weights::Online, obs).to_vec()
     };
