@@ -32,6 +32,7 @@ mod interrupt;
 mod movie;
 mod plot;
 mod probe;
+mod progress;
 mod run;
 mod statistics;
 mod table;

@@ -12,7 +12,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod layout;
 mod meta;
 mod metrics;
-pub(crate) mod progress;
+pub(crate) mod stopwatch;
 
 pub(crate) use metrics::{Metrics, MetricsFile};
 

@@ -6,7 +6,7 @@ pub(crate) mod session;
 
 use crate::human::count;
 use crate::interrupt;
-use crate::run::progress::Stopwatch;
+use crate::run::stopwatch::Stopwatch;
 use crate::run::{MetricsFile, Outcome, Run};
 use crate::train::evaluation::Evaluation;
 use crate::train::session::Session;

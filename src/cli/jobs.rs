@@ -2,7 +2,7 @@
 
 use super::print;
 use crate::interrupt;
-use crate::run::progress::Board;
+use crate::progress::Board;
 use anyhow::{Context, Result};
 use std::collections::VecDeque;
 use std::ffi::OsString;

@@ -3,7 +3,7 @@
 use super::session::FitSession;
 use crate::generative::model::Effort;
 use crate::interrupt;
-use crate::run::progress::Stopwatch;
+use crate::run::stopwatch::Stopwatch;
 use crate::run::{MetricsFile, Outcome, Run};
 use anyhow::Result;
 

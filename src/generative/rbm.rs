@@ -22,7 +22,7 @@ use super::images::{Data, Images};
 use super::model::{Effort, EncoderDecoder, Exhibit, FitError, GibbsStep, ImageBatch, Means, Measures, Model};
 use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
-use crate::run::progress::Counter;
+use crate::progress::Counter;
 use crate::statistics;
 use anyhow::Result;
 use carom_agents::net::tensor::{read_tensor, to_vec};

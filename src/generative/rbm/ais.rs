@@ -10,7 +10,7 @@
 
 use super::energy::{Energy, Visible};
 use super::units::{self, Noise};
-use crate::run::progress::Counter;
+use crate::progress::Counter;
 use crate::statistics;
 use tch::{Device, Kind, Tensor};
 

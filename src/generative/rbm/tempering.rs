@@ -11,7 +11,7 @@
 use super::ais;
 use super::energy::Energy;
 use super::units::{self, Noise};
-use crate::run::progress::Counter;
+use crate::progress::Counter;
 use tch::Tensor;
 
 /// Inverse temperatures of a ladder.

@@ -1,8 +1,6 @@
-//! Time and progress of a run, shown on stderr: a bar on a terminal, else a line every few seconds.
+//! Progress on stderr: a bar on a terminal, else a line every few seconds.
 
 use crate::human::{count, duration};
-use crate::run::{MetricsFile, Run};
-use anyhow::Result;
 use carom_agents::Stat;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::cell::Cell;
@@ -12,48 +10,6 @@ use std::time::{Duration, Instant};
 
 /// Time between two lines without a terminal.
 const LINE_AFTER: Duration = Duration::from_secs(10);
-
-/// Clock of a run: total seconds over all processes, rows of `timing.csv`, and the progress display.
-pub(crate) struct Stopwatch {
-    display: Display,
-    /// Start of this process, and seconds spent before.
-    began: (Instant, f64),
-    /// Time and step of the last row.
-    last_row: (Instant, u64),
-}
-
-impl Stopwatch {
-    /// Starts the clock of a run of `total` steps, `step` of which were made in `wall_s` seconds. If it `has_network`,
-    /// its steps are many times slower once that learns.
-    pub(crate) fn new(total: u64, step: u64, wall_s: f64, has_network: bool) -> Self {
-        let now = Instant::now();
-        Self { display: Display::new(total, step, has_network), began: (now, wall_s), last_row: (now, step) }
-    }
-
-    /// Returns the seconds spent so far.
-    pub(crate) fn wall_s(&self) -> f64 {
-        self.began.1 + self.began.0.elapsed().as_secs_f64()
-    }
-
-    /// Writes the rows of `step`, and shows `place`, the loss among `stats`, and `score` if there is one.
-    pub(crate) fn row(
-        &mut self,
-        run: &mut Run,
-        step: u64,
-        stats: &[Stat],
-        place: String,
-        score: Option<String>,
-    ) -> Result<()> {
-        let (row_began, row_step) = std::mem::replace(&mut self.last_row, (Instant::now(), step));
-        let row_s = row_began.elapsed().as_secs_f64().max(1e-9);
-        run.metrics.row(MetricsFile::Timing, step, "wall_s", self.wall_s())?;
-        run.metrics.row(MetricsFile::Timing, step, "steps_per_s", (step - row_step) as f64 / row_s)?;
-        run.metrics.flush_if_due()?;
-        self.display.note(stats, step);
-        self.display.show(step, place, score);
-        Ok(())
-    }
-}
 
 /// Progress of a computation of known length, shown on stderr: a bar on a terminal, else a line every few seconds.
 pub(crate) struct Counter {
@@ -164,7 +120,7 @@ fn styled(total: u64, message: &str) -> ProgressBar {
 }
 
 /// The display of one run's progress.
-struct Display {
+pub(crate) struct Display {
     bar: Option<ProgressBar>,
     total: u64,
     /// Time and step from which speed and remaining time are estimated.
@@ -177,14 +133,15 @@ struct Display {
 }
 
 impl Display {
-    fn new(total: u64, step: u64, waits: bool) -> Self {
+    /// Starts at step `step` of `total`. If it `waits`, a network has not learned yet.
+    pub(crate) fn new(total: u64, step: u64, waits: bool) -> Self {
         let bar = stderr().is_terminal().then(|| styled(total, "{msg}").with_position(step));
         let next_tenth = (step * 10 / total + 1).min(10);
         Self { bar, total, began: (Instant::now(), step), waits, last_line: Instant::now(), next_tenth, loss: None }
     }
 
     /// Stores the loss among the statistics of `step`. The first loss of a network restarts the estimate.
-    fn note(&mut self, stats: &[Stat], step: u64) {
+    pub(crate) fn note(&mut self, stats: &[Stat], step: u64) {
         let find = |name| stats.iter().find(|stat| stat.0 == name).map(|stat| stat.1);
         self.loss = find("train/loss")
             .or_else(|| find("fit/loss"))
@@ -197,7 +154,7 @@ impl Display {
     }
 
     /// Shows `place`, the loss, and `score` if there is one. It is cheap enough for every log row.
-    fn show(&mut self, step: u64, place: String, score: Option<String>) {
+    pub(crate) fn show(&mut self, step: u64, place: String, score: Option<String>) {
         if let Some(bar) = &self.bar {
             bar.set_position(step.min(self.total));
             bar.set_message(self.message(step, place, score));
