@@ -2,32 +2,24 @@
 
 use crate::program::Program;
 
-/// Asserts that `line` fails with all of `words` in its message.
-fn refuses(program: &Program, line: &str, words: &[&str]) {
-    let error = program.fail(line);
-    for word in words {
-        assert!(error.contains(word), "carom {line}: no `{word}` in: {error}");
-    }
-}
-
 #[test]
 fn settings_that_other_choices_make_idle_are_refused_with_the_reason() {
     let program = Program::new();
     let plan = "train --env gridworld --agent value-iteration";
-    refuses(&program, &format!("{plan} --n-envs 4"), &["n_envs is 4, which has no effect", "steps no environments"]);
-    refuses(&program, &format!("{plan} --set log_every=9"), &["log_every is 9, which has no effect"]);
+    program.refuses(&format!("{plan} --n-envs 4"), &["n_envs is 4, which has no effect", "steps no environments"]);
+    program.refuses(&format!("{plan} --set log_every=9"), &["log_every is 9, which has no effect"]);
     let table = "train --env taxi --agent sarsa";
-    refuses(&program, &format!("{table} --device cuda"), &["device is \"cuda\", which has no effect", "no network"]);
-    refuses(&program, &format!("{table} --set threads=2"), &["threads is 2, which has no effect"]);
-    refuses(&program, &format!("{table} --set eval_episodes=9"), &["eval_episodes is 9", "eval_every is 0"]);
-    refuses(&program, &format!("{table} --encoder-mode joint"), &["encoder_mode", "leave --encoder-mode out"]);
+    program.refuses(&format!("{table} --device cuda"), &["device is \"cuda\", which has no effect", "no network"]);
+    program.refuses(&format!("{table} --set threads=2"), &["threads is 2, which has no effect"]);
+    program.refuses(&format!("{table} --set eval_episodes=9"), &["eval_episodes is 9", "eval_every is 0"]);
+    program.refuses(&format!("{table} --encoder-mode joint"), &["encoder_mode", "leave --encoder-mode out"]);
     let oracle = "train --env breakout --agent dqn --encoder oracle --set env.frame_stack=8";
-    refuses(&program, oracle, &["env.frame_stack is 8, which has no effect", "velocities"]);
-    refuses(&program, "fit pca --data movies --epochs 3", &["epochs is 3, which has no effect", "found at once"]);
-    refuses(&program, "fit vae --preset mnist-gan", &["preset mnist-gan is of gan", "not for vae"]);
-    refuses(&program, "train --preset taxi-sarsa --agent dqn", &["preset taxi-sarsa is of sarsa"]);
+    program.refuses(oracle, &["env.frame_stack is 8, which has no effect", "velocities"]);
+    program.refuses("fit pca --data movies --epochs 3", &["epochs is 3, which has no effect", "found at once"]);
+    program.refuses("fit vae --preset mnist-gan", &["preset mnist-gan is of gan", "not for vae"]);
+    program.refuses("train --preset taxi-sarsa --agent dqn", &["preset taxi-sarsa is of sarsa"]);
     let eased = "watch --env breakout --gif a.gif --set env.reward_clip=true";
-    refuses(&program, eased, &["env.reward_clip is true, which has no effect", "rewards true"]);
+    program.refuses(eased, &["env.reward_clip is true, which has no effect", "rewards true"]);
     assert!(program.names(".").is_empty());
 }
 
@@ -35,15 +27,11 @@ fn settings_that_other_choices_make_idle_are_refused_with_the_reason() {
 fn a_file_with_a_setting_without_effect_is_refused_though_flags_follow() {
     let program = Program::new();
     program.write("idle.toml", "env = \"taxi\"\nagent = \"sarsa\"\n[agent_settings]\nepsilon_end = 0.01\n");
-    refuses(
-        &program,
-        "train --config idle.toml --steps 10",
-        &["in idle.toml", "agent.epsilon_end is 0.01", "no effect"],
-    );
+    program.refuses("train --config idle.toml --steps 10", &["in idle.toml", "agent.epsilon_end is 0.01", "no effect"]);
     program.write("flat.toml", "env = \"taxi\"\nagent = \"sarsa\"\n[agent_settings]\nepsilon_steps = 9\n");
-    refuses(&program, "train --config flat.toml", &["agent.epsilon_steps is 9", "epsilon_end is epsilon_start"]);
+    program.refuses("train --config flat.toml", &["agent.epsilon_steps is 9", "epsilon_end is epsilon_start"]);
     program.write("plan.toml", "env = \"taxi\"\nagent = \"value-iteration\"\nn_envs = 3\n");
-    refuses(&program, "train --config plan.toml --seed 1", &["in plan.toml", "n_envs is 3"]);
+    program.refuses("train --config plan.toml --seed 1", &["in plan.toml", "n_envs is 3"]);
 }
 
 #[test]
@@ -135,8 +123,8 @@ fn a_run_trained_on_another_device_is_read_on_the_cpu_and_goes_on_there_on_reque
     on_cuda(&program, "run");
     assert!(told(&program, "eval run --episodes 1").contains("reading it on the cpu"));
     told(&program, "watch run --gif a.gif --max-steps 3");
-    refuses(&program, "eval run --device cuda", &["--device cpu"]);
-    refuses(&program, "resume run --steps 128", &["--device cpu"]);
+    program.refuses("eval run --device cuda", &["--device cpu"]);
+    program.refuses("resume run --steps 128", &["--device cpu"]);
     told(&program, "resume run --steps 128 --device cpu");
     assert!(program.read("run/config.toml").contains("device = \"cpu\""));
 
@@ -145,7 +133,7 @@ fn a_run_trained_on_another_device_is_read_on_the_cpu_and_goes_on_there_on_reque
     for line in ["eval fit", "reconstruct fit"] {
         assert!(told(&program, line).contains("reading it on the cpu"), "{line}");
     }
-    refuses(&program, "resume fit --epochs 2", &["--device cpu"]);
+    program.refuses("resume fit --epochs 2", &["--device cpu"]);
     told(&program, "resume fit --epochs 2 --device cpu");
 }
 
@@ -154,7 +142,7 @@ fn a_device_for_a_run_without_tensors_is_refused() {
     let program = Program::new();
     program.succeed("train --env taxi --agent q-learning --steps 200 --out run");
     for line in ["eval run --episodes 1", "watch run --gif a.gif --max-steps 3", "resume run --steps 300"] {
-        refuses(&program, &format!("{line} --device cuda"), &["--device has no effect", "q-learning has no network"]);
+        program.refuses(&format!("{line} --device cuda"), &["--device has no effect", "q-learning has no network"]);
         told(&program, &format!("{line} --device cpu"));
     }
 }
@@ -165,7 +153,7 @@ fn a_run_that_cannot_be_made_longer_says_so() {
     program.succeed("train --env gridworld --agent value-iteration --out plan");
     assert!(told(&program, "resume plan --steps 900k").contains("converged at sweep"));
     program.succeed("fit pca --data movies --latent-dim 2 --out fit");
-    refuses(&program, "resume fit --epochs 3", &["--epochs has no effect", "pca", "found at once"]);
+    program.refuses("resume fit --epochs 3", &["--epochs has no effect", "pca", "found at once"]);
     let stderr = told(&program, "resume fit");
     assert!(stderr.contains("pca is found at once") && !stderr.contains("--epochs"), "{stderr}");
 }
@@ -183,7 +171,7 @@ fn a_comparison_refuses_what_none_of_its_encoders_hears_and_names_what_one_does_
         (format!("{compare} raw --set seed=3"), "--seeds determines it"),
         (format!("{compare} raw,oracle --device cuda"), "device is \"cuda\", which has no effect"),
     ] {
-        refuses(&program, &line, &[word]);
+        program.refuses(&line, &[word]);
         assert!(program.names(".").is_empty(), "{line}");
     }
     let stderr = told(&program, &format!("{compare} raw,oracle {stack}"));
@@ -192,8 +180,7 @@ fn a_comparison_refuses_what_none_of_its_encoders_hears_and_names_what_one_does_
         let config = program.read(&format!("all/{run}-s0/config.toml"));
         assert!(config.contains(&format!("frame_stack = {n}\n")), "{config}");
     }
-    refuses(
-        &program,
+    program.refuses(
         "probe pca --env breakout --set env.reward_clip=true",
         &["env.reward_clip is true, which has no effect"],
     );
@@ -204,15 +191,15 @@ fn two_values_of_a_setting_in_one_command_are_refused() {
     let program = Program::new();
     let taxi = "train --env taxi --agent q-learning --out run";
     let twice = |what: &str| format!("{what} is given twice");
-    refuses(&program, &format!("{taxi} --steps 1k --set steps=2k"), &[&twice("steps"), "1000", "2000"]);
-    refuses(&program, &format!("{taxi} --set agent.lr=0.1 --set agent.lr=0.2"), &[&twice("agent.lr")]);
-    refuses(&program, &format!("{taxi} --set agent=sarsa"), &[&twice("agent"), "sarsa"]);
-    refuses(&program, &format!("{taxi} --seeds 0..2 --set seed=7"), &["--set seed=7", "--seeds determines it"]);
-    refuses(&program, "fit ae --data movies --latent-dim 3 --set model.latent_dim=4", &[&twice("model.latent_dim")]);
-    refuses(&program, "fit ae --data movies --seeds 0..2 --set seed=7", &["--seeds determines it"]);
-    refuses(&program, "watch --env taxi --gif a.gif --epsilon 0.5", &["--epsilon has no effect", "random"]);
-    refuses(&program, "watch --env taxi --gif a.gif --max-steps 3 --set env.max_steps=4", &["given twice"]);
-    refuses(&program, "play --env taxi --set env.max_steps=3 --set env.max_steps=4", &[&twice("env.max_steps")]);
+    program.refuses(&format!("{taxi} --steps 1k --set steps=2k"), &[&twice("steps"), "1000", "2000"]);
+    program.refuses(&format!("{taxi} --set agent.lr=0.1 --set agent.lr=0.2"), &[&twice("agent.lr")]);
+    program.refuses(&format!("{taxi} --set agent=sarsa"), &[&twice("agent"), "sarsa"]);
+    program.refuses(&format!("{taxi} --seeds 0..2 --set seed=7"), &["--set seed=7", "--seeds determines it"]);
+    program.refuses("fit ae --data movies --latent-dim 3 --set model.latent_dim=4", &[&twice("model.latent_dim")]);
+    program.refuses("fit ae --data movies --seeds 0..2 --set seed=7", &["--seeds determines it"]);
+    program.refuses("watch --env taxi --gif a.gif --epsilon 0.5", &["--epsilon has no effect", "random"]);
+    program.refuses("watch --env taxi --gif a.gif --max-steps 3 --set env.max_steps=4", &["given twice"]);
+    program.refuses("play --env taxi --set env.max_steps=3 --set env.max_steps=4", &[&twice("env.max_steps")]);
     assert!(program.names(".").is_empty());
     told(&program, &format!("{taxi} --steps 200 --set steps=200"));
 }
@@ -220,9 +207,9 @@ fn two_values_of_a_setting_in_one_command_are_refused() {
 #[test]
 fn a_name_of_another_kind_is_recognised() {
     let program = Program::new();
-    refuses(&program, "train --env mnist --agent dqn", &["no environment `mnist`", "a data set is called `mnist`"]);
-    refuses(&program, "train --env taxi --agent vae", &["no agent `vae`", "a model is called `vae`"]);
-    refuses(&program, "fit cnn --data movies", &["did you mean `cnn-ae`?"]);
-    refuses(&program, "fit ae --data dqn", &["an agent is called `dqn`"]);
-    refuses(&program, "watch --env gan --gif a.gif", &["a model is called `gan`"]);
+    program.refuses("train --env mnist --agent dqn", &["no environment `mnist`", "a data set is called `mnist`"]);
+    program.refuses("train --env taxi --agent vae", &["no agent `vae`", "a model is called `vae`"]);
+    program.refuses("fit cnn --data movies", &["did you mean `cnn-ae`?"]);
+    program.refuses("fit ae --data dqn", &["an agent is called `dqn`"]);
+    program.refuses("watch --env gan --gif a.gif", &["a model is called `gan`"]);
 }

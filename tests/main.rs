@@ -14,7 +14,9 @@
 //! - [`trace`]: given actions, row by row and as a NumPy array
 //! - [`probe`]: probes of encoders, as table, JSON and picture
 //! - [`data`]: descriptions of data sets, and damaged copies
-//! - [`kept`]: what is never lost: foreign files, runs that two processes want, shared caches, paths of any bytes
+//! - [`kept`]: what is never lost: foreign files, and what a run was made from
+//! - [`processes`]: two processes that want the same run or encoder, and signals
+//! - [`places`]: where files are written; paths of any bytes
 //! - [`rbm`]: an RBM with two hidden units on six films
 //! - [`watch`]: an episode as a GIF; messages of `watch` and `play` without a terminal
 //! - [`heard`]: every setting is heard or refused; short runs, caps, devices, names of another kind
@@ -32,7 +34,9 @@ mod heard;
 mod help;
 mod kept;
 mod mistakes;
+mod places;
 mod probe;
+mod processes;
 mod program;
 mod rbm;
 mod resume;

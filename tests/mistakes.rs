@@ -1,64 +1,57 @@
 //! The message of each mistake names the wrong and the expected value, and no file is written.
 
+use crate::encoder;
 use crate::program::Program;
-
-/// Asserts that `line` fails with all of `words` in its message and writes no file.
-fn refuses(program: &Program, line: &str, words: &[&str]) {
-    let before = program.names(".");
-    let error = program.fail(line);
-    for word in words {
-        assert!(error.contains(word), "carom {line}: no `{word}` in: {error}");
-    }
-    assert_eq!(program.names("."), before, "carom {line} left something behind");
-}
+use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn errors_about_unknown_names_name_the_nearest() {
     let program = Program::new();
-    refuses(&program, "train --env minatar/breakot --agent random", &["`minatar/breakot`", "`minatar/breakout`"]);
-    refuses(&program, "train --env taxi --agent q-lerning", &["`q-lerning`", "`q-learning`"]);
-    refuses(&program, "train --env taxi --agent sarsa --encoder rew", &["`rew`", "`raw`"]);
-    refuses(&program, "train --env taxi --agent sarsa --encoder-mode joint", &["--encoder-mode"]);
-    refuses(&program, "train --preset taxi-q-lerning", &["`taxi-q-lerning`", "`taxi-q-learning`"]);
-    refuses(&program, "train --env taxi --agent sarsa --set agent.gama=1", &["`gama`", "`gamma`"]);
-    refuses(&program, "train --env taxi --agent sarsa --set env.max_step=1", &["`max_step`", "`max_steps`"]);
-    refuses(&program, "train --env taxi --agent sarsa --set stepps=1", &["`stepps`", "`steps`"]);
-    refuses(&program, "train --env taxi", &["which agent?"]);
-    refuses(&program, "train --agent sarsa", &["which environment?"]);
+    program.refuses("train --env minatar/breakot --agent random", &["`minatar/breakot`", "`minatar/breakout`"]);
+    program.refuses("train --env taxi --agent q-lerning", &["`q-lerning`", "`q-learning`"]);
+    program.refuses("train --env taxi --agent sarsa --encoder rew", &["`rew`", "`raw`"]);
+    program.refuses("train --env taxi --agent sarsa --encoder-mode joint", &["--encoder-mode"]);
+    program.refuses("train --preset taxi-q-lerning", &["`taxi-q-lerning`", "`taxi-q-learning`"]);
+    program.refuses("train --env taxi --agent sarsa --set agent.gama=1", &["`gama`", "`gamma`"]);
+    program.refuses("train --env taxi --agent sarsa --set env.max_step=1", &["`max_step`", "`max_steps`"]);
+    program.refuses("train --env taxi --agent sarsa --set stepps=1", &["`stepps`", "`steps`"]);
+    program.refuses("train --env taxi", &["which agent?"]);
+    program.refuses("train --agent sarsa", &["which environment?"]);
 }
 
 #[test]
 fn errors_about_fits_name_the_nearest() {
     let program = Program::new();
-    refuses(&program, "fit ea --data movies", &["`ea`", "`ae`"]);
-    refuses(&program, "fit ae --data moveis", &["`moveis`", "`movies`"]);
-    refuses(&program, "fit ae --data movies --set model.latent_dm=3", &["`latent_dm`", "`latent_dim`"]);
-    refuses(&program, "fit ae --data movies --set epoch=3", &["`epoch`", "`epochs`"]);
-    refuses(&program, "fit ae --data movies --set modl.noise=1", &["`modl.`", "`model.`"]);
-    refuses(&program, "fit ae --data movies --set model.activation=rellu", &["model.activation", "rellu"]);
-    refuses(&program, "fit ae --data movies --data-dir here", &["data_dir is \"here\"", "leave --data-dir out"]);
-    refuses(&program, "fit ae", &["which data?"]);
-    refuses(&program, "fit --data movies", &["which model?"]);
-    refuses(&program, "fit ae --data movies --epochs 0", &["epochs is 0"]);
-    refuses(&program, "fit ae --data movies --latent-dim 0", &["model.latent_dim is 0"]);
-    refuses(&program, "fit ae --data movies --lr 0", &["lr is 0"]);
-    refuses(&program, "fit cnn-ae --data movies", &["1x6", "use ae"]);
-    refuses(&program, "fit gan --data movies --set model.lambda=5", &["model.lambda is 5", "no effect", "wgan-gp"]);
-    refuses(&program, "fit gan --data movies --set model.classifier=nosuch", &["model.classifier", "no run nosuch"]);
+    program.refuses("fit ea --data movies", &["`ea`", "`ae`"]);
+    program.refuses("fit ae --data moveis", &["`moveis`", "`movies`"]);
+    program.refuses("fit ae --data movies --set model.latent_dm=3", &["`latent_dm`", "`latent_dim`"]);
+    program.refuses("fit ae --data movies --set epoch=3", &["`epoch`", "`epochs`"]);
+    program.refuses("fit ae --data movies --set modl.noise=1", &["`modl.`", "`model.`"]);
+    program.refuses("fit ae --data movies --set model.activation=rellu", &["model.activation", "rellu"]);
+    program.refuses("fit ae --data movies --data-dir here", &["data_dir is \"here\"", "leave --data-dir out"]);
+    program.refuses("fit ae", &["which data?"]);
+    program.refuses("fit --data movies", &["which model?"]);
+    program.refuses("fit ae --data movies --epochs 0", &["epochs is 0"]);
+    program.refuses("fit ae --data movies --latent-dim 0", &["model.latent_dim is 0"]);
+    program.refuses("fit ae --data movies --lr 0", &["lr is 0"]);
+    program.refuses("fit cnn-ae --data movies", &["1x6", "use ae"]);
+    program.refuses("fit gan --data movies --set model.lambda=5", &["model.lambda is 5", "no effect", "wgan-gp"]);
+    program.refuses("fit gan --data movies --set model.classifier=nosuch", &["model.classifier", "no run nosuch"]);
 }
 
 #[test]
 fn errors_about_bad_values_name_value_and_expectation() {
     let program = Program::new();
     let train = "train --env taxi --agent q-learning";
-    refuses(&program, &format!("{train} --steps 0"), &["steps is 0"]);
-    refuses(&program, &format!("{train} --n-envs 0"), &["n_envs is 0"]);
-    refuses(&program, &format!("{train} --set log_every=0"), &["log_every is 0"]);
-    refuses(&program, &format!("{train} --set agent.gamma=2"), &["agent.gamma is 2"]);
-    refuses(&program, &format!("{train} --set agent.lr=fast"), &["agent.lr", "a number"]);
-    refuses(&program, &format!("{train} --set steps=many"), &["steps is \"many\"", "a whole number"]);
-    refuses(&program, &format!("{train} --set agent.lr"), &["expected key=value"]);
-    refuses(&program, &format!("{train} --device cuda"), &["cuda"]);
+    program.refuses(&format!("{train} --steps 0"), &["steps is 0"]);
+    program.refuses(&format!("{train} --n-envs 0"), &["n_envs is 0"]);
+    program.refuses(&format!("{train} --set log_every=0"), &["log_every is 0"]);
+    program.refuses(&format!("{train} --set agent.gamma=2"), &["agent.gamma is 2"]);
+    program.refuses(&format!("{train} --set agent.lr=fast"), &["agent.lr", "a number"]);
+    program.refuses(&format!("{train} --set steps=many"), &["steps is \"many\"", "a whole number"]);
+    program.refuses(&format!("{train} --set agent.lr"), &["expected key=value"]);
+    program.refuses(&format!("{train} --device cuda"), &["cuda"]);
     for usage in ["--steps ten", "--seeds 5..5", "--seed 1 --seeds 0..2", "--device gpu"] {
         assert_eq!(program.run(&format!("{train} {usage}")).status.code(), Some(2), "{usage}");
     }
@@ -71,27 +64,27 @@ fn a_bad_configuration_file_is_named() {
     program.write("broken.toml", "env = taxi\n");
     program.write("unknown.toml", "env = \"taxi\"\nagent = \"sarsa\"\n[agent_settings]\nlamda = 0.9\n");
     program.write("typed.toml", "env = \"taxi\"\nagent = \"sarsa\"\nsteps = \"many\"\n");
-    refuses(&program, "train --config broken.toml", &["broken.toml is not TOML", "line 1"]);
-    refuses(&program, "train --config unknown.toml", &["in unknown.toml", "`lamda`"]);
-    refuses(&program, "train --config typed.toml", &["in typed.toml: steps is \"many\""]);
-    refuses(&program, "train --config missing.toml", &["missing.toml"]);
+    program.refuses("train --config broken.toml", &["broken.toml is not TOML", "line 1"]);
+    program.refuses("train --config unknown.toml", &["in unknown.toml", "`lamda`"]);
+    program.refuses("train --config typed.toml", &["in typed.toml: steps is \"many\""]);
+    program.refuses("train --config missing.toml", &["missing.toml"]);
 }
 
 #[test]
 fn an_agent_that_cannot_play_an_environment_says_why() {
     let program = Program::new();
-    refuses(&program, "train --env minatar/breakout --agent q-learning", &["q-learning", "discrete", "dqn"]);
-    refuses(&program, "train --env cartpole --agent value-iteration", &["value-iteration", "cartpole"]);
-    refuses(&program, "train --env taxi --agent scripted", &["taxi has no scripted player"]);
+    program.refuses("train --env minatar/breakout --agent q-learning", &["q-learning", "discrete", "dqn"]);
+    program.refuses("train --env cartpole --agent value-iteration", &["value-iteration", "cartpole"]);
+    program.refuses("train --env taxi --agent scripted", &["taxi has no scripted player"]);
 }
 
 #[test]
 fn a_directory_that_cannot_be_written_is_named() {
     let program = Program::new();
     program.write("file", "");
-    refuses(&program, "train --env taxi --agent sarsa --out file/run", &["file/run"]);
+    program.refuses("train --env taxi --agent sarsa --out file/run", &["file/run"]);
     // Not even root can create directories there.
-    refuses(&program, "train --env taxi --agent sarsa --out /proc/run", &["cannot make the run directory /proc/run"]);
+    program.refuses("train --env taxi --agent sarsa --out /proc/run", &["cannot make the run directory /proc/run"]);
 }
 
 #[test]
@@ -105,4 +98,62 @@ fn divergence_stops_with_the_name_of_the_loss_and_keeps_the_checkpoint() {
     let log = program.read("run/log.txt");
     assert!(log.contains("diverged"), "{log}");
     assert_eq!(program.names("run/checkpoints"), ["100", "200"]);
+}
+
+#[test]
+fn a_comparison_with_an_encoder_that_does_not_fit_is_refused_before_anything_is_trained() {
+    let program = encoder::fitted("ae");
+    let compare = "compare --agent dqn --seeds 0..1 --steps 200 --out all --encoders";
+    for (line, word) in [
+        (format!("{compare} raw,fit --env breakout"), "fit was fitted to images of 4x10x10"),
+        (format!("{compare} raw,nosuch --env minatar/breakout"), "there is no encoder `nosuch`"),
+        (format!("{compare} raw,oracle --env taxi"), "taxi"),
+        (format!("{compare} raw,ae --env cartpole"), "cartpole"),
+        (
+            format!("{compare} oracle,raw --env minatar/breakout").replace("dqn", "q-learning"),
+            "oracle on minatar/breakout: a table",
+        ),
+    ] {
+        let error = program.fail(&line);
+        assert!(error.contains(word), "{line}: no `{word}` in {error}");
+        assert_eq!(program.names("."), ["fit"], "{line}");
+    }
+}
+
+#[test]
+fn the_doctor_says_what_keeps_the_program_from_starting() {
+    let program = Program::new();
+    program.write("library.c", "int gone(void) { return 0; }\n");
+    program.write("main.c", "int gone(void); int main(void) { return gone(); }\n");
+    let cc = |line: &str| {
+        let mut cc = Command::new("cc");
+        assert!(
+            cc.current_dir(program.path(".")).args(line.split(' ')).status().expect("a compiler").success(),
+            "{line}"
+        );
+    };
+    cc("-shared -o libgone.so library.c");
+    cc("-o main main.c -L. -lgone -Wl,-rpath,/no/such -Wl,--enable-new-dtags");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/doctor");
+    let doctor = |path: &Path| {
+        let output = Command::new(&script).arg(path).output().expect("bash is there");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, stderr) = doctor(&program.path("main"));
+    assert!(code == Some(1) && stderr.contains("does not find libgone.so") && stderr.contains("/no/such"), "{stderr}");
+    let (code, stderr) = doctor(&assert_cmd::cargo::cargo_bin("carom"));
+    assert_eq!(code, Some(0), "{stderr}");
+}
+
+#[test]
+fn a_judge_that_is_not_there_is_named_before_data_are_fetched() {
+    let program = Program::new();
+    let line = "fit gan --data mnist --set model.classifier=/nosuch";
+    let output = program.run_with(line, &[("CAROM_CACHE", program.path("cache"))]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.code() == Some(1) && stderr.contains("model.classifier: there is no run /nosuch"),
+        "{stderr}"
+    );
+    assert!(program.names(".").is_empty());
 }

@@ -78,6 +78,16 @@ impl Program {
         stderr
     }
 
+    /// Asserts that `line` fails with all of `words` in its message and changes nothing in the folder.
+    pub(crate) fn refuses(&self, line: &str, words: &[&str]) {
+        let before = self.tree(".");
+        let error = self.fail(line);
+        for word in words {
+            assert!(error.contains(word), "carom {line}: no `{word}` in: {error}");
+        }
+        assert!(self.tree(".") == before, "carom {line} changed something");
+    }
+
     /// Asserts that two runs have equal rows and equal arrays in their newest checkpoints.
     pub(crate) fn assert_same(&self, a: &str, b: &str) {
         // A fit has rows of metrics alone.
