@@ -5,8 +5,10 @@
 //! binary for it. An encoder that is trained with the agent is a part of the agent's network, and the agent observes
 //! frames.
 
+pub(crate) mod cache;
 pub(crate) mod fitted;
 pub(crate) mod recipes;
+mod scales;
 mod trunk;
 
 use crate::config::encoders::{EncoderMode, EncoderSpec, RECON_WEIGHT};
@@ -73,9 +75,9 @@ impl ObsTransform {
                     !config.agent.entry().keeps_table,
                     "a table needs numbered states, and the true state is a vector: use ae, rbm or pca"
                 );
-                Ok(ObsTransform::Oracle(fitted::factor_scales(config)?))
+                Ok(ObsTransform::Oracle(scales::factor_scales(config)?))
             }
-            EncoderSpec::Model(_) | EncoderSpec::Run(_) => Self::through(fitted::prepare(config)?, config),
+            EncoderSpec::Model(_) | EncoderSpec::Run(_) => Self::through(cache::prepare(config)?, config),
         }
     }
 
@@ -85,7 +87,7 @@ impl ObsTransform {
     /// When the encoder is missing, or does not suit the environment or the agent.
     pub(crate) fn check(config: &TrainConfig) -> Result<Option<Self>> {
         match config.encoder {
-            EncoderSpec::Model(model) => fitted::check(config, model).map(|()| None),
+            EncoderSpec::Model(model) => cache::check(config, model).map(|()| None),
             EncoderSpec::Raw | EncoderSpec::Oracle | EncoderSpec::Run(_) => Self::prepare(config).map(Some),
         }
     }
@@ -97,7 +99,7 @@ impl ObsTransform {
     pub(crate) fn open(config: &TrainConfig, dir: &Path) -> Result<Self> {
         match &config.encoder {
             EncoderSpec::Raw => Ok(ObsTransform::Raw),
-            EncoderSpec::Oracle => Ok(ObsTransform::Oracle(fitted::read_scales(dir, &config.env)?)),
+            EncoderSpec::Oracle => Ok(ObsTransform::Oracle(scales::read_scales(dir, &config.env)?)),
             EncoderSpec::Model(_) | EncoderSpec::Run(_) => Self::through(FittedEncoder::open(config, dir)?, config),
         }
     }
@@ -118,7 +120,7 @@ impl ObsTransform {
     pub(crate) fn save(&self, dir: &Path) -> Result<()> {
         match self {
             ObsTransform::Raw => Ok(()),
-            ObsTransform::Oracle(scales) => fitted::write_scales(dir, scales),
+            ObsTransform::Oracle(scales) => scales::write_scales(dir, scales),
             ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) => fitted.lock().save(dir),
         }
         .with_context(|| format!("cannot save the encoder in {}", dir.display()))
@@ -200,13 +202,10 @@ impl ObsTransform {
     }
 
     /// Returns the SHA-256 of a fitted encoder's weights, or `None` if there are none.
-    ///
-    /// # Errors
-    /// When their file cannot be read.
-    pub(crate) fn sha256(&self) -> Result<Option<String>> {
+    pub(crate) fn sha256(&self) -> Option<String> {
         match self {
-            ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) => fitted.lock().sha256().map(Some),
-            ObsTransform::Raw | ObsTransform::Oracle(_) => Ok(None),
+            ObsTransform::Codes(fitted, _) | ObsTransform::Trunk(fitted, _) => Some(fitted.lock().sha256().to_owned()),
+            ObsTransform::Raw | ObsTransform::Oracle(_) => None,
         }
     }
 

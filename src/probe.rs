@@ -14,7 +14,8 @@ mod world;
 
 use crate::config::encoders::EncoderSpec;
 use crate::config::training::TrainConfig;
-use crate::encoder::fitted::{self, FittedEncoder};
+use crate::encoder::cache;
+use crate::encoder::fitted::FittedEncoder;
 use crate::generative::data::frames::{self, Games};
 use crate::generative::measures::probe::{linear_predictions, ridge_predictions};
 use anyhow::{Result, ensure};
@@ -283,7 +284,7 @@ impl CodeSource {
             EncoderSpec::Oracle => Self::Oracle,
             EncoderSpec::Model(_) | EncoderSpec::Run(_) => {
                 let config = TrainConfig { encoder: encoder.clone(), ..config.clone() };
-                Self::Model(Box::new(fitted::prepare(&config)?))
+                Self::Model(Box::new(cache::prepare(&config)?))
             }
         })
     }

@@ -200,21 +200,22 @@ impl Run {
     }
 }
 
-/// Copies the configuration and the checkpoint of `step` of the run in `from` to a new folder `to`.
+/// Reads the configuration file of the run in `dir`.
 ///
 /// # Errors
-/// When there is no such checkpoint, as in a run that went on, or a file cannot be copied.
-pub(crate) fn copy(from: &Path, step: u64, to: &Path) -> Result<()> {
-    let name = step.to_string();
-    let (from_step, to_step) = (from.join(checkpoint::FOLDER).join(&name), to.join(checkpoint::FOLDER).join(&name));
-    ensure!(from_step.exists(), "{} went on, and has no checkpoint of step {step} any more", from.display());
-    fs::create_dir_all(&to_step)?;
-    fs::copy(from.join(CONFIG), to.join(CONFIG))?;
-    for entry in fs::read_dir(from_step)? {
-        let entry = entry?;
-        fs::copy(entry.path(), to_step.join(entry.file_name()))?;
-    }
-    Ok(())
+/// When it cannot be read.
+pub(crate) fn config_text(dir: &Path) -> Result<String> {
+    Ok(fs::read_to_string(dir.join(CONFIG))?)
+}
+
+/// Writes a run with the configuration file `config` and only this checkpoint to a new folder `to`. The run that the
+/// checkpoint was read from may have gone on, or be gone.
+///
+/// # Errors
+/// When a file cannot be written.
+pub(crate) fn copy<S>(config: &str, checkpoint: &Checkpoint<S>, to: &Path) -> Result<()> {
+    checkpoint.copy(&to.join(checkpoint::FOLDER))?;
+    Ok(fs::write(to.join(CONFIG), config)?)
 }
 
 /// Returns the settings in which `config`, a TOML text, differs from those that the run in `dir` was made with.

@@ -10,7 +10,7 @@ use crate::config::presets;
 use crate::device::Device;
 use crate::encoder::recipes;
 use crate::fit::judges;
-use crate::fit::open::{begin, open};
+use crate::fit::open::{self, begin};
 use crate::fit::run_loop::fit;
 use crate::fit::session::{FitProgress, FitSession};
 use crate::generative::model::Measures;
@@ -157,8 +157,8 @@ fn begin_or_continue(config: FitConfig, dir: &Path) -> Result<Option<(FitSession
     if !is_begun(dir)? {
         return create(config, dir, dir.exists()).map(Some);
     }
-    newest::<FitProgress>(dir)?;
-    let (session, saved) = open(dir, config)?;
+    let saved = newest::<FitProgress>(dir)?;
+    let session = open::at(config, dir, &saved)?;
     if session.is_finished() {
         // It may have been stopped between its last update and its pictures.
         session.draw(dir)?;

@@ -28,7 +28,7 @@ pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Ses
     let mut session = Session::new(config, transform)?;
     let protocol = session.config.env.protocol();
     // A comment, since the weights follow from the settings.
-    let weights = session.transform.sha256()?.map(|sha256| format!("# SHA-256 of the encoder's weights: {sha256}\n"));
+    let weights = session.transform.sha256().map(|sha256| format!("# SHA-256 of the encoder's weights: {sha256}\n"));
     let config_text = session.config.to_toml() + &weights.unwrap_or_default();
     let mut run = Run::create(dir, &config_text, Some(&protocol), force, |made| session.transform.save(made))?;
     announce(&mut session, &mut run, "training")?;

@@ -53,8 +53,8 @@ pub(crate) fn check_named(config: &FitConfig) -> Result<()> {
 /// When it has no valid checkpoint, or a file cannot be copied.
 pub(crate) fn copy_named(config: &FitConfig, dir: &Path) -> Result<()> {
     let Some(judge) = named(config) else { return Ok(()) };
-    let step = checkpoint::newest::<FitProgress>(judge)?.state.step;
-    run::copy(judge, step, &dir.join(layout::JUDGE)).context("cannot copy the run of model.classifier")
+    let (text, checkpoint) = (run::config_text(judge)?, checkpoint::newest::<FitProgress>(judge)?);
+    run::copy(&text, &checkpoint, &dir.join(layout::JUDGE)).context("cannot copy the run of model.classifier")
 }
 
 /// Returns the run which the settings name as judge. Such paths are stored as absolute ones.

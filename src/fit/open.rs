@@ -22,17 +22,23 @@ pub(crate) fn begin(config: FitConfig) -> Result<FitSession> {
 /// # Errors
 /// When there is no valid checkpoint, or the data cannot be read.
 pub(crate) fn open(dir: &Path, config: FitConfig) -> Result<(FitSession, Checkpoint<FitProgress>)> {
-    restore(dir, || begin(config))
+    // A missing checkpoint is reported before the data are read, which may take long.
+    let checkpoint = checkpoint::newest(dir)?;
+    Ok((at(config, dir, &checkpoint)?, checkpoint))
 }
 
-/// Restores the newest checkpoint of the run in `dir` in the session that `begin` makes. A missing checkpoint is
-/// reported before that, since it may take long.
-fn restore(dir: &Path, begin: impl FnOnce() -> Result<FitSession>) -> Result<(FitSession, Checkpoint<FitProgress>)> {
-    let checkpoint = checkpoint::newest(dir)?;
-    let mut session = begin()?;
-    session.load(&checkpoint).with_context(|| format!("in {}", dir.display()))?;
+/// Opens the run of a fit and restores `checkpoint`.
+///
+/// # Errors
+/// When the data cannot be read, or the checkpoint belongs to other settings.
+pub(crate) fn at(config: FitConfig, dir: &Path, checkpoint: &Checkpoint<FitProgress>) -> Result<FitSession> {
+    restored(begin(config)?, dir, checkpoint)
+}
+
+fn restored(mut session: FitSession, dir: &Path, checkpoint: &Checkpoint<FitProgress>) -> Result<FitSession> {
+    session.load(checkpoint).with_context(|| format!("in {}", dir.display()))?;
     session.use_judge_of(dir);
-    Ok((session, checkpoint))
+    Ok(session)
 }
 
 /// Opens the run of a model to use it, not to fit or measure it further. The data set is not read if `images` tells
@@ -50,8 +56,10 @@ pub(crate) fn open_for_use(
         config.run.n_frames = config.run.n_frames.map(|n_frames| n_frames.min(N_SHAPE_FRAMES));
         return open(dir, config);
     };
+    let checkpoint = checkpoint::newest(dir)?;
     let device = device::open(config.run.device)?;
     let n_frames = config.frame_stack() as i64;
     let data = Data { n_frames, ..Data::new(&images.stand_in(), device) };
-    restore(dir, || FitSession::on(config, data, judges::open))
+    let session = FitSession::on(config, data, judges::open)?;
+    Ok((restored(session, dir, &checkpoint)?, checkpoint))
 }

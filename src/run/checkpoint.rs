@@ -73,6 +73,9 @@ pub(crate) struct Checkpoint<S> {
     pub state: CheckpointState<S>,
     path: PathBuf,
     tensors: Mmap,
+    /// Contents of the other two files.
+    state_json: Vec<u8>,
+    sums: String,
 }
 
 impl<S> Checkpoint<S> {
@@ -84,6 +87,20 @@ impl<S> Checkpoint<S> {
         let at = || format!("in {}", self.path.display());
         let arrays = SafeTensors::deserialize(&self.tensors).with_context(at)?;
         load(&Loaded::new(&arrays, &self.state.learned)).with_context(at)
+    }
+
+    /// Returns the SHA-256 of the arrays, as `sha256sum` prints it.
+    pub(crate) fn sha256(&self) -> &str {
+        sum(&self.sums, TENSORS).expect("it was verified")
+    }
+
+    /// Writes a copy of it to `folder`, the folder of another run's checkpoints.
+    pub(super) fn copy(&self, folder: &Path) -> Result<()> {
+        let dir = folder.join(self.state.step.to_string());
+        fs::create_dir_all(&dir)?;
+        fs::write(dir.join(TENSORS), &self.tensors)?;
+        fs::write(dir.join(STATE), &self.state_json)?;
+        Ok(fs::write(dir.join(SUMS), &self.sums)?)
     }
 }
 
@@ -147,8 +164,19 @@ fn is_part(_: &Path, file: &Path) -> bool {
 /// # Errors
 /// When there is no checkpoint, or none is valid.
 pub(crate) fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
+    loop {
+        let there = steps(run)?;
+        let opened = newest_of(run, &there);
+        // A process at work on the run may have replaced all of them meanwhile.
+        if opened.is_ok() || steps(run)? == there {
+            return opened;
+        }
+    }
+}
+
+fn newest_of<S: DeserializeOwned>(run: &Path, steps: &[u64]) -> Result<Checkpoint<S>> {
     let mut first_error = None;
-    for step in steps(run)? {
+    for step in steps {
         let path = run.join(FOLDER).join(step.to_string());
         match read(&path) {
             Ok(checkpoint) => {
@@ -170,14 +198,6 @@ pub(crate) fn newest<S: DeserializeOwned>(run: &Path) -> Result<Checkpoint<S>> {
 pub(crate) fn check_last(run: &Path) -> Result<()> {
     let last = *steps(run)?.first().with_context(|| format!("{} has no checkpoint", run.display()))?;
     read::<Value>(&run.join(FOLDER).join(last.to_string())).map(drop)
-}
-
-/// Returns the SHA-256 of the arrays in the checkpoint of `step` of the run in `run`, as `sha256sum` prints it.
-///
-/// # Errors
-/// When there is none.
-pub(crate) fn sha256(run: &Path, step: u64) -> Result<String> {
-    Ok(files::sha256(&run.join(FOLDER).join(step.to_string()).join(TENSORS))?)
 }
 
 /// Returns whether `seconds` can be the time that a run took.
@@ -235,17 +255,22 @@ fn read<S: DeserializeOwned>(path: &Path) -> Result<Checkpoint<S>> {
     let sums = fs::read_to_string(path.join(SUMS))?;
     for name in [TENSORS, STATE] {
         let file = path.join(name);
-        let expected = sums.lines().find_map(|line| line.strip_suffix(name)).map(str::trim);
-        let Some(expected) = expected else { bail!("{} does not list {name}", path.join(SUMS).display()) };
+        let Some(expected) = sum(&sums, name) else { bail!("{} does not list {name}", path.join(SUMS).display()) };
         let damaged = || format!("{} is truncated or damaged: it does not match its checksum", file.display());
         ensure!(files::sha256(&file)? == expected, damaged());
     }
     let state_path = path.join(STATE);
-    let state = serde_json::from_slice(&fs::read(&state_path)?)
+    let state_json = fs::read(&state_path)?;
+    let state = serde_json::from_slice(&state_json)
         .with_context(|| format!("{} is not of this version", state_path.display()))?;
     let file = fs::File::open(path.join(TENSORS))?;
     // SAFETY: nothing writes to a checkpoint after its folder is renamed. It may be removed, but a mapping keeps the
     // file's contents.
     let tensors = unsafe { Mmap::map(file.file()) }.with_context(|| format!("cannot map {}", path.display()))?;
-    Ok(Checkpoint { state, path: path.to_path_buf(), tensors })
+    Ok(Checkpoint { state, path: path.to_path_buf(), tensors, state_json, sums })
+}
+
+/// Returns the checksum of the file `name` in the text of [`SUMS`].
+fn sum<'a>(sums: &'a str, name: &str) -> Option<&'a str> {
+    sums.lines().find_map(|line| line.strip_suffix(name)).map(str::trim)
 }
