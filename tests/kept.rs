@@ -204,6 +204,23 @@ fn a_gan_carries_the_judge_that_its_settings_name() {
 }
 
 #[test]
+fn a_judge_of_images_with_several_channels_can_be_named() {
+    let program = Program::new();
+    write_images(&program, "four", [4, 10, 10]);
+    write_images(&program, "one", [1, 10, 10]);
+    for data in ["four", "one"] {
+        program.succeed(&format!("fit classifier --data {data} --epochs 1 --out judge-{data}"));
+    }
+    let fit = "fit gan --data four --epochs 1 --set model.width=8";
+    // The message tells how, and that works.
+    assert!(program.succeed(&format!("{fit} --out gan")).contains("fit one (`carom fit classifier --data four`)"));
+    program.succeed(&format!("{fit} --set model.classifier=judge-four --out judged"));
+    assert!(program.succeed("eval judged").contains("test/fid_15"));
+    let line = format!("{fit} --set model.classifier=judge-one --out no");
+    program.refuses(&line, &["model.classifier: expected a classifier of images of 4x10x10 with 2 labels"]);
+}
+
+#[test]
 fn a_run_that_replaces_the_encoder_that_it_is_trained_through_has_its_copy() {
     let program = encoder::fitted("ae");
     let step = program.names("fit/checkpoints").pop().expect("a checkpoint");

@@ -26,14 +26,14 @@ use tch::Device;
 /// # Errors
 /// When the run is not that of a classifier of such images, or the classifier cannot be fitted.
 pub(crate) fn open(choice: &JudgeChoice, data: &Data) -> Result<Judge> {
-    let name = single(&data.name);
-    let n_classes = if data.name == name { data.n_classes } else { 10 };
+    let (name, [channels, rows, columns]) = (single(&data.name), data.shape);
+    let (n_channels, n_classes) = if data.name == name { (channels, data.n_classes) } else { (1, 10) };
     let dir = match choice {
         JudgeChoice::Auto => cached(name, data)?,
         JudgeChoice::Run(dir) => dir.clone(),
     };
-    let [_, rows, columns] = data.shape;
-    Ok(Judge::new(open_classifier(&dir, [1, rows, columns], n_classes, data.device())?))
+    let classifier = open_classifier(&dir, [n_channels, rows, columns], n_classes, data.device())?;
+    Ok(Judge::new(classifier, n_channels))
 }
 
 /// Checks that the run which the settings name as judge is there, before any data are fetched.
@@ -71,7 +71,10 @@ fn open_classifier(dir: &Path, shape: [i64; 3], n_classes: i64, device: Device) 
     let settings = settings::resolve::<ClassifierConfig>(model.settings())?;
     let checkpoint = checkpoint::newest::<FitProgress>(dir)?;
     let mut classifier = Classifier::of(&settings, shape, n_classes, device, &mut Seeds::new(0).stream("init"))?;
-    checkpoint.load(|learned| Ok(classifier.load(learned)?))?;
+    let [channels, rows, columns] = shape;
+    checkpoint.load(|learned| Ok(classifier.load(learned)?)).with_context(|| {
+        format!("expected a classifier of images of {channels}x{rows}x{columns} with {n_classes} labels")
+    })?;
     Ok(classifier)
 }
 

@@ -174,7 +174,7 @@ impl FitSession {
             match judge {
                 Some(Ok(judge)) => {
                     tell("samples");
-                    samples = self.model.sample(Judge::n_samples(&self.data, effort));
+                    samples = self.model.sample(judge.n_samples(&self.data, effort));
                     if let Some(samples) = &samples {
                         measures = judge.measure(samples, &self.data, effort);
                     }

@@ -15,30 +15,37 @@ const NEIGHBOURS: i64 = 3;
 /// Bounds the samples whose distance to all training images is measured.
 const MAX_COPIES: usize = 1000;
 
-/// A fitted classifier of single-channel images.
+/// A fitted classifier of the images that a model draws, or of each of their channels.
 pub(crate) struct Judge {
     classifier: Classifier,
+    n_channels: i64,
     sha256: String,
 }
 
 impl Judge {
-    /// Makes a judge of a fitted classifier.
-    pub(crate) fn new(classifier: Classifier) -> Self {
-        Self { sha256: classifier.sha256(), classifier }
+    /// Makes a judge of a fitted classifier of images of `n_channels`.
+    pub(crate) fn new(classifier: Classifier, n_channels: i64) -> Self {
+        Self { sha256: classifier.sha256(), classifier, n_channels }
+    }
+
+    /// Whether images of `data` are classified channel by channel.
+    fn counts_modes(&self, data: &Data) -> bool {
+        data.shape[0] > self.n_channels
     }
 
     /// Returns the number of samples for [`Judge::measure`]: 2,000 for a point of the learning curve, and 10,000 for
     /// full measures, or 26,000 if modes are counted (Srivastava et al. 2017; Lin et al. 2018).
-    pub(crate) fn n_samples(data: &Data, effort: Effort) -> usize {
+    pub(crate) fn n_samples(&self, data: &Data, effort: Effort) -> usize {
         match effort {
             Effort::Curve => 2000,
-            Effort::Full if data.shape[0] > 1 => 26_000,
+            Effort::Full if self.counts_modes(data) => 26_000,
             Effort::Full => 10_000,
         }
     }
 
     /// Compares `samples`, `[n, channels, rows, columns]` in 0..=1, with held-out images, and two halves of those with
-    /// each other. Images of several channels are classified channel by channel, and their modes are counted.
+    /// each other. If the classifier is of single channels, images of several are classified channel by channel, and
+    /// their modes are counted.
     ///
     /// The held-out images are the test split; the judge was fitted to the training split, so distances to its images
     /// would be no floor. One half of them is for points of the learning curve, by which settings are chosen
@@ -46,7 +53,7 @@ impl Judge {
     /// measures depend on it.
     pub(crate) fn measure(&self, samples: &Tensor, data: &Data, effort: Effort) -> Measures {
         let mut measures = Measures::default();
-        if data.shape[0] > 1 {
+        if self.counts_modes(data) {
             self.count_modes(samples, data, effort, &mut measures);
         } else {
             self.compare(samples, data, effort, &mut measures);
@@ -170,17 +177,17 @@ mod tests {
         Data::new(&Dataset { name: "noise".to_owned(), shape, max: 255, n_classes: 2, train, test }, Device::Cpu)
     }
 
-    fn judge() -> Judge {
-        let (data, config) = (noise(1), ClassifierConfig { latent_dim: 4, ..ClassifierConfig::default() });
+    fn judge(channels: usize) -> Judge {
+        let (data, config) = (noise(channels), ClassifierConfig { latent_dim: 4, ..ClassifierConfig::default() });
         let task = ModelTask { data: &data, total_steps: 1, optimizer: Optimizer::Adam, device: Device::Cpu };
         let classifier = Classifier::new(&config, &task, &mut Seeds::new(0).stream("init")).unwrap();
-        Judge::new(classifier)
+        Judge::new(classifier, channels as i64)
     }
 
     #[test]
     fn test_images_as_samples_are_perfect() {
         let data = noise(1);
-        let measures = tch::no_grad(|| judge().measure(&data.test.half(1).all(), &data, Effort::Full));
+        let measures = tch::no_grad(|| judge(1).measure(&data.test.half(1).all(), &data, Effort::Full));
         let get = |name: &str| measures.get(name).unwrap_or_else(|| panic!("{name} of {measures:?}"));
         assert!(get("test/fid_20").abs() < 1e-6 && get("test/fid_20_floor") > get("test/fid_20"), "{measures:?}");
         assert_eq!([get("test/precision_20"), get("test/recall_20")], [1.0, 1.0]);
@@ -191,7 +198,7 @@ mod tests {
     #[test]
     fn settings_are_chosen_and_reported_on_different_images_and_floors_are_of_held_out_ones() {
         let data = noise(1);
-        let measure = |samples: &Tensor, effort| tch::no_grad(|| judge().measure(samples, &data, effort));
+        let measure = |samples: &Tensor, effort| tch::no_grad(|| judge(1).measure(samples, &data, effort));
         // Samples that are the images of one half are perfect there, and are what real images are in the other.
         let validation = data.test.half(0).all();
         let (curve, full) = (measure(&validation, Effort::Curve), measure(&validation, Effort::Full));
@@ -204,7 +211,7 @@ mod tests {
     fn training_images_as_samples_are_copies() {
         let data = noise(1);
         let copied = |samples: &Tensor| {
-            let measures = tch::no_grad(|| judge().measure(samples, &data, Effort::Full));
+            let measures = tch::no_grad(|| judge(1).measure(samples, &data, Effort::Full));
             measures.get("test/copied_40").unwrap()
         };
         assert_eq!(copied(&data.train.all()), 1.0);
@@ -215,14 +222,22 @@ mod tests {
     fn channels_are_judged_one_by_one() {
         let data = noise(3);
         let one = data.test.spaced(1).all().repeat([5, 1, 1, 1]);
-        let measures = tch::no_grad(|| judge().measure(&one, &data, Effort::Full));
+        let measures = tch::no_grad(|| judge(1).measure(&one, &data, Effort::Full));
         assert_eq!(measures.get("test/modes_5"), Some(1.0));
         // All of one of eight modes: ln 8.
         assert!((measures.get("test/modes_kl_5").unwrap() - 8.0_f64.ln()).abs() < 1e-9);
         // Real images have modes of unequal frequency.
         let all = data.train.all();
-        let real = tch::no_grad(|| judge().measure(&all, &data, Effort::Full));
+        let real = tch::no_grad(|| judge(1).measure(&all, &data, Effort::Full));
         let floor = real.get("test/modes_kl_40_real").unwrap();
         assert!(floor > 0.0 && real.get("test/modes_kl_40") == Some(floor), "{real:?}");
+    }
+
+    #[test]
+    fn a_classifier_of_several_channels_judges_them_together() {
+        let data = noise(3);
+        let measures = tch::no_grad(|| judge(3).measure(&data.test.half(1).all(), &data, Effort::Full));
+        assert!(measures.get("test/fid_20").is_some_and(|fid| fid.abs() < 1e-6), "{measures:?}");
+        assert!(measures.get("test/modes_20").is_none(), "{measures:?}");
     }
 }
