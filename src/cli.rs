@@ -13,6 +13,7 @@ mod play;
 mod plot;
 mod probe;
 mod reconstruct;
+mod reproduce;
 mod resume;
 mod sample;
 mod start;
@@ -61,6 +62,7 @@ enum Command {
     Trace(trace::Arguments),
     Export(export::Arguments),
     Compare(compare::Arguments),
+    Reproduce(reproduce::Arguments),
     List(list::Arguments),
     Data(data::Args),
     Doctor(doctor::Args),
@@ -104,6 +106,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Trace(arguments) => trace::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Export(arguments) => export::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => compare::run(&arguments),
+        Command::Reproduce(arguments) => reproduce::run(&arguments),
         Command::List(arguments) => list::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Data(arguments) => data::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Doctor(arguments) => doctor::run(&arguments).map(|()| ExitCode::SUCCESS),

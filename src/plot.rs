@@ -112,6 +112,14 @@ pub(crate) fn points(dir: &Path, metric: &str) -> Result<Vec<(f64, f64)>, PlotEr
     Ok(Run::read(dir, metric)?.points)
 }
 
+/// Reads the returns of the training episodes of the run in `dir`, in the order in which they ended.
+///
+/// # Errors
+/// When the folder is not a run, or its files cannot be read.
+pub(crate) fn episode_returns(dir: &Path) -> Result<Vec<f64>, PlotError> {
+    Run::read(dir, "train/return")?.episodes("train/return")
+}
+
 /// A fit's learning curve: its axis, and its lines with label, metric and sign.
 struct FitCurve {
     y_name: &'static str,

@@ -8,6 +8,7 @@
 //! - [`fit`]: a short fit of a generative model, its files, measures and pictures
 //! - [`resume`]: a resumed run has the same bytes as an uninterrupted one; damaged checkpoints
 //! - [`compare`]: a small comparison of encoders, and its continuation after runs were lost
+//! - [`reproduce`]: baselines that are trained again
 //! - [`eval`]: scores, and their names in JSON
 //! - [`encoder`]: modes of a fitted encoder, messages about it, impossible modes
 //! - [`table`]: the table of an agent as text, picture and JSON
@@ -39,6 +40,7 @@ mod probe;
 mod processes;
 mod program;
 mod rbm;
+mod reproduce;
 mod resume;
 mod table;
 mod trace;

@@ -1,0 +1,127 @@
+//! The baselines, with the sources of their scores.
+
+use super::{Baseline, Known, Measure, Quoted};
+
+const LAST_100: Measure = Measure::Training { episodes: 100 };
+
+/// All baselines, the quickest first.
+pub(crate) const BASELINES: &[Baseline] = &[
+    Baseline {
+        preset: "frozen-lake-value-iteration",
+        time: "a second",
+        scores: &[Known {
+            measure: Measure::Exact,
+            ours: &[0.7402],
+            quoted: &[Quoted { score: 0.7402, source: "the optimum within 100 steps, for gamma 0.99" }],
+        }],
+    },
+    Baseline {
+        preset: "taxi-q-learning",
+        time: "seconds",
+        scores: &[Known {
+            measure: Measure::Exact,
+            ours: &[7.93, 7.93, 7.93],
+            quoted: &[Quoted { score: 7.93, source: "the optimum" }],
+        }],
+    },
+    Baseline {
+        preset: "cartpole-dqn",
+        time: "a minute",
+        scores: &[Known {
+            measure: Measure::Games { episodes: 1000, epsilon: 0.0 },
+            ours: &[500.0, 497.7, 500.0],
+            quoted: &[
+                Quoted { score: 475.0, source: "counts as solved (Gymnasium)" },
+                Quoted { score: 500.0, source: "the maximum" },
+            ],
+        }],
+    },
+    Baseline {
+        preset: "minatar-breakout-dqn",
+        time: "three minutes",
+        scores: &[Known {
+            measure: LAST_100,
+            ours: &[16.83, 15.22, 15.56],
+            quoted: &[Quoted { score: 0.5, source: "random play" }],
+        }],
+    },
+    Baseline {
+        preset: "minatar-breakout-pqn",
+        time: "12 minutes",
+        scores: &[
+            Known {
+                measure: Measure::Games { episodes: 1000, epsilon: 0.0 },
+                ours: &[93.8, 80.4, 86.5],
+                quoted: &[
+                    Quoted { score: 84.0, source: "a script that goes where the ball lands" },
+                    Quoted { score: 101.0, source: "`scripted`, which also aims" },
+                ],
+            },
+            Known {
+                measure: Measure::Games { episodes: 1000, epsilon: 0.01 },
+                ours: &[75.8, 65.8, 73.0],
+                quoted: &[Quoted { score: 81.1, source: "`scripted`" }],
+            },
+        ],
+    },
+    Baseline {
+        preset: "breakout-pqn",
+        time: "25 minutes",
+        scores: &[Known {
+            measure: Measure::Games { episodes: 100, epsilon: 0.01 },
+            ours: &[39.4, 48.2, 40.2],
+            quoted: &[
+                Quoted { score: 1.3, source: "random play" },
+                Quoted { score: 30.5, source: "a human (Wang et al. 2016)" },
+            ],
+        }],
+    },
+    Baseline {
+        preset: "minatar-breakout-dqn-paper",
+        time: "40 minutes",
+        scores: &[Known {
+            measure: Measure::Training { episodes: 1000 },
+            ours: &[9.21, 9.49, 9.41],
+            quoted: &[
+                Quoted { score: 8.65, source: "the paper's own script, one seed" },
+                Quoted {
+                    score: 10.0,
+                    source: "Young & Tian 2019, DQN, about: the end of their figure of 30 seeds, read off by eye",
+                },
+                Quoted {
+                    score: 17.5,
+                    source: "Young & Tian 2019, AC(lambda), about: as a third party read their figure",
+                },
+            ],
+        }],
+    },
+    Baseline {
+        preset: "breakout-pqn-hour",
+        time: "an hour",
+        scores: &[Known {
+            measure: Measure::Games { episodes: 100, epsilon: 0.01 },
+            ours: &[372.4, 370.6],
+            quoted: &[
+                Quoted { score: 30.5, source: "a human (Wang et al. 2016)" },
+                Quoted { score: 401.2, source: "Mnih et al. 2015, DQN after 50 M steps, with epsilon 0.05" },
+            ],
+        }],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::presets;
+    use crate::config::training::TRAINING;
+
+    #[test]
+    fn each_baseline_is_a_preset_and_has_scores_to_stand_beside() {
+        for baseline in BASELINES {
+            assert!(presets::find(baseline.preset, &TRAINING).is_ok(), "{}", baseline.preset);
+            for known in baseline.scores {
+                assert!(!known.ours.is_empty() && !known.quoted.is_empty(), "{}", baseline.preset);
+            }
+        }
+    }
+}
