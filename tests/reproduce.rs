@@ -6,7 +6,7 @@ use serde_json::Value;
 #[test]
 fn a_baseline_is_trained_again_beside_its_known_scores() {
     let program = Program::new();
-    assert!(program.succeed("reproduce").contains("frozen-lake-value-iteration  0.7402: expected return"));
+    assert!(program.succeed("reproduce").contains("by the transition table: 0.7402; a second a seed"));
     let text = program.succeed("reproduce frozen-lake-value-iteration --seeds 0..2 --out made");
     for line in ["    0.7402  now, seed 1", "    0.7402  now, mean of the seeds", "    0.7402  measured before, seed 0"]
     {

@@ -89,7 +89,7 @@ fn list() -> String {
     let line = |baseline: &Baseline| {
         let known = &baseline.scores[0];
         let (name, time, measure) = (baseline.preset, baseline.time, known.measure);
-        format!("{name:width$}  {}: {measure}; {time} a seed", scores(known.ours))
+        format!("{name:width$}  {measure}: {}; {time} a seed", scores(known.ours))
     };
     joined(&BASELINES.iter().map(line).collect::<Vec<_>>())
 }
