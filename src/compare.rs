@@ -8,12 +8,14 @@ mod table;
 
 use crate::config::training::TrainConfig;
 use crate::human::count;
+use crate::statistics::stratified::Estimate;
 use crate::statistics::{COVERAGE_OF_FIVE, COVERAGE_OF_THREE, MIN_SAFE_RUNS};
 use anyhow::{Result, ensure};
 pub(crate) use entrant::{Entrant, METRIC};
 pub(crate) use overall::Overall;
 use row::{Game, Row};
 use scale::Scales;
+use serde_json::{Map, Value, json};
 use std::iter::once;
 use table::table;
 
@@ -81,6 +83,39 @@ impl Comparison {
 
     /// Returns the table as CSV, one row for each entrant and environment. Missing numbers are empty.
     pub(crate) fn to_csv(&self) -> String {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        for record in self.records() {
+            writer.write_record(record).expect("a vector takes all, and rows are of one length");
+        }
+        String::from_utf8(writer.into_inner().expect("a vector takes all")).expect("rows are text")
+    }
+
+    /// Returns the table as JSON: the rows as objects with the names of the CSV file's columns, and the probabilities
+    /// of improvement over the first entrant. Missing numbers are null.
+    pub(crate) fn to_json(&self) -> Value {
+        let mut records = self.records().into_iter();
+        let head = records.next().unwrap_or_default();
+        let value = |field: String| match (field.parse::<u64>(), field.parse::<f64>()) {
+            (Ok(number), _) => json!(number),
+            (_, Ok(number)) if number.is_finite() => json!(number),
+            _ if field.is_empty() => Value::Null,
+            _ => json!(field),
+        };
+        let row = |record: Vec<String>| head.iter().cloned().zip(record.into_iter().map(value)).collect();
+        let rows: Vec<Map<String, Value>> = records.map(row).collect();
+        let overall = self.overall.as_ref();
+        let improvement = overall.map(|overall| {
+            let of = |(name, estimate): (String, Estimate)| {
+                let (low, high) = estimate.interval.unzip();
+                json!({"name": name, "over": overall.first(), "value": estimate.value, "low": low, "high": high})
+            };
+            overall.improvements().into_iter().map(of).collect::<Vec<_>>()
+        });
+        json!({"rows": rows, "improvement": improvement, "warning": self.interval_warning()})
+    }
+
+    /// Returns the names of the columns, and the rows.
+    fn records(&self) -> Vec<Vec<String>> {
         let of_encoders = self.subject == Subject::Encoders;
         let scores = self.marks.iter().flat_map(|mark| ["iqm", "low", "high"].map(|what| format!("{what}_{mark}")));
         let mut head = vec![self.noun().to_owned()];
@@ -102,11 +137,8 @@ impl Comparison {
         if let Some(overall) = self.overall.as_ref().filter(|_| self.has_several_games()) {
             records.extend(overall.records(head.len()));
         }
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        for record in once(head).chain(records) {
-            writer.write_record(record).expect("a vector takes all, and rows are of one length");
-        }
-        String::from_utf8(writer.into_inner().expect("a vector takes all")).expect("rows are text")
+        records.insert(0, head);
+        records
     }
 
     /// Returns the tables as Markdown, with a legend of their columns.

@@ -1,4 +1,5 @@
 use crate::program::Program;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::process::Output;
 
@@ -43,7 +44,8 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
     let line = format!("{COMPARE} --steps 600 --out all");
     let (table, stderr) = succeed(&program, &line);
     assert_eq!(runs_with("training dqn", &stderr), RUNS, "{stderr}");
-    let mut names = [&RUNS[..], &["efficiency.svg", "intervals.svg", "profile.svg"], &WRITTEN].concat();
+    let mut names =
+        [&RUNS[..], &["efficiency.svg", "improvement.svg", "intervals.svg", "profile.svg"], &WRITTEN].concat();
     names.sort_unstable();
     assert_eq!(program.names("all"), names);
 
@@ -76,6 +78,12 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
         assert!(table.contains(&sha256[..12]), "{table}");
     }
     assert!(table.contains("intervals are of 2 seeds and too narrow"), "{table}");
+    // The same numbers as JSON, of runs that are there.
+    let json: Value = serde_json::from_str(&succeed(&program, &format!("{line} --json")).0).expect("JSON");
+    assert_eq!(json["rows"][1]["encoder"], "oracle");
+    assert_eq!(json["rows"][1]["iqm_600"].as_f64(), Some(number(1, "iqm_600")), "{json}");
+    assert!(json["rows"][0]["code_size"].is_null() && json["warning"].is_string(), "{json}");
+    assert_eq!((&json["improvement"][1]["name"], &json["improvement"][1]["over"]), (&"pca".into(), &"raw".into()));
     assert!(stderr.contains("intervals are of 2 seeds and too narrow"), "{stderr}");
     // A text stands on a line of its own between its tags.
     let texts = program.read("all/returns.svg").replace('\n', "");

@@ -4,6 +4,7 @@ mod choices;
 mod grouped;
 
 use super::jobs::{self, Job, Report};
+use super::print;
 use super::start::{begin_or_continue, check_unchanged, complete, is_finished};
 use super::train::{parse_jobs, parse_seeds};
 use crate::compare::scale::{self, Reference, Scale};
@@ -23,7 +24,7 @@ use crate::{files, interrupt, plot};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 use std::collections::BTreeSet;
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -94,6 +95,9 @@ pub(super) struct Arguments {
     /// Returns that normalised scores of 0 and 1 are in an environment; may be repeated
     #[arg(long, value_name = "ENV=ZERO..ONE", value_parser = parse_scale, allow_hyphen_values = true)]
     scale: Vec<(String, Scale)>,
+    /// Print the table as one JSON object
+    #[arg(long)]
+    json: bool,
     /// Directory of the runs, the tables and the figures [default: runs/compare-<env>-<agent>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -106,14 +110,14 @@ const EXAMPLES: &str = "Examples:
   carom compare --runs runs --by agent,agent.lr --out runs/by-rate
 
 Writes table.md, which is also printed, table.csv, returns.svg (returns-<env>.svg for several environments),
-intervals.svg, profile.svg and efficiency.svg.";
+intervals.svg, profile.svg, efficiency.svg and improvement.svg.";
 
 /// Files of the table.
 const TABLES: [&str; 2] = ["table.csv", "table.md"];
 /// File of the learning curves of a single environment.
 const FIGURE: &str = "returns.svg";
 /// Files of the statistics over all environments.
-const FIGURES: [&str; 3] = ["intervals.svg", "profile.svg", "efficiency.svg"];
+const FIGURES: [&str; 4] = ["intervals.svg", "profile.svg", "efficiency.svg", "improvement.svg"];
 /// Folder of the settings of runs that processes of their own make.
 const SETTINGS: &str = "settings";
 
@@ -240,7 +244,7 @@ fn report(dir: &Path, entrants: &[Entrant], arguments: &Arguments) -> Result<()>
         say!("note: {warning}");
     }
     say!("-> {}: {}", dir.display(), written.join(", "));
-    Ok(stdout().lock().write_all(markdown.as_bytes())?)
+    print(&if arguments.json { format!("{}\n", table.to_json()) } else { markdown })
 }
 
 /// Draws the figures of the statistics over all environments, and returns their names.
@@ -251,15 +255,24 @@ fn draw(overall: &Overall, envs: &str, dir: &Path) -> Result<Vec<String>, PlotEr
         Heading { title: title.to_owned(), notes }
     };
     let name = overall.score_name();
-    let [intervals, profile, efficiency] = FIGURES;
+    let [intervals, profile, efficiency, improvement] = FIGURES;
     let spread = "bars: 95 % stratified bootstrap";
     let at = |file: &str| dir.join(file);
-    estimates::intervals(&heading("Interquartile means", spread), name, &overall.intervals(), &at(intervals))?;
+    estimates::intervals(&heading("Interquartile means", spread), name, &overall.intervals(), None, &at(intervals))?;
+    let improvements = overall.improvements();
+    let mut written = vec![intervals, profile, efficiency];
+    if !improvements.is_empty() {
+        let mut heading = heading(&format!("Probability of improvement over {}", overall.first()), spread);
+        heading.notes.push("0.5 is no difference".to_owned());
+        let bounds = Some((0.0, 1.0));
+        estimates::intervals(&heading, "probability", &improvements, bounds, &at(improvement))?;
+        written.push(improvement);
+    }
     let spread = "bands: 95 % stratified bootstrap";
     estimates::profiles(&heading("Performance profiles", spread), name, &overall.profiles(), &at(profile))?;
     let title = "Sample efficiency: interquartile means";
     estimates::efficiency(&heading(title, spread), name, &overall.efficiency(), &at(efficiency))?;
-    Ok(FIGURES.map(str::to_owned).to_vec())
+    Ok(written.into_iter().map(str::to_owned).collect())
 }
 
 /// Parses `ENV=ZERO..ONE`.

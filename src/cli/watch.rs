@@ -230,23 +230,15 @@ struct EpsilonGreedy {
 }
 
 impl EpsilonGreedy {
-    /// Formats the value of each action in the present state, the largest in brackets. Returns `None` if the policy has
-    /// no values, or too many for a line.
+    /// Formats the value of each action in the present state. Returns `None` if the policy has no values, or too many
+    /// for a line.
     fn values(&mut self, game: &LiveGame) -> Option<String> {
         let Actor::Trained(policy) = &mut self.actor else { return None };
         let names = game.action_names();
         if names.len() > MAX_VALUES {
             return None;
         }
-        let values = policy.player.agent()?.values_of(game.stack())?;
-        let best = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let has_best = values.iter().any(|&value| value != best);
-        let cells = names.iter().zip(values).map(|(name, value)| {
-            let is_best = has_best && value == best;
-            let [open, close] = if is_best { ['[', ']'] } else { [' ', ' '] };
-            format!("{open}{name} {value:.2}{close}")
-        });
-        Some(format!("Q {}", cells.collect::<String>().trim_end()))
+        Some(value_line(names, &policy.player.agent()?.values_of(game.stack())?))
     }
 
     fn play(&mut self, game: &mut LiveGame) {
@@ -359,6 +351,17 @@ fn lines(game: &LiveGame, pace: &Pace, is_paused: bool, values: Option<&str>) ->
     Lines { status, help: help.chain([pace.help()]).collect() }
 }
 
+/// Formats the value of each action, the largest in brackets unless all are alike.
+fn value_line(names: &[&str], values: &[f64]) -> String {
+    let best = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let has_best = values.iter().any(|&value| value != best);
+    let cells = names.iter().zip(values).map(|(name, &value)| {
+        let [open, close] = if has_best && value == best { ['[', ']'] } else { [' ', ' '] };
+        format!("{open}{name} {value:.2}{close}")
+    });
+    format!("Q {}", cells.collect::<String>().trim_end())
+}
+
 /// Formats the latest action and its reward in columns of fixed width.
 pub(super) fn last_step(game: &LiveGame) -> [String; 2] {
     let longest = game.action_names().iter().map(|name| name.len()).max().unwrap_or(0);
@@ -412,6 +415,15 @@ mod tests {
             lines(&game, &Pace::new(4.0), true, None).help.join("|"),
             "q quit|space go on|n step|+/- speed (4.0/s)"
         );
+    }
+
+    #[test]
+    fn the_status_has_the_value_of_each_action_and_marks_the_largest() {
+        assert_eq!(value_line(&["left", "right"], &[1.0, 2.504]), "Q  left 1.00 [right 2.50]");
+        assert_eq!(value_line(&["left", "right"], &[0.0, 0.0]), "Q  left 0.00  right 0.00");
+        let line = value_line(&["left", "right"], &[-1.0, -2.0]);
+        let status = lines(&game("taxi"), &Pace::new(4.0), false, Some(&line)).status;
+        assert_eq!(status.last().map(String::as_str), Some("Q [left -1.00] right -2.00"));
     }
 
     #[test]

@@ -107,6 +107,18 @@ impl Overall {
         self.entrants.iter().map(line).collect()
     }
 
+    /// Returns each entrant but the first with the probability that it is an improvement over the first.
+    pub(crate) fn improvements(&self) -> Vec<(String, Estimate)> {
+        let Some((first, others)) = self.entrants.split_first() else { return vec![] };
+        let of = |entrant: &OfEntrant| probability_of_improvement(&entrant.last, &first.last);
+        others.iter().map(|entrant| (entrant.name.clone(), of(entrant))).collect()
+    }
+
+    /// Returns the name of the first entrant, with which the others are compared.
+    pub(crate) fn first(&self) -> &str {
+        &self.entrants[0].name
+    }
+
     /// Returns the rows of a CSV file of `n_fields` columns, for all environments together.
     pub(super) fn records(&self, n_fields: usize) -> Vec<Vec<String>> {
         let record = |entrant: &OfEntrant| {
@@ -140,15 +152,13 @@ impl Overall {
                 .map(|(env, scale)| format!("- `{env}`: 0 is a return of {:.2}, 1 is {:.2}\n", scale.zero, scale.one));
             text += &format!("{}\n", names.collect::<String>());
         }
-        let [first, others @ ..] = &self.entrants[..] else { return text };
-        if others.is_empty() {
+        let improvements = self.improvements();
+        if improvements.is_empty() {
             return text;
         }
-        let head = vec![noun.to_owned(), format!("probability of improvement over {}", first.name)];
-        let row = |entrant: &OfEntrant| {
-            vec![entrant.name.clone(), score(probability_of_improvement(&entrant.last, &first.last)).text()]
-        };
-        let cells: Vec<_> = std::iter::once(head).chain(others.iter().map(row)).collect();
+        let head = vec![noun.to_owned(), format!("probability of improvement over {}", self.first())];
+        let row = |(name, estimate): (String, Estimate)| vec![name, score(estimate).text()];
+        let cells: Vec<_> = std::iter::once(head).chain(improvements.into_iter().map(row)).collect();
         text + &format!("{}\n{LEGEND}\n", table(&cells))
     }
 }

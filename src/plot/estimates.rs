@@ -29,7 +29,7 @@ const TICKS: usize = 7;
 const MAX_NAMES: f64 = 0.45;
 
 /// Draws a row for each name, with a bar from end to end of the interval and a line at the estimate, to the SVG file
-/// `out`.
+/// `out`. The axis goes from end to end of `bounds`, or of the estimates.
 ///
 /// # Errors
 /// When it cannot be drawn or written.
@@ -37,6 +37,7 @@ pub(crate) fn intervals(
     heading: &Heading,
     x_name: &str,
     rows: &[(String, Estimate)],
+    bounds: Option<(f64, f64)>,
     out: &Path,
 ) -> Result<(), PlotError> {
     let notes = wrap(&heading.notes, " \u{b7} ", NOTE_SIZE, WIDTH - 2.0 * MARGIN);
@@ -44,7 +45,7 @@ pub(crate) fn intervals(
     let bottom = top + rows.len() as f64 * ROW;
     let widest = rows.iter().map(|(name, _)| text_width(name, TEXT_SIZE)).fold(0.0, f64::max);
     let (left, right) = (MARGIN + widest.min(MAX_NAMES * WIDTH) + 10.0, WIDTH - MARGIN - 10.0);
-    let (low, high) = range(rows);
+    let (low, high) = bounds.unwrap_or_else(|| range(rows));
     let place = |value: f64| left + (right - left) * (value - low) / (high - low);
     let text = svg(WIDTH, bottom + 52.0, |canvas| {
         write(canvas, &heading.title, (MARGIN, MARGIN), TITLE_SIZE, INK, (HPos::Left, VPos::Top))?;
@@ -161,7 +162,7 @@ mod tests {
         let rows = [(1.0, Some((0.5, 2.0))), (3.0, None)];
         let rows = rows.map(|(value, interval)| (format!("a{value}"), Estimate { value, interval }));
         let heading = Heading { title: "a title".to_owned(), notes: vec![] };
-        intervals(&heading, "score", &rows, &out).expect("drawn");
+        intervals(&heading, "score", &rows, None, &out).expect("drawn");
         let text = fs_err::read_to_string(out).expect("UTF-8").replace('\n', "");
         for words in [">a title<", ">a1<", ">a3<", ">score<"] {
             assert!(text.contains(words), "{words} in {text}");
