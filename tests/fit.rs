@@ -200,7 +200,7 @@ fn other_data_are_reconstructed_and_told_apart_by_their_error() {
 #[test]
 fn a_full_measurement_of_a_fit_says_what_it_is_at() {
     let program = Program::new();
-    program.succeed("fit rbm --data movies --epochs 2 --out fit");
+    program.succeed("fit rbm --data movies --epochs 2 --set model.ais_temperatures=500 --out fit");
     let output = program.run("eval fit");
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(stderr.contains("measuring 6 test images\n"), "{stderr}");

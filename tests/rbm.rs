@@ -5,7 +5,7 @@ use crate::program::Program;
 #[test]
 fn six_films_have_two_tastes() {
     let program = Program::new();
-    let fitted = program.succeed("fit rbm --data movies --out run");
+    let fitted = program.succeed("fit rbm --data movies --set model.ais_temperatures=500 --out run");
     let likelihood = |line: &str| line.split_whitespace().last().and_then(|number| number.parse::<f64>().ok());
     let found = fitted.lines().find(|line| line.starts_with("test/log_likelihood "));
     assert!(found.and_then(likelihood).is_some_and(|found| found > -1.40), "{fitted}");
