@@ -3,7 +3,7 @@
 //! This holds under the defaults and under each switch: each word of a choice, each truth value, and each zero whose
 //! documentation gives it a meaning of its own.
 
-use crate::generative::data::{Dataset, Split};
+use crate::generative::data::dataset::{Dataset, Split};
 use crate::generative::images::Data;
 use crate::generative::model::{Effort, ImageBatch, seeded};
 use crate::generative::registry as models;

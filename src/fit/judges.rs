@@ -144,7 +144,7 @@ fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generative::data::{Dataset, Split};
+    use crate::generative::data::dataset::{Dataset, Split};
 
     #[test]
     fn a_judge_in_the_cache_that_is_damaged_or_of_other_settings_is_not_used() {

@@ -349,7 +349,7 @@ impl Model for Autoencoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generative::data::{Dataset, Split};
+    use crate::generative::data::dataset::{Dataset, Split};
     use crate::generative::settings::Optimizer;
     use rand::SeedableRng;
     use tch::Device;

@@ -214,7 +214,7 @@ impl Model for Classifier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generative::data::{Dataset, Split};
+    use crate::generative::data::dataset::{Dataset, Split};
     use crate::generative::model::seeded;
     use crate::generative::settings::Optimizer;
     use carom_envs::Seeds;

@@ -2,7 +2,7 @@
 //!
 //! [`open`](open()) reads a data set by its name and downloads it if it is missing.
 
-mod dataset;
+pub(crate) mod dataset;
 mod fetch;
 pub(crate) mod frames;
 pub(crate) mod idx;
@@ -13,6 +13,5 @@ pub(crate) mod published;
 mod source;
 mod stacked;
 
-pub(crate) use dataset::{Dataset, Split};
 pub(crate) use open::open;
 pub(crate) use source::Source;

@@ -64,7 +64,7 @@ impl FrameDifference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generative::data::{Dataset, Split};
+    use crate::generative::data::dataset::{Dataset, Split};
     use tch::Device;
 
     /// Images of `n_frames` frames of two channels with one row of two pixels.

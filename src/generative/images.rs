@@ -1,7 +1,7 @@
 //! Data sets as tensors.
 
-use super::data::movies::TITLES;
-use super::data::{Dataset, Source, Split};
+use super::data::dataset::{Dataset, Split};
+use super::data::movies::{self, TITLES};
 use anyhow::{Result, ensure};
 use carom_agents::net::Matrix;
 use carom_envs::Seeds;
@@ -69,7 +69,7 @@ pub(crate) struct Images {
 impl Data {
     /// Returns the names of the pixels, if the data are no pictures.
     pub(crate) fn pixel_names(&self) -> Option<&'static [&'static str]> {
-        (self.name == Source::Movies.to_string()).then_some(&TITLES)
+        (self.name == movies::NAME).then_some(&TITLES)
     }
 
     /// Copies `dataset` to `device`.

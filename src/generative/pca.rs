@@ -93,7 +93,7 @@ impl Model for PcaModel {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generative::data::{Dataset, Split};
+    use crate::generative::data::dataset::{Dataset, Split};
     use crate::generative::settings::Optimizer;
 
     /// Images whose pixels are multiples of two patterns: two components hold all of them.

@@ -87,7 +87,7 @@ impl PixelWeights {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generative::data::{Dataset, Split};
+    use crate::generative::data::dataset::{Dataset, Split};
     use crate::generative::images::Data;
 
     /// Four images of 3 pixels: one that never changes, one lit half the time, one lit once.

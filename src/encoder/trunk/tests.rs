@@ -1,7 +1,7 @@
 //! Encoders and decoders give the codes and images of their models, and each loss trains its own parameters.
 
 use super::*;
-use crate::generative::data::{Dataset, Split};
+use crate::generative::data::dataset::{Dataset, Split};
 use crate::generative::difference::FrameDifference;
 use crate::generative::images::Data;
 use crate::generative::model::Model;

@@ -6,6 +6,9 @@
 
 use super::dataset::{Dataset, Split};
 
+/// Name of the data set.
+pub(crate) const NAME: &str = "movies";
+
 /// The films, in the order of the columns.
 pub(crate) const TITLES: [&str; 6] = ["Harry Potter", "Avatar", "LOTR 3", "Gladiator", "Titanic", "Glitter"];
 
@@ -26,5 +29,5 @@ pub(crate) const GROUPS: [(&str, [usize; 3]); 2] = [("fantasy", [0, 1, 2]), ("Os
 pub(crate) fn dataset() -> Dataset {
     let shape = [1, 1, TITLES.len()];
     let split = || Split::new(shape, ROWS.concat(), Vec::new());
-    Dataset { name: "movies".to_owned(), shape, max: 1, n_classes: 0, train: split(), test: split() }
+    Dataset { name: NAME.to_owned(), shape, max: 1, n_classes: 0, train: split(), test: split() }
 }

@@ -32,7 +32,7 @@ const NAMED: [(&str, Source); 4] = [
     ("mnist", Source::Mnist),
     ("fashion-mnist", Source::FashionMnist),
     ("stacked-mnist", Source::StackedMnist),
-    ("movies", Source::Movies),
+    (super::movies::NAME, Source::Movies),
 ];
 
 impl Source {

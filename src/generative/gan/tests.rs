@@ -1,6 +1,6 @@
 //! Losses and penalties by hand, spectral norm, the running mean, and mode coverage on a toy data set.
 
-use super::super::data::{Dataset, Split};
+use super::super::data::dataset::{Dataset, Split};
 use super::super::model::{copy, seeded};
 use super::*;
 use carom_envs::Seeds;

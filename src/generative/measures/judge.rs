@@ -161,7 +161,7 @@ fn check_copies(samples: &Tensor, data: &Data, measures: &mut Measures) {
 mod tests {
     use super::*;
     use crate::generative::classifier::ClassifierConfig;
-    use crate::generative::data::{Dataset, Split};
+    use crate::generative::data::dataset::{Dataset, Split};
     use crate::generative::settings::{ModelTask, Optimizer};
     use carom_envs::Seeds;
     use tch::Device;

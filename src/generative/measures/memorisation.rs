@@ -44,7 +44,7 @@ fn nearest(images: &Tensor, fitted_to: &Images) -> Tensor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generative::data::{Dataset, Split};
+    use crate::generative::data::dataset::{Dataset, Split};
     use crate::generative::images::Data;
     use crate::generative::model::seeded;
     use tch::Device;

@@ -91,7 +91,7 @@ pub(crate) fn test_mse(data: &Data, n_components: i64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generative::data::{Dataset, Split};
+    use crate::generative::data::dataset::{Dataset, Split};
     use tch::Device;
 
     /// Points on a line through (100, 100) in direction (3, 4), but for two that lie 5 off it, one to each side.

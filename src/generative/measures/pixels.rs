@@ -26,7 +26,7 @@ pub(crate) fn psnr(mse: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generative::data::{Dataset, Split};
+    use crate::generative::data::dataset::{Dataset, Split};
     use crate::generative::images::Data;
     use tch::Device;
 

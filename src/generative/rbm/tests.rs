@@ -1,5 +1,7 @@
+use super::measure::ais_warning;
 use super::*;
-use crate::generative::data::{Dataset, Split, movies as table};
+use crate::generative::data::dataset::{Dataset, Split};
+use crate::generative::data::movies as table;
 use crate::generative::model::ImageBatch;
 use crate::generative::model::seeded;
 use crate::generative::settings::Optimizer;

@@ -3,7 +3,7 @@ mod gradient;
 use super::config::{Architecture, KlReduction};
 use super::densities::{gaussian_kl, log_bernoulli};
 use super::*;
-use crate::generative::data::{Dataset, Split};
+use crate::generative::data::dataset::{Dataset, Split};
 use crate::generative::model::seeded;
 use crate::generative::settings::Optimizer;
 use carom_agents::net::Sequential;
