@@ -13,7 +13,7 @@ use crate::train::session::Session;
 use anyhow::Result;
 use carom_agents::Player;
 
-/// Trains `session` to its last step. Rows and checkpoints are written at fixed steps, independent of time.
+/// Trains `session` to its last step, or to its pause. Rows and checkpoints are written at fixed steps, independent of time.
 ///
 /// # Errors
 /// When a loss is no longer finite (no checkpoint is written then), or a file cannot be written.
@@ -22,6 +22,11 @@ pub(crate) fn train(session: &mut Session, run: &mut Run) -> Result<Outcome> {
     let mut watch = Stopwatch::new(steps, session.progress.step, session.progress.wall_s, has_network);
     let (mut actions, mut stacks) = (vec![0; session.config.run.n_envs], Vec::new());
     while !session.progress.is_finished(session.config.run.steps) {
+        if session.is_at_pause() {
+            session.progress.wall_s = watch.wall_s();
+            session.save(run)?;
+            return Ok(Outcome::Interrupted);
+        }
         let before = session.progress.step;
         let trained = advance(session, &mut actions, &mut stacks);
         if trained.is_err() {

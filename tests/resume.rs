@@ -333,6 +333,21 @@ fn runs_side_by_side_equal_those_made_one_after_the_other() {
 }
 
 #[test]
+fn a_paused_run_goes_on_to_the_same_end() {
+    let program = Program::new();
+    let line = "train --env cartpole --agent pqn --n-envs 4 --steps 4k --set agent.rollout_len=8";
+    program.succeed(&format!("{line} --out whole"));
+    // A pause that no step hits is at the next one.
+    for (pause, step) in [("1001", "1004"), ("1001", "1004"), ("3k", "3000")] {
+        program.succeed(&format!("{line} --out parts --continue --pause-at {pause}"));
+        assert_eq!(program.names("parts/checkpoints").last().map(String::as_str), Some(step));
+    }
+    program.succeed(&format!("{line} --out parts --continue"));
+    program.assert_same("whole", "parts");
+    assert_eq!(program.read("whole/config.toml"), program.read("parts/config.toml"));
+}
+
+#[test]
 fn a_run_without_its_replay_in_checkpoints_fills_a_new_one_before_it_learns_on() {
     let program = Program::new();
     let line = "train --env minatar/breakout --agent dqn --n-envs 1 --steps 1k --set agent.learning_starts=300 \

@@ -82,6 +82,11 @@ pub(super) struct Arguments {
     /// The same command may be repeated until the run is finished, as schedulers of clusters do.
     #[arg(long = "continue", conflicts_with = "force")]
     goes_on: bool,
+    /// Save at this step and stop; schedules are those of the whole run
+    ///
+    /// The run goes on from there with --continue, and has the same results as without the pause.
+    #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
+    pause_at: Option<u64>,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -110,7 +115,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             false => Some(begin(config, &dir, arguments.force)?),
         };
         let Some((mut session, mut run)) = opened else { continue };
-        if finish(&mut session, &mut run)? == Outcome::Interrupted {
+        session.pause_at = arguments.pause_at;
+        if finish(&mut session, &mut run)? == Outcome::Interrupted && interrupt::requested() {
             return Ok(interrupt::exit_code());
         }
     }

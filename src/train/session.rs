@@ -28,6 +28,8 @@ pub(crate) struct Session {
     pub player: Player,
     /// Training progress.
     pub progress: Progress,
+    /// Step at which the run stops before its end, as by a signal; `None` for one that is made to the end.
+    pub pause_at: Option<u64>,
 }
 
 /// Training progress.
@@ -77,7 +79,8 @@ impl Session {
             device::set_threads(device::usual_threads());
         }
         let codes = transform.n_codes().map(Codes::new);
-        Ok(Self { config, transform, envs, player, progress: Progress { codes, ..Progress::default() } })
+        let progress = Progress { codes, ..Progress::default() };
+        Ok(Self { config, transform, envs, player, progress, pause_at: None })
     }
 
     /// Saves a checkpoint in `run`, unless this step has one.
@@ -97,6 +100,11 @@ impl Session {
             None => Snapshot::default(),
         };
         run.save(step, state, &learned)
+    }
+
+    /// Returns whether the run has reached the step at which it is to stop before its end.
+    pub(crate) fn is_at_pause(&self) -> bool {
+        self.pause_at.is_some_and(|step| self.progress.step >= step)
     }
 
     /// Saves the policy as the best of the run, if `score` is above those of all evaluations before.
