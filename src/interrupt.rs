@@ -4,7 +4,7 @@ use anyhow::Result;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
@@ -101,6 +101,28 @@ fn signals() -> Result<Signals> {
 pub(crate) fn ask_to_end(id: u32) {
     // SAFETY: sending a signal touches no memory. A child that was not waited for keeps its number.
     unsafe { libc::kill(id as libc::pid_t, SIGTERM) };
+}
+
+/// Makes the process that `command` starts save and end when this one is killed, which cannot ask it to. Only Linux
+/// can do so.
+pub(crate) fn end_with_parent(command: &mut Command) {
+    #[cfg(target_os = "linux")]
+    {
+        let parent = std::process::id();
+        // SAFETY: between fork and exec only `prctl` and `getppid` are called, which are safe there.
+        unsafe {
+            std::os::unix::process::CommandExt::pre_exec(command, move || {
+                libc::prctl(libc::PR_SET_PDEATHSIG, SIGTERM);
+                // The parent may have been killed before.
+                match libc::getppid() as u32 == parent {
+                    true => Ok(()),
+                    false => Err(std::io::ErrorKind::NotFound.into()),
+                }
+            });
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
 }
 
 /// Ends the program, which `signal` asked for.

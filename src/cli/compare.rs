@@ -3,7 +3,7 @@
 mod choices;
 mod grouped;
 
-use super::jobs::{self, Job, Report};
+use super::jobs::{self, Job, NOTHING_MORE, Report};
 use super::print;
 use super::start::{begin_or_continue, check_unchanged, complete, is_finished};
 use super::train::{parse_jobs, parse_seeds};
@@ -197,7 +197,7 @@ fn make_side_by_side<'a>(
     if jobs.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    jobs::make_and(Report { summaries: false, go_on: GO_ON }, jobs, n_at_once)
+    jobs::make_and(Report { summaries: false, go_on: GO_ON, ended: NOTHING_MORE }, jobs, n_at_once)
 }
 
 /// Returns an error if a run of `config` cannot be started.

@@ -1,8 +1,8 @@
 //! Runs side by side, each in a process of its own.
 
 use super::print;
-use crate::interrupt;
 use crate::progress::Board;
+use crate::{interrupt, run};
 use anyhow::{Context, Result};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Variable of the number of threads that a run takes unless its settings say so.
 const THREADS: &str = "OMP_NUM_THREADS";
@@ -19,7 +19,11 @@ const THREADS: &str = "OMP_NUM_THREADS";
 /// Time between two looks for a request to stop.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 
+/// Longest time that a run may be saved by the process of a command that was killed.
+const MAX_SAVING: Duration = Duration::from_secs(60);
+
 /// A run that a process of its own makes.
+#[derive(Clone, Debug)]
 pub(super) struct Job {
     /// Directory of the run, which names it.
     pub dir: PathBuf,
@@ -53,28 +57,38 @@ struct Work {
     failed: Vec<PathBuf>,
 }
 
-/// What a command says of its runs.
+/// Called when a job has ended, with the error that it reported if it failed. Jobs that a stop has cut short have not
+/// ended.
+type Ended<'a> = &'a (dyn Fn(&Job, Result<(), String>) -> Result<()> + Sync);
+
+/// What a command says of its runs, and does when one has ended.
 #[derive(Clone, Copy)]
-pub(super) struct Report {
+pub(super) struct Report<'a> {
     /// Whether the summary of each run is printed.
     pub summaries: bool,
     /// Words for how to go on after a stop.
-    pub go_on: &'static str,
+    pub go_on: &'a str,
+    /// What else is done when a run has ended.
+    pub ended: Ended<'a>,
 }
+
+/// Does nothing more when a job has ended.
+pub(super) const NOTHING_MORE: Ended<'static> = &|_, _| Ok(());
 
 /// Makes all runs, `n_at_once` at a time, and prints their summaries.
 ///
 /// # Errors
 /// When a process cannot be started.
 pub(super) fn make(jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
-    make_and(Report { summaries: true, go_on: "the same command with --continue goes on" }, jobs, n_at_once)
+    let go_on = "the same command with --continue goes on";
+    make_and(Report { summaries: true, go_on, ended: NOTHING_MORE }, jobs, n_at_once)
 }
 
 /// Makes all runs, `n_at_once` at a time. A run that fails leaves the others alone; all that failed are named at the
 /// end. A request to stop is passed on, and no further run starts.
 ///
 /// # Errors
-/// When a process cannot be started.
+/// When a process cannot be started, or what is done at the end of a run fails.
 pub(super) fn make_and(report: Report, jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
     interrupt::listen()?;
     let n_jobs = jobs.len();
@@ -120,42 +134,60 @@ fn lock(work: &Mutex<Work>) -> std::sync::MutexGuard<'_, Work> {
 fn make_waiting(work: &Mutex<Work>, board: &Board, n_threads: &OsString, report: Report) -> Result<()> {
     while !interrupt::requested() {
         let Some(job) = lock(work).waiting.pop_front() else { break };
+        wait_until_saved(&job);
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let mut command = Command::new(program);
         command.args(&job.arguments).env(THREADS, n_threads);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        interrupt::end_with_parent(&mut command);
         // Under the lock, so that a request to stop reaches each process that was started.
         let mut work_now = lock(work);
         let child = command.spawn().with_context(|| format!("cannot start the run {}", job.dir.display()))?;
         let id = child.id();
         work_now.running.push(id);
         drop(work_now);
-        let succeeded = follow(child, &job, board, report)?;
+        let result = follow(child, &job, board, report)?;
+        let is_failure = result.is_err();
         let mut work = lock(work);
         work.running.retain(|&other| other != id);
-        if !succeeded && !interrupt::requested() {
-            work.failed.push(job.dir);
+        // A run that has ended by itself is not affected by a stop.
+        if !is_failure || !interrupt::requested() {
+            (report.ended)(&job, result)?;
+            work.failed.extend(is_failure.then_some(job.dir));
         }
     }
     Ok(())
 }
 
-/// Shows what the process says until it ends, and prints its summary. Returns whether it succeeded.
-fn follow(mut child: Child, job: &Job, board: &Board, report: Report) -> Result<bool> {
+/// Waits for the process of a command that was killed, which saves the run before it ends.
+fn wait_until_saved(job: &Job) {
+    let began = Instant::now();
+    while run::is_at_work(&job.dir) && began.elapsed() < MAX_SAVING && !interrupt::requested() {
+        thread::sleep(LOOK_AFTER);
+    }
+}
+
+/// Shows what the process says until it ends, and prints its summary. Returns the last thing that it said if it failed.
+fn follow(mut child: Child, job: &Job, board: &Board, report: Report) -> Result<Result<(), String>> {
     let line = board.begin(&job.dir.display().to_string());
     let errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
+    let mut last = String::new();
     for text in errors.split(b'\n') {
-        line.show(String::from_utf8_lossy(&text?).trim_end());
+        let text = text?;
+        let text = String::from_utf8_lossy(&text);
+        line.show(text.trim_end());
+        text.trim_end().clone_into(&mut last);
     }
     // A summary is shorter than what a pipe holds, so the process did not wait for a reader.
     let mut summary = String::new();
     child.stdout.take().expect("stdout is piped").read_to_string(&mut summary)?;
-    let succeeded = child.wait()?.success();
+    let status = child.wait()?;
     line.end();
     if report.summaries {
         board.suspend(|| print(&summary))?;
     }
-    Ok(succeeded)
+    let message = || format!("{} ({status})", last.trim_start_matches("error: "));
+    Ok(if status.success() { Ok(()) } else { Err(message()) })
 }
 
 #[cfg(test)]
