@@ -1,6 +1,7 @@
 //! The command line, one file for each command: its arguments, actions and output. Data goes to stdout, messages to
 //! stderr.
 
+mod choices;
 mod compare;
 mod data;
 mod doctor;

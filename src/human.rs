@@ -1,6 +1,7 @@
 //! Numbers, durations and paths as people write them: `1.5M`, `2e6`, `3m20s`.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,6 +38,23 @@ pub(crate) const MAX_SEED: u64 = i64::MAX as u64;
 pub(crate) fn parse_seed(text: &str) -> Result<u64, String> {
     let seed = text.parse().ok().filter(|&seed| seed <= MAX_SEED);
     seed.ok_or_else(|| format!("seeds are whole numbers from 0 to {MAX_SEED}"))
+}
+
+/// Largest number of seeds of one command.
+pub(crate) const MAX_SEEDS: u64 = 1000;
+
+/// Parses a range of seeds, `A..B`.
+///
+/// # Errors
+/// When `text` is no such range, or holds too many or too large seeds.
+pub(crate) fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
+    let bounds = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    match bounds.filter(|range: &Range<u64>| !range.is_empty()) {
+        None => Err("expected A..B with A below B, e.g. 0..5 for the seeds 0, 1, 2, 3, 4".to_owned()),
+        Some(range) if range.end - range.start > MAX_SEEDS => Err(format!("expected at most {MAX_SEEDS} seeds")),
+        Some(range) if range.end > MAX_SEED + 1 => Err(format!("seeds go up to {MAX_SEED}")),
+        Some(range) => Ok(range),
+    }
 }
 
 /// Formats a count in at most four significant digits: `950`, `12.5k`, `1M`.

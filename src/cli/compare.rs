@@ -6,7 +6,7 @@ mod grouped;
 use super::jobs::{self, Job, NOTHING_MORE, Report};
 use super::print;
 use super::start::{begin_or_continue, check_unchanged, complete, is_finished};
-use super::train::{parse_jobs, parse_seeds};
+use super::train::parse_jobs;
 use crate::compare::scale::{self, Reference, Scale};
 use crate::compare::{Comparison, Entrant, METRIC, Overall, Subject, by_env};
 use crate::config::encoders::EncoderMode;
@@ -15,7 +15,7 @@ use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
 use crate::encoder::ObsTransform;
 use crate::files::Scratch;
-use crate::human::parse_count;
+use crate::human::{parse_count, parse_seeds};
 use crate::plot::PlotError;
 use crate::plot::estimates::{self, Heading};
 use crate::run::{Outcome, layout};
@@ -201,7 +201,7 @@ fn make_side_by_side<'a>(
 }
 
 /// Returns an error if a run of `config` cannot be started.
-fn check_possible(config: &TrainConfig) -> Result<()> {
+pub(super) fn check_possible(config: &TrainConfig) -> Result<()> {
     match ObsTransform::check(config)? {
         Some(transform) => Session::new(config.clone(), transform).map(drop),
         // Its encoder is not fitted yet.

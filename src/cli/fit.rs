@@ -2,7 +2,7 @@
 
 use super::jobs;
 use super::start::{check_place, is_begun, newest};
-use super::train::{parse_jobs, parse_seeds, run_directory, several_jobs};
+use super::train::{parse_jobs, run_directory, several_jobs};
 use super::{joined, print};
 use crate::config::fit::{FIT, FitConfig};
 use crate::config::layers::{Layer, Part};
@@ -15,7 +15,7 @@ use crate::fit::run_loop::fit;
 use crate::fit::session::{FitProgress, FitSession};
 use crate::generative::model::Measures;
 use crate::generative::settings::{Optimizer, Schedule};
-use crate::human::{count, duration, parse_count, parse_seed, plural, shell};
+use crate::human::{count, duration, parse_count, parse_seed, parse_seeds, plural, shell};
 use crate::interrupt;
 use crate::run::{Outcome, Run};
 use anyhow::Result;

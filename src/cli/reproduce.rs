@@ -1,11 +1,12 @@
 //! `carom reproduce`: trains a baseline again, and prints its scores beside the known ones.
 
 use super::compare::make;
-use super::train::{parse_jobs, parse_seeds};
+use super::train::parse_jobs;
 use super::{joined, print};
 use crate::compare::Entrant;
 use crate::config::presets;
 use crate::config::training::{TRAINING, TrainConfig};
+use crate::human::parse_seeds;
 use crate::reproduce::baselines::BASELINES;
 use crate::reproduce::{Baseline, Known};
 use crate::run::layout;

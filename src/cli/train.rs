@@ -8,12 +8,12 @@ use crate::config::layers::{Layer, Part};
 use crate::config::presets;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
-use crate::human::{MAX_SEED, count, duration, parse_count, parse_seed, shell};
+use crate::human::{MAX_SEEDS, count, duration, parse_count, parse_seed, parse_seeds, shell};
 use crate::interrupt;
 use crate::run::{Outcome, Run};
 use crate::train::evaluation::{Evaluation, Exact};
 use crate::train::session::{Codes, N_RECENT, Session};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use carom_agents::Player;
 use clap::Args;
 use std::ops::Range;
@@ -240,17 +240,4 @@ pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>, agent: Opti
 pub(super) fn parse_jobs(text: &str) -> Result<usize> {
     let n_jobs = text.parse().ok().filter(|n_jobs| (1..=MAX_SEEDS as usize).contains(n_jobs));
     n_jobs.with_context(|| format!("expected a number from 1 to {MAX_SEEDS}"))
-}
-
-/// Largest number of seeds of one command.
-const MAX_SEEDS: u64 = 1000;
-
-/// Parses a range of seeds, `A..B`.
-pub(super) fn parse_seeds(text: &str) -> Result<Range<u64>> {
-    let bounds = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
-    let range = bounds.filter(|range: &Range<u64>| !range.is_empty());
-    let range = range.context("expected A..B with A below B, e.g. 0..5 for the seeds 0, 1, 2, 3, 4")?;
-    ensure!(range.end - range.start <= MAX_SEEDS, "expected at most {MAX_SEEDS} seeds");
-    ensure!(range.end <= MAX_SEED + 1, "seeds go up to {MAX_SEED}");
-    Ok(range)
 }

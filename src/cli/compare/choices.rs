@@ -1,29 +1,14 @@
 //! The combinations that a comparison is made of: environments, presets, agents, encoders and values of settings.
 
 use super::Arguments;
-use crate::cli::train::preset;
+use crate::cli::choices::{Choice, Resolved, resolve, short};
 use crate::compare::Subject;
-use crate::config::layers::Layer;
-use crate::config::training::{TRAINING, TrainConfig};
+use crate::config::training::TrainConfig;
 use anyhow::{Context, Result, bail, ensure};
-use carom_envs::settings::Fault;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 /// Flags of what a run is, which `--vary` leaves to them.
 const OWN_FLAGS: [(&str, &str); 4] =
     [("env", "--envs"), ("agent", "--agents"), ("encoder", "--encoders"), ("seed", "--seeds")];
-
-/// One combination.
-#[derive(Clone, Default)]
-struct Choice {
-    env: Option<String>,
-    preset: Option<String>,
-    agent: Option<String>,
-    encoder: Option<String>,
-    /// `key=value`, as `--set` takes it.
-    assignments: Vec<String>,
-}
 
 /// The runs of a combination, but for their seeds.
 pub(super) struct Variant {
@@ -41,8 +26,8 @@ pub(super) fn variants(arguments: &Arguments) -> Result<Vec<Variant>> {
     let configs = configs(arguments, &choices)?;
     let spans_envs = configs.iter().any(|config| config.env.id() != configs[0].env.id());
     let named = choices.iter().zip(configs).map(|(choice, config)| Variant {
-        name: choice.name(arguments, &config, spans_envs),
-        dir_name: choice.dir_name(arguments, &config),
+        name: name(choice, arguments, &config, spans_envs),
+        dir_name: dir_name(choice, arguments, &config),
         config,
     });
     Ok(named.collect())
@@ -108,100 +93,48 @@ fn assignments(text: &str) -> Result<Vec<String>> {
     Ok(all.iter().map(|value| format!("{}={}", key.trim(), value.trim())).collect())
 }
 
-impl Choice {
-    /// Returns the name in tables: what differs from other choices, without the environment.
-    fn name(&self, arguments: &Arguments, config: &TrainConfig, spans_envs: bool) -> String {
-        let mut words = vec![];
-        if !arguments.presets.is_empty() {
-            let name = self.preset.as_deref().unwrap_or_default();
-            let env = format!("{}-", config.env.id().replace('/', "-"));
-            // `minatar-breakout-dqn` and `minatar-asterix-dqn` are `dqn` in two environments.
-            let short = name.strip_prefix(&env).filter(|_| spans_envs && arguments.envs.is_empty());
-            words.push(short.unwrap_or(name).to_owned());
-        }
-        words.extend(self.agent.clone().filter(|_| !arguments.agents.is_empty()));
-        words.extend(self.encoder.clone());
-        words.extend(self.assignments.iter().map(|assignment| short(assignment, &self.assignments)));
-        if words.is_empty() {
-            words.push(config.agent.name().to_owned());
-        }
-        words.join(" ")
+/// Returns the name in tables: what differs from other choices, without the environment.
+fn name(choice: &Choice, arguments: &Arguments, config: &TrainConfig, spans_envs: bool) -> String {
+    let mut words = vec![];
+    if !arguments.presets.is_empty() {
+        let name = choice.preset.as_deref().unwrap_or_default();
+        let env = format!("{}-", config.env.id().replace('/', "-"));
+        // `minatar-breakout-dqn` and `minatar-asterix-dqn` are `dqn` in two environments.
+        let short = name.strip_prefix(&env).filter(|_| spans_envs && arguments.envs.is_empty());
+        words.push(short.unwrap_or(name).to_owned());
     }
-
-    /// Returns the name of the runs' directories, without the seed.
-    fn dir_name(&self, arguments: &Arguments, config: &TrainConfig) -> String {
-        let mut words = vec![];
-        words.extend((!arguments.envs.is_empty()).then(|| config.env.id().to_owned()));
-        words.extend(self.preset.clone().filter(|_| !arguments.presets.is_empty()));
-        words.extend(self.agent.clone().filter(|_| !arguments.agents.is_empty()));
-        words.extend(self.encoder.iter().chain(&self.assignments).cloned());
-        // An encoder may be a path.
-        let words = words.iter().map(|word| word.trim_matches(['.', '/']).replace('/', "-"));
-        words.collect::<Vec<_>>().join("-")
+    words.extend(choice.agent.clone().filter(|_| !arguments.agents.is_empty()));
+    words.extend(choice.encoder.clone());
+    words.extend(choice.assignments.iter().map(|assignment| short(assignment, &choice.assignments)));
+    if words.is_empty() {
+        words.push(config.agent.name().to_owned());
     }
-
-    /// Returns the settings of this choice, and those of the command that have no effect on it.
-    fn layers(&self, given: &Layer, below: &[Layer]) -> Result<(Layer, Vec<Fault>)> {
-        let vary = Layer::from_assignments(&self.assignments, &TRAINING)?;
-        let given = given.clone().with("env", self.env.as_ref()).with("agent", self.agent.as_ref());
-        let mut layer = given.with("encoder", self.encoder.as_ref()).and(vary)?;
-        let unheard = layer.prune(below, &TRAINING);
-        Ok((layer, unheard))
-    }
+    words.join(" ")
 }
 
-/// Returns `key=value` with the last part of the key, or all of it if another key ends so.
-fn short(assignment: &str, among: &[String]) -> String {
-    let last = |text: &str| {
-        let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        (key.rsplit('.').next().unwrap_or_default().to_owned(), value.to_owned())
-    };
-    let (key, value) = last(assignment);
-    match among.iter().filter(|other| last(other).0 == key).count() {
-        1 => format!("{key}={value}"),
-        _ => assignment.to_owned(),
-    }
+/// Returns the name of the runs' directories, without the seed.
+fn dir_name(choice: &Choice, arguments: &Arguments, config: &TrainConfig) -> String {
+    let mut words = vec![];
+    words.extend((!arguments.envs.is_empty()).then(|| config.env.id().to_owned()));
+    words.extend(choice.preset.clone().filter(|_| !arguments.presets.is_empty()));
+    words.extend(choice.agent.clone().filter(|_| !arguments.agents.is_empty()));
+    words.extend(choice.encoder.iter().chain(&choice.assignments).cloned());
+    // An encoder may be a path.
+    let words = words.iter().map(|word| word.trim_matches(['.', '/']).replace('/', "-"));
+    words.collect::<Vec<_>>().join("-")
 }
 
-/// Returns the configuration of each choice, with the first seed.
+/// Returns the configuration of each choice, with the first seed, and notes which settings do not affect it.
 fn configs(arguments: &Arguments, choices: &[Choice]) -> Result<Vec<TrainConfig>> {
-    let given = arguments.given()?;
-    let (mut configs, mut all_unheard, mut presets) = (vec![], vec![], BTreeMap::<_, Option<Layer>>::new());
-    for choice in choices {
-        let key = (&choice.preset, &choice.env, &choice.agent);
-        let below: Option<Layer> = match presets.entry(key) {
-            Entry::Occupied(found) => found.get().clone(),
-            Entry::Vacant(place) => {
-                let (agent, env) = (choice.agent.as_deref(), choice.env.as_deref());
-                place.insert(preset(choice.preset.as_deref(), env.zip(agent), agent)?).clone()
-            }
-        };
-        let below: Vec<Layer> = below.into_iter().collect();
-        let (layer, unheard) = choice.layers(&given, &below)?;
-        configs.push(TrainConfig::resolve(&below.into_iter().chain([layer]).collect::<Vec<_>>())?);
-        all_unheard.push(unheard);
-    }
-    let is_heard_by_none =
-        |fault: &&Fault| all_unheard.iter().all(|unheard| unheard.iter().any(|other| key(other) == key(fault)));
-    if let Some(fault) = all_unheard.iter().flatten().find(is_heard_by_none) {
-        return Err(fault.clone().into());
-    }
+    let resolved = resolve(choices, &arguments.given()?)?;
     // What one choice leaves without effect is for the others.
-    for ((choice, config), unheard) in choices.iter().zip(&configs).zip(&all_unheard) {
+    for (choice, Resolved { config, unheard }) in choices.iter().zip(&resolved) {
         let noun = if arguments.subject() == Subject::Encoders { "encoder " } else { "" };
         for fault in unheard {
-            say!("note: {noun}{}: {fault}", choice.name(arguments, config, false));
+            say!("note: {noun}{}: {fault}", name(choice, arguments, config, false));
         }
     }
-    Ok(configs)
-}
-
-/// Returns the key that a fault is about.
-fn key(fault: &Fault) -> Option<&str> {
-    match fault {
-        Fault::Unheard { key, .. } => Some(key),
-        _ => None,
-    }
+    Ok(resolved.into_iter().map(|resolved| resolved.config).collect())
 }
 
 #[cfg(test)]
@@ -217,11 +150,5 @@ mod tests {
             let error = assignments(text).expect_err("no values").to_string();
             assert!(error.contains(words), "{error}");
         }
-    }
-
-    #[test]
-    fn settings_are_named_by_the_last_part_of_their_key() {
-        let both = ["agent.lr=1", "env.lr=2", "agent.tau=3"].map(String::from);
-        assert_eq!(both.each_ref().map(|text| short(text, &both)), ["agent.lr=1", "env.lr=2", "tau=3"]);
     }
 }
