@@ -72,8 +72,11 @@ pub(crate) fn listen_in_terminal(restore: fn()) -> Result<()> {
 /// Calls `first` on a thread of its own at the first request, and ends the program at the next that `is_urgent`.
 /// Schedulers repeat their request, which must not cut off the saving.
 fn handle(first: impl Fn(i32) + Send + 'static, is_urgent: fn(i32) -> bool) -> Result<()> {
+    // A second listener would take the first request for a second one.
+    if IS_HEARD.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
     let mut signals = signals()?;
-    IS_HEARD.store(true, Ordering::Relaxed);
     thread::spawn(move || {
         for signal in signals.forever() {
             let is_first = REQUESTED.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok();
