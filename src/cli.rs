@@ -18,6 +18,7 @@ mod reproduce;
 mod resume;
 mod sample;
 mod start;
+mod sweep;
 mod table;
 mod talk;
 pub(crate) mod trace;
@@ -64,6 +65,7 @@ enum Command {
     Export(export::Arguments),
     Compare(compare::Arguments),
     Reproduce(reproduce::Arguments),
+    Sweep(sweep::Arguments),
     List(list::Arguments),
     Data(data::Args),
     Doctor(doctor::Args),
@@ -108,6 +110,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Export(arguments) => export::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => compare::run(&arguments),
         Command::Reproduce(arguments) => reproduce::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
         Command::List(arguments) => list::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Data(arguments) => data::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Doctor(arguments) => doctor::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -4,7 +4,7 @@ mod entrant;
 mod overall;
 mod row;
 pub(crate) mod scale;
-mod table;
+pub(crate) mod table;
 
 use crate::config::training::TrainConfig;
 use crate::human::count;

@@ -36,6 +36,7 @@ mod progress;
 mod reproduce;
 mod run;
 mod statistics;
+mod sweep;
 mod table;
 mod terminal;
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod runs;
 pub(crate) mod scatter;
 mod series;
 pub(crate) mod table;
+pub(crate) mod trials;
 
 pub(crate) use error::PlotError;
 pub(crate) use runs::find_runs;

@@ -9,6 +9,7 @@
 //! - [`resume`]: a resumed run has the same bytes as an uninterrupted one; damaged checkpoints
 //! - [`compare`]: a small comparison of encoders, and its continuation after runs were lost
 //! - [`reproduce`]: baselines that are trained again
+//! - [`sweep`]: searches over settings, killed, edited and with trials that fail
 //! - [`eval`]: scores, and their names in JSON
 //! - [`encoder`]: modes of a fitted encoder, messages about it, impossible modes
 //! - [`table`]: the table of an agent as text, picture and JSON
@@ -42,6 +43,7 @@ mod program;
 mod rbm;
 mod reproduce;
 mod resume;
+mod sweep;
 mod table;
 mod trace;
 mod train;

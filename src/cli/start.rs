@@ -173,9 +173,17 @@ pub(super) fn begin_or_continue(config: &TrainConfig, dir: &Path) -> Result<Opti
 /// # Errors
 /// When it has checkpoints and all are damaged.
 pub(super) fn is_finished(config: &TrainConfig, dir: &Path) -> Result<bool> {
+    has_made(config.run.steps, dir)
+}
+
+/// Returns whether there is a run in `dir` that has made `steps` steps, or has converged before.
+///
+/// # Errors
+/// When it has checkpoints and all are damaged.
+pub(super) fn has_made(steps: u64, dir: &Path) -> Result<bool> {
     Ok(layout::is_run(dir)
         && checkpoint::is_there(dir)?
-        && newest::<TrainState>(dir)?.state.loop_state.progress.is_finished(config.run.steps))
+        && newest::<TrainState>(dir)?.state.loop_state.progress.is_finished(steps))
 }
 
 /// Returns whether there is a run in `dir` that has a checkpoint.

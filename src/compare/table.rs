@@ -1,10 +1,10 @@
 //! Markdown tables.
 
 /// Cell without a number.
-pub(super) const NONE: &str = "–";
+pub(crate) const NONE: &str = "–";
 
 /// Returns rows of cells, the first being the head, as a Markdown table.
-pub(super) fn table(cells: &[Vec<String>]) -> String {
+pub(crate) fn table(cells: &[Vec<String>]) -> String {
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..cells[0].len()).map(width).collect();
     let mut text = String::new();

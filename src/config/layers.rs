@@ -190,7 +190,10 @@ impl Layer {
     }
 
     /// Sets a setting that `--set` gives. One command may repeat a value, but not change it.
-    fn assign(&mut self, assignment: &str, form: &Form) -> Result<()> {
+    ///
+    /// # Errors
+    /// When there is no `=`, the key of the run or the part does not exist, or it has another value.
+    pub(crate) fn assign(&mut self, assignment: &str, form: &Form) -> Result<()> {
         let last = form.parts[form.parts.len() - 1].prefix();
         let Some((key, value)) = assignment.split_once('=') else { bail!("expected key=value, e.g. {last}.lr=0.1") };
         let (key, value) = (key.trim(), parse_value(value.trim()));

@@ -1,0 +1,336 @@
+//! `carom sweep`: searches over settings. It makes the trials, ranks them, and writes the best configuration.
+
+mod trials;
+
+use super::compare::check_possible;
+use super::jobs::{self, Job, Report};
+use super::print;
+use super::start::{check_unchanged, has_made};
+use super::train::parse_jobs;
+use crate::human::{count, plural, shell};
+use crate::plot::trials::{self as figure, Trials};
+use crate::run::layout;
+use crate::sweep::file::SweepFile;
+use crate::sweep::journal::{self, Event, Journal};
+use crate::sweep::ranking::{Ranking, Standing};
+use crate::{files, interrupt};
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use trials::Trial;
+
+/// Search over settings: make a trial of each combination that a file describes, and rank them
+///
+/// FILE names the settings that are varied, and how: a grid, random draws, or successive halving. Each trial is an
+/// ordinary run for each seed, in DIR/trial-<number>-s<seed>, and its score is the mean over the seeds. The same
+/// command goes on with a search that was stopped, from DIR/journal.jsonl. Everything is checked before the first
+/// trial begins.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// File of the search
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Runs that are made at once, each in a process of its own
+    #[arg(long, value_name = "J", value_parser = parse_jobs, default_value = "1")]
+    jobs: usize,
+    /// Directory of the runs, the journal and the results [default: runs/<name of FILE>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the ranking as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "Example of a file:
+  search = \"halving\"             # or \"grid\", \"random\"
+  seeds = \"0..3\"                 # of each trial
+  [halving]
+  least = \"5k\"                   # steps of all trials; the best third goes on with 15k, then 45k
+  most = \"45k\"
+  [random]                       # draws of \"random\"; for \"halving\" too, which otherwise takes the grid
+  trials = 27
+  [base]
+  preset = \"taxi-q-learning\"
+  [axes]
+  \"agent.lr\" = { min = 0.01, max = 1, log = true }
+  \"agent.epsilon_start\" = [0.05, 0.1, 0.3]
+
+Writes table.md, which is also printed, trials.svg, best.toml and journal.jsonl.";
+
+/// Files of a search.
+const JOURNAL: &str = "journal.jsonl";
+const TABLE: &str = "table.md";
+const FIGURE: &str = "trials.svg";
+const BEST: &str = "best.toml";
+/// Folder of the settings of the trials.
+const SETTINGS: &str = "settings";
+
+const GO_ON: &str = "the same command goes on with the search";
+
+/// A search that was found to be possible.
+struct Sweep {
+    /// Path of its file.
+    path: PathBuf,
+    file: SweepFile,
+    dir: PathBuf,
+    trials: Vec<Trial>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let sweep = Sweep::open(arguments)?;
+    fs_err::create_dir_all(&sweep.dir)?;
+    let journal = Journal::open(&sweep.dir.join(JOURNAL), &sweep.file.settings)?;
+    sweep.write_settings()?;
+    let journal = Mutex::new(journal);
+    let code = sweep.make(&journal, arguments.jobs)?;
+    let journal = journal.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sweep.report(&journal, arguments.json)?;
+    Ok(code)
+}
+
+impl Sweep {
+    /// Reads the file and checks everything that it asks for.
+    fn open(arguments: &Arguments) -> Result<Self> {
+        let path = &arguments.file;
+        let source = || format!("in {}", path.display());
+        let file = SweepFile::parse(&fs_err::read_to_string(path)?).with_context(source)?;
+        let default = || Some(Path::new("runs").join(path.file_stem()?));
+        let dir = arguments.out.clone().or_else(default).context("a file has a name")?;
+        ensure!(!layout::is_run(&dir), "{} is a run; give a directory for the runs of a search", dir.display());
+        journal::check(&dir.join(JOURNAL), &file.settings)?;
+        let trials = trials::resolve(&file).with_context(source)?;
+        let sweep = Self { path: path.clone(), file, dir, trials };
+        for trial in &sweep.trials {
+            let what = || format!("trial {} of {} ({})", trial.number, path.display(), sweep.words(&trial.values));
+            for seed in &sweep.file.seeds {
+                check_unchanged(&trial.config.with_seed(*seed).to_toml(), &sweep.run_dir(trial.number, *seed))?;
+            }
+            if !sweep.run_dir(trial.number, sweep.file.seeds[0]).exists() {
+                check_possible(&trial.config).with_context(what)?;
+            }
+        }
+        Ok(sweep)
+    }
+
+    /// Returns the directory of the run of a trial.
+    fn run_dir(&self, trial: usize, seed: u64) -> PathBuf {
+        self.dir.join(format!("{}-s{seed}", self.trial_name(trial)))
+    }
+
+    /// Returns the name of a trial. Names sort as numbers do.
+    fn trial_name(&self, trial: usize) -> String {
+        let width = (self.trials.len() - 1).to_string().len();
+        format!("trial-{trial:0width$}")
+    }
+
+    fn settings_path(&self, trial: usize) -> PathBuf {
+        self.dir.join(SETTINGS).join(format!("{}.toml", self.trial_name(trial)))
+    }
+
+    /// Writes the file of settings of each trial, which its processes read.
+    fn write_settings(&self) -> Result<()> {
+        for trial in &self.trials {
+            let (path, text) = (self.settings_path(trial.number), trial.config.to_toml());
+            if fs_err::read_to_string(&path).ok().as_deref() != Some(&text) {
+                files::write_whole(&path, |file| file.write_all(text.as_bytes()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the steps after which trials are judged; `None` stands for the end of a run.
+    fn rungs(&self) -> Vec<Option<u64>> {
+        let rungs = self.file.search.halving.map(|halving| halving.rungs()).unwrap_or_default();
+        let before_last = &rungs[..rungs.len().saturating_sub(1)];
+        before_last.iter().copied().map(Some).chain([None]).collect()
+    }
+
+    /// Returns the steps of a trial in a rung.
+    fn steps(&self, trial: usize, rung: Option<u64>) -> u64 {
+        rung.unwrap_or(self.trials[trial].config.run.steps)
+    }
+
+    /// Makes all runs that the journal lacks, rung by rung, `n_at_once` at a time.
+    fn make(&self, journal: &Mutex<Journal>, n_at_once: usize) -> Result<ExitCode> {
+        let (mut alive, mut code): (Vec<usize>, _) = ((0..self.trials.len()).collect(), ExitCode::SUCCESS);
+        for rung in self.rungs() {
+            let decided = rung.and_then(|steps| lock(journal).promoted(steps).map(<[usize]>::to_vec));
+            if let Some(promoted) = decided {
+                alive = promoted;
+                continue;
+            }
+            let made = self.make_rung(&alive, rung, journal, n_at_once)?;
+            if interrupt::requested() {
+                return Ok(made);
+            }
+            if made != ExitCode::SUCCESS {
+                code = made;
+            }
+            if let Some(steps) = rung {
+                alive = self.promote(&alive, steps, &mut lock(journal))?;
+            }
+        }
+        Ok(code)
+    }
+
+    fn make_rung(
+        &self,
+        alive: &[usize],
+        rung: Option<u64>,
+        journal: &Mutex<Journal>,
+        n_at_once: usize,
+    ) -> Result<ExitCode> {
+        let (mut waiting, mut of_dir) = (vec![], BTreeMap::new());
+        // Seed by seed: if it is stopped, each trial has about the same number of runs.
+        for &seed in &self.file.seeds {
+            for &trial in alive {
+                let (dir, steps) = (self.run_dir(trial, seed), self.steps(trial, rung));
+                if matches!(lock(journal).result(trial, seed, steps), Some(Ok(_))) {
+                    continue;
+                }
+                of_dir.insert(dir.clone(), (trial, seed, steps));
+                // The process of a run whose checkpoints are damaged says so.
+                if has_made(steps, &dir).unwrap_or(false) {
+                    self.judge((trial, seed, steps), Ok(()), &mut lock(journal))?;
+                    continue;
+                }
+                waiting.push(self.job(trial, seed, rung));
+            }
+        }
+        if waiting.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let ended = |job: &Job, result| self.judge(of_dir[&job.dir], result, &mut lock(journal));
+        jobs::make_and(Report { summaries: false, go_on: GO_ON, ended: &ended }, waiting, n_at_once)
+    }
+
+    /// Returns the process that makes a run up to a rung.
+    fn job(&self, trial: usize, seed: u64, rung: Option<u64>) -> Job {
+        let dir = self.run_dir(trial, seed);
+        let mut arguments = vec!["train".into(), "--continue".into()];
+        arguments.extend(["--config".into(), self.settings_path(trial).into()]);
+        arguments.extend(["--seed".into(), seed.to_string().into(), "--out".into(), dir.clone().into()]);
+        arguments.extend(rung.into_iter().flat_map(|steps| ["--pause-at".into(), steps.to_string().into()]));
+        Job { dir, arguments }
+    }
+
+    /// Writes the score of a run to the journal, or that it failed.
+    fn judge(
+        &self,
+        (trial, seed, steps): (usize, u64, u64),
+        ended: Result<(), String>,
+        journal: &mut Journal,
+    ) -> Result<()> {
+        // Steps come in whole numbers for all environments.
+        let last = steps.next_multiple_of(self.trials[trial].config.run.n_envs as u64);
+        let metric = &self.file.metric;
+        let score = ended.and_then(|()| match metric.of_run(&self.run_dir(trial, seed), last) {
+            Ok(Some(score)) => Ok(score),
+            Ok(None) => Err(format!("it has no `{}` by step {}", metric.name, count(last))),
+            Err(error) => Err(error.to_string()),
+        });
+        journal.write(match score {
+            Ok(score) => Event::Score { trial, seed, steps, score },
+            Err(error) => Event::Failure { trial, seed, steps, error },
+        })
+    }
+
+    /// Decides which trials go on after `steps` steps.
+    fn promote(&self, alive: &[usize], steps: u64, journal: &mut Journal) -> Result<Vec<usize>> {
+        let halving = self.file.search.halving.context("only halving has rungs")?;
+        let values: Vec<Vec<String>> = self.trials.iter().map(|trial| trial.values.clone()).collect();
+        let ranking = Ranking::new(&self.file, journal, &values, &vec![vec![steps]; values.len()]);
+        let scored = ranking.standings.iter().filter(|standing| standing.score.is_some());
+        let scored = scored.map(|standing| standing.trial).filter(|trial| alive.contains(trial));
+        let promoted: Vec<usize> = scored.take(halving.n_kept(alive.len())).collect();
+        ensure!(
+            !promoted.is_empty(),
+            "no trial has a score after {} steps: {} names the errors",
+            count(steps),
+            journal.path().display()
+        );
+        let trials = plural(alive.len() as u64, "trial");
+        say!("{} of {trials} go on after {} steps", promoted.len(), count(steps));
+        journal.write(Event::Promotion { steps, trials: promoted.clone() })?;
+        Ok(promoted)
+    }
+
+    /// Writes the table, the figure and the best configuration, and prints the ranking.
+    fn report(&self, journal: &Journal, json: bool) -> Result<()> {
+        let values: Vec<Vec<String>> = self.trials.iter().map(|trial| trial.values.clone()).collect();
+        let rungs = self.rungs();
+        let of_trial = |trial: usize| rungs.iter().map(|&rung| self.steps(trial, rung)).collect();
+        let steps: Vec<Vec<u64>> = (0..values.len()).map(of_trial).collect();
+        let ranking = Ranking::new(&self.file, journal, &values, &steps);
+        let table = ranking.to_markdown();
+        files::write_whole(&self.dir.join(TABLE), |file| file.write_all(table.as_bytes()))?;
+        if let Some(best) = ranking.best() {
+            figure::write_file(&self.figure(&ranking), &self.dir.join(FIGURE))?;
+            let path = self.dir.join(BEST);
+            let text = self.best_config(best, &ranking, &path)?;
+            files::write_whole(&path, |file| file.write_all(text.as_bytes()))?;
+            let what = self.words(&best.values);
+            say!("best: trial {} ({what}), score {}", best.trial, best.score_text());
+            say!("-> {}: {TABLE}, {FIGURE}, {BEST}", self.dir.display());
+        } else {
+            say!("no trial has a score yet");
+        }
+        print(&if json { serde_json::to_string_pretty(&ranking.to_json())? + "\n" } else { table })
+    }
+
+    /// Returns the best trial's settings as a preset file. Its seed is left to the command line.
+    fn best_config(&self, best: &Standing, ranking: &Ranking, path: &Path) -> Result<String> {
+        let (metric, score) = (&self.file.metric, best.score_text());
+        let mut table: toml::Table = toml::from_str(&self.trials[best.trial].config.to_toml())?;
+        table.remove("seed");
+        let file = self.path.file_name().unwrap_or_default().to_string_lossy();
+        Ok(format!(
+            "# {metric} {score}: the best of {} of {file} ({})\n# carom train --config {} --seeds 0..10\n{}",
+            plural(ranking.n_scored() as u64, "trial"),
+            self.words(&best.values),
+            shell(path),
+            toml::to_string(&table)?
+        ))
+    }
+
+    /// Returns the values on the axes in words.
+    fn words(&self, values: &[String]) -> String {
+        let words = self.file.axes.iter().zip(values).map(|(axis, value)| format!("{}={value}", axis.key));
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    fn figure(&self, ranking: &Ranking) -> Trials {
+        let scored = ranking.standings.iter().filter_map(|standing| Some((standing, standing.score?)));
+        let trials: Vec<_> = scored
+            .map(|(standing, score)| figure::Trial {
+                values: standing.values.clone(),
+                score,
+                scores: standing.scores.iter().map(|&(_, score)| score).collect(),
+                is_given_up: ranking.is_given_up(standing),
+            })
+            .collect();
+        let mut notes = vec!["orange: the best".to_owned(), "the darker, the better by rank".to_owned()];
+        notes.extend(
+            trials.iter().any(|trial| trial.is_given_up).then(|| "gray: given up after fewer steps".to_owned()),
+        );
+        let n_seeds = self.file.seeds.len();
+        notes.extend((n_seeds > 1).then(|| format!("scores are means over {n_seeds} seeds")));
+        let file = self.path.file_name().unwrap_or_default().to_string_lossy();
+        Trials {
+            title: format!("{} of {file}", plural(trials.len() as u64, "trial")),
+            notes,
+            axes: self.file.axes.iter().map(|axis| axis.key.clone()).collect(),
+            score: self.file.metric.to_string(),
+            best_first: trials,
+        }
+    }
+}
+
+fn lock(journal: &Mutex<Journal>) -> std::sync::MutexGuard<'_, Journal> {
+    journal.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,177 @@
+//! Searches over settings.
+
+use crate::program::Program;
+use serde_json::Value;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const GRID: &str = "seeds = \"0..2\"\n[base]\nenv = \"taxi\"\nagent = \"q-learning\"\nsteps = \"4k\"\n\
+    [axes]\n\"agent.lr\" = [0.1, 1]\n\"agent.gamma\" = [0.9, 0.99]\n";
+
+const HALVING: &str = "search = \"halving\"\n[halving]\neta = 2\nleast = \"1k\"\nmost = \"4k\"\n\
+    [random]\ntrials = 4\nseed = 3\n[base]\nenv = \"taxi\"\nagent = \"q-learning\"\n\
+    [axes]\n\"agent.lr\" = { min = 0.01, max = 1, log = true }\n";
+
+/// Returns the events in the journal of a search.
+fn events(program: &Program, dir: &str) -> Vec<Value> {
+    let text = program.read(&format!("{dir}/journal.jsonl"));
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+/// Returns the ranking that `line` prints with `--json`.
+fn ranking(program: &Program, line: &str) -> Value {
+    serde_json::from_str(&program.succeed(&format!("{line} --json"))).expect("JSON")
+}
+
+/// Returns the scores of the ranked trials.
+fn scores(ranking: &Value) -> Vec<f64> {
+    let trials = ranking["trials"].as_array().expect("trials");
+    trials.iter().map(|trial| trial["score"].as_f64().expect("a score")).collect()
+}
+
+#[test]
+fn a_grid_is_made_once_ranked_and_gives_the_best_as_a_preset() {
+    let program = Program::new();
+    program.write("lr.toml", GRID);
+    let table = program.succeed("sweep lr.toml --jobs 2");
+    assert_eq!(program.read("runs/lr/table.md"), table);
+    let again = program.run("sweep lr.toml --json");
+    assert!(!String::from_utf8_lossy(&again.stderr).contains("training"), "finished runs are left");
+    let found: Value = serde_json::from_slice(&again.stdout).expect("JSON");
+    let scores = scores(&found);
+    assert_eq!(scores.len(), 4);
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+    // A score is the mean over the seeds of the last training return.
+    let best = &found["trials"][0];
+    let runs = best["runs"].as_array().expect("runs");
+    let of_seeds: Vec<f64> = runs.iter().map(|run| run["score"].as_f64().expect("a score")).collect();
+    assert_eq!((of_seeds.len(), scores[0]), (2, of_seeds.iter().sum::<f64>() / 2.0));
+    let metrics = program.read(&format!("runs/lr/trial-{}-s1/metrics.csv", best["trial"]));
+    let last = metrics.lines().rfind(|line| line.contains("train/return")).expect("a row");
+    assert!(last.ends_with(&format!(",{}", of_seeds[1])), "{last}: {of_seeds:?}");
+    assert!(program.read("runs/lr/trials.svg").contains("agent.gamma"));
+
+    let preset = program.read("runs/lr/best.toml");
+    assert!(preset.starts_with("# last train/return ") && !preset.contains("\nseed"), "{preset}");
+    program.succeed("train --config runs/lr/best.toml --seed 1 --out again");
+    program.assert_same("again", &format!("runs/lr/trial-{}-s1", best["trial"]));
+
+    program.write("lr.toml", &GRID.replace("0.9,", "0.5,"));
+    program.refuses("sweep lr.toml", &["axes.agent.gamma [0.9, 0.99] -> [0.5, 0.99]", "journal.jsonl"]);
+}
+
+#[test]
+fn draws_repeat_with_their_seed() {
+    let program = Program::new();
+    let file = HALVING.replace("halving\"\n[halving]\neta = 2\nleast = \"1k\"\nmost = \"4k\"", "random\"");
+    let file = file.replace("[base]", "[base]\nsteps = \"1k\"");
+    program.write("a.toml", &file);
+    program.write("b.toml", &file.replace("seed = 3", "seed = 4"));
+    let tables = ["a.toml --out one --jobs 2", "a.toml --out two", "b.toml --out three"]
+        .map(|line| program.succeed(&format!("sweep {line}")));
+    assert_eq!(tables[0], tables[1]);
+    assert_ne!(tables[0], tables[2]);
+}
+
+#[test]
+fn halving_goes_on_with_the_best_share_whose_runs_equal_uninterrupted_ones() {
+    let program = Program::new();
+    program.write("halving.toml", HALVING);
+    let found = ranking(&program, "sweep halving.toml --jobs 2");
+    let trials = found["trials"].as_array().expect("trials");
+    let steps: Vec<u64> = trials.iter().map(|trial| trial["steps"].as_u64().expect("steps")).collect();
+    assert_eq!(steps, [4000, 2000, 1000, 1000]);
+    let events = events(&program, "runs/halving");
+    let promoted = |steps: u64| {
+        let event = events.iter().find(|event| event["event"] == "promotion" && event["steps"] == steps);
+        event.expect("a promotion")["trials"].as_array().expect("trials").clone()
+    };
+    let mut first: Vec<(f64, u64)> = events
+        .iter()
+        .filter(|event| event["event"] == "score" && event["steps"] == 1000)
+        .map(|event| (event["score"].as_f64().expect("a score"), event["trial"].as_u64().expect("a number")))
+        .collect();
+    first.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    assert_eq!(promoted(1000), [first[0].1, first[1].1]);
+    assert_eq!(promoted(2000), [trials[0]["trial"].clone()]);
+    let best = format!("runs/halving/trial-{}-s0", trials[0]["trial"]);
+    program.succeed(&format!("train --config {best}/config.toml --out whole"));
+    program.assert_same("whole", &best);
+}
+
+#[test]
+fn a_killed_search_goes_on_to_the_same_table() {
+    let program = Program::new();
+    program.write("halving.toml", &HALVING.replace("1k", "20k").replace("4k", "80k"));
+    let whole = program.succeed("sweep halving.toml --out whole --jobs 2");
+    for n_scores in [0, 1, 5] {
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin("carom"))
+            .current_dir(program.path("."))
+            .args(["sweep", "halving.toml", "--out", "parts", "--jobs", "2"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let began = Instant::now();
+        let n_found = || match program.path("parts/journal.jsonl").exists() {
+            true => program.read("parts/journal.jsonl").matches("\"event\":\"score\"").count(),
+            false => 0,
+        };
+        while n_found() < n_scores || !program.path("parts/trial-0-s0/meta.json").exists() {
+            assert!(began.elapsed() < Duration::from_secs(60), "no score");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().expect("it runs");
+        child.wait().expect("it ended");
+    }
+    assert_eq!(program.succeed("sweep halving.toml --out parts --jobs 2"), whole);
+    for trial in 0..4 {
+        program.assert_same(&format!("whole/trial-{trial}-s0"), &format!("parts/trial-{trial}-s0"));
+    }
+}
+
+#[test]
+fn a_trial_that_fails_leaves_the_others_alone_and_is_reported() {
+    let program = Program::new();
+    let base = "[base]\nenv = \"cartpole\"\nagent = \"dqn\"\nsteps = 400\nn_envs = 1\n\"agent.hidden\" = [8]\n\
+        \"agent.learning_starts\" = 50\n\"agent.buffer_size\" = 400\n";
+    program.write("dqn.toml", &format!("{base}[axes]\n\"agent.lr\" = [1e-3, 1e38]\n"));
+    let output = program.run("sweep dqn.toml --json");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("1 of 2 runs failed:\n  runs/dqn/trial-1-s0"), "{said}");
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&found["best"], found["trials"][1]["score"].is_null()), (&0.into(), true));
+    let error = found["trials"][1]["failures"][0]["error"].as_str().expect("an error");
+    assert!(error.contains("train/loss is NaN"), "{error}");
+    let table = program.read("runs/dqn/table.md");
+    assert!(table.contains("failed |") && table.contains("- trial 1, seed 0: "), "{table}");
+    // A run that ends no episode has no score.
+    program.write("short.toml", &GRID.replace("\"4k\"", "9").replace("[0.9, 0.99]", "[0.9]"));
+    let output = program.run("sweep short.toml");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("`train/return`"), "{table}");
+    assert!(!program.path("runs/short/best.toml").exists());
+}
+
+#[test]
+fn mistakes_are_told_before_the_first_trial() {
+    let program = Program::new();
+    let cases = [
+        (GRID.replace("agent.lr", "agnt.lr"), "did you mean `agent.`?"),
+        (GRID.replace("agent.lr", "agent.lrr"), "`lr`"),
+        (GRID.replace("steps =", "stepss ="), "did you mean `steps`?"),
+        (GRID.replace("[0.1, 1]", "[0.1, -1]"), "agent.lr is -1"),
+        (GRID.replace("taxi", "taxy"), "taxi"),
+        (GRID.replace("q-learning\"", "q-learning\"\nn_envs = 0"), "n_envs is 0"),
+        (GRID.replace("[axes]", "[axis]"), "did you mean `axes`?"),
+        (HALVING.replace("\"agent.lr\"", "steps"), "[halving] least and most"),
+    ];
+    for (text, words) in cases {
+        program.write("bad.toml", &text);
+        program.refuses("sweep bad.toml", &["bad.toml", words]);
+    }
+    program.write("run.toml", GRID);
+    program.succeed("train --env taxi --agent sarsa --steps 10 --out run");
+    program.refuses("sweep run.toml --out run", &["run is a run"]);
+}
