@@ -9,6 +9,7 @@ mod eval;
 mod export;
 mod fit;
 mod jobs;
+mod launch;
 mod list;
 mod play;
 mod plot;

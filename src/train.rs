@@ -13,7 +13,8 @@ use crate::train::session::Session;
 use anyhow::Result;
 use carom_agents::Player;
 
-/// Trains `session` to its last step, or to its pause. Rows and checkpoints are written at fixed steps, independent of time.
+/// Trains `session` to its last step, or to its pause. Rows and checkpoints are written at fixed steps, independent of
+/// time.
 ///
 /// # Errors
 /// When a loss is no longer finite (no checkpoint is written then), or a file cannot be written.

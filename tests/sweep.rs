@@ -131,6 +131,31 @@ fn a_killed_search_goes_on_to_the_same_table() {
 }
 
 #[test]
+fn an_interrupted_search_ranks_what_there_is() {
+    let program = Program::new();
+    program.write("long.toml", &GRID.replace("\"4k\"", "\"500M\"").replace("[0.9, 0.99]", "[0.9]"));
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin("carom"))
+        .current_dir(program.path("."))
+        .args(["sweep", "long.toml"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let began = Instant::now();
+    while !program.path("runs/long/trial-0-s0/meta.json").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60) && child.try_wait().expect("a child").is_none());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there").success());
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("the same command goes on with the search"), "{said}");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("| 1     |        1 |         0.9 |     – |"), "{table}");
+}
+
+#[test]
 fn a_trial_that_fails_leaves_the_others_alone_and_is_reported() {
     let program = Program::new();
     let base = "[base]\nenv = \"cartpole\"\nagent = \"dqn\"\nsteps = 400\nn_envs = 1\n\"agent.hidden\" = [8]\n\
@@ -174,4 +199,81 @@ fn mistakes_are_told_before_the_first_trial() {
     program.write("run.toml", GRID);
     program.succeed("train --env taxi --agent sarsa --steps 10 --out run");
     program.refuses("sweep run.toml --out run", &["run is a run"]);
+}
+
+/// Runs each of `commands`, a line each, in the program's folder.
+fn run_all(program: &Program, commands: &str) {
+    for command in commands.lines() {
+        let output = Command::new("sh").args(["-c", command]).current_dir(program.path(".")).output().expect("a shell");
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn printed_commands_make_the_runs_that_the_same_command_collects() {
+    let program = Program::new();
+    program.write("halving.toml", HALVING);
+    let whole = program.succeed("sweep halving.toml --out whole");
+    // One rung after the other: 4 trials, 2, 1.
+    for n in [4, 2, 1] {
+        let commands = program.succeed("sweep halving.toml --out parts --on print");
+        assert_eq!(commands.lines().count(), n, "{commands}");
+        run_all(&program, &commands);
+    }
+    assert_eq!(program.succeed("sweep halving.toml --out parts --on print"), whole);
+
+    let seeds = "train --env taxi --agent q-learning --steps 1k --seeds 0..2 --out a";
+    let commands = program.succeed(&format!("{seeds} --on=print"));
+    assert!(commands.lines().all(|line| line.contains("--continue") && !line.contains("print")), "{commands}");
+    run_all(&program, commands.lines().next().expect("two"));
+    assert_eq!(program.succeed(&format!("{seeds} --on print")).lines().count(), 1, "what is made is left out");
+
+    let compare = "compare --env taxi --agents q-learning,sarsa --steps 1k --seeds 0..1 --out all --on print";
+    run_all(&program, &program.succeed(compare));
+    assert!(program.succeed(compare).contains("| q-learning |"));
+    for (line, words) in [("--no-wait", "without --on slurm"), ("--on print --slurm mem=1G", "without --on slurm")] {
+        program.refuses(&format!("{seeds} {line}"), &[words]);
+    }
+}
+
+/// Programs named as Slurm's. `sbatch` makes the tasks of an array at once, but for one in the file `lost`, and
+/// `squeue` finds none.
+const SBATCH: &str = "#!/bin/bash\nscript=$2\nlast=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' $script)\n\
+    for task in $(seq 0 $last); do\n[ $task = \"$(cat lost)\" ] && continue\n\
+    SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task bash $script > ${script%array.sh}7_$task.log 2>&1\ndone\n\
+    echo 7\n";
+
+#[test]
+fn a_job_array_is_submitted_collected_and_mended() {
+    let program = Program::new();
+    program.write("lr.toml", GRID);
+    let whole = program.succeed("sweep lr.toml --out whole --jobs 2");
+    fs_err::create_dir(program.path("bin")).expect("a folder");
+    for (name, text) in [("sbatch", SBATCH), ("squeue", "#!/bin/sh\n")] {
+        program.write(&format!("bin/{name}"), text);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs_err::set_permissions(program.path(&format!("bin/{name}")), mode).expect("ours");
+    }
+    let path = format!("{}:{}", program.path("bin").display(), std::env::var("PATH").expect("a path"));
+    let run = |line: &str| program.run_with(line, &[("PATH", path.clone().into())]);
+    // The task of one run is lost: it is named, and the same command submits it again.
+    program.write("lost", "3");
+    let line = "sweep lr.toml --out parts --on slurm --slurm time=0:05:00";
+    let output = run(line);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("submitted job 7, 8 runs") && said.contains("1 of 8 runs did not end"), "{said}");
+    assert!(said.contains("parts/trial-3-s0: its task did not begin"), "{said}");
+    assert!(program.read("parts/slurm/array.sh").contains("#SBATCH --time=\"0:05:00\"\n"));
+    program.write("lost", "");
+    let output = run(line);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("submitted job 7, 1 run as"), "{said}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), whole);
+
+    let seeds = "train --env taxi --agent q-learning --steps 1k --seeds 0..2 --out runs/a --on slurm --no-wait";
+    let said = String::from_utf8_lossy(&run(seeds).stderr).into_owned();
+    assert!(said.contains("job 7 is in the queue"), "{said}");
+    assert_eq!(program.names("runs"), ["a-s0", "a-s1", "a-slurm"]);
+    assert!(run(seeds).status.success());
 }

@@ -3,9 +3,10 @@
 mod choices;
 mod grouped;
 
-use super::jobs::{self, Job, NOTHING_MORE, Report};
+use super::jobs::{Job, NOTHING_MORE, Report};
+use super::launch::{Batch, Launch, Made};
 use super::print;
-use super::start::{begin_or_continue, check_unchanged, complete, is_finished};
+use super::start::{begin_or_continue, check_unchanged, complete, has_made, is_finished};
 use super::train::parse_jobs;
 use crate::compare::scale::{self, Reference, Scale};
 use crate::compare::{Comparison, Entrant, METRIC, Overall, Subject, by_env};
@@ -23,7 +24,7 @@ use crate::train::session::Session;
 use crate::{files, interrupt, plot};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -101,6 +102,8 @@ pub(super) struct Arguments {
     /// Directory of the runs, the tables and the figures [default: runs/compare-<env>-<agent>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    launch: Launch,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -120,6 +123,8 @@ const FIGURE: &str = "returns.svg";
 const FIGURES: [&str; 4] = ["intervals.svg", "profile.svg", "efficiency.svg", "improvement.svg"];
 /// Folder of the settings of runs that processes of their own make.
 const SETTINGS: &str = "settings";
+/// Folder of the files of a job array.
+const SLURM: &str = "slurm";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if !arguments.runs.is_empty() {
@@ -132,7 +137,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let (dir, entrants) = arguments.entrants()?;
-    let code = make(&dir, &entrants, arguments.jobs)?;
+    let Made::Ended(code) = make(&dir, &entrants, arguments.jobs, &arguments.launch)? else {
+        return Ok(ExitCode::SUCCESS);
+    };
     if code == ExitCode::SUCCESS {
         report(&dir, &entrants, arguments)?;
     }
@@ -140,7 +147,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// Makes all runs that are not finished, in or below `dir`, `n_at_once` at a time.
-pub(super) fn make(dir: &Path, entrants: &[Entrant], n_at_once: usize) -> Result<ExitCode> {
+pub(super) fn make(dir: &Path, entrants: &[Entrant], n_at_once: usize, launch: &Launch) -> Result<Made> {
+    let is_elsewhere = launch.is_elsewhere()?;
     // Changed settings of a late run are an error before the first run starts.
     for (config, run_dir) in entrants.iter().flat_map(|entrant| &entrant.runs) {
         check_unchanged(&config.to_toml(), run_dir)?;
@@ -154,8 +162,8 @@ pub(super) fn make(dir: &Path, entrants: &[Entrant], n_at_once: usize) -> Result
     // Seed by seed: if it is stopped, each entrant has about the same number of runs.
     let runs = (0..entrants[0].runs.len()).flat_map(|i| entrants.iter().map(move |entrant| &entrant.runs[i]));
     match n_at_once {
-        1 => make_one_by_one(runs),
-        _ => make_side_by_side(dir, runs, n_at_once),
+        1 if !is_elsewhere => make_one_by_one(runs).map(Made::Ended),
+        _ => make_side_by_side(dir, runs, n_at_once, launch),
     }
 }
 
@@ -178,26 +186,37 @@ fn make_side_by_side<'a>(
     dir: &Path,
     runs: impl Iterator<Item = &'a (TrainConfig, PathBuf)>,
     n_at_once: usize,
-) -> Result<ExitCode> {
+    launch: &Launch,
+) -> Result<Made> {
     fs_err::create_dir_all(dir)?;
-    let settings = Scratch::beside(&dir.join(SETTINGS))?;
-    let mut jobs = vec![];
+    // Runs elsewhere read their settings when this process is gone.
+    let kept = dir.join(SETTINGS);
+    let scratch = (!launch.is_elsewhere()?).then(|| Scratch::beside(&kept)).transpose()?;
+    let settings = scratch.as_ref().map_or(kept.as_path(), Scratch::path);
+    let (mut jobs, mut steps) = (vec![], BTreeMap::new());
     for (config, run_dir) in runs {
         if is_finished(config, run_dir)? {
             say!("{} is finished", run_dir.display());
             continue;
         }
         let name = run_dir.file_name().context("a run has a name")?;
-        let file = settings.path().join(format!("{}.toml", name.to_string_lossy()));
+        let file = settings.join(format!("{}.toml", name.to_string_lossy()));
         files::write_whole(&file, |file| file.write_all(config.to_toml().as_bytes()))?;
-        let arguments = ["train".into(), "--continue".into(), "--config".into(), file.into(), "--out".into()];
-        let arguments = arguments.into_iter().chain([run_dir.clone().into()]).collect();
-        jobs.push(Job { dir: run_dir.clone(), arguments });
+        let words = ["train".into(), "--continue".into(), "--config".into(), file.into(), "--out".into()];
+        let words = words.into_iter().chain([run_dir.clone().into()]).collect();
+        jobs.push(Job { dir: run_dir.clone(), arguments: words });
+        steps.insert(run_dir.as_path(), config.run.steps);
     }
     if jobs.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(Made::Ended(ExitCode::SUCCESS));
     }
-    jobs::make_and(Report { summaries: false, go_on: GO_ON, ended: NOTHING_MORE }, jobs, n_at_once)
+    launch.make(Batch {
+        jobs,
+        n_at_once,
+        folder: &dir.join(SLURM),
+        is_made: &|job| has_made(steps[job.dir.as_path()], &job.dir).unwrap_or(false),
+        report: Report { summaries: false, go_on: GO_ON, ended: NOTHING_MORE },
+    })
 }
 
 /// Returns an error if a run of `config` cannot be started.

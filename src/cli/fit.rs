@@ -1,6 +1,6 @@
 //! `carom fit`: fits a generative model, in a new run for each seed.
 
-use super::jobs;
+use super::jobs::{self, OF_SEEDS};
 use super::start::{check_place, is_begun, newest};
 use super::train::{parse_jobs, run_directory, several_jobs};
 use super::{joined, print};
@@ -122,7 +122,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     judges::check_named(&first)?;
     if arguments.jobs > 1 {
-        return jobs::make(several_jobs(runs), arguments.jobs);
+        return jobs::make(OF_SEEDS, several_jobs(runs), arguments.jobs);
     }
     interrupt::listen()?;
     for (seed, dir) in runs {

@@ -31,9 +31,11 @@ pub(super) struct Job {
     pub arguments: Vec<OsString>,
 }
 
-/// Returns the arguments of this process without the options `dropped`, each of which has a value.
-pub(super) fn arguments_without(dropped: &[&str]) -> Vec<OsString> {
-    without(std::env::args_os().skip(1), dropped)
+/// Returns the arguments of this process without the options `dropped`, each of which has a value, and without `flags`,
+/// which have none.
+pub(super) fn arguments_without(dropped: &[&str], flags: &[&str]) -> Vec<OsString> {
+    let arguments = std::env::args_os().skip(1);
+    without(arguments.filter(|argument| !flags.iter().any(|flag| argument == flag)), dropped)
 }
 
 fn without(arguments: impl Iterator<Item = OsString>, dropped: &[&str]) -> Vec<OsString> {
@@ -75,21 +77,16 @@ pub(super) struct Report<'a> {
 /// Does nothing more when a job has ended.
 pub(super) const NOTHING_MORE: Ended<'static> = &|_, _| Ok(());
 
-/// Makes all runs, `n_at_once` at a time, and prints their summaries.
-///
-/// # Errors
-/// When a process cannot be started.
-pub(super) fn make(jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
-    let go_on = "the same command with --continue goes on";
-    make_and(Report { summaries: true, go_on, ended: NOTHING_MORE }, jobs, n_at_once)
-}
+/// What a command says of the runs of several seeds.
+pub(super) const OF_SEEDS: Report =
+    Report { summaries: true, go_on: "the same command with --continue goes on", ended: NOTHING_MORE };
 
 /// Makes all runs, `n_at_once` at a time. A run that fails leaves the others alone; all that failed are named at the
 /// end. A request to stop is passed on, and no further run starts.
 ///
 /// # Errors
 /// When a process cannot be started, or what is done at the end of a run fails.
-pub(super) fn make_and(report: Report, jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
+pub(super) fn make(report: Report, jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
     interrupt::listen()?;
     let n_jobs = jobs.len();
     let n_at_once = n_at_once.min(n_jobs);

@@ -1,6 +1,7 @@
 //! `carom reproduce`: trains a baseline again, and prints its scores beside the known ones.
 
 use super::compare::make;
+use super::launch::{Launch, Made};
 use super::train::parse_jobs;
 use super::{joined, print};
 use crate::compare::Entrant;
@@ -43,6 +44,8 @@ pub(super) struct Arguments {
     /// Print one JSON object
     #[arg(long, requires = "name")]
     json: bool,
+    #[command(flatten)]
+    launch: Launch,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
@@ -58,7 +61,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let config = TrainConfig::resolve(&[presets::find(baseline.preset, &TRAINING)?.layer(&TRAINING)?])?;
     let run_of = |seed: u64| (config.with_seed(seed), dir.join(format!("s{seed}")));
     let entrants = [Entrant { name: name.clone(), runs: arguments.seeds.clone().map(run_of).collect() }];
-    let code = make(&dir, &entrants, arguments.jobs)?;
+    let made = make(&dir, &entrants, arguments.jobs, &arguments.launch)?;
+    let Made::Ended(code) = made else { return Ok(ExitCode::SUCCESS) };
     if code == ExitCode::SUCCESS {
         let scores = baseline.scores.iter().map(|known| Scored::new(known, &entrants[0].runs));
         let scores = scores.collect::<Result<Vec<_>>>()?;

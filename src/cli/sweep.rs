@@ -3,7 +3,8 @@
 mod trials;
 
 use super::compare::check_possible;
-use super::jobs::{self, Job, Report};
+use super::jobs::{Job, Report};
+use super::launch::{Batch, Launch, Made};
 use super::print;
 use super::start::{check_unchanged, has_made};
 use super::train::parse_jobs;
@@ -44,6 +45,8 @@ pub(super) struct Arguments {
     /// Print the ranking as JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    launch: Launch,
 }
 
 const EXAMPLES: &str = "Example of a file:
@@ -69,6 +72,8 @@ const FIGURE: &str = "trials.svg";
 const BEST: &str = "best.toml";
 /// Folder of the settings of the trials.
 const SETTINGS: &str = "settings";
+/// Folder of the files of a job array.
+const SLURM: &str = "slurm";
 
 const GO_ON: &str = "the same command goes on with the search";
 
@@ -82,13 +87,15 @@ struct Sweep {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    arguments.launch.is_elsewhere()?;
     let sweep = Sweep::open(arguments)?;
     fs_err::create_dir_all(&sweep.dir)?;
     let journal = Journal::open(&sweep.dir.join(JOURNAL), &sweep.file.settings)?;
     sweep.write_settings()?;
     let journal = Mutex::new(journal);
-    let code = sweep.make(&journal, arguments.jobs)?;
+    let made = sweep.make(&journal, arguments)?;
     let journal = journal.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Made::Ended(code) = made else { return Ok(ExitCode::SUCCESS) };
     sweep.report(&journal, arguments.json)?;
     Ok(code)
 }
@@ -155,8 +162,8 @@ impl Sweep {
         rung.unwrap_or(self.trials[trial].config.run.steps)
     }
 
-    /// Makes all runs that the journal lacks, rung by rung, `n_at_once` at a time.
-    fn make(&self, journal: &Mutex<Journal>, n_at_once: usize) -> Result<ExitCode> {
+    /// Makes all runs that the journal lacks, rung by rung.
+    fn make(&self, journal: &Mutex<Journal>, arguments: &Arguments) -> Result<Made> {
         let (mut alive, mut code): (Vec<usize>, _) = ((0..self.trials.len()).collect(), ExitCode::SUCCESS);
         for rung in self.rungs() {
             let decided = rung.and_then(|steps| lock(journal).promoted(steps).map(<[usize]>::to_vec));
@@ -164,9 +171,11 @@ impl Sweep {
                 alive = promoted;
                 continue;
             }
-            let made = self.make_rung(&alive, rung, journal, n_at_once)?;
+            let Made::Ended(made) = self.make_rung(&alive, rung, journal, arguments)? else {
+                return Ok(Made::Elsewhere);
+            };
             if interrupt::requested() {
-                return Ok(made);
+                return Ok(Made::Ended(made));
             }
             if made != ExitCode::SUCCESS {
                 code = made;
@@ -175,7 +184,7 @@ impl Sweep {
                 alive = self.promote(&alive, steps, &mut lock(journal))?;
             }
         }
-        Ok(code)
+        Ok(Made::Ended(code))
     }
 
     fn make_rung(
@@ -183,8 +192,8 @@ impl Sweep {
         alive: &[usize],
         rung: Option<u64>,
         journal: &Mutex<Journal>,
-        n_at_once: usize,
-    ) -> Result<ExitCode> {
+        arguments: &Arguments,
+    ) -> Result<Made> {
         let (mut waiting, mut of_dir) = (vec![], BTreeMap::new());
         // Seed by seed: if it is stopped, each trial has about the same number of runs.
         for &seed in &self.file.seeds {
@@ -203,10 +212,16 @@ impl Sweep {
             }
         }
         if waiting.is_empty() {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(Made::Ended(ExitCode::SUCCESS));
         }
         let ended = |job: &Job, result| self.judge(of_dir[&job.dir], result, &mut lock(journal));
-        jobs::make_and(Report { summaries: false, go_on: GO_ON, ended: &ended }, waiting, n_at_once)
+        arguments.launch.make(Batch {
+            jobs: waiting,
+            n_at_once: arguments.jobs,
+            folder: &self.dir.join(SLURM),
+            is_made: &|job| has_made(of_dir[&job.dir].2, &job.dir).unwrap_or(false),
+            report: Report { summaries: false, go_on: GO_ON, ended: &ended },
+        })
     }
 
     /// Returns the process that makes a run up to a rung.

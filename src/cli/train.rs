@@ -1,7 +1,8 @@
 //! `carom train`: trains an agent, in a new run for each seed.
 
-use super::jobs::{self, Job};
-use super::start::{CURVE, begin, begin_or_continue, check_place, complete};
+use super::jobs::{self, Job, OF_SEEDS};
+use super::launch::{self, Batch, Launch, Made};
+use super::start::{CURVE, begin, begin_or_continue, check_place, complete, has_made};
 use super::{joined, print};
 use crate::config::encoders::EncoderMode;
 use crate::config::layers::{Layer, Part};
@@ -13,7 +14,7 @@ use crate::interrupt;
 use crate::run::{Outcome, Run};
 use crate::train::evaluation::{Evaluation, Exact};
 use crate::train::session::{Codes, N_RECENT, Session};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use carom_agents::Player;
 use clap::Args;
 use std::ops::Range;
@@ -87,6 +88,8 @@ pub(super) struct Arguments {
     /// The run goes on from there with --continue, and has the same results as without the pause.
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     pause_at: Option<u64>,
+    #[command(flatten)]
+    launch: Launch,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -101,11 +104,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (out, several, slug) = (arguments.out.as_deref(), arguments.seeds.is_some(), first.slug());
     let preset = arguments.preset.as_deref();
     let runs: Vec<_> = seeds.map(|seed| (seed, run_directory(out, several, preset, &slug, seed))).collect();
+    // Elsewhere a command is repeated until its runs are made.
+    let is_elsewhere = arguments.launch.is_elsewhere()?;
+    ensure!(!is_elsewhere || !arguments.force, "--force has no effect with --on: runs go on where they are");
+    let goes_on = arguments.goes_on || is_elsewhere;
     for (seed, dir) in &runs {
-        check_place(&first.with_seed(*seed).to_toml(), dir, arguments.goes_on, arguments.force)?;
+        check_place(&first.with_seed(*seed).to_toml(), dir, goes_on, arguments.force)?;
+    }
+    if is_elsewhere {
+        return make_elsewhere(arguments, &first, runs);
     }
     if arguments.jobs > 1 {
-        return jobs::make(several_jobs(runs), arguments.jobs);
+        return jobs::make(OF_SEEDS, several_jobs(runs), arguments.jobs);
     }
     interrupt::listen()?;
     for (seed, dir) in runs {
@@ -121,6 +131,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Has the runs, each with its seed and directory, made elsewhere.
+fn make_elsewhere(arguments: &Arguments, config: &TrainConfig, runs: Vec<(u64, PathBuf)>) -> Result<ExitCode> {
+    let (seed, dir) = runs.first().context("there is a run")?;
+    let name = dir.file_name().context("a run has a name")?.to_string_lossy().into_owned();
+    let name = name.strip_suffix(&format!("-s{seed}")).unwrap_or(&name);
+    let folder = dir.with_file_name(format!("{name}-slurm"));
+    let mut jobs = several_jobs(runs);
+    if !arguments.goes_on {
+        for job in &mut jobs {
+            job.arguments.push("--continue".into());
+        }
+    }
+    // An end that is not asked for is as good.
+    let steps = arguments.pause_at.unwrap_or(config.run.steps).min(config.run.steps);
+    let is_made = |job: &Job| has_made(steps, &job.dir).unwrap_or(false);
+    let report = jobs::Report { go_on: "the same command collects the runs", ..OF_SEEDS };
+    let n_at_once = arguments.jobs;
+    match arguments.launch.make(Batch { jobs, n_at_once, folder: &folder, is_made: &is_made, report })? {
+        Made::Ended(code) => Ok(code),
+        Made::Elsewhere => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// Trains to the end and prints a summary.
@@ -193,7 +226,8 @@ impl Arguments {
 
 /// Returns the processes of runs, each with its seed and directory, of a command that has `--seeds`.
 pub(super) fn several_jobs(runs: Vec<(u64, PathBuf)>) -> Vec<Job> {
-    let common = jobs::arguments_without(&["--seeds", "--jobs", "--out"]);
+    let own = ["--seed", "--seeds", "--jobs", "--out"];
+    let common = jobs::arguments_without(&[&own[..], &launch::OPTIONS].concat(), &[launch::FLAG]);
     let job = |(seed, dir): (u64, PathBuf)| {
         let own = ["--seed".into(), seed.to_string().into(), "--out".into(), dir.clone().into()];
         Job { arguments: common.iter().cloned().chain(own).collect(), dir }

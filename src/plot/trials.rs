@@ -1,7 +1,7 @@
 //! Trials of a search: a scatter plot if one setting was varied, parallel coordinates if there are more.
 //!
-//! The darker a line, the better its trial by rank, so that one bad score does not make all others alike. The best has a
-//! colour of its own. Trials that were given up early are gray, since their scores are of fewer steps.
+//! The darker a line, the better its trial by rank, so that one bad score does not make all others alike. The best has
+//! a colour of its own. Trials that were given up early are gray, since their scores are of fewer steps.
 
 use super::axis;
 use super::chart::{

@@ -23,14 +23,7 @@ pub(super) struct Trial {
 /// # Errors
 /// When a key is unknown, a value is not valid, or a setting has no effect on any trial.
 pub(super) fn resolve(file: &SweepFile) -> Result<Vec<Trial>> {
-    let keys = file.base.iter().map(|(key, value)| ("base", key, value));
-    let axes = file.axes.iter().map(|axis| ("axes", &axis.key, None));
-    for (table, key, value) in keys.map(|(table, key, value)| (table, key, Some(value))).chain(axes) {
-        if key != "preset" {
-            let assignment = format!("{key}={}", value.map_or("0", String::as_str));
-            Layer::default().assign(&assignment, &TRAINING).with_context(|| format!("[{table}]"))?;
-        }
-    }
+    check_keys(file)?;
     let combinations = file.combinations()?;
     let mut first = Choice::default();
     let given = file.base.iter().filter(|(key, value)| !set(&mut first, key, value));
@@ -66,6 +59,19 @@ pub(super) fn resolve(file: &SweepFile) -> Result<Vec<Trial>> {
         say!("note: {n_left_out} of {combinations} make the same runs as others, and are left out");
     }
     Ok(trials)
+}
+
+/// Checks the keys of a file's settings, so that a message names the table of a wrong one.
+fn check_keys(file: &SweepFile) -> Result<()> {
+    let keys = file.base.iter().map(|(key, value)| ("base", key, value));
+    let axes = file.axes.iter().map(|axis| ("axes", &axis.key, None));
+    for (table, key, value) in keys.map(|(table, key, value)| (table, key, Some(value))).chain(axes) {
+        if key != "preset" {
+            let assignment = format!("{key}={}", value.map_or("0", String::as_str));
+            Layer::default().assign(&assignment, &TRAINING).with_context(|| format!("[{table}]"))?;
+        }
+    }
+    Ok(())
 }
 
 /// Sets a name of `choice`. Returns whether `key` is one of a name.
