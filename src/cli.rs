@@ -102,7 +102,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Eval(arguments) => eval::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Sample(arguments) => sample::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Plot(arguments) => plot::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Plot(arguments) => plot::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Probe(arguments) => probe::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Table(arguments) => table::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Watch(arguments) => watch::run(&arguments),

@@ -11,6 +11,7 @@ mod error;
 pub(crate) mod estimates;
 mod groups;
 pub(crate) mod policy;
+pub(crate) mod raster;
 mod reference;
 mod runs;
 pub(crate) mod scatter;
@@ -23,11 +24,16 @@ pub(crate) use runs::find_runs;
 
 use carom_envs::settings::nearest;
 use chart::{Across, Chart, Curve};
-use error::write_file;
+
 use groups::Group;
+use raster::write_file;
 use reference::Reference;
 use runs::Run;
 use std::path::{Path, PathBuf};
+
+/// Metrics of which the first that runs have logged is drawn, unless one is named.
+pub(crate) const DEFAULT_METRICS: [&str; 5] =
+    ["train/return", "plan/value_start", "fit/loss", "test/log_likelihood", "test/ais_short"];
 
 /// The horizontal axis of a figure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -58,7 +64,7 @@ pub(crate) struct Look {
     pub band: Band,
 }
 
-/// Draws `metric` of the runs to the SVG file `out`, and returns the runs that have no values of it yet.
+/// Draws `metric` of the runs to the file `out`, and returns the runs that have no values of it yet.
 ///
 /// # Errors
 /// When a folder is not a run, its files cannot be read, no run has the metric, or `out` cannot be written.
@@ -68,22 +74,74 @@ pub(crate) fn returns(
     look: Look,
     out: &Path,
 ) -> Result<Vec<PathBuf>, PlotError> {
+    let Drawn { runs, x_name, left_out } = prepare(run_dirs, metric, look)?;
+    let (curves, levels) = reference::split(groups::group(runs));
+    let svg = figure(&curves, &levels, metric, x_name, look)?.svg()?;
+    write_file(out, &svg)?;
+    Ok(left_out)
+}
+
+/// Draws each of `metrics` of the runs to a panel of the file `out`, and returns the runs that have no values of a
+/// metric yet, with that metric. A configuration has one colour in all panels.
+///
+/// # Errors
+/// When a folder is not a run, its files cannot be read, no run has one of the metrics, or `out` cannot be written.
+pub(crate) fn panels<'a>(
+    run_dirs: &[PathBuf],
+    metrics: &'a [String],
+    look: Look,
+    out: &Path,
+) -> Result<Vec<(&'a str, PathBuf)>, PlotError> {
+    let (mut all, mut prepared, mut left_out) = (vec![], vec![], vec![]);
+    for metric in metrics {
+        let drawn = prepare(run_dirs, metric, look)?;
+        left_out.extend(drawn.left_out.into_iter().map(|dir| (metric.as_str(), dir)));
+        all.extend(drawn.runs.iter().cloned());
+        prepared.push((metric, drawn.runs, drawn.x_name));
+    }
+    // In the order that they were given in.
+    all.sort_by_key(|run: &Run| run_dirs.iter().position(|dir| *dir == run.dir));
+    all.dedup_by(|a, b| a.dir == b.dir);
+    let (curves, levels) = reference::split(groups::group(all));
+    let mut charts = vec![];
+    for (metric, runs, x_name) in prepared {
+        let [own, own_levels] = [&curves, &levels].map(|groups| groups::only(groups, &runs));
+        let mut chart = figure(&own, &own_levels, metric, x_name, look)?;
+        chart.title = title(&curves, "several metrics");
+        let mut drawn = chart.curves.into_iter();
+        let has_own = |group: &Group| own.iter().any(|other| other.label == group.label);
+        let missing = |group: &Group| Curve { label: group.label.clone(), ..Curve::default() };
+        let curve = |group: &Group| if has_own(group) { drawn.next() } else { None }.unwrap_or_else(|| missing(group));
+        chart.curves = curves.iter().map(curve).collect();
+        chart.is_further = !charts.is_empty();
+        charts.push(chart);
+    }
+    write_file(out, &chart::stacked(&charts)?)?;
+    Ok(left_out)
+}
+
+/// Runs with the points of a metric as they are drawn.
+struct Drawn {
+    runs: Vec<Run>,
+    x_name: &'static str,
+    /// Runs without values of the metric.
+    left_out: Vec<PathBuf>,
+}
+
+fn prepare(run_dirs: &[impl AsRef<Path>], metric: &str, look: Look) -> Result<Drawn, PlotError> {
     let runs = run_dirs.iter().map(|dir| Run::read(dir.as_ref(), metric)).collect::<Result<Vec<_>, _>>()?;
-    let (mut drawn, left_out): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| !run.points.is_empty());
-    if drawn.is_empty() {
+    let (mut runs, left_out): (Vec<_>, Vec<_>) = runs.into_iter().partition(|run| !run.points.is_empty());
+    if runs.is_empty() {
         return Err(nothing_to_draw(&left_out, metric));
     }
-    for run in &mut drawn {
+    for run in &mut runs {
         series::smooth(&mut run.points, look.smooth);
     }
     let x_name = match look.along {
-        Along::Steps => count_steps(&mut drawn, metric),
-        Along::Wall => count_time(&mut drawn)?,
+        Along::Steps => count_steps(&mut runs, metric),
+        Along::Wall => count_time(&mut runs)?,
     };
-    let (curves, levels) = reference::split(groups::group(drawn));
-    let svg = figure(&curves, &levels, metric, x_name, look)?.svg()?;
-    write_file(out, &svg)?;
-    Ok(left_out.into_iter().map(|run| run.dir).collect())
+    Ok(Drawn { runs, x_name, left_out: left_out.into_iter().map(|run| run.dir).collect() })
 }
 
 /// Draws `metric` to the SVG file `out`, with a line for each of `groups`: a name and its runs.
@@ -182,7 +240,7 @@ pub(crate) fn losses(run_dir: &Path, out: &Path) -> Result<(), PlotError> {
     notes.extend(curve_note(&curves, x_name));
     let title = title(&[Group { label: String::new(), runs }], lines[0].1);
     let (y_name, references, across) = ((*y_name).to_owned(), vec![], Across::Steps);
-    write_file(out, &Chart { title, notes, x_name, y_name, curves, references, across }.svg()?)
+    write_file(out, &Chart { title, notes, x_name, y_name, curves, references, across, is_further: false }.svg()?)
 }
 
 /// Converts steps to epochs if all of `runs` know the steps of an epoch, and one has an epoch. Returns the unit's name.
@@ -289,6 +347,7 @@ fn figure(
         curves,
         references: levels.iter().map(|group| Reference::of(group, metric)).collect::<Result<_, _>>()?,
         across: Across::Steps,
+        is_further: false,
     })
 }
 

@@ -15,6 +15,7 @@
 //! - [`table`]: the table of an agent as text, picture and JSON
 //! - [`trace`]: given actions, row by row and as a NumPy array
 //! - [`probe`]: probes of encoders, as table, JSON and picture
+//! - [`plot`]: several metrics in one figure; figures as PNG
 //! - [`data`]: descriptions of data sets, and damaged copies
 //! - [`kept`]: what is never lost: foreign files, and what a run was made from
 //! - [`processes`]: two processes that want the same run or encoder, and signals
@@ -37,6 +38,7 @@ mod help;
 mod kept;
 mod mistakes;
 mod places;
+mod plot;
 mod probe;
 mod processes;
 mod program;

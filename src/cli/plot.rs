@@ -1,9 +1,9 @@
-//! `carom plot`: draws learning curves of runs as SVG.
+//! `carom plot`: draws learning curves of runs as SVG or PNG.
 
 use super::print;
 use crate::files;
 use crate::human::parse_count;
-use crate::plot::{self, Along, Band, Look, PlotError};
+use crate::plot::{self, Along, Band, DEFAULT_METRICS, Look, PlotError, raster};
 use anyhow::{Result, ensure};
 use std::path::{Path, PathBuf};
 
@@ -13,12 +13,13 @@ pub(super) struct Args {
     /// Run directories, or directories that contain some
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Metric to draw, from metrics.csv, eval.csv or timing.csv [default: train/return, plan/value_start for planners,
-    /// fit/loss for fits, the test images' ln p for an rbm]
-    #[arg(long, value_name = "NAME")]
-    metric: Option<String>,
-    /// File to write [default: <metric>.svg in plots/ of a single run, else in this directory]
-    #[arg(short, long, value_name = "FILE.svg")]
+    /// Metric to draw, from metrics.csv, eval.csv or timing.csv; several, separated by commas, have a panel each
+    /// [default: train/return, plan/value_start for planners, fit/loss for fits, the test images' ln p for an rbm]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    metric: Vec<String>,
+    /// File to write, SVG or PNG by its extension [default: <metric>.svg in plots/ of a single run, else in this
+    /// directory]
+    #[arg(short, long, visible_alias = "out", value_name = "FILE")]
     output: Option<PathBuf>,
     /// Horizontal axis
     #[arg(long = "x", value_name = "AXIS", default_value = "steps")]
@@ -35,24 +36,21 @@ pub(super) struct Args {
 ///
 /// # Errors
 /// When a path is not a run, no run has the metric, or the plot cannot be written.
-pub(super) fn run(args: Args) -> Result<()> {
+pub(super) fn run(args: &Args) -> Result<()> {
     if let Some(out) = &args.output {
-        let is_svg = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
-        ensure!(is_svg, "-o {}: plots are SVG files; give a name that ends in .svg", out.display());
+        let name = out.display();
+        ensure!(raster::is_figure(out), "-o {name}: plots are SVG or PNG; give a name that ends in .svg or .png");
     }
     let runs = plot::find_runs(&args.runs)?;
     let out = args.output.as_deref();
     let look = Look { along: args.along, smooth: args.smooth.try_into()?, band: args.band };
-    let path = match args.metric {
-        Some(metric) => draw(&runs, &metric, look, out)?,
-        None => draw_default(&runs, look, out)?,
+    let path = match &args.metric[..] {
+        [] => draw_default(&runs, look, out)?,
+        [metric] => draw(&runs, metric, look, out)?,
+        metrics => draw_panels(&runs, metrics, look, out)?,
     };
     print(&format!("{}\n", path.display()))
 }
-
-/// Metrics to draw without --metric; the first that the runs have is used.
-const DEFAULT_METRICS: [&str; 5] =
-    ["train/return", "plan/value_start", "fit/loss", "test/log_likelihood", "test/ais_short"];
 
 fn draw_default(runs: &[PathBuf], look: Look, output: Option<&Path>) -> Result<PathBuf> {
     let mut first_error = None;
@@ -73,6 +71,17 @@ fn draw(runs: &[PathBuf], metric: &str, look: Look, output: Option<&Path>) -> Re
         None => default_output(runs, metric)?,
     };
     for run in plot::returns(runs, metric, look, &out)? {
+        say!("note: {} has no {metric} yet and is left out", run.display());
+    }
+    Ok(out)
+}
+
+fn draw_panels(runs: &[PathBuf], metrics: &[String], look: Look, output: Option<&Path>) -> Result<PathBuf> {
+    let out = match output {
+        Some(output) => output.to_owned(),
+        None => default_output(runs, &metrics.join("-"))?,
+    };
+    for (metric, run) in plot::panels(runs, metrics, look, &out)? {
         say!("note: {} has no {metric} yet and is left out", run.display());
     }
     Ok(out)

@@ -32,8 +32,8 @@ pub(super) struct Arguments {
     /// Steps, or sweeps of a planner, at which the table is shown: the run is trained again in memory, by its settings
     #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = parse_count, allow_hyphen_values = true)]
     at: Vec<u64>,
-    /// Draw the maps to this SVG file
-    #[arg(short, long, value_name = "FILE.svg")]
+    /// Draw the maps to this file, SVG or PNG by its extension
+    #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Print the variables and action values of all states as JSON
     #[arg(long, conflicts_with = "at")]

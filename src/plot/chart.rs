@@ -12,7 +12,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 /// Contents of a figure.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Chart {
     pub title: String,
     /// Lines below the title.
@@ -23,6 +23,8 @@ pub(super) struct Chart {
     pub references: Vec<Reference>,
     /// What the horizontal axis counts.
     pub across: Across,
+    /// Whether title, notes and legend are above, in the first of several panels.
+    pub is_further: bool,
 }
 
 /// The horizontal axis.
@@ -49,6 +51,8 @@ pub(super) struct Curve {
 
 const WIDTH: f64 = 800.0;
 const HEIGHT: f64 = 480.0;
+/// Height of the curves and the horizontal axis of a panel below the first.
+const FURTHER_HEIGHT: f64 = 320.0;
 
 /// The back end rounds to whole units. Units of an eighth of a pixel keep curves smooth.
 pub(super) const UNITS_PER_PIXEL: f64 = 8.0;
@@ -98,15 +102,21 @@ pub(super) type Drawn = Result<(), PlotError>;
 impl Chart {
     /// Returns the figure as the text of an SVG file, 800 pixels wide.
     pub(super) fn svg(&self) -> Result<String, PlotError> {
-        let layout = Layout::of(self);
-        svg(WIDTH, layout.height, |canvas| self.draw(canvas, &layout))
+        stacked(std::slice::from_ref(self))
+    }
+
+    /// Returns the top of what is below the title, in pixels.
+    fn below_title(&self) -> f64 {
+        if self.is_further { MARGIN } else { MARGIN + TITLE_SIZE + 12.0 }
     }
 
     fn draw(&self, canvas: &Canvas, layout: &Layout) -> Drawn {
         let frame = &layout.frame;
-        write(canvas, &self.title, (frame.left, MARGIN), TITLE_SIZE, INK, (HPos::Left, VPos::Top))?;
+        if !self.is_further {
+            write(canvas, &self.title, (frame.left, MARGIN), TITLE_SIZE, INK, (HPos::Left, VPos::Top))?;
+        }
         for (i, note) in layout.notes.iter().enumerate() {
-            let at = (frame.left, MARGIN + TITLE_SIZE + 8.0 + i as f64 * LINE_HEIGHT);
+            let at = (frame.left, self.below_title() - 4.0 + i as f64 * LINE_HEIGHT);
             write(canvas, note, at, NOTE_SIZE, NOTE, (HPos::Left, VPos::Top))?;
         }
         for entry in &layout.legend {
@@ -169,6 +179,29 @@ impl Chart {
     }
 }
 
+/// Returns panels below one another as the text of an SVG file, 800 pixels wide. Their frames have the same left edge,
+/// and the same width for a step where they count the same.
+pub(super) fn stacked(panels: &[Chart]) -> Result<String, PlotError> {
+    let mut layouts: Vec<Layout> = panels.iter().map(|panel| Layout::of(panel, 0.0)).collect();
+    let left = layouts.iter().map(|layout| layout.frame.left).fold(0.0, f64::max);
+    layouts = panels.iter().map(|panel| Layout::of(panel, left)).collect();
+    if panels.iter().all(|panel| panel.x_name == panels[0].x_name && panel.across == Across::Steps) {
+        let last = layouts.iter().map(|layout| layout.frame.x_hi).fold(0.0, f64::max);
+        for layout in &mut layouts {
+            layout.frame.x_hi = last;
+        }
+    }
+    svg(WIDTH, layouts.iter().map(|layout| layout.height).sum(), |canvas| {
+        let mut rest = canvas.clone();
+        for (panel, layout) in panels.iter().zip(&layouts) {
+            let (area, below) = rest.split_vertically(units(layout.height));
+            panel.draw(&area, layout)?;
+            rest = below;
+        }
+        Ok(())
+    })
+}
+
 /// Writes `text` at the left edge from bottom to top, centred `middle` pixels below the top.
 pub(super) fn write_upwards(canvas: &Canvas, text: &str, middle: f64) -> Drawn {
     let style = text_style(TEXT_SIZE, INK, (HPos::Center, VPos::Top)).transform(FontTransform::Rotate270);
@@ -228,7 +261,8 @@ struct Frame {
 }
 
 impl Layout {
-    fn of(chart: &Chart) -> Self {
+    /// Arranges the parts of `chart`, with the left edge of its frame at `least_left` or farther to the right.
+    fn of(chart: &Chart, least_left: f64) -> Self {
         let lines = chart.curves.iter().flat_map(|curve| curve.line.iter().map(|point| point.1));
         let bands = chart.curves.iter().flat_map(|curve| curve.band.iter().flat_map(|&(_, lo, hi)| [lo, hi]));
         let levels: Vec<f64> = chart.references.iter().map(|reference| reference.value).collect();
@@ -239,16 +273,16 @@ impl Layout {
         let y_ticks = axis::ticks(y.lo, y.hi, Y_TICKS);
         let y_labels = axis::value_labels(&y_ticks);
         let widest = y_labels.iter().map(|label| text_width(label, TEXT_SIZE)).fold(0.0, f64::max);
-        let (left, right) = (MARGIN + TEXT_SIZE + 10.0 + widest + 8.0, WIDTH - 26.0);
+        let (left, right) = ((MARGIN + TEXT_SIZE + 10.0 + widest + 8.0).max(least_left), WIDTH - 26.0);
 
-        let mut notes = chart.notes.clone();
+        let mut notes = if chart.is_further { vec![] } else { chart.notes.clone() };
         notes.extend(cut_note(&y));
         let notes = wrap(&notes, " \u{b7} ", NOTE_SIZE, right - left);
-        let legend_top = MARGIN + TITLE_SIZE + 12.0 + notes.len() as f64 * LINE_HEIGHT;
+        let legend_top = chart.below_title() + notes.len() as f64 * LINE_HEIGHT;
         let (legend, legend_height) = legend(chart, &y, left, right, legend_top);
         let top = legend_top + legend_height + 6.0;
         // A long legend makes the figure taller instead of the curves flatter.
-        let height = HEIGHT.max(top + 330.0);
+        let height = if chart.is_further { top + FURTHER_HEIGHT } else { HEIGHT.max(top + 330.0) };
         let last_step = chart.curves.iter().filter_map(|curve| curve.line.last()).map(|point| point.0);
         let (x_lo, x_hi) = match chart.across {
             Across::Steps => (0.0, axis::step_end(last_step.fold(0.0, f64::max), X_TICKS)),
@@ -328,7 +362,7 @@ fn legend(chart: &Chart, y: &ValueRange, left: f64, right: f64, top: f64) -> (Ve
         (Stroke::Reference(i), format!("{label}{place}"))
     });
     let labels: Vec<_> = curves.chain(references).collect();
-    if labels.len() < 2 {
+    if labels.len() < 2 || chart.is_further {
         return (Vec::new(), 0.0);
     }
     let mut entries = Vec::new();

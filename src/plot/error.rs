@@ -1,8 +1,6 @@
-//! Errors of plots, and writing plots.
+//! Errors of plots.
 
-use crate::files::{svg_mark, write_whole};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Reason why a plot was not drawn.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +55,4 @@ pub(crate) enum PlotError {
     /// The drawing library failed.
     #[error("the plot could not be drawn: {0}")]
     Draw(String),
-}
-
-/// Writes the plot `text` to the file `out` atomically, with the mark of this program.
-pub(super) fn write_file(out: &Path, text: &str) -> Result<(), PlotError> {
-    write_whole(out, |file| Ok(file.write_all((text.to_owned() + &svg_mark()).as_bytes())?))
 }

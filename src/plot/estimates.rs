@@ -5,7 +5,8 @@ use super::chart::{
     AXIS, Across, Canvas, Chart, Curve, Drawn, GRID, INK, LINE_HEIGHT, MARGIN, NOTE, NOTE_SIZE, TEXT_SIZE, TITLE_SIZE,
     colour, failed, stroke, svg, text_width, units, wrap, write,
 };
-use super::error::{PlotError, write_file};
+use super::error::PlotError;
+use super::raster::write_file;
 use crate::statistics::stratified::Estimate;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -147,7 +148,17 @@ fn chart(
     }
     write_file(
         out,
-        &Chart { title, notes, x_name, y_name: y_name.to_owned(), curves, references: vec![], across }.svg()?,
+        &Chart {
+            title,
+            notes,
+            x_name,
+            y_name: y_name.to_owned(),
+            curves,
+            references: vec![],
+            across,
+            is_further: false,
+        }
+        .svg()?,
     )
 }
 

@@ -49,6 +49,15 @@ pub(super) fn group(runs: Vec<Run>) -> Vec<Group> {
     groups
 }
 
+/// Returns the groups with those of `runs` that belong to them, without the groups that have none.
+pub(super) fn only(groups: &[Group], runs: &[Run]) -> Vec<Group> {
+    let own = |group: &Group| {
+        let of_group = |run: &&Run| group.runs.iter().any(|member| member.dir == run.dir);
+        Group { label: group.label.clone(), runs: runs.iter().filter(of_group).cloned().collect() }
+    };
+    groups.iter().map(own).filter(|group| !group.runs.is_empty()).collect()
+}
+
 /// Returns the result of `name`, such as [`Run::actor`], if it is equal for all groups.
 pub(super) fn shared(groups: &[Group], name: fn(&Run) -> Option<&str>) -> Option<&str> {
     let value = name(&groups.first()?.runs[0])?;

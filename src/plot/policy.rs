@@ -3,7 +3,8 @@
 use super::chart::{
     Canvas, Drawn, INK, LINE_HEIGHT, MARGIN, NOTE_SIZE, TEXT_SIZE, failed, svg, text_width, units, write,
 };
-use super::error::{self, PlotError};
+use super::error::PlotError;
+use super::raster;
 use super::table::{HIGH, LOW, MAX_OPACITY, number};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
@@ -60,7 +61,7 @@ pub(crate) fn write_file(title: &str, maps: &[Map], out: &Path) -> Result<(), Pl
         }
         Ok(())
     })?;
-    error::write_file(out, &text)
+    raster::write_file(out, &text)
 }
 
 impl Map {

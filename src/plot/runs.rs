@@ -21,7 +21,7 @@ const EPISODE_METRICS: [&str; 2] = ["train/return", "train/length"];
 const MAX_DEPTH: usize = 2;
 
 /// One run's configuration and the points of one metric.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Run {
     pub dir: PathBuf,
     /// Settings without the seed. One that changed along the run has all of its values: `0.1, 0.2 from 5k`.

@@ -5,7 +5,8 @@ use super::chart::{
     AXIS, Canvas, Drawn, GRID, INK, LINE_HEIGHT, MARGIN, TEXT_SIZE, TITLE_SIZE, failed, stroke, svg, text_width, units,
     write, write_upwards,
 };
-use super::error::{self, PlotError};
+use super::error::PlotError;
+use super::raster;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::path::Path;
@@ -58,7 +59,7 @@ pub(crate) fn write_file(scatter: &Scatter, out: &Path) -> Result<(), PlotError>
     let classes = &scatter.classes;
     assert!(classes.is_empty() || classes.len() == scatter.points.len(), "a class for each point");
     let text = svg(WIDTH, HEIGHT, |canvas| scatter.draw(canvas))?;
-    error::write_file(out, &text)
+    raster::write_file(out, &text)
 }
 
 impl Scatter {

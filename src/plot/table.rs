@@ -3,7 +3,8 @@
 use super::chart::{
     Canvas, Drawn, INK, LINE_HEIGHT, MARGIN, NOTE_SIZE, TEXT_SIZE, failed, svg, text_width, units, wrap, write,
 };
-use super::error::{self, PlotError};
+use super::error::PlotError;
+use super::raster;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::path::Path;
@@ -33,7 +34,7 @@ pub(super) const MAX_OPACITY: f64 = 0.7;
 /// # Errors
 /// When it cannot be drawn or written.
 pub(crate) fn write_file(table: &Table, out: &Path) -> Result<(), PlotError> {
-    error::write_file(out, &table.svg()?)
+    raster::write_file(out, &table.svg()?)
 }
 
 impl Table<'_> {

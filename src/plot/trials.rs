@@ -8,7 +8,8 @@ use super::chart::{
     AXIS, Canvas, Drawn, GRID, INK, LINE_HEIGHT, MARGIN, NOTE, NOTE_SIZE, TEXT_SIZE, TITLE_SIZE, failed, stroke, svg,
     text_width, units, wrap, write, write_upwards,
 };
-use super::error::{self, PlotError};
+use super::error::PlotError;
+use super::raster;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 use std::path::Path;
@@ -66,7 +67,7 @@ pub(crate) fn write_file(trials: &Trials, out: &Path) -> Result<(), PlotError> {
         return Err(PlotError::NoData { place: "the trials have".to_owned() });
     }
     let text = svg(WIDTH, HEIGHT, |canvas| trials.draw(canvas))?;
-    error::write_file(out, &text)
+    raster::write_file(out, &text)
 }
 
 impl Trials {
