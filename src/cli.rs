@@ -15,6 +15,7 @@ mod play;
 mod plot;
 mod probe;
 mod reconstruct;
+mod report;
 mod reproduce;
 mod resume;
 mod sample;
@@ -58,6 +59,7 @@ enum Command {
     Sample(sample::Arguments),
     Reconstruct(reconstruct::Arguments),
     Plot(plot::Args),
+    Report(report::Arguments),
     Probe(probe::Arguments),
     Table(table::Arguments),
     Watch(watch::Arguments),
@@ -103,6 +105,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Sample(arguments) => sample::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Reconstruct(arguments) => reconstruct::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Plot(arguments) => plot::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Report(arguments) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Probe(arguments) => probe::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Table(arguments) => table::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Watch(arguments) => watch::run(&arguments),

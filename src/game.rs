@@ -102,6 +102,11 @@ impl LiveGame {
         (self.step, self.episode_return, self.last, self.end) = (0, 0.0, None, None);
     }
 
+    /// Cuts episodes off after `max_steps` steps, if nothing ends them before.
+    pub(crate) fn shorten(&mut self, max_steps: u64) {
+        self.max_steps = Some(self.max_steps.map_or(max_steps, |own| own.min(max_steps)));
+    }
+
     /// Plays `action`.
     pub(crate) fn play(&mut self, action: usize) {
         let step = self.env.step(action, &mut self.rng);

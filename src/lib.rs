@@ -33,6 +33,7 @@ mod movie;
 mod plot;
 mod probe;
 mod progress;
+mod report;
 mod reproduce;
 mod run;
 mod statistics;

@@ -10,6 +10,7 @@ mod chart;
 mod error;
 pub(crate) mod estimates;
 mod groups;
+pub(crate) mod overview;
 pub(crate) mod policy;
 pub(crate) mod raster;
 mod reference;

@@ -218,6 +218,14 @@ pub(crate) fn copy<S>(config: &str, checkpoint: &Checkpoint<S>, to: &Path) -> Re
     Ok(fs::write(to.join(CONFIG), config)?)
 }
 
+/// Reads `meta.json` of the run in `dir`: the program, the machine and the settings.
+///
+/// # Errors
+/// When it cannot be read.
+pub(crate) fn facts(dir: &Path) -> Result<serde_json::Value> {
+    meta::read(dir)
+}
+
 /// Returns the settings in which `config`, a TOML text, differs from those that the run in `dir` was made with.
 pub(crate) fn changes_to(dir: &Path, config: &str) -> Vec<Change> {
     meta::changes_to(dir, config)

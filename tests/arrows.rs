@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 9] = [
     &["fit"],
     &["encoder"],
     &["train"],
-    &["compare", "export", "game", "probe", "reproduce", "sweep", "table"],
+    &["compare", "export", "game", "probe", "report", "reproduce", "sweep", "table"],
     &["cli"],
     &["main"],
 ];

@@ -5,7 +5,8 @@ use serde_json::Value;
 fn each_command_explains_itself() {
     let program = Program::new();
     let help = program.succeed("--help");
-    let commands = "train fit resume eval sample reconstruct plot probe watch play trace compare list data doctor";
+    let commands =
+        "train fit resume eval sample reconstruct plot report probe watch play trace compare list data doctor";
     for command in commands.split(' ') {
         assert!(help.contains(command), "{help}");
         assert!(program.succeed(&format!("{command} --help")).contains("Usage: carom"));

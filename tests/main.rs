@@ -16,6 +16,7 @@
 //! - [`trace`]: given actions, row by row and as a NumPy array
 //! - [`probe`]: probes of encoders, as table, JSON and picture
 //! - [`plot`]: several metrics in one figure; figures as PNG
+//! - [`report`]: a page about runs that holds all that it shows
 //! - [`data`]: descriptions of data sets, and damaged copies
 //! - [`kept`]: what is never lost: foreign files, and what a run was made from
 //! - [`processes`]: two processes that want the same run or encoder, and signals
@@ -43,6 +44,7 @@ mod probe;
 mod processes;
 mod program;
 mod rbm;
+mod report;
 mod reproduce;
 mod resume;
 mod sweep;

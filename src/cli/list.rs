@@ -1,6 +1,6 @@
 //! `carom list`: lists environments, agents, encoders, models, presets and runs, and the settings of one of them.
 
-mod runs;
+pub(super) mod runs;
 
 use super::print;
 use crate::config::encoders::ENCODERS;

@@ -23,6 +23,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use rand::Rng;
 use rand_pcg::Pcg32;
 use ratatui::crossterm::event::KeyCode;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -313,29 +314,69 @@ fn record(game: &mut LiveGame, player: &mut EpsilonGreedy, path: &Path, episodes
     interrupt::listen_saying("interrupted: finishing the GIF; press again to leave without")?;
     let mut n_frames = 0;
     files::write_whole(path, |file| {
-        let mut movie = Movie::new(file, &game.picture())?;
-        loop {
-            movie.show(&game.picture(), 1.0 / speed)?;
-            if interrupt::requested() {
-                break;
-            }
-            player.play(game);
-            if game.end.is_some() {
-                movie.show(&game.picture(), LINGER.as_secs_f64())?;
-                say!("{} ({})", summary(game), game.protocol);
-                if game.episode >= episodes {
-                    break;
-                }
-                game.begin();
-            }
-        }
-        n_frames = movie.finish()?;
+        n_frames = film(game, player, file, episodes, speed, |ended| say!("{ended}"))?;
         anyhow::Ok(())
     })
     .with_context(|| format!("cannot write {}", path.display()))?;
     say!("{}", plural(n_frames, "frame"));
     print(&format!("{}\n", path.display()))?;
     Ok(interrupt::exit_code())
+}
+
+/// Writes episodes to `out` as a GIF, and calls `tell` with a summary of each. Returns the number of frames. A request
+/// to stop ends it early.
+fn film(
+    game: &mut LiveGame,
+    player: &mut EpsilonGreedy,
+    out: impl Write,
+    episodes: u64,
+    speed: f64,
+    mut tell: impl FnMut(String),
+) -> Result<u64> {
+    let mut movie = Movie::new(out, &game.picture())?;
+    loop {
+        movie.show(&game.picture(), 1.0 / speed)?;
+        if interrupt::requested() {
+            break;
+        }
+        player.play(game);
+        if game.end.is_some() {
+            movie.show(&game.picture(), LINGER.as_secs_f64())?;
+            tell(format!("{} ({})", summary(game), game.protocol));
+            if game.episode >= episodes {
+                break;
+            }
+            game.begin();
+        }
+    }
+    movie.finish()
+}
+
+/// Plays one episode of the policy of the run in `dir`, of `max_steps` steps at most. Returns it as a GIF, with a
+/// summary.
+///
+/// # Errors
+/// When the run has no checkpoint, or its environment cannot draw itself.
+pub(super) fn episode(dir: &Path, max_steps: u64) -> Result<(Vec<u8>, String)> {
+    let arguments = Arguments {
+        run: Some(dir.to_path_buf()),
+        env: None,
+        agent: Untrained::Random,
+        gif: None,
+        episodes: None,
+        max_steps: None,
+        seed: None,
+        epsilon: None,
+        checkpoint: Which::Newest,
+        set: vec![],
+        device: None,
+        fps: None,
+    };
+    let (mut game, mut player) = arguments.prepare()?;
+    let (mut gif, mut told, speed) = (vec![], String::new(), game.speed());
+    game.shorten(max_steps);
+    film(&mut game, &mut player, &mut gif, 1, speed, |ended| told = ended)?;
+    Ok((gif, told))
 }
 
 fn lines(game: &LiveGame, pace: &Pace, is_paused: bool, values: Option<&str>) -> Lines {

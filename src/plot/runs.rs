@@ -4,7 +4,7 @@ use super::axis;
 use super::error::PlotError;
 use crate::dotted::{AtStep, Change, Dotted, History, of_table};
 use crate::human::count;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Files of a run with rows of `step,name,value`.
@@ -19,6 +19,9 @@ const EPISODE_METRICS: [&str; 2] = ["train/return", "train/length"];
 
 /// Bounds the depth at which runs are found below a folder, as in `runs/<sweep>/<run>`.
 const MAX_DEPTH: usize = 2;
+
+/// Points of metrics by name: `(step, value)`, in the order of their steps, finite.
+pub(super) type Points = BTreeMap<String, Vec<(f64, f64)>>;
 
 /// One run's configuration and the points of one metric.
 #[derive(Clone, Debug)]
@@ -40,6 +43,18 @@ pub(super) struct Run {
 impl Run {
     /// Reads `dir/config.toml` and the points of `metric`.
     pub(super) fn read(dir: &Path, metric: &str) -> Result<Self, PlotError> {
+        let (mut run, mut points) = Self::read_if(dir, |name| name == metric)?;
+        run.points = points.remove(metric).unwrap_or_default();
+        Ok(run)
+    }
+
+    /// Reads `dir/config.toml` and the points of all metrics.
+    pub(super) fn read_all(dir: &Path) -> Result<(Self, Points), PlotError> {
+        Self::read_if(dir, |_| true)
+    }
+
+    /// Reads `dir/config.toml` and the points of the metrics that `is_wanted` accepts.
+    fn read_if(dir: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<(Self, Points), PlotError> {
         check_is_run(dir)?;
         let path = dir.join("config.toml");
         let config: toml::Table = fs_err::read_to_string(&path)?.parse().map_err(|error: toml::de::Error| {
@@ -49,11 +64,14 @@ impl Run {
         run.follow_changes();
         run.settings.remove("kind");
         run.seed = run.settings.remove("seed");
+        let mut points = Points::new();
         for file in FILES.iter().map(|name| dir.join(name)).filter(|path| path.is_file()) {
-            run.add_points(&file, metric)?;
+            run.add_points(&file, &is_wanted, &mut points)?;
         }
-        run.points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Ok(run)
+        for points in points.values_mut() {
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        }
+        Ok((run, points))
     }
 
     /// Returns the agent or the model.
@@ -138,7 +156,12 @@ impl Run {
         }
     }
 
-    fn add_points(&mut self, path: &Path, metric: &str) -> Result<(), PlotError> {
+    fn add_points(
+        &mut self,
+        path: &Path,
+        is_wanted: &impl Fn(&str) -> bool,
+        points: &mut Points,
+    ) -> Result<(), PlotError> {
         let text = fs_err::read_to_string(path)?;
         for record in csv::Reader::from_reader(whole_lines(&text).as_bytes()).records() {
             let bad = |line, reason| PlotError::BadFile { path: path.to_owned(), line, reason };
@@ -149,7 +172,8 @@ impl Run {
             if !self.metrics.contains(name) {
                 self.metrics.insert(name.to_owned());
             }
-            if name != metric && name != EPOCH {
+            let is_wanted = is_wanted(name);
+            if !is_wanted && name != EPOCH {
                 continue;
             }
             let number = |field: &str, text: &str| {
@@ -159,8 +183,11 @@ impl Run {
             if name == EPOCH && point.1 > 0.0 {
                 self.steps_per_epoch = Some((point.0 / point.1).round());
             }
-            if name == metric && point.0.is_finite() && point.1.is_finite() {
-                self.points.push(point);
+            if is_wanted && point.0.is_finite() && point.1.is_finite() {
+                match points.get_mut(name) {
+                    Some(points) => points.push(point),
+                    None => drop(points.insert(name.to_owned(), vec![point])),
+                }
             }
         }
         Ok(())

@@ -57,7 +57,11 @@ pub(super) fn add(dir: &Path, step: u64, config: &str, changed: &[Change]) -> Re
     files::write_whole(&dir.join(META), |file| Ok(writeln!(file, "{meta:#}")?))
 }
 
-fn read(dir: &Path) -> Result<Value> {
+/// Reads the file of the run in `dir`.
+///
+/// # Errors
+/// When it cannot be read, or is no JSON.
+pub(super) fn read(dir: &Path) -> Result<Value> {
     Ok(serde_json::from_slice(&fs::read(dir.join(META))?)?)
 }
 

@@ -13,21 +13,21 @@ use std::time::Duration;
 
 /// A run in the list.
 #[derive(Serialize)]
-struct Row {
-    run: PathBuf,
+pub(in crate::cli) struct Row {
+    pub run: PathBuf,
     /// Agent and environment, or model and data.
-    what: String,
-    seed: u64,
+    pub what: String,
+    pub seed: u64,
     /// Steps or updates made, as far as they were logged.
-    step: u64,
+    pub step: u64,
     /// Steps of the whole run, if they are known before.
-    steps: Option<u64>,
+    pub steps: Option<u64>,
     /// `running`, `finished`, `interrupted`, the error that ended it, or `stopped`.
-    state: String,
+    pub state: String,
     /// Latest mean return in training.
     #[serde(rename = "return")]
-    episode_return: Option<f64>,
-    wall_s: Option<f64>,
+    pub episode_return: Option<f64>,
+    pub wall_s: Option<f64>,
 }
 
 /// Prints the runs below `folder`.
@@ -48,7 +48,11 @@ pub(super) fn list(folder: &Path, json: bool) -> Result<()> {
     ))
 }
 
-fn row(dir: &Path) -> Result<Row> {
+/// Reads what the run in `dir` is and how far it is.
+///
+/// # Errors
+/// When its configuration or its log cannot be read.
+pub(in crate::cli) fn row(dir: &Path) -> Result<Row> {
     let (what, seed, steps) = match kind::config(dir)? {
         Config::Training(config) => {
             (format!("{} on {}", config.agent.name(), config.env.id()), config.run.seed, Some(config.run.steps))
@@ -90,20 +94,29 @@ fn ending(dir: &Path) -> Result<(u64, String)> {
 
 impl Row {
     fn cells(&self) -> [String; 7] {
-        let step = match self.steps {
-            Some(steps) => format!("{} of {}", count(self.step), count(steps)),
-            None => count(self.step),
-        };
-        let time = self.wall_s.map(|seconds| duration(Duration::from_secs_f64(seconds.max(0.0))));
         [
             self.run.display().to_string(),
             self.what.clone(),
             self.seed.to_string(),
-            step,
+            self.progress(),
             self.episode_return.map(|value| format!("{value:.2}")).unwrap_or_default(),
-            time.unwrap_or_default(),
+            self.time(),
             self.state.clone(),
         ]
+    }
+
+    /// Formats how far the run is.
+    pub(in crate::cli) fn progress(&self) -> String {
+        match self.steps {
+            Some(steps) => format!("{} of {}", count(self.step), count(steps)),
+            None => count(self.step),
+        }
+    }
+
+    /// Formats the time at work on the run; empty if none was logged.
+    pub(in crate::cli) fn time(&self) -> String {
+        let time = self.wall_s.map(|seconds| duration(Duration::from_secs_f64(seconds.max(0.0))));
+        time.unwrap_or_default()
     }
 }
 
