@@ -5,10 +5,12 @@
 //!               metrics.csv  eval.csv (step,name,value)   episodes.csv (step,env_idx,return,length)
 //!               timing.csv (the only wall-clock numbers)  checkpoints/<step>/ (see [`checkpoint`])
 //!               plots/*.svg, of fitted models *.png too
+//!               tensorboard/ (events of the rows, where --tensorboard was given)
 //!               encoder/, judge/ (copies of the fitted models that the run uses)
 //! ```
 
 pub(crate) mod checkpoint;
+mod events;
 pub(crate) mod layout;
 mod meta;
 mod metrics;
@@ -99,6 +101,14 @@ impl Run {
     /// Returns the directory.
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Writes event files for TensorBoard from now on, beside the tables.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn write_events(&mut self) -> Result<()> {
+        self.metrics.write_events(&self.dir)
     }
 
     /// Adds a line to `log.txt`.

@@ -16,6 +16,7 @@
 //! - [`trace`]: given actions, row by row and as a NumPy array
 //! - [`probe`]: probes of encoders, as table, JSON and picture
 //! - [`plot`]: several metrics in one figure; figures as PNG
+//! - [`tensorboard`]: event files, read back record by record
 //! - [`report`]: a page about runs that holds all that it shows
 //! - [`data`]: descriptions of data sets, and damaged copies
 //! - [`kept`]: what is never lost: foreign files, and what a run was made from
@@ -49,6 +50,7 @@ mod reproduce;
 mod resume;
 mod sweep;
 mod table;
+mod tensorboard;
 mod trace;
 mod train;
 mod watch;

@@ -17,7 +17,7 @@ use crate::generative::model::Measures;
 use crate::generative::settings::{Optimizer, Schedule};
 use crate::human::{count, duration, parse_count, parse_seed, parse_seeds, plural, shell};
 use crate::interrupt;
-use crate::run::{Outcome, Run};
+use crate::run::{Outcome, PLOTS, Run};
 use anyhow::Result;
 use carom_envs::{Values, registry as envs};
 use clap::Args;
@@ -33,6 +33,7 @@ use std::time::Duration;
 /// environment the settings by which --encoder fits the model.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Arguments {
     /// Model (`carom list models`)
     #[arg(value_name = "MODEL")]
@@ -99,6 +100,9 @@ pub(super) struct Arguments {
     /// Replace an existing run
     #[arg(long)]
     force: bool,
+    /// Write event files for TensorBoard too, below tensorboard/ of the run
+    #[arg(long)]
+    tensorboard: bool,
     /// Go on with the run if it was begun; leave it if it is finished
     #[arg(long = "continue", conflicts_with = "force")]
     goes_on: bool,
@@ -132,6 +136,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             false => Some(create(config, &dir, arguments.force)?),
         };
         let Some((mut session, mut run)) = opened else { continue };
+        if arguments.tensorboard {
+            run.write_events()?;
+        }
         if finish(&mut session, &mut run)? == Outcome::Interrupted {
             return Ok(interrupt::exit_code());
         }
@@ -190,13 +197,15 @@ pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome>
         return Ok(outcome);
     }
     session.draw(run.dir())?;
+    let pictures = run.dir().join(PLOTS);
+    run.metrics.pictures(session.progress.step, &pictures)?;
     let time = duration(Duration::from_secs_f64(session.progress.wall_s));
     // The loop measures after its last update.
     let (measures, report) = (text(&session.measured), session.model.report(&session.data).unwrap_or_default());
     print(&format!(
         "{}: {step} updates in {time}\n{measures}{report}pictures: {}\nnext: carom eval {dir}\n",
         run.dir().display(),
-        run.dir().join("plots").display()
+        pictures.display()
     ))?;
     Ok(outcome)
 }

@@ -28,6 +28,7 @@ use std::time::Duration;
 /// --env and --agent but without --preset and --config, the preset `<env>-<agent>` is used if there is one.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(super) struct Arguments {
     /// Environment (`carom list envs`)
     #[arg(long, value_name = "ID")]
@@ -78,6 +79,9 @@ pub(super) struct Arguments {
     /// Replace an existing run
     #[arg(long)]
     force: bool,
+    /// Write event files for TensorBoard too, below tensorboard/ of the run
+    #[arg(long)]
+    tensorboard: bool,
     /// Go on with the run if it was begun; leave it if it is finished
     ///
     /// The same command may be repeated until the run is finished, as schedulers of clusters do.
@@ -125,6 +129,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             false => Some(begin(config, &dir, arguments.force)?),
         };
         let Some((mut session, mut run)) = opened else { continue };
+        if arguments.tensorboard {
+            run.write_events()?;
+        }
         session.pause_at = arguments.pause_at;
         if finish(&mut session, &mut run)? == Outcome::Interrupted && interrupt::requested() {
             return Ok(interrupt::exit_code());

@@ -1,6 +1,6 @@
 //! Files of a run: how a run is recognised, and which files Carom wrote in it.
 
-use super::{CONFIG, LOG, META, PLOTS, checkpoint, metrics};
+use super::{CONFIG, LOG, META, PLOTS, checkpoint, events, metrics};
 use crate::files;
 use fs_err as fs;
 use serde_json::Value;
@@ -37,7 +37,7 @@ pub(crate) fn is_ours(dir: &Path, file: &Path) -> bool {
         return false;
     }
     match names[..] {
-        [CONFIG | META | LOG | ENCODER_FACTS] => true,
+        [CONFIG | META | LOG | ENCODER_FACTS] | [events::FOLDER, events::NAME] => true,
         [name] => metrics::is_table(name) || is_export(name),
         [PLOTS, _] => files::is_marked(&dir.join(file)),
         // A killed process may leave a half-written picture.

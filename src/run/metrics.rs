@@ -1,5 +1,6 @@
 //! CSV files of a run. Rows are appended; resuming removes those after the checkpoint.
 
+use super::events::{self, Events};
 use anyhow::{Context, Result, ensure};
 use carom_envs::Episode;
 use fs_err as fs;
@@ -32,7 +33,10 @@ const FLUSH_AFTER: Duration = Duration::from_secs(2);
 impl MetricsFile {
     const ALL: [MetricsFile; 3] = [MetricsFile::Metrics, MetricsFile::Eval, MetricsFile::Timing];
 
-    pub(crate) fn file(self) -> &'static str {
+    /// Tables whose rows TensorBoard shows.
+    const SHOWN: [&str; 2] = [MetricsFile::Metrics.file(), MetricsFile::Eval.file()];
+
+    pub(crate) const fn file(self) -> &'static str {
         match self {
             MetricsFile::Metrics => "metrics.csv",
             MetricsFile::Eval => "eval.csv",
@@ -45,6 +49,8 @@ impl MetricsFile {
 pub(crate) struct Metrics {
     tables: [Option<File>; MetricsFile::ALL.len()],
     episodes: Option<File>,
+    /// What TensorBoard reads, if the run was begun with it.
+    events: Option<Events>,
     flushed: Instant,
 }
 
@@ -76,6 +82,8 @@ pub(super) fn is_table(name: &str) -> bool {
 /// # Errors
 /// When a file is no table of a run, is shorter, or does not end a row there: somebody has changed it.
 pub(super) fn cut(dir: &Path, lengths: &Lengths) -> Result<()> {
+    let mut tables = lengths.clone();
+    let n_events = tables.remove(events::PATH);
     let open = |(name, &length): (&String, &u64)| {
         // A checkpoint may come from anywhere, and must not name files elsewhere.
         ensure!(is_table(name), "the checkpoint has the length of {name}, which is no table of a run");
@@ -90,8 +98,9 @@ pub(super) fn cut(dir: &Path, lengths: &Lengths) -> Result<()> {
         ensure!(last == *b"\n", "{path} was changed: no row ends at byte {length}, as one did at the checkpoint");
         Ok((file, length))
     };
-    let files = lengths.iter().map(open).collect::<Result<Vec<_>>>()?;
-    files.into_iter().try_for_each(|(file, length)| Ok(file.set_len(length)?))
+    let files = tables.iter().map(open).collect::<Result<Vec<_>>>()?;
+    files.into_iter().try_for_each(|(file, length)| file.set_len(length))?;
+    events::cut(dir, n_events, &MetricsFile::SHOWN)
 }
 
 impl Metrics {
@@ -99,7 +108,30 @@ impl Metrics {
     pub(super) fn open(dir: &Path) -> Result<Self> {
         let [metrics, eval, timing] = MetricsFile::ALL.map(|table| File::open(dir, table.file()));
         let tables = [metrics?, eval?, timing?];
-        Ok(Self { tables, episodes: File::open(dir, EPISODES)?, flushed: Instant::now() })
+        let (episodes, events) = (File::open(dir, EPISODES)?, Events::open(dir)?);
+        Ok(Self { tables, episodes, events, flushed: Instant::now() })
+    }
+
+    /// Writes events for TensorBoard too from now on, beginning with the rows that are there.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(super) fn write_events(&mut self, dir: &Path) -> Result<()> {
+        if self.events.is_none() {
+            self.flush()?;
+            self.events = Some(Events::create(dir, &MetricsFile::SHOWN)?);
+        }
+        Ok(())
+    }
+
+    /// Adds the pictures in `dir` to the events for TensorBoard, if the run has any.
+    ///
+    /// # Errors
+    /// When a picture cannot be read, or the events cannot be written.
+    pub(crate) fn pictures(&mut self, step: u64, dir: &Path) -> Result<()> {
+        let Some(events) = &mut self.events else { return Ok(()) };
+        events.pictures(step, dir)?;
+        events.flush()
     }
 
     /// Adds a row to `table`. The value is written as the shortest decimal that reads back as the same number.
@@ -108,7 +140,11 @@ impl Metrics {
     /// When the file cannot be written.
     pub(crate) fn row(&mut self, table: MetricsFile, step: u64, name: &str, value: f64) -> Result<()> {
         let file = self.tables[table as usize].as_mut().with_context(|| format!("the run has no {}", table.file()))?;
-        Ok(file.rows.serialize((step, name, value))?)
+        file.rows.serialize((step, name, value))?;
+        match &mut self.events {
+            Some(events) if table != MetricsFile::Timing => events.scalar(step, name, value),
+            _ => Ok(()),
+        }
     }
 
     /// Adds the episodes that ended at `step`.
@@ -139,6 +175,9 @@ impl Metrics {
         for file in self.files() {
             file.rows.flush()?;
         }
+        if let Some(events) = &mut self.events {
+            events.flush()?;
+        }
         self.flushed = Instant::now();
         Ok(())
     }
@@ -151,6 +190,9 @@ impl Metrics {
             let handle = file.rows.get_ref();
             handle.sync_data()?;
             lengths.insert(file.name.to_string(), handle.metadata()?.len());
+        }
+        if let Some(events) = &mut self.events {
+            lengths.insert(events::PATH.to_owned(), events.sync()?);
         }
         Ok(lengths)
     }
