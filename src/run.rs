@@ -35,6 +35,8 @@ pub(crate) const CONFIG: &str = "config.toml";
 const META: &str = "meta.json";
 /// Name of the file that tells what happened to a run.
 pub(crate) const LOG: &str = "log.txt";
+/// Key in `meta.json` of the run and checkpoint that the first weights are from.
+pub(crate) const ORIGIN: &str = "init_from";
 /// Folder of a run's pictures.
 pub(crate) const PLOTS: &str = "plots";
 
@@ -109,6 +111,15 @@ impl Run {
     /// When they cannot be written.
     pub(crate) fn write_events(&mut self) -> Result<()> {
         self.metrics.write_events(&self.dir)
+    }
+
+    /// Records where the run's first weights are from: `origin` in `meta.json`, and in words in `log.txt`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn record_origin(&mut self, origin: &(impl Serialize + std::fmt::Display)) -> Result<()> {
+        meta::insert(&self.dir, ORIGIN, serde_json::to_value(origin)?)?;
+        self.log(&origin.to_string())
     }
 
     /// Adds a line to `log.txt`.

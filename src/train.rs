@@ -1,6 +1,7 @@
 //! The training loop: act, step, observe, log, evaluate, checkpoint.
 
 pub(crate) mod evaluation;
+pub(crate) mod origin;
 pub(crate) mod policy;
 pub(crate) mod session;
 

@@ -15,6 +15,7 @@
 //! - [`table`]: the table of an agent as text, picture and JSON
 //! - [`trace`]: given actions, row by row and as a NumPy array
 //! - [`probe`]: probes of encoders, as table, JSON and picture
+//! - [`origin`]: runs that begin at the weights of another
 //! - [`plot`]: several metrics in one figure; figures as PNG
 //! - [`tensorboard`]: event files, read back record by record
 //! - [`report`]: a page about runs that holds all that it shows
@@ -39,6 +40,7 @@ mod heard;
 mod help;
 mod kept;
 mod mistakes;
+mod origin;
 mod places;
 mod plot;
 mod probe;

@@ -222,6 +222,39 @@ impl QNetwork {
         self.layout.clone().map(|layout| layout.with_duel_folded(params))
     }
 
+    /// Says in what the network first differs from `other`; `None` where the parameters of one fit the other.
+    pub fn difference(&self, other: &QNetwork) -> Option<String> {
+        let (Some(own), Some(others)) = (&self.layout, &other.layout) else {
+            return Some("an encoder that is trained with it is the first part of one of them".to_owned());
+        };
+        let (own, others) = (own.operations(), others.operations());
+        if let Some(i) = own.iter().zip(others).position(|(own, other)| own != other) {
+            return Some(format!("operation {} is {:?} here and {:?} there", i + 1, own[i], others[i]));
+        }
+        if own.len() != others.len() {
+            return Some(format!("it has {} operations here and {} there", own.len(), others.len()));
+        }
+        let noisy = |network: &QNetwork| if network.noise.is_some() { "noisy" } else { "not noisy" };
+        (noisy(self) != noisy(other)).then(|| format!("its layers are {} here and {} there", noisy(self), noisy(other)))
+    }
+
+    /// Replaces the online parameters by those that another network's [`QNetwork::save`] wrote. Target and average
+    /// become copies of them; the optimiser is left as it is.
+    ///
+    /// # Errors
+    /// When they are missing, or of another length.
+    pub fn begin_at(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        match &mut self.engine {
+            Engine::Native(engine) => engine.load_weights(from, Weights::Online)?,
+            Engine::Autograd(engine) => engine.load_weights(from, Weights::Online)?,
+        }
+        self.step_target(1.0);
+        if self.average.is_some() {
+            self.engine.keep_average();
+        }
+        Ok(())
+    }
+
     /// Outputs of the parameters that act greedily.
     pub fn acting_q(&mut self, obs: &[u8]) -> &[f32] {
         self.q(self.policy(), obs)

@@ -4,10 +4,12 @@ use crate::config::kind;
 use crate::config::training::TrainConfig;
 use crate::dotted::{changes, dotted};
 use crate::encoder::ObsTransform;
+use crate::files;
 use crate::human::{count, gigabytes, shell};
 use crate::plot::{self, Look};
 use crate::run::checkpoint::{self, Checkpoint};
 use crate::run::{self, Outcome, Run, layout};
+use crate::train::origin;
 use crate::train::session::{Session, TrainState};
 use crate::train::train;
 use anyhow::{Context, Result, ensure};
@@ -22,16 +24,23 @@ const LARGE: u64 = 500_000_000;
 pub(super) const CURVE: &str = "plots/return.svg";
 
 /// Creates a run of `config` in `dir`; `force` replaces an existing one. Mistakes in the settings are reported before
-/// any file is written.
-pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool) -> Result<(Session, Run)> {
+/// any file is written. With `init_from`, the network begins at the weights of that run; a checkpoint of step 0 has
+/// them, so that the run does not need the other one.
+pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool, init_from: Option<&Path>) -> Result<(Session, Run)> {
     let transform = ObsTransform::prepare(&config)?;
     let mut session = Session::new(config, transform)?;
+    let origin = init_from.map(|other| origin::init_from(&mut session, other)).transpose()?;
     let protocol = session.config.env.protocol();
     // A comment, since the weights follow from the settings.
     let weights = session.transform.sha256().map(|sha256| format!("# SHA-256 of the encoder's weights: {sha256}\n"));
     let config_text = session.config.to_toml() + &weights.unwrap_or_default();
     let mut run = Run::create(dir, &config_text, Some(&protocol), force, |made| session.transform.save(made))?;
     announce(&mut session, &mut run, "training")?;
+    if let Some(origin) = origin {
+        say!("{origin}");
+        run.record_origin(&origin)?;
+        session.save(&mut run)?;
+    }
     Ok((session, run))
 }
 
@@ -150,7 +159,21 @@ pub(super) fn check_unchanged(config: &str, dir: &Path) -> Result<()> {
 /// # Errors
 /// When it has checkpoints and all are damaged, or it cannot be started.
 pub(super) fn begin_or_continue(config: &TrainConfig, dir: &Path) -> Result<Option<(Session, Run)>> {
+    begin_from_or_continue(config, dir, None)
+}
+
+/// Starts the run at the weights of `init_from`, if that is given, or opens it at its newest checkpoint. Returns `None`
+/// if it is finished.
+///
+/// # Errors
+/// When it began at other weights, it has checkpoints and all are damaged, or it cannot be started.
+pub(super) fn begin_from_or_continue(
+    config: &TrainConfig,
+    dir: &Path,
+    init_from: Option<&Path>,
+) -> Result<Option<(Session, Run)>> {
     if is_begun(dir)? {
+        check_origin(dir, init_from)?;
         let saved = newest::<TrainState>(dir)?;
         if saved.state.loop_state.progress.is_finished(config.run.steps) {
             // It may have been stopped between its last step and its curve.
@@ -165,7 +188,22 @@ pub(super) fn begin_or_continue(config: &TrainConfig, dir: &Path) -> Result<Opti
         announce(&mut session, &mut run, &format!("resuming at step {}:", count(saved.state.step)))?;
         return Ok(Some((session, run)));
     }
-    begin(config.clone(), dir, dir.exists()).map(Some)
+    begin(config.clone(), dir, dir.exists(), init_from).map(Some)
+}
+
+/// Checks that the run in `dir` began at the weights of the run `init_from`, if that is given.
+fn check_origin(dir: &Path, init_from: Option<&Path>) -> Result<()> {
+    let Some(asked) = init_from else { return Ok(()) };
+    let facts = run::facts(dir)?;
+    let found = facts[run::ORIGIN]["run"].as_str();
+    ensure!(
+        found == Some(&*files::absolute(&asked.to_string_lossy())?),
+        "{} began {}, and --init-from asks for those of {}",
+        dir.display(),
+        found.map_or_else(|| "at weights of its own".to_owned(), |run| format!("at the weights of {run}")),
+        asked.display()
+    );
+    Ok(())
 }
 
 /// Returns whether there is a run in `dir` that has made all its steps.

@@ -2,7 +2,7 @@
 
 use super::jobs::{self, Job, OF_SEEDS};
 use super::launch::{self, Batch, Launch, Made};
-use super::start::{CURVE, begin, begin_or_continue, check_place, complete, has_made};
+use super::start::{CURVE, begin, begin_from_or_continue, check_place, complete, has_made};
 use super::{joined, print};
 use crate::config::encoders::EncoderMode;
 use crate::config::layers::{Layer, Part};
@@ -73,6 +73,12 @@ pub(super) struct Arguments {
     config: Option<PathBuf>,
     #[arg(long, value_name = "KEY=VALUE", help = TRAINING.set_help())]
     set: Vec<String>,
+    /// Run whose trained weights the network begins with; both networks must be of the same shape
+    ///
+    /// The weights are those of its newest checkpoint. The optimiser, the replay and exploration begin anew. The run
+    /// keeps the weights in a checkpoint of step 0: the other one may be removed.
+    #[arg(long, value_name = "RUN")]
+    init_from: Option<PathBuf>,
     /// Directory of the run; with --seeds, -s<seed> is appended [default: runs/<env>-<agent>-s<seed>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -121,12 +127,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.jobs > 1 {
         return jobs::make(OF_SEEDS, several_jobs(runs), arguments.jobs);
     }
+    let init_from = arguments.init_from.as_deref();
     interrupt::listen()?;
     for (seed, dir) in runs {
         let config = first.with_seed(seed);
         let opened = match arguments.goes_on {
-            true => begin_or_continue(&config, &dir)?,
-            false => Some(begin(config, &dir, arguments.force)?),
+            true => begin_from_or_continue(&config, &dir, init_from)?,
+            false => Some(begin(config, &dir, arguments.force, init_from)?),
         };
         let Some((mut session, mut run)) = opened else { continue };
         if arguments.tensorboard {

@@ -57,6 +57,16 @@ pub(super) fn add(dir: &Path, step: u64, config: &str, changed: &[Change]) -> Re
     files::write_whole(&dir.join(META), |file| Ok(writeln!(file, "{meta:#}")?))
 }
 
+/// Adds `value` under `key` to the file of the run in `dir`.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub(super) fn insert(dir: &Path, key: &str, value: Value) -> Result<()> {
+    let mut meta = read(dir)?;
+    meta[key] = value;
+    files::write_whole(&dir.join(META), |file| Ok(writeln!(file, "{meta:#}")?))
+}
+
 /// Reads the file of the run in `dir`.
 ///
 /// # Errors

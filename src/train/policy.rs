@@ -6,8 +6,9 @@ use crate::config::training::TrainConfig;
 use crate::encoder::ObsTransform;
 use crate::run::checkpoint::{self, Which};
 use anyhow::Result;
-use carom_agents::Player;
+use carom_agents::{Dqn, Player, Pqn, QNetwork};
 use carom_envs::{ObsSpace, Seeds, VecEnv};
+use std::any::Any;
 use std::path::Path;
 
 /// The greedy policy of a trained agent, read from a checkpoint of its run.
@@ -36,6 +37,15 @@ pub struct Policy {
     n_actions: usize,
     /// Buffer for the observations to act on.
     stacks: Vec<u8>,
+}
+
+/// Returns the network of a player, or `None` if it has none.
+pub(crate) fn network(player: &mut Player) -> Option<&mut QNetwork> {
+    let agent: &mut dyn Any = player.agent()?;
+    match agent.is::<Dqn>() {
+        true => agent.downcast_mut().map(Dqn::network),
+        false => agent.downcast_mut().map(Pqn::network),
+    }
 }
 
 impl Policy {
