@@ -1,19 +1,22 @@
 //! A trained network in files that other programs read.
 //!
 //! Layers have the names and orders of PyTorch: `conv1`, `norm1`, ..., `fc1`, ..., `head`, weights `[out, in, ...]`.
-//! The input is what the agent observes, as its environment gives it; the output are Q-values.
+//! The input is what the agent observes, as its environment gives it; the output are Q-values. Of a distribution of the
+//! return, the graph's last operations take the mean.
 
 mod modules;
 mod onnx;
 mod safetensors;
 mod torchscript;
 
-use crate::train::policy::Policy;
-use anyhow::{Context, Result, ensure};
+use crate::train::policy::{self, Policy};
+use anyhow::{Context, Result, bail};
 use carom_agents::net::Layout;
-use carom_agents::{Dqn, Pqn, QNetwork};
+use carom_agents::{Dqn, QNetwork};
 use carom_envs::ObsSpace;
+use carom_envs::settings::Values;
 use clap::ValueEnum;
+use serde_json::Value;
 use std::any::Any;
 
 /// A file format for a network.
@@ -43,8 +46,62 @@ pub(crate) struct Network {
     layout: Layout,
     params: Vec<f32>,
     input: Input,
+    head: Head,
     /// What it was trained on, as names and values.
     facts: Vec<(String, String)>,
+}
+
+/// How the network's last layer becomes Q-values.
+#[derive(Clone, Debug, PartialEq)]
+enum Head {
+    /// It is the Q-values.
+    Scalar,
+    /// It is the logits of the probabilities of these returns, for each action.
+    C51 { support: Vec<f32> },
+    /// It is so many quantiles of the return, for each action.
+    Qr { quantiles: usize },
+}
+
+impl Head {
+    /// Reads the head from the agent's settings.
+    ///
+    /// # Errors
+    /// When it is one that is not exported.
+    fn of(settings: &Values) -> Result<Self> {
+        let number = |key: &str| settings.get(key).and_then(Value::as_f64).with_context(|| format!("no agent.{key}"));
+        match settings.get("head").and_then(Value::as_str).unwrap_or("scalar") {
+            "scalar" => Ok(Head::Scalar),
+            "c51" => {
+                let (atoms, v_min, v_max) = (number("atoms")? as usize, number("v_min")?, number("v_max")?);
+                let delta = (v_max - v_min) / (atoms - 1) as f64;
+                Ok(Head::C51 { support: (0..atoms).map(|i| (v_min + i as f64 * delta) as f32).collect() })
+            }
+            "qr" => Ok(Head::Qr { quantiles: number("quantiles")? as usize }),
+            head => bail!(
+                "the network of agent.head={head} has quantile fractions as inputs beside the observation: only \
+                 networks of the heads scalar, c51 and qr are exported"
+            ),
+        }
+    }
+
+    /// Returns its name in the settings.
+    fn name(&self) -> &'static str {
+        match self {
+            Head::Scalar => "scalar",
+            Head::C51 { .. } => "c51",
+            Head::Qr { .. } => "qr",
+        }
+    }
+
+    /// Returns by what the outputs of an action are weighted and summed: the returns of its probabilities, or equal
+    /// shares of its quantiles. `None` if its only output is the value.
+    fn weights(&self) -> Option<Vec<f32>> {
+        match self {
+            Head::Scalar => None,
+            Head::C51 { support } => Some(support.clone()),
+            Head::Qr { quantiles } => Some(vec![1.0 / *quantiles as f32; *quantiles]),
+        }
+    }
 }
 
 /// The shape and element type of the observations, behind the batch.
@@ -66,13 +123,9 @@ impl Network {
     /// Returns the network of `policy`.
     ///
     /// # Errors
-    /// When the agent has no network, one whose first part is a trained encoder, or one of distributions.
+    /// When the agent has no network, one whose first part is a trained encoder, or one with more inputs.
     pub(crate) fn of(policy: &mut Policy) -> Result<Self> {
-        let head = policy.config.agent.settings().get("head").and_then(|head| head.as_str()).unwrap_or("scalar");
-        ensure!(
-            head == "scalar",
-            "the network's outputs are distributions (agent.head={head}): only values are exported"
-        );
+        let head = Head::of(policy.config.agent.settings())?;
         let (layout, params) = q_network(policy)?.acting().context(
             "the network's first part is an encoder that was trained with it: such a network is not exported",
         )?;
@@ -81,11 +134,13 @@ impl Network {
             ("protocol", policy.config.env.protocol()),
             ("encoder", policy.config.encoder.to_string()),
             ("agent", policy.config.agent.name().to_owned()),
+            ("head", head.name().to_owned()),
+            ("n_actions", policy.n_actions().to_string()),
             ("step", policy.step.to_string()),
             ("carom", env!("CARGO_PKG_VERSION").to_owned()),
         ];
         let facts = facts.map(|(name, value)| (name.to_owned(), value)).to_vec();
-        Ok(Self { layout, params, input: Input::of(policy.obs_space(), policy.frame_stack()), facts })
+        Ok(Self { layout, params, input: Input::of(policy.obs_space(), policy.frame_stack()), head, facts })
     }
 
     /// Returns the bytes of a file of the network.
@@ -106,20 +161,25 @@ impl Network {
     }
 }
 
+/// Returns the Q-values of observations, by which the agent acts.
+///
+/// # Errors
+/// When the agent has no network.
+pub(crate) fn acting_values(policy: &mut Policy, obs: &[u8]) -> Result<Vec<f32>> {
+    let agent: Option<&mut dyn Any> = policy.player.agent().map(|agent| agent as _);
+    if let Some(dqn) = agent.and_then(|agent| agent.downcast_mut::<Dqn>()) {
+        return Ok(dqn.acting_values(obs).to_vec());
+    }
+    Ok(q_network(policy)?.acting_q(obs).to_vec())
+}
+
 /// Returns the network of an agent.
 ///
 /// # Errors
 /// When the agent has none.
-pub(crate) fn q_network(policy: &mut Policy) -> Result<&mut QNetwork> {
-    let agent: Option<&mut dyn Any> = policy.player.agent().map(|agent| agent as _);
-    let network = match agent {
-        Some(agent) if agent.is::<Dqn>() => agent.downcast_mut().map(Dqn::network),
-        Some(agent) => agent.downcast_mut().map(Pqn::network),
-        None => None,
-    };
-    network.with_context(|| {
-        format!("agent `{}` has no network: only `dqn` and `pqn` are exported", policy.config.agent.name())
-    })
+fn q_network(policy: &mut Policy) -> Result<&mut QNetwork> {
+    let none = format!("agent `{}` has no network: only `dqn` and `pqn` are exported", policy.config.agent.name());
+    policy::network(&mut policy.player).context(none)
 }
 
 /// Returns the bytes of a file of observations, whose bytes `obs` are, and their Q-values.

@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 /// Write the network of a trained `dqn` or `pqn` for PyTorch, TorchScript or onnxruntime
 ///
 /// The network maps observations, as the environment gives them, to Q-values. Layers have PyTorch's names and orders.
+/// Of the heads c51 and qr the graphs end in the mean of each action's distribution; safetensors have their last
+/// layer, and the returns of c51 as `support`.
 #[derive(Args)]
 #[command(after_help = "Example:\n  carom export runs/minatar-breakout-dqn-s0 --to onnx --examples 1000")]
 pub(super) struct Arguments {
@@ -68,7 +70,7 @@ fn play(policy: &mut Policy, n: usize) -> Result<(Vec<u8>, Vec<f32>)> {
     let mut actions = [0];
     for _ in 0..n {
         let obs = envs.stacks(&mut scratch).to_vec();
-        all_q.extend(export::q_network(policy)?.acting_q(&obs));
+        all_q.extend(export::acting_values(policy, &obs)?);
         policy.act(&envs, &mut actions);
         envs.step(&actions);
         all_obs.extend(obs);

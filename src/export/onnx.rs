@@ -4,7 +4,7 @@ mod proto;
 
 use super::modules::{Module, Parameters, modules};
 use super::safetensors::bytes;
-use super::{Element, Network};
+use super::{Element, Head, Network};
 use carom_agents::net::{NORM_EPSILON, Operation};
 use carom_envs::ObsSpace;
 use prost::Message;
@@ -19,9 +19,14 @@ pub(super) fn network(network: &Network) -> Vec<u8> {
     let mut graph = Builder::default();
     let mut x = graph.observe(network);
     let modules = modules(network);
-    let n_actions = modules.iter().rev().find_map(|module| module.parameters()).map_or(0, |head| head.bias.size()[0]);
+    let n_outputs = modules.iter().rev().find_map(|module| module.parameters()).map_or(0, |head| head.bias.size()[0]);
     for module in &modules {
         x = graph.module(module, &x);
+    }
+    let weights = network.head.weights();
+    let n_actions = n_outputs / weights.as_ref().map_or(1, |weights| weights.len() as i64);
+    if let Some(weights) = weights {
+        x = graph.mean(&network.head, &weights, n_actions, &x);
     }
     graph.node("Identity", &[&x], "q", vec![]);
     let graph = Graph {
@@ -128,6 +133,19 @@ impl Builder {
                 self.then("Flatten", &[&x], vec![Attribute::int("axis", 1)])
             }
         }
+    }
+
+    /// Adds the means of the actions' distributions, `[N, n_actions]`.
+    fn mean(&mut self, head: &Head, weights: &[f32], n_actions: i64, x: &str) -> String {
+        let atoms = weights.len() as i64;
+        let shape = self.shape("atoms", &[0, n_actions, atoms]);
+        let mut x = self.then("Reshape", &[x, &shape], vec![]);
+        if matches!(head, Head::C51 { .. }) {
+            x = self.then("Softmax", &[&x], vec![Attribute::int("axis", -1)]);
+        }
+        let data = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+        let weights = self.constant("support", proto::FLOAT, &[atoms], data);
+        self.then("MatMul", &[&x, &weights], vec![])
     }
 
     fn module(&mut self, module: &Module, x: &str) -> String {

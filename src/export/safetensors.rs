@@ -1,7 +1,7 @@
 //! Files of named arrays: <https://huggingface.co/docs/safetensors>.
 
 use super::modules::{Module, Parameters, modules};
-use super::{Element, Input, Network};
+use super::{Element, Head, Input, Network};
 use anyhow::Result;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -12,7 +12,11 @@ use tch::Tensor;
 pub(super) fn network(network: &Network) -> Result<Vec<u8>> {
     let modules = modules(network);
     let named = modules.iter().filter_map(Module::parameters).flat_map(Parameters::named);
-    let arrays: Vec<_> = named.map(|(name, tensor)| (name, shape(tensor), bytes(tensor))).collect();
+    let mut arrays: Vec<_> = named.map(|(name, tensor)| (name, shape(tensor), bytes(tensor))).collect();
+    if let Head::C51 { support } = &network.head {
+        let returns = support.iter().flat_map(|value| value.to_le_bytes()).collect();
+        arrays.push(("support".to_owned(), vec![support.len()], returns));
+    }
     let views = arrays
         .iter()
         .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)));

@@ -1,8 +1,8 @@
 use super::modules::{Module, Parameters};
 use super::*;
 use ::safetensors::SafeTensors;
-use carom_agents::{Pqn, PqnConfig, Task};
-use carom_envs::{Seeds, Values, registry};
+use carom_agents::{DqnConfig, HeadKind, HeadSettings, NetworkSettings, Pqn, PqnConfig, Task};
+use carom_envs::{Seeds, registry};
 use std::io::Cursor;
 use tch::{CModule, Kind, Tensor};
 
@@ -23,7 +23,42 @@ fn network(env: &str, layer_norm: bool) -> (Network, Vec<u8>, Vec<f32>) {
     }
     let (layout, params) = agent.network().acting().expect("no trunk");
     let input = Input::of(envs.obs_space(), envs.frame_stack());
-    (Network { layout, params, input, facts: vec![("env".to_owned(), env.to_owned())] }, obs, q)
+    let facts = vec![("env".to_owned(), env.to_owned())];
+    (Network { layout, params, input, head: Head::Scalar, facts }, obs, q)
+}
+
+#[test]
+fn a_traced_module_takes_the_mean_of_a_distribution() {
+    for (head, dueling) in [(HeadKind::C51, true), (HeadKind::Qr, false)] {
+        let spec = registry::resolve("cartpole", &Values::new()).expect("an environment");
+        let seeds = Seeds::new(3);
+        let envs = spec.make_vec(seeds.streams("env", 4)).expect("four streams");
+        let outputs =
+            HeadSettings { head, atoms: 11, v_min: -3.0, v_max: 5.0, quantiles: 7, ..HeadSettings::default() };
+        let network = NetworkSettings { dueling, hidden: vec![16], ..NetworkSettings::default() };
+        let config = DqnConfig { outputs, network, ..DqnConfig::default() };
+        let mut agent = Dqn::new(config, &Task::of(&envs, "cartpole", 1000), &seeds).expect("an agent");
+        let mut scratch = vec![];
+        let obs = envs.stacks(&mut scratch).to_vec();
+        let q = agent.acting_values(&obs).to_vec();
+        let (layout, params) = agent.network().acting().expect("no trunk");
+        let head = match head {
+            HeadKind::C51 => Head::C51 { support: (0..11).map(|i| -3.0 + 0.8 * i as f32).collect() },
+            _ => Head::Qr { quantiles: 7 },
+        };
+        let input = Input::of(envs.obs_space(), envs.frame_stack());
+        let network = Network { layout, params, input, head, facts: vec![] };
+        let file = network.to_bytes(Format::Torchscript).expect("a module");
+        let module = CModule::load_data(&mut Cursor::new(file)).expect("a module of TorchScript");
+        let shape: Vec<i64> = [4].iter().chain(&network.input.shape).copied().collect();
+        let theirs = module.forward_ts(&[Tensor::from_data_size(&obs, &shape, Kind::Float)]).expect("Q-values");
+        assert_eq!(theirs.size(), [4, 2]);
+        let theirs = Vec::<f32>::try_from(theirs.contiguous().view(-1)).expect("floats");
+        assert!(q.iter().zip(&theirs).all(|(ours, theirs)| (ours - theirs).abs() < 1e-5), "{q:?} and {theirs:?}");
+        let arrays = network.to_bytes(Format::Safetensors).expect("arrays");
+        let arrays = SafeTensors::deserialize(&arrays).expect("arrays");
+        assert_eq!(arrays.tensor("support").is_ok(), matches!(network.head, Head::C51 { .. }));
+    }
 }
 
 #[test]
