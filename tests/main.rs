@@ -15,6 +15,7 @@
 //! - [`table`]: the table of an agent as text, picture and JSON
 //! - [`trace`]: given actions, row by row and as a NumPy array
 //! - [`probe`]: probes of encoders, as table, JSON and picture
+//! - [`json`]: summaries for programs
 //! - [`origin`]: runs that begin at the weights of another
 //! - [`plot`]: several metrics in one figure; figures as PNG
 //! - [`tensorboard`]: event files, read back record by record
@@ -38,6 +39,7 @@ mod eval;
 mod fit;
 mod heard;
 mod help;
+mod json;
 mod kept;
 mod mistakes;
 mod origin;

@@ -1,10 +1,12 @@
 //! `carom data`: downloads a data set, or verifies a local copy, and describes it.
 
+use crate::generative::data::dataset::Dataset;
 use crate::generative::data::published::Published;
 use crate::generative::data::{self, Source};
 use anyhow::Result;
 use carom_envs::registry;
 use carom_envs::settings::Values;
+use serde_json::{Value, json};
 use std::io::{Write, stdout};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,9 @@ pub(super) struct Args {
     /// Directory with a copy of the published files, to use instead of the cache
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Prints size and shape, and for published data sets the files with their checksums.
@@ -31,6 +36,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     };
     let dataset = data::open(&source, data_dir, 0)?;
     let ([channels, rows, columns], mut out) = (dataset.shape, stdout().lock());
+    if args.json {
+        return Ok(writeln!(out, "{}", json_of(&source, &dataset, data_dir)?)?);
+    }
     writeln!(out, "{source}: {} to train on, {} to test", dataset.train.len(), dataset.test.len())?;
     writeln!(out, "shape    {channels} x {rows} x {columns} (channels, rows, columns), values 0 to {}", dataset.max)?;
     match dataset.n_classes {
@@ -39,6 +47,22 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
     let Some(published) = source.published() else { return Ok(()) };
     print_files(published, &mut out, data_dir)
+}
+
+/// Returns size, shape and files as one JSON object.
+fn json_of(source: &Source, dataset: &Dataset, data_dir: Option<&Path>) -> Result<Value> {
+    let mut files = vec![];
+    if let Some(published) = source.published() {
+        for (path, file) in published.paths(data_dir)?.iter().zip(&published.files) {
+            let n_bytes = fs_err::metadata(path)?.len();
+            files.push(json!({"path": path.display().to_string(), "bytes": n_bytes, "sha256": file.sha256}));
+        }
+    }
+    let n_classes = (dataset.n_classes > 0).then_some(dataset.n_classes);
+    Ok(json!({
+        "data": source.to_string(), "train": dataset.train.len(), "test": dataset.test.len(), "shape": dataset.shape,
+        "max": dataset.max, "classes": n_classes, "files": files,
+    }))
 }
 
 /// Prints each file's path, size on disk, and SHA-256 of its decompressed content, which was verified on opening.

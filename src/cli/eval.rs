@@ -17,7 +17,6 @@ use crate::train::policy::Policy;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use serde_json::json;
 use std::io::{Write, stdout};
 use std::path::PathBuf;
 
@@ -68,10 +67,8 @@ struct Report {
     env: String,
     protocol: String,
     /// Name of the encoder; `None` if the agent gets the observations themselves.
-    #[serde(skip_serializing_if = "Option::is_none")]
     encoder: Option<String>,
     /// Environment steps that the encoder's training frames took.
-    #[serde(skip_serializing_if = "Option::is_none")]
     encoder_env_steps: Option<u64>,
     #[serde(skip)]
     transform: Option<String>,
@@ -112,9 +109,7 @@ fn measure(arguments: &Arguments, mut config: FitConfig) -> Result<()> {
     let (model, data, seed) = (model.name(), source.to_string(), settings.seed);
     let mut out = stdout().lock();
     if arguments.json {
-        let mut report = json!({"model": model, "data": data, "seed": seed, "step": session.progress.step});
-        report.as_object_mut().expect("an object").extend(measures.to_json());
-        return Ok(writeln!(out, "{report}")?);
+        return Ok(writeln!(out, "{}", super::fit::described(&session, &measures))?);
     }
     writeln!(out, "{model} on {data} (seed {seed}, update {})", session.progress.step)?;
     out.write_all(super::fit::text(&measures).as_bytes())?;

@@ -10,6 +10,7 @@ use crate::run::layout::EXPORT;
 use crate::train::policy::Policy;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
+use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,9 @@ pub(super) struct Arguments {
     /// (FILE.examples.safetensors: arrays obs and q)
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
     examples: Option<u64>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
@@ -47,16 +51,30 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let extension = arguments.to.extension();
     let path = arguments.out.clone().unwrap_or_else(|| arguments.run.join(EXPORT).with_extension(extension));
     write(&path, &network.to_bytes(arguments.to)?)?;
-    print(&format!("{}: {} -> q [N, {}]\n", shown(&path).display(), network.input(), policy.n_actions()))?;
+    if !arguments.json {
+        print(&format!("{}: {} -> q [N, {}]\n", shown(&path).display(), network.input(), policy.n_actions()))?;
+    }
+    let mut examples = None;
     if let Some(n) = arguments.examples {
         let (obs, q) = play(&mut policy, n as usize)?;
         let mut name = path.clone().into_os_string();
         name.push(".examples.safetensors");
         let path = PathBuf::from(name);
         write(&path, &export::examples(network.input(), &obs, &q)?)?;
-        print(&format!("{}: {n} observations with their Q-values\n", shown(&path).display()))?;
+        if !arguments.json {
+            print(&format!("{}: {n} observations with their Q-values\n", shown(&path).display()))?;
+        }
+        examples = Some(shown(&path).display().to_string());
     }
-    Ok(())
+    if !arguments.json {
+        return Ok(());
+    }
+    let (file, obs) = (shown(&path).display().to_string(), network.input().to_string());
+    let report = json!({
+        "file": file, "format": extension, "obs": obs, "n_actions": policy.n_actions(), "step": policy.step,
+        "examples": examples,
+    });
+    print(&format!("{report}\n"))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

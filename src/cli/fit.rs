@@ -21,6 +21,7 @@ use crate::run::{Outcome, PLOTS, Run};
 use anyhow::Result;
 use carom_envs::{Values, registry as envs};
 use clap::Args;
+use serde_json::{Value, json};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -103,6 +104,9 @@ pub(super) struct Arguments {
     /// Write event files for TensorBoard too, below tensorboard/ of the run
     #[arg(long)]
     tensorboard: bool,
+    /// Print the summary of each run as one JSON object on a line
+    #[arg(long)]
+    json: bool,
     /// Go on with the run if it was begun; leave it if it is finished
     #[arg(long = "continue", conflicts_with = "force")]
     goes_on: bool,
@@ -139,7 +143,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         if arguments.tensorboard {
             run.write_events()?;
         }
-        if finish(&mut session, &mut run)? == Outcome::Interrupted {
+        if finish(&mut session, &mut run, arguments.json)? == Outcome::Interrupted {
             return Ok(interrupt::exit_code());
         }
     }
@@ -187,8 +191,8 @@ pub(super) fn announce(session: &FitSession, run: &mut Run, doing: &str) -> Resu
     run.log(&line)
 }
 
-/// Fits to the end and prints a summary.
-pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome> {
+/// Fits to the end and prints a summary, as text or as JSON.
+pub(super) fn finish(session: &mut FitSession, run: &mut Run, json: bool) -> Result<Outcome> {
     let ended = fit(session, run);
     let outcome = run.log_end(session.progress.step, ended)?;
     let (step, dir) = (count(session.progress.step), shell(run.dir()));
@@ -199,6 +203,13 @@ pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome>
     session.draw(run.dir())?;
     let pictures = run.dir().join(PLOTS);
     run.metrics.pictures(session.progress.step, &pictures)?;
+    if json {
+        let mut summary = described(session, &session.measured);
+        summary["run"] = run.dir().display().to_string().into();
+        summary["wall_s"] = session.progress.wall_s.into();
+        print(&format!("{summary}\n"))?;
+        return Ok(outcome);
+    }
     let time = duration(Duration::from_secs_f64(session.progress.wall_s));
     // The loop measures after its last update.
     let (measures, report) = (text(&session.measured), session.model.report(&session.data).unwrap_or_default());
@@ -208,6 +219,17 @@ pub(super) fn finish(session: &mut FitSession, run: &mut Run) -> Result<Outcome>
         pictures.display()
     ))?;
     Ok(outcome)
+}
+
+/// Returns the model, its data and its `measures` as one JSON object.
+pub(super) fn described(session: &FitSession, measures: &Measures) -> Value {
+    let FitConfig { run, model, source, .. } = &session.config;
+    let (model, data, seed, step) = (model.name(), source.to_string(), run.seed, session.progress.step);
+    let mut described = json!({"model": model, "data": data, "seed": seed, "step": step});
+    if let Value::Object(described) = &mut described {
+        described.extend(measures.to_json());
+    }
+    described
 }
 
 /// Formats the measures, one per line.

@@ -45,6 +45,9 @@ pub(super) struct Arguments {
     /// Device that tensors are on from here on; another one rounds differently [default: the run's]
     #[arg(long)]
     device: Option<Device>,
+    /// Print the summary as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// A run's own settings that may change along the run, and settings of its parts by prefix.
@@ -104,7 +107,7 @@ fn resume_fit(arguments: &Arguments, config: &FitConfig) -> Result<ExitCode> {
     let mut run = Run::reopen(dir, &checkpoint)?;
     run.reconfigure(step, &config_text)?;
     super::fit::announce(&session, &mut run, &format!("resuming at update {}:", count(step)))?;
-    Ok(exit_code(super::fit::finish(&mut session, &mut run)?))
+    Ok(exit_code(super::fit::finish(&mut session, &mut run, arguments.json)?))
 }
 
 fn resume_training(arguments: &Arguments, config: &TrainConfig) -> Result<ExitCode> {
@@ -131,7 +134,7 @@ fn resume_training(arguments: &Arguments, config: &TrainConfig) -> Result<ExitCo
     let mut run = Run::reopen(dir, &checkpoint)?;
     run.reconfigure(step, &session.config.to_toml())?;
     announce(&mut session, &mut run, &format!("resuming at step {}:", count(step)))?;
-    Ok(exit_code(finish(&mut session, &mut run)?))
+    Ok(exit_code(finish(&mut session, &mut run, arguments.json)?))
 }
 
 impl Arguments {

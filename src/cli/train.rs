@@ -17,6 +17,7 @@ use crate::train::session::{Codes, N_RECENT, Session};
 use anyhow::{Context, Result, ensure};
 use carom_agents::Player;
 use clap::Args;
+use serde_json::{Value, json};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -88,6 +89,9 @@ pub(super) struct Arguments {
     /// Write event files for TensorBoard too, below tensorboard/ of the run
     #[arg(long)]
     tensorboard: bool,
+    /// Print the summary of each run as one JSON object on a line
+    #[arg(long)]
+    json: bool,
     /// Go on with the run if it was begun; leave it if it is finished
     ///
     /// The same command may be repeated until the run is finished, as schedulers of clusters do.
@@ -140,7 +144,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
             run.write_events()?;
         }
         session.pause_at = arguments.pause_at;
-        if finish(&mut session, &mut run)? == Outcome::Interrupted && interrupt::requested() {
+        if finish(&mut session, &mut run, arguments.json)? == Outcome::Interrupted && interrupt::requested() {
             return Ok(interrupt::exit_code());
         }
     }
@@ -170,13 +174,31 @@ fn make_elsewhere(arguments: &Arguments, config: &TrainConfig, runs: Vec<(u64, P
     }
 }
 
-/// Trains to the end and prints a summary.
-pub(super) fn finish(session: &mut Session, run: &mut Run) -> Result<Outcome> {
+/// Trains to the end and prints a summary, as text or as JSON.
+pub(super) fn finish(session: &mut Session, run: &mut Run, json: bool) -> Result<Outcome> {
     let outcome = complete(session, run)?;
-    if outcome == Outcome::Finished {
-        summarise(session, run.dir())?;
+    match outcome {
+        Outcome::Finished if json => print(&format!("{}\n", summary(session, run.dir())))?,
+        Outcome::Finished => summarise(session, run.dir())?,
+        Outcome::Interrupted => {}
     }
     Ok(outcome)
+}
+
+/// Returns the summary of a finished run.
+fn summary(session: &mut Session, dir: &Path) -> Value {
+    let exact = match Evaluation::of_run(&session.config).exact(&mut session.player, &session.envs) {
+        Some(Exact::Return(value)) => Some(value),
+        Some(Exact::Endless) | None => None,
+    };
+    let (progress, config) = (&session.progress, &session.config);
+    let means = progress.recent_means();
+    json!({
+        "run": dir.display().to_string(), "env": config.env.id(), "protocol": config.env.protocol(),
+        "agent": config.agent.name(), "seed": config.run.seed, "step": progress.step, "wall_s": progress.wall_s,
+        "episodes": progress.n_recent(), "return_mean": means.map(|means| means.0),
+        "length_mean": means.map(|means| means.1), "return_exact": exact,
+    })
 }
 
 fn summarise(session: &mut Session, dir: &Path) -> Result<()> {

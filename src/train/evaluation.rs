@@ -68,7 +68,6 @@ pub(crate) struct Scores {
     /// Share of the episodes that the time limit truncated.
     pub truncated_share: f64,
     /// Expected return by the transition table, if the environment has one and the policy ends its episodes.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub return_exact: Option<f64>,
 }
 
