@@ -12,7 +12,23 @@ use clap::{Command, CommandFactory};
 use std::collections::BTreeSet;
 
 /// Arguments of `train` and `fit` that are not settings.
-const NO_SETTINGS: [&str; 8] = ["config", "force", "goes_on", "jobs", "out", "preset", "seeds", "set"];
+const NO_SETTINGS: [&str; 15] = [
+    "config",
+    "force",
+    "goes_on",
+    "init_from",
+    "jobs",
+    "json",
+    "no_wait",
+    "on",
+    "out",
+    "pause_at",
+    "preset",
+    "seeds",
+    "set",
+    "slurm",
+    "tensorboard",
+];
 
 /// Returns all groups of settings with their names.
 fn schemas() -> Vec<(String, Schema)> {
