@@ -167,6 +167,25 @@ mod tests {
     }
 
     #[test]
+    fn an_encoder_is_copied_as_it_was_opened_though_its_run_is_gone() {
+        let _torch = seeded(0);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [fitted, gone, run] = ["fitted", "gone", "run"].map(|name| folder.path().join(name));
+        let mut session = begun("ae", 100);
+        let mut fit_run = Run::create(&fitted, &session.config.to_toml(), None, false, |_| Ok(())).expect("made");
+        fit(&mut session, &mut fit_run).expect("fitted");
+        let text = format!("env = \"minatar/breakout\"\nagent = \"random\"\nencoder = \"{}\"", fitted.display());
+        let layer = Layer::from_toml(&text, "test", &TRAINING).expect("valid");
+        let encoder = prepare(&TrainConfig::resolve(&[layer]).expect("valid")).expect("an encoder");
+        fs_err::rename(&fitted, &gone).expect("movable");
+        encoder.save(&run).expect("copied");
+        for file in ["config.toml".to_owned(), format!("checkpoints/{}/arrays.safetensors", session.progress.step)] {
+            let read = |dir: &Path| fs_err::read(dir.join(&file)).expect("there");
+            assert!(read(&run.join(layout::ENCODER)) == read(&gone), "{file}");
+        }
+    }
+
+    #[test]
     fn no_code_is_beyond_ten_deviations_on_the_frames_of_its_fit() {
         let _torch = seeded(0);
         let session = begun("random", 2000);
