@@ -1,11 +1,11 @@
 //! Weights of another run that a run begins with.
 
 use super::policy::{Policy, network};
-use super::session::{Session, TrainState};
+use super::session::Session;
 use crate::config::kind::training_config;
 use crate::files;
 use crate::human::count;
-use crate::run::checkpoint::{self, Which};
+use crate::run::checkpoint;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::fmt;
@@ -36,13 +36,13 @@ pub(crate) fn init_from(session: &mut Session, dir: &Path) -> Result<Origin> {
     let config = training_config(dir, "give its weights to an agent")?.for_reading(None)?;
     let (own, other) = (session.config.agent.name().to_owned(), config.agent.name().to_owned());
     let lacks = |agent: &str| format!("--init-from {name}: agent `{agent}` has no network whose weights could be used");
-    let mut theirs = Policy::of(config, dir, Which::Newest)?;
+    let checkpoint = checkpoint::newest(dir)?;
+    let mut theirs = Policy::at(config, dir, &checkpoint)?;
     let theirs = network(&mut theirs.player).with_context(|| lacks(&other))?;
     let ours = network(&mut session.player).with_context(|| lacks(&own))?;
     if let Some(difference) = ours.difference(theirs) {
         bail!("--init-from {name}: its network is another one: {difference}");
     }
-    let checkpoint = checkpoint::newest::<TrainState>(dir)?;
     checkpoint.load(|learned| Ok(ours.begin_at(&learned.nested("network")?)?))?;
     let run = files::absolute(&dir.to_string_lossy())?;
     Ok(Origin { run, step: checkpoint.state.step, sha256: checkpoint.sha256().to_owned() })

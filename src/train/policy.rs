@@ -4,7 +4,7 @@ use super::session::{Session, TrainState};
 use crate::config::kind::training_config;
 use crate::config::training::TrainConfig;
 use crate::encoder::ObsTransform;
-use crate::run::checkpoint::{self, Which};
+use crate::run::checkpoint::{self, Checkpoint, Which};
 use anyhow::Result;
 use carom_agents::{Dqn, Player, Pqn, QNetwork};
 use carom_envs::{ObsSpace, Seeds, VecEnv};
@@ -63,7 +63,14 @@ impl Policy {
     /// # Errors
     /// When there is no such checkpoint, it is not valid, or the run's device is not there.
     pub(crate) fn of(config: TrainConfig, dir: &Path, which: Which) -> Result<Self> {
-        let checkpoint = checkpoint::open::<TrainState>(dir, which)?;
+        Self::at(config, dir, &checkpoint::open(dir, which)?)
+    }
+
+    /// Opens `checkpoint` in `dir` of the run of `config`.
+    ///
+    /// # Errors
+    /// When the checkpoint belongs to other settings, or the run's device is not there.
+    pub(super) fn at(config: TrainConfig, dir: &Path, checkpoint: &Checkpoint<TrainState>) -> Result<Self> {
         let transform = ObsTransform::open(&config, dir)?;
         let Session { config, transform, envs, mut player, .. } = Session::new(config, transform)?;
         if let Some(agent) = player.agent() {
