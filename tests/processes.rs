@@ -34,6 +34,11 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+fn wait_for_checkpoint(program: &Program, run: &str) {
+    let folder = format!("{run}/checkpoints");
+    wait_until("a checkpoint", || program.path(&folder).exists() && !program.names(&folder).is_empty());
+}
+
 /// Waits for the end of `child`; returns its exit code and messages.
 fn end(child: Child) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = child.wait_with_output().expect("it ends");
@@ -47,9 +52,7 @@ fn a_run_that_was_removed_and_made_anew_is_not_written_by_the_process_before() {
     let fit = "fit ae --data movies --epochs 50M --set checkpoint_every=2k --set eval_every=0 --out run";
     for line in [long, fit] {
         let old = spawn(&program, line);
-        wait_until("a checkpoint", || {
-            program.path("run/checkpoints").exists() && !program.names("run/checkpoints").is_empty()
-        });
+        wait_for_checkpoint(&program, "run");
         assert!(program.fail(&format!("{TAXI} --out run --force")).contains("another process is at work on run"));
         fs_err::rename(program.path("run"), program.path("gone")).expect("movable");
         program.succeed(&format!("{TAXI} --out run --seed 1"));
@@ -65,9 +68,7 @@ fn a_run_that_was_removed_and_made_anew_is_not_written_by_the_process_before() {
         }
     }
     let old = spawn(&program, long);
-    wait_until("a checkpoint", || {
-        program.path("run/checkpoints").exists() && !program.names("run/checkpoints").is_empty()
-    });
+    wait_for_checkpoint(&program, "run");
     fs_err::rename(program.path("run"), program.path("gone")).expect("movable");
     assert!(end(old).1.contains("run was removed or replaced"));
     assert!(!program.path("run").exists());
@@ -117,9 +118,7 @@ fn an_encoder_whose_fit_goes_on_is_copied_as_it_was_opened() {
         "fit ae --data env:minatar/breakout --set n_frames=400 --batch-size 400 --epochs 50M \
          --set checkpoint_every=1 --set eval_every=0 --out fit",
     );
-    wait_until("a checkpoint", || {
-        program.path("fit/checkpoints").exists() && !program.names("fit/checkpoints").is_empty()
-    });
+    wait_for_checkpoint(&program, "fit");
     for run in ["a", "b", "c"] {
         let train = "train --env minatar/breakout --agent q-learning --steps 200 --encoder fit --out";
         program.succeed(&format!("{train} {run}"));
@@ -146,7 +145,7 @@ fn a_signal_saves_and_its_number_is_the_exit_code() {
         for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129), ("USR1", 138), ("USR2", 140)] {
             let child = spawn(&program, &line);
             let checkpoints = format!("{run}/checkpoints");
-            wait_until("a checkpoint", || program.path(run).exists() && !program.names(&checkpoints).is_empty());
+            wait_for_checkpoint(&program, run);
             // The second process needs a while to listen.
             let before = program.names(&checkpoints);
             wait_until("the next checkpoint", || program.names(&checkpoints) != before);
