@@ -17,7 +17,7 @@ use std::path::Path;
 pub(crate) struct Baseline {
     /// Name of the preset.
     pub preset: &'static str,
-    /// What a run takes on one core of the machine that the scores are of.
+    /// Time of a run on one core of the machine that the scores are of.
     pub time: &'static str,
     /// Its scores, by one measure or several.
     pub scores: &'static [Known],

@@ -63,21 +63,21 @@ struct Work {
 /// ended.
 type Ended<'a> = &'a (dyn Fn(&Job, Result<(), String>) -> Result<()> + Sync);
 
-/// What a command says of its runs, and does when one has ended.
+/// Messages of a command about its runs, and its work when one has ended.
 #[derive(Clone, Copy)]
 pub(super) struct Report<'a> {
     /// Whether the summary of each run is printed.
     pub summaries: bool,
     /// Words for how to go on after a stop.
     pub go_on: &'a str,
-    /// What else is done when a run has ended.
+    /// Further work when a run has ended.
     pub ended: Ended<'a>,
 }
 
 /// Does nothing more when a job has ended.
 pub(super) const NOTHING_MORE: Ended<'static> = &|_, _| Ok(());
 
-/// What a command says of the runs of several seeds.
+/// Messages of `train` and `fit` about the runs of several seeds.
 pub(super) const OF_SEEDS: Report =
     Report { summaries: true, go_on: "the same command with --continue goes on", ended: NOTHING_MORE };
 

@@ -53,7 +53,7 @@ pub(super) struct Batch<'a> {
     pub folder: &'a Path,
     /// Tells whether a run has made all that its job asks for.
     pub is_made: &'a dyn Fn(&Job) -> bool,
-    /// What is said of the runs, and done when one has ended.
+    /// Messages about the runs, and the work when one has ended.
     pub report: Report<'a>,
 }
 

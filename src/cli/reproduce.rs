@@ -76,7 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(code)
 }
 
-/// What was measured now, beside what was known.
+/// Scores measured now, beside the known ones.
 struct Scored {
     known: &'static Known,
     now: Vec<f64>,

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Runs in groups of one configuration, with the curves of all their metrics.
 #[derive(Debug)]
 pub(crate) struct Overview {
-    /// What all runs share, such as `dqn on taxi`.
+    /// Words that all runs share, such as `dqn on taxi`.
     pub title: String,
     pub groups: Vec<Kin>,
     pub figures: Vec<Figure>,

@@ -49,7 +49,7 @@ impl MetricsFile {
 pub(crate) struct Metrics {
     tables: [Option<File>; MetricsFile::ALL.len()],
     episodes: Option<File>,
-    /// What TensorBoard reads, if the run was begun with it.
+    /// Events for TensorBoard, if the run was begun with them.
     events: Option<Events>,
     flushed: Instant,
 }

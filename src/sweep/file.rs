@@ -34,7 +34,7 @@ pub(crate) struct SweepFile {
     pub search: Search,
     /// Seeds of each trial.
     pub seeds: Vec<u64>,
-    /// What trials are judged by.
+    /// Measure of a trial.
     pub metric: Metric,
     /// Settings of all trials, by the keys of `--set`.
     pub base: Vec<(String, String)>,

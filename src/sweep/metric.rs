@@ -5,7 +5,7 @@ use crate::statistics::mean;
 use std::fmt;
 use std::path::Path;
 
-/// What a run's score is.
+/// Score of a run: a metric, and which of its values count.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Metric {
     /// Name of the metric in the run's files.

@@ -1,4 +1,4 @@
-//! What is wrong with a value or its key.
+//! Faults of a value or its key.
 
 use super::nearest::{nearest, suggest};
 use serde::Serialize;
