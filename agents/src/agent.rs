@@ -1,8 +1,9 @@
 //! The traits of agents: [`Agent`], and the two ways of training one, [`Learner`] and [`Planner`].
 
+use crate::ranks::SharedRanks;
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use crate::trunk::SharedTrunk;
-use carom_envs::{ObsSpace, TransitionModel, VecEnv};
+use carom_envs::{ObsSpace, Seeds, TransitionModel, VecEnv};
 use ndarray::Array2;
 use std::any::Any;
 use tch::Device;
@@ -18,7 +19,7 @@ pub struct Task<'a> {
     pub frame_stack: usize,
     /// Number of actions.
     pub n_actions: usize,
-    /// Number of environments that are stepped at once.
+    /// Number of environments that are stepped at once, on this rank if there are several.
     pub n_envs: usize,
     /// Environment steps of the whole training, for schedules that span it. Planners count sweeps instead.
     pub total_steps: u64,
@@ -30,6 +31,8 @@ pub struct Task<'a> {
     pub has_script: bool,
     /// An encoder to be trained as the first part of the agent's network.
     pub trunk: Option<SharedTrunk>,
+    /// The processes that train the agent together, if there are several.
+    pub ranks: Option<SharedRanks>,
 }
 
 impl<'a> Task<'a> {
@@ -47,6 +50,7 @@ impl<'a> Task<'a> {
             model: env.model(),
             has_script: env.scripted_action().is_some(),
             trunk: None,
+            ranks: None,
         }
     }
 
@@ -60,6 +64,22 @@ impl<'a> Task<'a> {
     #[must_use]
     pub fn with_trunk(self, trunk: Option<SharedTrunk>) -> Self {
         Self { trunk, ..self }
+    }
+
+    /// Sets the processes that train the agent together.
+    #[must_use]
+    pub fn with_ranks(self, ranks: Option<SharedRanks>) -> Self {
+        Self { ranks, ..self }
+    }
+
+    /// Number of processes that train the agent together.
+    pub fn n_ranks(&self) -> usize {
+        self.ranks.as_ref().map_or(1, |ranks| ranks.n_ranks())
+    }
+
+    /// Seeds of what differs between the ranks, out of those of the run. First parameters have the run's own.
+    pub fn rank_seeds(&self, seeds: &Seeds) -> Seeds {
+        seeds.of_rank(self.ranks.as_ref().map_or(0, |ranks| ranks.rank()))
     }
 }
 
@@ -119,6 +139,26 @@ pub trait Agent: Any + Send {
     /// new memory, and takes another course than the training that was saved.
     fn save_without_replay(&self) -> Snapshot<'_> {
         self.save()
+    }
+
+    /// Whether several ranks can train it: its updates follow sums over them.
+    fn sums_over_ranks(&self) -> bool {
+        false
+    }
+
+    /// The part of the state that differs between the ranks of a training; with the replay memory if it `has_replay`.
+    fn save_shard(&self, has_replay: bool) -> Snapshot<'_> {
+        let _ = has_replay;
+        Snapshot::default()
+    }
+
+    /// Restores the state that [`Agent::save_shard`] wrote, after [`Agent::load`] has restored that of the first rank.
+    ///
+    /// # Errors
+    /// When a part is missing or has another shape than this agent's.
+    fn load_shard(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        let _ = from;
+        Ok(())
     }
 
     /// Bytes of memory that the full replay takes, and about as many in a checkpoint that holds it.

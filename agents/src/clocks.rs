@@ -3,6 +3,7 @@
 use crate::agent::Task;
 use carom_envs::{Env, ObsSpace, Seeds, Step, VecEnv};
 use rand::RngCore;
+use std::ops::Range;
 
 /// Shows its number, its episode and its step, all from 1 on; ends by its rules after `length` steps.
 struct Clock {
@@ -55,10 +56,15 @@ pub(crate) const N_CLOCKS: usize = 3;
 pub(crate) const FRAME_STACK: usize = 2;
 
 pub(crate) fn clocks() -> VecEnv {
-    let clock = |(i, &length)| -> Box<dyn Env> { Box::new(Clock { number: i + 1, length, episode: 0, step: 0 }) };
-    let streams = Seeds::new(0).streams("env", N_CLOCKS);
-    let envs = LENGTHS.iter().enumerate().map(clock).collect();
-    VecEnv::new(envs, streams, Some(TIME_LIMIT as u64)).with_frame_stack(FRAME_STACK)
+    clocks_in(0..N_CLOCKS)
+}
+
+/// Those in `range` of a row of clocks; every third has the same rules.
+pub(crate) fn clocks_in(range: Range<usize>) -> VecEnv {
+    let length = |i: usize| LENGTHS[i % N_CLOCKS];
+    let clock = |i| -> Box<dyn Env> { Box::new(Clock { number: i + 1, length: length(i), episode: 0, step: 0 }) };
+    let streams = Seeds::new(0).streams("env", range.len());
+    VecEnv::new(range.map(clock).collect(), streams, Some(TIME_LIMIT as u64)).with_frame_stack(FRAME_STACK)
 }
 
 pub(crate) fn clocks_task(clocks: &VecEnv) -> Task<'_> {

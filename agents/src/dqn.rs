@@ -44,7 +44,9 @@ use sampler::{Draw, Sampler};
 /// A deep Q-network: exploring actions, transitions drawn from a replay, targets from a copy of the network.
 pub struct Dqn {
     config: DqnConfig,
-    n_envs: u64,
+    /// Environments of this rank.
+    n_envs: usize,
+    n_ranks: usize,
     n_actions: usize,
     network: QNetwork,
     head: Box<dyn Head>,
@@ -53,7 +55,7 @@ pub struct Dqn {
     replay: Replay,
     sampler: Sampler,
     sampling: Pcg32,
-    /// Environment steps observed.
+    /// Environment steps observed, by all ranks.
     n_steps: u64,
     /// Step from which on it learns.
     learns_from: u64,
@@ -88,7 +90,7 @@ impl Learner for Dqn {
     fn observe(&mut self, envs: &VecEnv, actions: &[usize]) -> Result<(), LearnError> {
         self.remember(envs, actions);
         let before = self.n_steps;
-        self.n_steps += actions.len() as u64;
+        self.n_steps += (actions.len() * self.n_ranks) as u64;
         if self.n_steps < self.learns_from || !self.replay.has_whole(self.config.replay.n_step) {
             return Ok(());
         }
@@ -107,10 +109,11 @@ impl Learner for Dqn {
 
     fn first_update(&self) -> u64 {
         let DqnConfig { learning_starts, train_every, .. } = self.config;
+        let n_envs = (self.n_envs * self.n_ranks) as u64;
         // Steps come `n_envs` at a time, and a multiple of `train_every` may be any of them.
         let round_up = |step: u64, unit: u64| step.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
-        let ready = round_up(learning_starts.max(1), self.n_envs);
-        round_up(round_up(ready - self.n_envs + 1, train_every), self.n_envs)
+        let ready = round_up(learning_starts.max(1), n_envs);
+        round_up(round_up(ready - n_envs + 1, train_every), n_envs)
     }
 }
 
@@ -170,14 +173,16 @@ impl Dqn {
     /// frames do not fit into memory.
     pub fn new(config: DqnConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
         validate("dqn", &config)?;
-        check_replay(&config, task).map_err(AgentError::of("dqn"))?;
+        check_ranks(&config, task).and_then(|()| check_replay(&config, task)).map_err(AgentError::of("dqn"))?;
         let replay = Replay::new(ReplayConfig {
-            capacity: config.replay.buffer_size,
+            capacity: config.replay.buffer_size / task.n_ranks(),
             n_lanes: task.n_envs,
             frame_bytes: task.obs_space.n_bytes(),
             frame_stack: task.frame_stack,
         });
-        let head = config.outputs.make(task.n_actions, config.batch_size, seeds);
+        let own_seeds = task.rank_seeds(seeds);
+        let shard_size = config.batch_size / task.n_ranks();
+        let head = config.outputs.make(task.n_actions, shard_size, &own_seeds);
         let parts = NetParts {
             atoms: head.atoms(),
             dueling: config.network.dueling,
@@ -186,22 +191,45 @@ impl Dqn {
         };
         let (spec, optimizer) = (config.net_spec(task, parts), config.descent.optimizer());
         let network = QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init"));
-        let draw = Draw { starts: vec![], weights: vec![1.0; config.batch_size] };
+        let draw = Draw { starts: vec![], weights: vec![1.0; shard_size] };
         Ok(Self {
-            network: network.averaged(config.network.ema_decay),
+            network: network.averaged(config.network.ema_decay).sharded(task.ranks.clone()),
             head,
             bootstrap: Bootstrap::new(&config.bootstrap),
-            exploration: Exploration::new(&config.exploration, seeds),
-            n_envs: task.n_envs as u64,
+            exploration: Exploration::new(&config.exploration, &own_seeds),
+            n_envs: task.n_envs,
+            n_ranks: task.n_ranks(),
             n_actions: task.n_actions,
             sampler: Sampler::new(&config.replay, &replay, task.total_steps),
             replay,
-            sampling: seeds.stream("replay"),
+            sampling: own_seeds.stream("replay"),
             n_steps: 0,
-            learns_from: config.learning_starts,
+            learns_from: config.learning_starts.max(whole_from(&config, task.n_envs, task.n_ranks())),
             buffers: Buffers { draw, ..Buffers::default() },
             config,
         })
+    }
+}
+
+/// Number of steps after which the replay of each of several ranks has a whole transition, so that all begin to learn
+/// at one step. A single process asks its replay.
+fn whole_from(config: &DqnConfig, n_envs: usize, n_ranks: usize) -> u64 {
+    match n_ranks {
+        1 => 0,
+        _ => ((config.replay.n_step + 1) * n_envs * n_ranks) as u64,
+    }
+}
+
+/// Refuses what cannot be spread over several ranks.
+fn check_ranks(config: &DqnConfig, task: &Task) -> Result<(), Fault> {
+    let n_ranks = task.n_ranks();
+    if n_ranks > 1 && config.replay.prioritized {
+        let expected = format!("false over {n_ranks} ranks: a priority is relative to those of one replay");
+        return Err(Fault::value("prioritized", true, expected));
+    }
+    match config.batch_size.is_multiple_of(n_ranks) {
+        true => Ok(()),
+        false => Err(Fault::value("batch_size", config.batch_size, format!("a multiple of {n_ranks}, the ranks"))),
     }
 }
 
@@ -209,12 +237,13 @@ impl Dqn {
 fn check_replay(config: &DqnConfig, task: &Task) -> Result<(), Fault> {
     let buffer_size = config.replay.buffer_size;
     let shortest_lane = config.replay.n_step.saturating_add(task.frame_stack + 1);
-    let smallest = task.n_envs.saturating_mul(shortest_lane);
+    let n_envs = task.n_envs * task.n_ranks();
+    let smallest = n_envs.saturating_mul(shortest_lane);
     if buffer_size < smallest {
-        let expected = format!("at least {smallest} transitions for {} environments", task.n_envs);
+        let expected = format!("at least {smallest} transitions for {n_envs} environments");
         return Err(Fault::value("buffer_size", buffer_size, expected));
     }
-    let n_bytes = buffer_size.saturating_mul(task.obs_space.n_bytes() + Replay::BYTES_BESIDE_FRAME);
+    let n_bytes = (buffer_size / task.n_ranks()).saturating_mul(task.obs_space.n_bytes() + Replay::BYTES_BESIDE_FRAME);
     check_memory("buffer_size", buffer_size, n_bytes)
 }
 
@@ -241,17 +270,25 @@ impl Agent for Dqn {
     }
 
     fn save(&self) -> Snapshot<'_> {
-        self.sampler.save(self.save_without_replay().nest("replay", self.replay.save()))
+        self.save_shard(true).nest("network", self.network.save())
     }
 
     fn save_without_replay(&self) -> Snapshot<'_> {
+        self.save_shard(false).nest("network", self.network.save())
+    }
+
+    fn sums_over_ranks(&self) -> bool {
+        true
+    }
+
+    fn save_shard(&self, has_replay: bool) -> Snapshot<'_> {
         let snapshot = Snapshot::default()
             .value("n_steps", &self.n_steps)
             .value("learns_from", &self.learns_from)
             .value("sampling", &self.sampling)
-            .nest("network", self.network.save())
             .nest("head", self.head.save());
-        self.exploration.save(snapshot)
+        let snapshot = self.exploration.save(snapshot);
+        if has_replay { self.sampler.save(snapshot.nest("replay", self.replay.save())) } else { snapshot }
     }
 
     fn replay_bytes(&self) -> Option<u64> {
@@ -259,15 +296,20 @@ impl Agent for Dqn {
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.network.load(&from.nested("network")?)?;
+        self.load_shard(from)
+    }
+
+    fn load_shard(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.n_steps = from.count("n_steps")?;
         self.learns_from = from.count("learns_from")?;
         self.exploration.load(from)?;
         self.sampling = from.value("sampling")?;
-        self.network.load(&from.nested("network")?)?;
         self.head.load(&from.nested("head")?)?;
         let Ok(replay) = from.nested("replay") else {
             // A network that learned from a few transitions alone would forget.
-            self.learns_from = self.n_steps + self.config.learning_starts;
+            let whole_from = whole_from(&self.config, self.n_envs, self.n_ranks);
+            self.learns_from = self.n_steps + self.config.learning_starts.max(whole_from);
             return Ok(());
         };
         self.replay.load(&replay, self.n_actions)?;

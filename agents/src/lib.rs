@@ -13,6 +13,7 @@ pub mod net;
 pub mod optim;
 mod pqn;
 mod q_network;
+mod ranks;
 pub mod registry;
 pub mod replay;
 mod schedule;
@@ -29,6 +30,7 @@ pub use dqn::{
 pub use encoder::{Encoder, Raw};
 pub use pqn::{Pqn, PqnConfig};
 pub use q_network::{Fitted, Input, NonFinite, QNetwork, Update, Weights};
+pub use ranks::{AllReduce, SharedRanks};
 pub use schedule::Linear;
 pub use settings::{AgentEntry, AgentError, AgentSpec};
 pub use snapshot::{Loaded, Snapshot, SnapshotError};

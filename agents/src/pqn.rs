@@ -99,12 +99,14 @@ pub struct Pqn {
     config: PqnConfig,
     epsilon: Linear,
     lr: Linear,
+    /// Environments of this rank.
     n_envs: usize,
+    n_ranks: usize,
     n_actions: usize,
     network: QNetwork,
     explore: Pcg32,
     shuffle: Pcg32,
-    /// Environment steps observed.
+    /// Environment steps observed, by all ranks.
     n_steps: u64,
     rollout: Rollout,
     minibatch: Minibatch,
@@ -154,7 +156,7 @@ impl Learner for Pqn {
         self.rollout.push(envs, actions, self.config.gamma as f32, &mut self.scratch);
         self.value_final_observations(envs);
         self.rollout.len += 1;
-        self.n_steps += self.n_envs as u64;
+        self.n_steps += (self.n_envs * self.n_ranks) as u64;
         if self.rollout.len == self.config.rollout_len {
             let last = max_q(&mut self.network, envs.stacks(&mut self.scratch), self.n_actions);
             self.rollout.fill_values(&last);
@@ -165,7 +167,7 @@ impl Learner for Pqn {
     }
 
     fn first_update(&self) -> u64 {
-        (self.config.rollout_len * self.n_envs) as u64
+        (self.config.rollout_len * self.n_envs * self.n_ranks) as u64
     }
 }
 
@@ -218,7 +220,7 @@ impl Pqn {
     /// The learning rate of the rollout's first step, for all of its updates. That of its last step would be 0 at the
     /// end of a run.
     fn lr(&self) -> f64 {
-        self.lr.at(self.n_steps.saturating_sub((self.config.rollout_len * self.n_envs) as u64))
+        self.lr.at(self.n_steps.saturating_sub(self.first_update()))
     }
 
     /// Writes `max_a q` of the final observation of each episode that the time limit has just cut off.
@@ -241,18 +243,20 @@ impl Pqn {
             ..NetSpec::new(task.obs_space.clone(), task.frame_stack, &config.hidden, task.n_actions)
         };
         let obs_bytes = spec.obs_bytes();
-        let size = rollout_size(&config, task.n_envs, obs_bytes).map_err(AgentError::of("pqn"))?;
+        let size = rollout_size(&config, task, obs_bytes).map_err(AgentError::of("pqn"))?;
         let optimizer =
             OptimConfig::of(config.optimizer).with_epsilon(config.optimizer_epsilon, config.optimizer_epsilon_in_root);
         let network = QNetwork::new(spec, task.trunk.clone(), optimizer, task.device, &mut seeds.stream("init"));
+        let own_seeds = task.rank_seeds(seeds);
         Ok(Self {
-            network: network.averaged(config.ema_decay),
+            network: network.averaged(config.ema_decay).sharded(task.ranks.clone()),
             epsilon: config.epsilon(task.total_steps),
             lr: Linear { start: config.lr, end: config.lr_end, steps: task.total_steps },
             n_envs: task.n_envs,
+            n_ranks: task.n_ranks(),
             n_actions: task.n_actions,
-            explore: seeds.stream("explore"),
-            shuffle: seeds.stream("shuffle"),
+            explore: own_seeds.stream("explore"),
+            shuffle: own_seeds.stream("shuffle"),
             n_steps: 0,
             rollout: Rollout::new(size, obs_bytes),
             minibatch: Minibatch::new(size / config.n_minibatches, obs_bytes),
@@ -262,12 +266,13 @@ impl Pqn {
     }
 }
 
-/// Number of transitions in a rollout, which must be a multiple of `n_minibatches` and fit into memory.
-fn rollout_size(config: &PqnConfig, n_envs: usize, obs_bytes: usize) -> Result<usize, Fault> {
-    let size = config.rollout_len.saturating_mul(n_envs);
+/// Number of transitions in a rollout of this rank, which must be a multiple of `n_minibatches` and fit into memory.
+fn rollout_size(config: &PqnConfig, task: &Task, obs_bytes: usize) -> Result<usize, Fault> {
+    let size = config.rollout_len.saturating_mul(task.n_envs);
     check_memory("rollout_len", config.rollout_len, size.saturating_mul(obs_bytes + Rollout::BYTES_BESIDE_OBS))?;
     if !size.is_multiple_of(config.n_minibatches) {
-        let expected = format!("a divisor of {size} (rollout_len x n_envs)");
+        let per_rank = if task.n_ranks() > 1 { " of a rank" } else { "" };
+        let expected = format!("a divisor of {size} (rollout_len x n_envs{per_rank})");
         return Err(Fault::value("n_minibatches", config.n_minibatches, expected));
     }
     Ok(size)
@@ -361,7 +366,15 @@ impl Agent for Pqn {
         self.network.gains_from_threads()
     }
 
+    fn sums_over_ranks(&self) -> bool {
+        true
+    }
+
     fn save(&self) -> Snapshot<'_> {
+        self.save_shard(true).nest("network", self.network.save())
+    }
+
+    fn save_shard(&self, _: bool) -> Snapshot<'_> {
         let rollout = &self.rollout;
         let rollout = Snapshot::default()
             .value("len", &rollout.len)
@@ -376,15 +389,18 @@ impl Agent for Pqn {
             .value("n_steps", &self.n_steps)
             .value("explore", &self.explore)
             .value("shuffle", &self.shuffle)
-            .nest("network", self.network.save())
             .nest("rollout", rollout)
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
+        self.network.load(&from.nested("network")?)?;
+        self.load_shard(from)
+    }
+
+    fn load_shard(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.n_steps = from.count("n_steps")?;
         self.explore = from.value("explore")?;
         self.shuffle = from.value("shuffle")?;
-        self.network.load(&from.nested("network")?)?;
         let (from, rollout) = (from.nested("rollout")?, &mut self.rollout);
         let n_rows = rollout.rewards.len() / self.n_envs;
         rollout.len = from.value_where("len", |&len: &usize| len < n_rows)?;

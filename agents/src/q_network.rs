@@ -4,6 +4,7 @@
 mod autograd;
 mod average;
 mod native;
+mod shards;
 mod update;
 
 pub use update::{Fitted, Input, NonFinite, Update, Weights};
@@ -12,6 +13,7 @@ use crate::agent::Stat;
 use crate::losses::{argmax, mean_loss};
 use crate::net::{Layout, NetSpec, Noise};
 use crate::optim::OptimConfig;
+use crate::ranks::SharedRanks;
 use crate::snapshot::{Loaded, MAX_COUNT, Snapshot, SnapshotError};
 use crate::trunk::SharedTrunk;
 use autograd::{AutogradEngine, Stem};
@@ -20,8 +22,9 @@ use carom_envs::ObsSpace;
 use native::NativeEngine;
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
+use shards::Shards;
 use tch::Device;
-use update::Descended;
+use update::{Descended, Gradient};
 
 /// A Q-network with everything that training it needs.
 pub struct QNetwork {
@@ -31,6 +34,8 @@ pub struct QNetwork {
     layout: Option<Layout>,
     noise: Option<Noise>,
     epsilon: Vec<f32>,
+    /// The ranks that a batch is spread over, if there are several.
+    shards: Option<Shards>,
     sums: Sums,
     d_q: Vec<f32>,
 }
@@ -87,7 +92,16 @@ impl QNetwork {
     }
 
     fn with(engine: Engine, layout: Option<Layout>, noise: Option<Noise>) -> Self {
-        Self { engine, layout, noise, average: None, epsilon: vec![], sums: Sums::default(), d_q: vec![] }
+        let (epsilon, sums, d_q) = (vec![], Sums::default(), vec![]);
+        Self { engine, layout, noise, average: None, epsilon, shards: None, sums, d_q }
+    }
+
+    /// Makes each batch a shard of a larger one, of which each of `ranks` has as large a shard. Their networks begin
+    /// with the same parameters, and all of them make the update of the whole batch.
+    #[must_use]
+    pub fn sharded(mut self, ranks: Option<SharedRanks>) -> Self {
+        self.shards = ranks.map(Shards::new);
+        self
     }
 
     /// Makes the network keep an exponential average of its online parameters, of which an update leaves `decay`, and
@@ -191,13 +205,19 @@ impl QNetwork {
         loss: impl FnOnce(&[f32], &mut [f32]) -> Fitted,
     ) -> Result<(), NonFinite> {
         let outputs = self.engine.forward(input);
-        let Fitted { loss, value } = loss(outputs, resized(&mut self.d_q, outputs.len()));
-        let loss = NonFinite::check("train/loss", loss)?;
-        let descended = self.engine.descend(input.obs, &self.d_q, how)?;
+        let fitted = loss(outputs, resized(&mut self.d_q, outputs.len()));
+        let gradient = Gradient { obs: input.obs, d_outputs: &self.d_q, fitted };
+        let (fitted, descended) = if let Some(shards) = &mut self.shards {
+            // All ranks take part in the sum, whatever the loss of their shard.
+            self.engine.descend_together(&gradient, how, shards)?
+        } else {
+            NonFinite::check("train/loss", fitted.loss)?;
+            (fitted, self.engine.descend(&gradient, how)?)
+        };
         if let Some(rate) = self.average.as_mut().and_then(Average::advance) {
             self.engine.step_average(rate);
         }
-        self.sums.add(loss, value, &descended);
+        self.sums.add(fitted, &descended);
         Ok(())
     }
 
@@ -347,21 +367,33 @@ impl Engine {
         }
     }
 
-    /// One step down the gradient of the online parameters, given the observations of the latest forward pass and the
-    /// gradient of its outputs.
-    fn descend(&mut self, obs: &[u8], d_q: &[f32], how: &Update) -> Result<Descended, NonFinite> {
+    /// One step down the gradient of the online parameters.
+    fn descend(&mut self, gradient: &Gradient, how: &Update) -> Result<Descended, NonFinite> {
         match self {
-            Engine::Native(engine) => Ok(engine.descend(obs, d_q, how)),
-            Engine::Autograd(engine) => engine.descend(d_q, how),
+            Engine::Native(engine) => Ok(engine.descend(gradient, how)),
+            Engine::Autograd(engine) => engine.descend(gradient, how),
+        }
+    }
+
+    /// One step down the mean of the gradients of all `shards`. Returns the means of the facts too.
+    fn descend_together(
+        &mut self,
+        gradient: &Gradient,
+        how: &Update,
+        shards: &mut Shards,
+    ) -> Result<(Fitted, Descended), NonFinite> {
+        match self {
+            Engine::Native(engine) => engine.descend_together(gradient, how, shards),
+            Engine::Autograd(engine) => engine.descend_together(gradient, how, shards),
         }
     }
 }
 
 impl Sums {
-    fn add(&mut self, loss: f64, q: f64, descended: &Descended) {
+    fn add(&mut self, fitted: Fitted, descended: &Descended) {
         self.n_updates += 1;
-        self.loss += loss;
-        self.q += q;
+        self.loss += fitted.loss;
+        self.q += fitted.value;
         self.grad_norm += f64::from(descended.grad_norm);
         if let Some(recon) = descended.recon {
             *self.recon.get_or_insert(0.0) += recon;

@@ -206,6 +206,7 @@ mod tests {
             model: None,
             has_script: false,
             trunk: None,
+            ranks: None,
         }
     }
 

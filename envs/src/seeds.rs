@@ -24,6 +24,15 @@ impl Seeds {
         Pcg32::new(state, splitmix64(state ^ name_hash))
     }
 
+    /// Seeds of process number `rank` of those that train together; of the first, these.
+    #[must_use]
+    pub fn of_rank(&self, rank: usize) -> Self {
+        match rank {
+            0 => *self,
+            _ => Self { master: splitmix64(self.master ^ splitmix64(rank as u64)) },
+        }
+    }
+
     /// The streams called `name/0`, `name/1`, ..., `n` of them.
     pub fn streams(&self, name: &str, n: usize) -> Vec<Pcg32> {
         (0..n).map(|i| self.stream(&format!("{name}/{i}"))).collect()
@@ -48,5 +57,15 @@ mod tests {
         assert_eq!(first(7, "env/0"), first(7, "env/0"));
         assert_ne!(first(7, "env/0"), first(7, "env/1"));
         assert_ne!(first(7, "env/0"), first(8, "env/0"));
+    }
+
+    #[test]
+    fn each_rank_has_streams_of_its_own_and_the_first_those_of_a_single_process() {
+        let first = |rank| Seeds::new(7).of_rank(rank).stream("explore").next_u64();
+        assert_eq!(first(0), Seeds::new(7).stream("explore").next_u64());
+        let mut all: Vec<u64> = (0..100).map(first).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 100);
     }
 }

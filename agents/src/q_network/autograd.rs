@@ -1,6 +1,7 @@
 //! Autograd on any device.
 
-use super::update::{AVERAGE_KEPT, Descended, Input, NonFinite, Update, Weights};
+use super::shards::Shards;
+use super::update::{AVERAGE_KEPT, Descended, Fitted, Gradient, Input, NonFinite, Update, Weights};
 use crate::net::tensor::{read_tensor, to_vec};
 use crate::net::{Layout, NetSpec};
 use crate::optim::{OptimConfig, TensorOptimizer};
@@ -145,24 +146,60 @@ impl AutogradEngine {
         &self.q
     }
 
-    /// Follows the gradient of the loss whose derivative by the latest Q-values is `d_q`, plus the trunk's own loss.
-    pub(super) fn descend(&mut self, d_q: &[f32], how: &Update) -> Result<Descended, NonFinite> {
+    /// Follows the gradient of the loss whose derivative by the latest Q-values is known, plus the trunk's own loss.
+    pub(super) fn descend(&mut self, gradient: &Gradient, how: &Update) -> Result<Descended, NonFinite> {
+        let (loss, recon) = self.whole_loss(gradient);
+        let recon = recon.map(|recon| NonFinite::check("train/recon", recon)).transpose()?;
+        let grads = self.backward(&loss);
+        let grad_norm = grads.norm().double_value(&[]) as f32;
+        self.follow(grads, grad_norm, how);
+        Ok(Descended { grad_norm, recon })
+    }
+
+    /// One step down the mean gradient of all shards of a batch, of which `gradient` is that of one.
+    pub(super) fn descend_together(
+        &mut self,
+        gradient: &Gradient,
+        how: &Update,
+        shards: &mut Shards,
+    ) -> Result<(Fitted, Descended), NonFinite> {
+        let (loss, recon) = self.whole_loss(gradient);
+        let grads = to_vec(&self.backward(&loss));
+        let summed = shards.sum(|to| to.extend(grads), gradient.fitted, recon)?;
+        let grads = Tensor::from_slice(summed.grads).to_device(self.online.device()) * f64::from(summed.share);
+        let (fitted, recon) = (summed.fitted, summed.recon);
+        let grad_norm = grads.norm().double_value(&[]) as f32;
+        self.follow(grads, grad_norm, how);
+        Ok((fitted, Descended { grad_norm, recon }))
+    }
+
+    /// The loss whose derivative by the latest Q-values is known, plus the trunk's own loss. Returns the latter too,
+    /// without its weight.
+    fn whole_loss(&mut self, gradient: &Gradient) -> (Tensor, Option<f64>) {
         let Latest { obs, q } = self.latest.take().expect("a forward pass to go back over");
-        let d_q = Tensor::from_slice(d_q).to_device(q.device()).view_as(&q);
+        let d_q = Tensor::from_slice(gradient.d_outputs).to_device(q.device()).view_as(&q);
         // Its gradient by the Q-values is d_q.
-        let (mut loss, mut recon) = ((&q * d_q).sum(Kind::Float), None);
-        if let Some((own, weight)) = self.trunk_loss(&obs) {
-            recon = Some(NonFinite::check("train/recon", own.double_value(&[]))?);
-            loss += own * weight;
+        let loss = (&q * d_q).sum(Kind::Float);
+        match self.trunk_loss(&obs) {
+            Some((own, weight)) => {
+                let recon = own.double_value(&[]);
+                (loss + own * weight, Some(recon))
+            }
+            None => (loss, None),
         }
+    }
+
+    fn backward(&self, loss: &Tensor) -> Tensor {
         // Straight from the graph: a gradient that the tensor keeps would be cleared and added to, two more passes over
         // it.
         let [grads] = Tensor::run_backward(&[loss], &[&self.online], false, false).try_into().expect("one gradient");
-        let grad_norm = grads.norm().double_value(&[]) as f32;
+        grads
+    }
+
+    fn follow(&mut self, grads: Tensor, grad_norm: f32, how: &Update) {
         let max_norm = how.max_norm();
         let grads = if grad_norm > max_norm { grads * f64::from(max_norm / grad_norm) } else { grads };
         tch::no_grad(|| self.optimizer.step(&mut self.online, &grads, how.lr));
-        Ok(Descended { grad_norm, recon })
     }
 
     /// Moves the target the share `rate` of the way to the online parameters.

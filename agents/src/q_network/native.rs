@@ -1,7 +1,8 @@
 //! Passes by hand on the CPU.
 
 use super::average::approach;
-use super::update::{AVERAGE_KEPT, Descended, Input, Update, Weights};
+use super::shards::Shards;
+use super::update::{AVERAGE_KEPT, Descended, Fitted, Gradient, Input, NonFinite, Update, Weights};
 use crate::net::{Duel, Layout, Matrix, NetSpec, PixelPasses, Prepared, QPasses, perturb, product, threads};
 use crate::optim::{OptimConfig, Optimizer, clip_factor, sum_of_squares};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
@@ -134,32 +135,18 @@ impl NativeEngine {
         }
     }
 
-    /// `obs` are those of the latest [`NativeEngine::forward`].
-    pub(super) fn descend(&mut self, obs: &[u8], d_outputs: &[f32], how: &Update) -> Descended {
-        let d_q = match &mut self.streams {
-            Some(streams) => {
-                streams.duel.join_backward(d_outputs, &mut streams.gradient);
-                &streams.gradient
-            }
-            None => d_outputs,
-        };
-        let grad_norm = match (&mut self.passes, &mut self.noise) {
+    /// One step down a gradient of the outputs of the latest [`NativeEngine::forward`].
+    pub(super) fn descend(&mut self, gradient: &Gradient, how: &Update) -> Descended {
+        let grad_norm = match (&mut self.passes, &self.noise) {
             (Passes::Pixels(both), None) if how.max_grad_norm == 0.0 => {
                 let (passes, prepared) = &mut **both;
                 let (params, step) = (self.online.as_mut_slice(), self.optimizer.begin(1.0, how.lr));
                 let prepared = &prepared[Weights::Online as usize];
-                passes.backward(params, prepared, (obs, d_q), self.grads.as_mut_slice(), Some(step))
+                let input = (gradient.obs, before_sum(&mut self.streams, gradient.d_outputs));
+                passes.backward(params, prepared, input, self.grads.as_mut_slice(), Some(step))
             }
-            (passes, noise) => {
-                let grad_norm = match noise {
-                    Some([noise, _]) => {
-                        passes.backward(&mut noise.params, obs, d_q, &mut self.grads);
-                        let (of_mean, of_sigma) = self.grads.as_mut_slice().split_at_mut(noise.epsilon.len());
-                        product(of_mean, &noise.epsilon, of_sigma);
-                        sum_of_squares(self.grads.as_slice()).sqrt()
-                    }
-                    None => passes.backward(&mut self.online, obs, d_q, &mut self.grads),
-                };
+            _ => {
+                let grad_norm = self.backward(gradient);
                 let factor = clip_factor(grad_norm, how.max_norm());
                 self.optimizer.step_scaled(self.online.as_mut_slice(), self.grads.as_slice(), factor, how.lr);
                 grad_norm
@@ -167,6 +154,37 @@ impl NativeEngine {
         };
         self.expire(Weights::Online);
         Descended { grad_norm, recon: None }
+    }
+
+    /// One step down the mean gradient of all shards of a batch, of which `gradient` is that of one.
+    pub(super) fn descend_together(
+        &mut self,
+        gradient: &Gradient,
+        how: &Update,
+        shards: &mut Shards,
+    ) -> Result<(Fitted, Descended), NonFinite> {
+        self.backward(gradient);
+        let grads = self.grads.as_slice();
+        let summed = shards.sum(|to| to.extend_from_slice(grads), gradient.fitted, None)?;
+        let grad_norm = sum_of_squares(summed.grads).sqrt() * summed.share;
+        let factor = clip_factor(grad_norm, how.max_norm()) * summed.share;
+        self.optimizer.step_scaled(self.online.as_mut_slice(), summed.grads, factor, how.lr);
+        self.expire(Weights::Online);
+        Ok((summed.fitted, Descended { grad_norm, recon: None }))
+    }
+
+    /// Writes the gradient of the online parameters to `grads`, and returns its Euclidean norm.
+    fn backward(&mut self, gradient: &Gradient) -> f32 {
+        let d_q = before_sum(&mut self.streams, gradient.d_outputs);
+        match &mut self.noise {
+            Some([noise, _]) => {
+                self.passes.backward(&mut noise.params, gradient.obs, d_q, &mut self.grads);
+                let (of_mean, of_sigma) = self.grads.as_mut_slice().split_at_mut(noise.epsilon.len());
+                product(of_mean, &noise.epsilon, of_sigma);
+                sum_of_squares(self.grads.as_slice()).sqrt()
+            }
+            None => self.passes.backward(&mut self.online, gradient.obs, d_q, &mut self.grads),
+        }
     }
 
     /// Moves the target the share `rate` of the way to the online parameters.
@@ -257,6 +275,17 @@ impl NativeEngine {
         params.copy_from_slice(&ordered);
         self.expire(weights);
         Ok(())
+    }
+}
+
+/// The gradient of what a dueling network adds up at its end, given that of its outputs.
+fn before_sum<'a>(streams: &'a mut Option<Streams>, d_outputs: &'a [f32]) -> &'a [f32] {
+    match streams {
+        Some(streams) => {
+            streams.duel.join_backward(d_outputs, &mut streams.gradient);
+            &streams.gradient
+        }
+        None => d_outputs,
     }
 }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::losses::Loss;
 use crate::net::NetParts;
 use crate::optim::Rule;
+use crate::ranks::threads::{assert_one_update, on_ranks};
 use carom_envs::ObsSpace;
 use rand::{Rng, SeedableRng};
 
@@ -46,6 +47,51 @@ fn both_engines_overfit_eight_transitions_alike() {
     }
 }
 
+/// How far an update on shard `rank` of the `n` of a batch of eight transitions moves the parameters, and statistics.
+fn after_update(pixels: bool, native: bool, loss: Loss, ranks: Option<SharedRanks>, shard: (usize, usize)) -> Vec<f32> {
+    // Its first step is the gradient's. That of Adam is as long for gradients that are nothing but rounding.
+    let (network, obs) = network_by(Rule::RAdam, pixels, native);
+    let (before, mut network) = (values(&network), network.sharded(ranks));
+    let (actions, rewards) = ([0, 1, 2, 0, 1, 2, 0, 1], [1.0, -1.0, 0.5, 0.0, 2.0, -0.5, 1.5, 0.25]);
+    let next = network.q(Weights::Target, &obs).chunks_exact(3);
+    let targets: Vec<f32> = next.zip(rewards).map(|(q, reward)| reward + 0.9 * q[argmax(q)]).collect();
+    let (rank, n) = shard;
+    let of = |row: usize| rank * 8 / n * row..(rank + 1) * 8 / n * row;
+    let how = Update { loss, lr: 1.0, max_grad_norm: 0.5 };
+    network.fit(&obs[of(obs.len() / 8)], &actions[of(1)], &targets[of(1)], &how).expect("finite losses");
+    let moves = values(&network).into_iter().zip(before).map(|(after, before)| after - before);
+    let stats = network.stats();
+    moves.chain(stats.iter().map(|(_, value)| *value as f32)).collect()
+}
+
+fn values(network: &QNetwork) -> Vec<f32> {
+    match &network.engine {
+        Engine::Native(engine) => engine.values(Weights::Online),
+        Engine::Autograd(engine) => engine.values(Weights::Online),
+    }
+}
+
+#[test]
+fn a_batch_in_shards_makes_the_update_of_the_whole_in_both_engines() {
+    for (pixels, native) in [(false, true), (false, false), (true, true), (true, false)] {
+        for loss in [Loss::Squared, Loss::Huber] {
+            assert_one_update(|ranks, rank, n| after_update(pixels, native, loss, ranks, (rank, n)));
+        }
+    }
+}
+
+#[test]
+fn all_ranks_have_the_error_of_one_of_them() {
+    on_ranks(2, |ranks, rank| {
+        let (network, obs) = network(false, true);
+        let (before, mut network) = (values(&network), network.sharded(ranks));
+        let targets = [if rank == 1 { f32::NAN } else { 0.0 }; 8];
+        let how = Update { loss: Loss::Huber, lr: 0.1, max_grad_norm: 0.0 };
+        assert!(network.fit(&obs, &[0; 8], &targets, &how).is_err());
+        assert_eq!(values(&network), before);
+    });
+}
+
 #[test]
 fn a_loss_that_is_not_finite_changes_nothing() {
     let spec = NetSpec::new(ObsSpace::Discrete { n: 2 }, 1, &[], 2);
@@ -62,6 +108,10 @@ fn a_loss_that_is_not_finite_changes_nothing() {
 
 /// A network of planes or, with `pixels`, of the screen, and eight observations of it.
 fn network(pixels: bool, native: bool) -> (QNetwork, Vec<u8>) {
+    network_by(Rule::Adam, pixels, native)
+}
+
+fn network_by(rule: Rule, pixels: bool, native: bool) -> (QNetwork, Vec<u8>) {
     let obs_space = match pixels {
         true => ObsSpace::Pixels { shape: [84, 84] },
         false => ObsSpace::Planes { shape: [10, 10, 4] },
@@ -69,7 +119,7 @@ fn network(pixels: bool, native: bool) -> (QNetwork, Vec<u8>) {
     let spec = NetSpec { layer_norm: true, ..NetSpec::new(obs_space, 1, &[32], 3) };
     let mut rng = Pcg32::seed_from_u64(5);
     let params = spec.layout().first_params(spec.init(), &mut rng);
-    let optimizer = OptimConfig::of(Rule::Adam);
+    let optimizer = OptimConfig::of(rule);
     let engine = match native {
         true => Engine::Native(Box::new(NativeEngine::of(&spec, optimizer, &params).expect("a small network"))),
         false => Engine::Autograd(Box::new(AutogradEngine::new(&spec, None, optimizer, Device::Cpu, &params))),

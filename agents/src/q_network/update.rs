@@ -96,6 +96,14 @@ impl NonFinite {
     }
 }
 
+/// The gradient of a loss by the outputs of the latest forward pass.
+pub(super) struct Gradient<'a> {
+    /// Observations of that pass.
+    pub(super) obs: &'a [u8],
+    pub(super) d_outputs: &'a [f32],
+    pub(super) fitted: Fitted,
+}
+
 /// Facts about a step down the gradient.
 pub(super) struct Descended {
     /// Length of the gradient before it was clipped.
