@@ -29,7 +29,8 @@ mod watch;
 
 use crate::files;
 use crate::interrupt::{self, Interrupted};
-use anyhow::Result;
+use crate::ranks;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use std::io::{ErrorKind, Write, stdout};
 use std::process::ExitCode;
@@ -78,25 +79,32 @@ enum Command {
 /// agents of its own calls this from its `main`.
 pub fn main() -> ExitCode {
     keep_memory();
-    match run(Cli::parse()) {
+    let code = match run(Cli::parse()) {
         Ok(code) => code,
         // The reader of the output, such as `head`, has closed the pipe.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Interrupted>() => {
-            say!("{error}");
+            ranks::give_up(interrupt::code_of_end(), || say!("{error}"));
             interrupt::exit_code()
         }
         Err(error) => {
-            say!("error: {error:#}");
+            ranks::give_up(1, || say!("error: {error:#}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    ranks::finish();
+    code
 }
 
 /// Runs the command and returns its exit code.
 fn run(cli: Cli) -> Result<ExitCode> {
     talk::begin();
     interrupt::tidy_by(files::remove_scratches)?;
+    ensure!(
+        ranks::n_launched() == 1 || matches!(cli.command, Command::Train(_) | Command::Resume(_)),
+        "{} processes were started as one job, and each would do the same: `train` and `resume` alone share their work",
+        ranks::n_launched()
+    );
     match cli.command {
         Command::Train(arguments) => train::run(&arguments),
         Command::Fit(arguments) => fit::run(&arguments),

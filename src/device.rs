@@ -41,10 +41,10 @@ pub(crate) fn for_reading(own: Device, asked: Option<Device>) -> Device {
 }
 
 /// Returns the number of threads where many are quicker: that of `OMP_NUM_THREADS`, as for torch itself, else one for
-/// each core.
-pub(crate) fn usual_threads() -> usize {
+/// each core that each of `n_processes` has.
+pub(crate) fn usual_threads(n_processes: usize) -> usize {
     let asked = std::env::var("OMP_NUM_THREADS").ok().and_then(|text| text.parse().ok()).filter(|&n| n > 0);
-    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| (n.get() / n_processes).max(1)))
 }
 
 /// Sets the number of libtorch's threads. More threads than cores are far slower than as many, so that is a warning.

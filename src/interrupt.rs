@@ -150,12 +150,27 @@ pub(crate) fn requested() -> bool {
     REQUESTED.load(Ordering::Relaxed) != 0
 }
 
+/// Returns the signal that asked the program to end; 0 if there was none.
+pub(crate) fn signal() -> u64 {
+    REQUESTED.load(Ordering::Relaxed) as u64
+}
+
+/// Makes `signal`, which another process of the job received, a request to this one; 0 is none.
+pub(crate) fn adopt(signal: u64) {
+    let _ = REQUESTED.compare_exchange(0, signal as i32, Ordering::Relaxed, Ordering::Relaxed);
+}
+
 /// Returns the exit code of a program that a signal ended: 128 and the signal's number, as shells have it. Success if
 /// there was none.
 pub(crate) fn exit_code() -> ExitCode {
+    code_of_end().into()
+}
+
+/// Returns the number of [`exit_code`].
+pub(crate) fn code_of_end() -> u8 {
     match REQUESTED.load(Ordering::Relaxed) {
-        0 => ExitCode::SUCCESS,
-        signal => ExitCode::from(code(signal)),
+        0 => 0,
+        signal => code(signal),
     }
 }
 

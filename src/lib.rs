@@ -7,11 +7,14 @@
 
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
-/// Writes a line to stderr. Errors are ignored: a run goes on when its terminal is closed.
+/// Writes a line to stderr. Errors are ignored: a run goes on when its terminal is closed. Of several processes that
+/// make one run, the first writes.
 macro_rules! say {
     ($($argument:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($argument)*);
+        if crate::ranks::speaks() {
+            let _ = writeln!(std::io::stderr(), $($argument)*);
+        }
     }};
 }
 
@@ -33,6 +36,7 @@ mod movie;
 mod plot;
 mod probe;
 mod progress;
+mod ranks;
 mod report;
 mod reproduce;
 mod run;

@@ -37,6 +37,8 @@ const META: &str = "meta.json";
 pub(crate) const LOG: &str = "log.txt";
 /// Key in `meta.json` of the run and checkpoint that the first weights are from.
 pub(crate) const ORIGIN: &str = "init_from";
+/// Key in `meta.json` of the number of processes that make a run, where there are several.
+const RANKS: &str = "ranks";
 /// Folder of a run's pictures.
 pub(crate) const PLOTS: &str = "plots";
 
@@ -120,6 +122,14 @@ impl Run {
     pub(crate) fn record_origin(&mut self, origin: &(impl Serialize + std::fmt::Display)) -> Result<()> {
         meta::insert(&self.dir, ORIGIN, serde_json::to_value(origin)?)?;
         self.log(&origin.to_string())
+    }
+
+    /// Records in `meta.json` that `n_ranks` processes make the run.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(crate) fn record_ranks(&mut self, n_ranks: usize) -> Result<()> {
+        meta::insert(&self.dir, RANKS, n_ranks.into())
     }
 
     /// Adds a line to `log.txt`.

@@ -6,7 +6,19 @@ use std::path::{Path, PathBuf};
 
 /// The floors of `src/`, the lowest first. A file imports from floors below its own and, without circles, from its own.
 const FLOORS: [&[&str]; 9] = [
-    &["device", "dotted", "files", "human", "interrupt", "movie", "plot", "progress", "statistics", "terminal"],
+    &[
+        "device",
+        "dotted",
+        "files",
+        "human",
+        "interrupt",
+        "movie",
+        "plot",
+        "progress",
+        "ranks",
+        "statistics",
+        "terminal",
+    ],
     &["generative", "run"],
     &["config", "gallery"],
     &["fit"],

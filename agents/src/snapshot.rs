@@ -52,6 +52,15 @@ impl<'a> Snapshot<'a> {
         self
     }
 
+    /// The snapshot whose arrays and state these are, without a copy of the arrays.
+    pub fn of(arrays: &SafeTensors<'a>, state: Map<String, Value>) -> Self {
+        let array = |(name, array): (String, safetensors::tensor::TensorView<'a>)| {
+            let (dtype, bytes) = (array.dtype(), Cow::Borrowed(array.data()));
+            (name, Array { dtype, len: array.shape().iter().product(), bytes })
+        };
+        Self { arrays: arrays.tensors().into_iter().map(array).collect(), state }
+    }
+
     /// Adds a value to the state.
     ///
     /// # Panics

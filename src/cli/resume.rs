@@ -1,6 +1,6 @@
 //! `carom resume`: continues a run from its newest checkpoint.
 
-use super::start::announce;
+use super::start::{Opened, announce, check_same, complete_beside, follow, tell};
 use super::train::finish;
 use crate::config::fit::{FIT, FitConfig};
 use crate::config::kind::{self, Config};
@@ -11,6 +11,8 @@ use crate::fit::open::open;
 use crate::generative::settings::Recipe;
 use crate::human::{count, parse_count, shell};
 use crate::interrupt;
+use crate::ranks::{self, Ranks};
+use crate::run::checkpoint;
 use crate::run::{self, CONFIG, Outcome, Run};
 use crate::train::session::Session;
 use anyhow::{Result, ensure};
@@ -67,9 +69,13 @@ const MAY_CHANGE: [&str; 12] = [
 ];
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let ranks = ranks::start()?;
     match kind::config(&arguments.run)? {
-        Config::Training(config) => resume_training(arguments, &config),
-        Config::Fit(config) => resume_fit(arguments, &config),
+        Config::Training(config) => resume_training(arguments, &config, &ranks),
+        Config::Fit(config) => {
+            ensure!(!ranks.are_several(), "{} is a fit, which one process makes", arguments.run.display());
+            resume_fit(arguments, &config)
+        }
     }
 }
 
@@ -110,28 +116,40 @@ fn resume_fit(arguments: &Arguments, config: &FitConfig) -> Result<ExitCode> {
     Ok(exit_code(super::fit::finish(&mut session, &mut run, arguments.json)?))
 }
 
-fn resume_training(arguments: &Arguments, config: &TrainConfig) -> Result<ExitCode> {
+fn resume_training(arguments: &Arguments, config: &TrainConfig, ranks: &Ranks) -> Result<ExitCode> {
     let dir = &arguments.run;
     arguments.check_edits(&config.to_toml())?;
+    // The first rank may change the files that the others have read now.
+    ranks.wait();
     let mut config = TrainConfig::resolve(&arguments.layers(&config.to_toml(), &TRAINING)?)?;
     ensure!(arguments.epochs.is_none(), "{} is an agent's run: --steps N makes it longer", dir.display());
     let begun_for = config.run.steps;
     config.run.steps = arguments.steps.unwrap_or(begun_for);
     let config = config.on(arguments.device)?;
-    let (mut session, checkpoint) = Session::open(config, dir)?;
+    if !ranks.is_first() {
+        interrupt::listen()?;
+        let Some(mut session) = follow(config, dir, None, ranks)? else { return Ok(ExitCode::SUCCESS) };
+        return Ok(exit_code(complete_beside(&mut session)?));
+    }
+    let checkpoint = checkpoint::newest(dir)?;
+    let mut session = Session::at(config, dir, &checkpoint, ranks.clone())?;
     let (step, steps) = (session.progress.step, session.config.run.steps);
     let name = dir.display();
     ensure!(steps >= begun_for, "--steps {steps} is less than the {begun_for} of {name}");
     if session.progress.converged {
         say!("{name} has converged at sweep {}; more sweeps change nothing", count(step));
+        tell(ranks, Opened::Finished);
         return Ok(ExitCode::SUCCESS);
     }
     if session.progress.is_finished(steps) {
         say!("{name} is finished at step {}; --steps N makes it longer", count(step));
+        tell(ranks, Opened::Finished);
         return Ok(ExitCode::SUCCESS);
     }
     interrupt::listen()?;
     let mut run = Run::reopen(dir, &checkpoint)?;
+    tell(ranks, Opened::At(step));
+    check_same(&session)?;
     run.reconfigure(step, &session.config.to_toml())?;
     announce(&mut session, &mut run, &format!("resuming at step {}:", count(step)))?;
     Ok(exit_code(finish(&mut session, &mut run, arguments.json)?))

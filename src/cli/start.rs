@@ -6,8 +6,10 @@ use crate::dotted::{changes, dotted};
 use crate::encoder::ObsTransform;
 use crate::files;
 use crate::human::{count, gigabytes, shell};
+use crate::interrupt;
 use crate::plot::{self, Look};
-use crate::run::checkpoint::{self, Checkpoint};
+use crate::ranks::{Ranks, Spent};
+use crate::run::checkpoint::{self, Checkpoint, Which};
 use crate::run::{self, Outcome, Run, layout};
 use crate::train::origin;
 use crate::train::session::{Session, TrainState};
@@ -16,6 +18,7 @@ use anyhow::{Context, Result, ensure};
 use carom_agents::Player;
 use serde::de::DeserializeOwned;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// Bytes of a replay from which on its size is told before a run.
 const LARGE: u64 = 500_000_000;
@@ -26,22 +29,102 @@ pub(super) const CURVE: &str = "plots/return.svg";
 /// Creates a run of `config` in `dir`; `force` replaces an existing one. Mistakes in the settings are reported before
 /// any file is written. With `init_from`, the network begins at the weights of that run; a checkpoint of step 0 has
 /// them, so that the run does not need the other one.
-pub(super) fn begin(config: TrainConfig, dir: &Path, force: bool, init_from: Option<&Path>) -> Result<(Session, Run)> {
+///
+/// Of several `ranks` the first calls this, and the others [`follow`].
+pub(super) fn begin(
+    config: TrainConfig,
+    dir: &Path,
+    force: bool,
+    init_from: Option<&Path>,
+    ranks: &Ranks,
+) -> Result<(Session, Run)> {
     let transform = ObsTransform::prepare(&config)?;
-    let mut session = Session::new(config, transform)?;
+    let mut session = Session::over(config, transform, ranks.clone())?;
     let origin = init_from.map(|other| origin::init_from(&mut session, other)).transpose()?;
     let protocol = session.config.env.protocol();
     // A comment, since the weights follow from the settings.
     let weights = session.transform.sha256().map(|sha256| format!("# SHA-256 of the encoder's weights: {sha256}\n"));
     let config_text = session.config.to_toml() + &weights.unwrap_or_default();
     let mut run = Run::create(dir, &config_text, Some(&protocol), force, |made| session.transform.save(made))?;
+    if ranks.are_several() {
+        run.record_ranks(ranks.n())?;
+    }
     announce(&mut session, &mut run, "training")?;
+    tell(ranks, Opened::New);
+    check_same(&session)?;
     if let Some(origin) = origin {
         say!("{origin}");
         run.record_origin(&origin)?;
-        session.save(&mut run)?;
+        session.save(Some(&mut run))?;
     }
     Ok((session, run))
+}
+
+/// How the first of several ranks opened a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Opened {
+    /// It is finished.
+    Finished,
+    /// It begins.
+    New,
+    /// It goes on from the checkpoint of this step.
+    At(u64),
+}
+
+/// Tells the other ranks how the first has opened the run, which they do by [`told`].
+pub(super) fn tell(ranks: &Ranks, opened: Opened) {
+    ranks.tell(match opened {
+        Opened::Finished => 0,
+        Opened::New => 1,
+        Opened::At(step) => 2 + step,
+    });
+}
+
+/// Returns how the first rank has opened the run, once it has.
+fn told(ranks: &Ranks) -> Opened {
+    match ranks.tell(0) {
+        0 => Opened::Finished,
+        1 => Opened::New,
+        step => Opened::At(step - 2),
+    }
+}
+
+/// Opens the part of this rank, which is not the first, in a run that the first opens. Returns `None` if the run is
+/// finished.
+///
+/// # Errors
+/// When the run's files cannot be read here, or differ from those of the first rank.
+pub(super) fn follow(
+    config: TrainConfig,
+    dir: &Path,
+    init_from: Option<&Path>,
+    ranks: &Ranks,
+) -> Result<Option<Session>> {
+    match told(ranks) {
+        Opened::Finished => Ok(None),
+        Opened::New => {
+            let transform = ObsTransform::prepare(&config)?;
+            let mut session = Session::over(config, transform, ranks.clone())?;
+            check_same(&session)?;
+            if let Some(other) = init_from {
+                origin::init_from(&mut session, other)?;
+                session.save(None)?;
+            }
+            Ok(Some(session))
+        }
+        Opened::At(step) => {
+            let saved = checkpoint::open(dir, Which::Step(step))?;
+            let session = Session::at(config, dir, &saved, ranks.clone())?;
+            check_same(&session)?;
+            Ok(Some(session))
+        }
+    }
+}
+
+/// Checks that all ranks have the same settings and the same encoder.
+pub(super) fn check_same(session: &Session) -> Result<()> {
+    let text = session.config.to_toml() + &session.transform.sha256().unwrap_or_default();
+    session.ranks.check_equal(text.as_bytes(), "the settings")
 }
 
 /// Prints and logs what the run is about to do.
@@ -56,7 +139,8 @@ pub(super) fn announce(session: &mut Session, run: &mut Run, doing: &str) -> Res
         1 => String::new(),
         n => format!(", {n} threads"),
     };
-    let line = format!("{doing} {agent} on {env} ({protocol}){transform}, {steps}, seed {seed}{threads}");
+    let ranks = if session.ranks.are_several() { format!(", {} ranks", session.ranks.n()) } else { String::new() };
+    let line = format!("{doing} {agent} on {env} ({protocol}){transform}, {steps}, seed {seed}{ranks}{threads}");
     say!("{line} -> {}", run.dir().display());
     run.log(&line)?;
     if let Some(bytes) = session.player.agent().and_then(|agent| agent.replay_bytes()).filter(|&bytes| bytes >= LARGE) {
@@ -105,14 +189,46 @@ fn idleness(session: &Session) -> Option<String> {
 
 /// Trains to the end and draws the learning curve.
 pub(super) fn complete(session: &mut Session, run: &mut Run) -> Result<Outcome> {
-    let ended = train(session, run);
+    let began = (session.ranks.spent(), Instant::now());
+    let ended = train(session, Some(run));
     let outcome = run.log_end(session.progress.step, ended)?;
     draw(&session.config, run.dir());
+    if session.ranks.are_several() {
+        let line = price_of_sums(began.0, session.ranks.spent(), began.1.elapsed());
+        say!("{line}");
+        run.log(&line)?;
+        agree(&session.ranks);
+    }
     if outcome == Outcome::Interrupted {
         let step = count(session.progress.step);
         say!("stopped at step {step}; continue with: carom resume {}", shell(run.dir()));
     }
     Ok(outcome)
+}
+
+/// Trains this rank's part of a run to the end, beside the first rank.
+pub(super) fn complete_beside(session: &mut Session) -> Result<Outcome> {
+    let outcome = train(session, None)?;
+    agree(&session.ranks);
+    Ok(outcome)
+}
+
+/// Tells all ranks if one of them was asked to end, so that all do one thing next.
+fn agree(ranks: &Ranks) {
+    interrupt::adopt(ranks.largest(interrupt::signal()));
+}
+
+/// Says what sums over the ranks took of a training that took `time`.
+fn price_of_sums(before: Spent, after: Spent, time: Duration) -> String {
+    let (n, n_values) = (after.n_sums - before.n_sums, after.n_values - before.n_values);
+    let (spent, time) = (after.seconds - before.seconds, time.as_secs_f64());
+    format!(
+        "the all-reduce took {:.1} % of the time: {} sums of {:.2} MB, {:.2} ms each",
+        100.0 * spent / time.max(1e-9),
+        count(n),
+        (n_values * size_of::<f32>() as u64) as f64 / 1e6 / n.max(1) as f64,
+        1e3 * spent / n.max(1) as f64,
+    )
 }
 
 /// Draws the learning curve. Failing is not an error: a run may be too short for an episode.
@@ -159,7 +275,7 @@ pub(super) fn check_unchanged(config: &str, dir: &Path) -> Result<()> {
 /// # Errors
 /// When it has checkpoints and all are damaged, or it cannot be started.
 pub(super) fn begin_or_continue(config: &TrainConfig, dir: &Path) -> Result<Option<(Session, Run)>> {
-    begin_from_or_continue(config, dir, None)
+    begin_from_or_continue(config, dir, None, &Ranks::alone())
 }
 
 /// Starts the run at the weights of `init_from`, if that is given, or opens it at its newest checkpoint. Returns `None`
@@ -171,6 +287,7 @@ pub(super) fn begin_from_or_continue(
     config: &TrainConfig,
     dir: &Path,
     init_from: Option<&Path>,
+    ranks: &Ranks,
 ) -> Result<Option<(Session, Run)>> {
     if is_begun(dir)? {
         check_origin(dir, init_from)?;
@@ -181,14 +298,17 @@ pub(super) fn begin_from_or_continue(
                 draw(config, dir);
             }
             say!("{} is finished", dir.display());
+            tell(ranks, Opened::Finished);
             return Ok(None);
         }
-        let mut session = Session::at(config.clone(), dir, &saved)?;
+        let mut session = Session::at(config.clone(), dir, &saved, ranks.clone())?;
         let mut run = Run::reopen(dir, &saved)?;
+        tell(ranks, Opened::At(saved.state.step));
+        check_same(&session)?;
         announce(&mut session, &mut run, &format!("resuming at step {}:", count(saved.state.step)))?;
         return Ok(Some((session, run)));
     }
-    begin(config.clone(), dir, dir.exists(), init_from).map(Some)
+    begin(config.clone(), dir, dir.exists(), init_from, ranks).map(Some)
 }
 
 /// Checks that the run in `dir` began at the weights of the run `init_from`, if that is given.

@@ -2,7 +2,7 @@
 
 use super::jobs::{self, Job, OF_SEEDS};
 use super::launch::{self, Batch, Launch, Made};
-use super::start::{CURVE, begin, begin_from_or_continue, check_place, complete, has_made};
+use super::start::{CURVE, begin, begin_from_or_continue, check_place, complete, complete_beside, follow, has_made};
 use super::{joined, print};
 use crate::config::encoders::EncoderMode;
 use crate::config::layers::{Layer, Part};
@@ -11,6 +11,7 @@ use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
 use crate::human::{MAX_SEEDS, count, duration, parse_count, parse_seed, parse_seeds, shell};
 use crate::interrupt;
+use crate::ranks::{self, Ranks};
 use crate::run::{Outcome, Run};
 use crate::train::evaluation::{Evaluation, Exact};
 use crate::train::session::{Codes, N_RECENT, Session};
@@ -112,6 +113,7 @@ const EXAMPLES: &str = "Examples:
   carom train --config runs/taxi-q-learning-s0/config.toml --seed 7 --out runs/again";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let ranks = ranks::start()?;
     let layers = arguments.layers()?;
     let first = TrainConfig::resolve(&layers)?;
     let seeds = arguments.seeds.clone().unwrap_or(first.run.seed..first.run.seed + 1);
@@ -122,7 +124,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let is_elsewhere = arguments.launch.is_elsewhere()?;
     ensure!(!is_elsewhere || !arguments.force, "--force has no effect with --on: runs go on where they are");
     let goes_on = arguments.goes_on || is_elsewhere;
-    for (seed, dir) in &runs {
+    let in_processes = arguments.jobs > 1 || is_elsewhere;
+    ensure!(!ranks.are_several() || !in_processes, "--jobs and --on have no effect with ranks of MPI: omit them");
+    for (seed, dir) in runs.iter().filter(|_| ranks.is_first()) {
         check_place(&first.with_seed(*seed).to_toml(), dir, goes_on, arguments.force)?;
     }
     if is_elsewhere {
@@ -131,24 +135,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.jobs > 1 {
         return jobs::make(OF_SEEDS, several_jobs(runs), arguments.jobs);
     }
-    let init_from = arguments.init_from.as_deref();
     interrupt::listen()?;
     for (seed, dir) in runs {
-        let config = first.with_seed(seed);
-        let opened = match arguments.goes_on {
-            true => begin_from_or_continue(&config, &dir, init_from)?,
-            false => Some(begin(config, &dir, arguments.force, init_from)?),
-        };
-        let Some((mut session, mut run)) = opened else { continue };
-        if arguments.tensorboard {
-            run.write_events()?;
-        }
-        session.pause_at = arguments.pause_at;
-        if finish(&mut session, &mut run, arguments.json)? == Outcome::Interrupted && interrupt::requested() {
+        let outcome = make_here(arguments, first.with_seed(seed), &dir, &ranks)?;
+        if outcome == Outcome::Interrupted && interrupt::requested() {
             return Ok(interrupt::exit_code());
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the run of `config` in `dir`, or this rank's part of it.
+fn make_here(arguments: &Arguments, config: TrainConfig, dir: &Path, ranks: &Ranks) -> Result<Outcome> {
+    let init_from = arguments.init_from.as_deref();
+    if !ranks.is_first() {
+        let Some(mut session) = follow(config, dir, init_from, ranks)? else { return Ok(Outcome::Finished) };
+        session.pause_at = arguments.pause_at;
+        return complete_beside(&mut session);
+    }
+    let opened = match arguments.goes_on {
+        true => begin_from_or_continue(&config, dir, init_from, ranks)?,
+        false => Some(begin(config, dir, arguments.force, init_from, ranks)?),
+    };
+    let Some((mut session, mut run)) = opened else { return Ok(Outcome::Finished) };
+    if arguments.tensorboard {
+        run.write_events()?;
+    }
+    session.pause_at = arguments.pause_at;
+    finish(&mut session, &mut run, arguments.json)
 }
 
 /// Has the runs, each with its seed and directory, made elsewhere.

@@ -317,7 +317,7 @@ fn make_run(config: &Config, dir: &Path) {
             let mut run = Run::create(dir, &config.to_toml(), Some("fuzz"), false, |_| Ok(())).expect("writable");
             advance(&mut session, N_STEPS / config.run.n_envs as u64);
             session.progress.step = 1;
-            session.save(&mut run).expect("writable");
+            session.save(Some(&mut run)).expect("writable");
         }
         Config::Fit(config) => {
             let mut session = fit::open::begin(config.clone()).expect("valid");

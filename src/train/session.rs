@@ -1,12 +1,14 @@
 //! State of a training run: environments, agent and progress.
 
+use super::together::{self, AtStep};
 use crate::config::training::TrainConfig;
 use crate::device;
 use crate::encoder::ObsTransform;
+use crate::ranks::{self, Ranks};
 use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint, is_time};
 use anyhow::{Context, Result, ensure};
-use carom_agents::{Player, Snapshot, Task};
+use carom_agents::{Agent, Loaded, Player, Snapshot, Task};
 use carom_envs::{Episode, Seeds, VecEnv};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,7 +24,9 @@ pub(crate) struct Session {
     pub config: TrainConfig,
     /// Transform of the environments' observations into the agent's.
     pub transform: ObsTransform,
-    /// Environments for training.
+    /// Processes that make the run together.
+    pub ranks: Ranks,
+    /// Environments for training that this process owns.
     pub envs: VecEnv,
     /// The agent.
     pub player: Player,
@@ -30,6 +34,10 @@ pub(crate) struct Session {
     pub progress: Progress,
     /// Step at which the run stops before its end, as by a signal; `None` for one that is made to the end.
     pub pause_at: Option<u64>,
+    /// Episodes of this process that the first of several does not know yet.
+    untold: Vec<AtStep>,
+    /// Step of the latest checkpoint.
+    saved_at: Option<u64>,
 }
 
 /// Training progress.
@@ -68,38 +76,104 @@ impl Session {
     /// # Errors
     /// When the agent cannot play the environment, a setting is out of range, or the device is missing.
     pub(crate) fn new(config: TrainConfig, transform: ObsTransform) -> Result<Self> {
+        Self::over(config, transform, Ranks::alone())
+    }
+
+    /// Starts this process's part of a run that `ranks` make together.
+    ///
+    /// # Errors
+    /// When the agent cannot play the environment or be trained by several ranks, a setting is out of range, or the
+    /// device is missing.
+    pub(crate) fn over(config: TrainConfig, transform: ObsTransform, ranks: Ranks) -> Result<Self> {
         let device = device::open(config.run.device)?;
         device::set_threads(config.run.threads.unwrap_or(1));
+        let (n_envs, n_ranks) = (config.run.n_envs, ranks.n());
+        ensure!(
+            n_envs.is_multiple_of(n_ranks),
+            "n_envs is {n_envs}: expected a multiple of {n_ranks}, since each of {n_ranks} ranks owns as many \
+             environments"
+        );
         let seeds = Seeds::new(config.run.seed);
-        let rngs = seeds.streams("env", config.run.n_envs);
+        let n_own = n_envs / n_ranks;
+        let rngs = seeds.streams("env", n_envs).into_iter().skip(ranks.rank() * n_own).take(n_own).collect();
         let envs = transform.envs(&config.env, rngs)?;
-        let task = Task::of(&envs, config.env.id(), config.run.steps).with_device(device).with_trunk(transform.trunk());
+        let task = Task::of(&envs, config.env.id(), config.run.steps)
+            .with_device(device)
+            .with_trunk(transform.trunk())
+            .with_ranks(ranks.shared());
         let mut player = config.agent.make(&task, &seeds)?;
+        if ranks.are_several() {
+            let agent = config.agent.name();
+            let can = player.agent().is_some_and(|agent| agent.sums_over_ranks());
+            ensure!(can, "{agent} cannot be trained by {n_ranks} ranks: it follows no gradient; dqn and pqn do");
+        }
         if config.run.threads.is_none() && player.agent().is_some_and(|agent| agent.gains_from_threads()) {
-            device::set_threads(device::usual_threads());
+            device::set_threads(device::usual_threads(if ranks.are_several() { ranks::n_here() } else { 1 }));
         }
         let codes = transform.n_codes().map(Codes::new);
         let progress = Progress { codes, ..Progress::default() };
-        Ok(Self { config, transform, envs, player, progress, pause_at: None })
+        let (pause_at, untold, saved_at) = (None, vec![], None);
+        Ok(Self { config, transform, ranks, envs, player, progress, pause_at, untold, saved_at })
     }
 
-    /// Saves a checkpoint in `run`, unless this step has one.
+    /// Saves a checkpoint in `run`, unless this step has one. Of several ranks all call it, and the first, which alone
+    /// has a run, writes the state of all.
     ///
     /// # Errors
-    /// When it cannot be written. The previous checkpoint stays valid.
-    pub(crate) fn save(&mut self, run: &mut Run) -> Result<()> {
+    /// When it cannot be written, or the parameters of the ranks differ. The previous checkpoint stays valid.
+    pub(crate) fn save(&mut self, run: Option<&mut Run>) -> Result<()> {
         let step = self.progress.step;
-        if run.is_saved(step) {
+        if run.as_ref().map_or(self.saved_at == Some(step), |run| run.is_saved(step)) {
             return Ok(());
         }
-        let state = TrainState { progress: self.progress.clone(), envs: Some(self.envs.save()) };
-        let has_replay = self.config.run.checkpoint_replay;
+        let (envs, has_replay) = (self.envs.save(), self.config.run.checkpoint_replay);
+        let shards = match self.player.agent() {
+            Some(agent) if self.ranks.are_several() => {
+                together::check_policy(&self.ranks, agent)?;
+                together::gather_shards(&self.ranks, agent, has_replay, envs.clone())?
+            }
+            _ => vec![],
+        };
+        self.saved_at = Some(step);
+        let Some(run) = run else { return Ok(()) };
+        let others = shards.iter().map(|shard| shard.envs().clone()).collect();
+        let state = TrainState { progress: self.progress.clone(), envs: Some(envs), others };
         let learned = match self.player.agent() {
             Some(agent) if has_replay => agent.save(),
             Some(agent) => agent.save_without_replay(),
             None => Snapshot::default(),
         };
-        run.save(step, state, &learned)
+        run.save(step, state, &together::joined(learned, &shards)?)
+    }
+
+    /// Notes the episodes that the latest step ended: in `run`, or of several ranks until they are told to the first.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn note_episodes(&mut self, run: Option<&mut Run>) -> Result<()> {
+        let step = self.progress.step;
+        if self.ranks.are_several() {
+            self.untold.extend(self.envs.episodes().iter().map(|episode| (step, *episode)));
+            return Ok(());
+        }
+        run.map_or(Ok(()), |run| run.metrics.episodes(step, self.envs.episodes()))
+    }
+
+    /// Tells the first of several ranks the episodes that have ended since the last call, and writes them to `run`.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(crate) fn tell_episodes(&mut self, run: Option<&mut Run>) -> Result<()> {
+        if !self.ranks.are_several() {
+            return Ok(());
+        }
+        let all = together::gather_episodes(&self.ranks, &std::mem::take(&mut self.untold), self.envs.n_envs())?;
+        let Some(run) = run else { return Ok(()) };
+        for (step, episode) in all {
+            run.metrics.episodes(step, std::slice::from_ref(&episode))?;
+            self.progress.add(&episode);
+        }
+        Ok(())
     }
 
     /// Returns whether the run has reached the step at which it is to stop before its end.
@@ -116,7 +190,7 @@ impl Session {
             return Ok(());
         }
         self.progress.best = Some(score);
-        let state = TrainState { progress: self.progress.clone(), envs: None };
+        let state = TrainState { progress: self.progress.clone(), envs: None, others: vec![] };
         let policy = self.player.agent().map(|agent| agent.save_policy()).unwrap_or_default();
         run.save_best(self.progress.step, state, &policy)
     }
@@ -127,16 +201,21 @@ impl Session {
     /// When there is no valid checkpoint, it belongs to other settings, or the run cannot be started.
     pub(crate) fn open(config: TrainConfig, dir: &Path) -> Result<(Self, Checkpoint<TrainState>)> {
         let checkpoint = checkpoint::newest(dir)?;
-        Ok((Self::at(config, dir, &checkpoint)?, checkpoint))
+        Ok((Self::at(config, dir, &checkpoint, Ranks::alone())?, checkpoint))
     }
 
-    /// Opens the run of `config` in `dir` and restores `checkpoint`.
+    /// Opens the run of `config` that `ranks` make in `dir` and restores `checkpoint`.
     ///
     /// # Errors
-    /// When the checkpoint belongs to other settings, or the run cannot be started.
-    pub(crate) fn at(config: TrainConfig, dir: &Path, checkpoint: &Checkpoint<TrainState>) -> Result<Self> {
+    /// When the checkpoint belongs to other settings or another number of ranks, or the run cannot be started.
+    pub(crate) fn at(
+        config: TrainConfig,
+        dir: &Path,
+        checkpoint: &Checkpoint<TrainState>,
+        ranks: Ranks,
+    ) -> Result<Self> {
         let transform = ObsTransform::open(&config, dir)?;
-        let mut session = Self::new(config, transform)?;
+        let mut session = Self::over(config, transform, ranks)?;
         session.load(checkpoint)?;
         Ok(session)
     }
@@ -146,12 +225,22 @@ impl Session {
     /// # Errors
     /// When it belongs to another agent, environment or other settings.
     pub(crate) fn load(&mut self, from: &Checkpoint<TrainState>) -> Result<()> {
+        let (rank, n_ranks, state) = (self.ranks.rank(), self.ranks.n(), &from.state.loop_state);
+        let n_saved = 1 + state.others.len();
+        ensure!(
+            n_saved == n_ranks,
+            "the checkpoint of step {} is of {n_saved} rank{}, each with its environments and what they have played, \
+             and this command has {n_ranks}: go on by `mpirun -n {n_saved}`",
+            from.state.step,
+            if n_saved == 1 { "" } else { "s" }
+        );
         if let Some(agent) = self.player.agent() {
-            from.load(|learned| Ok(agent.load(learned)?))?;
+            from.load(|learned| load_rank(agent, learned, rank))?;
         }
         let at = || format!("in the checkpoint of step {}", from.state.step);
-        let envs = from.state.loop_state.envs.as_ref().context("it holds no environments").with_context(at)?;
-        self.envs.restore(envs).with_context(at)?;
+        let envs = if rank == 0 { state.envs.as_ref() } else { state.others.get(rank - 1) };
+        self.envs.restore(envs.context("it holds no environments").with_context(at)?).with_context(at)?;
+        self.saved_at = Some(from.state.step);
         self.progress = from.state.loop_state.progress.clone();
         let n_codes = self.transform.n_codes();
         let is_possible = self.progress.step == from.state.step
@@ -173,6 +262,18 @@ pub(crate) struct TrainState {
     /// The environments with their random streams and running episodes. The best policy is saved without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     envs: Option<Value>,
+    /// The environments of all ranks but the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    others: Vec<Value>,
+}
+
+/// Restores the state of `rank` out of that of all ranks.
+fn load_rank(agent: &mut dyn Agent, learned: &Loaded, rank: usize) -> Result<()> {
+    agent.load(learned)?;
+    match rank {
+        0 => Ok(()),
+        _ => Ok(agent.load_shard(&learned.nested(together::PREFIX)?.nested(&rank.to_string())?)?),
+    }
 }
 
 impl Codes {
@@ -197,11 +298,16 @@ impl Progress {
     pub(crate) fn advance(&mut self, n_envs: usize, episodes: &[Episode]) {
         self.step += n_envs as u64;
         for episode in episodes {
-            if self.recent.len() == N_RECENT {
-                self.recent.pop_front();
-            }
-            self.recent.push_back((episode.episode_return, episode.length));
+            self.add(episode);
         }
+    }
+
+    /// Adds an episode to the last ones.
+    fn add(&mut self, episode: &Episode) {
+        if self.recent.len() == N_RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back((episode.episode_return, episode.length));
     }
 
     /// Returns whether a run of `steps` steps is finished.
