@@ -5,6 +5,22 @@ use crate::program::Program;
 use std::path::Path;
 use std::process::Command;
 
+#[cfg(not(feature = "mpi"))]
+#[test]
+fn processes_of_one_job_need_a_build_with_mpi_and_a_command_that_shares_its_work() {
+    let program = Program::new();
+    let refused = |line: &str| {
+        let output = program.run_with(line, &[("OMPI_COMM_WORLD_SIZE", "2".into())]);
+        assert!(!output.status.success(), "{line}");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let error = refused("train --env cartpole --agent dqn --steps 100 --out run");
+    assert!(error.contains("2 processes were started as one job") && error.contains("--features mpi"), "{error}");
+    let error = refused("list envs");
+    assert!(error.contains("`train` and `resume` alone share their work"), "{error}");
+    assert_eq!(program.names("."), [""; 0]);
+}
+
 #[test]
 fn errors_about_unknown_names_name_the_nearest() {
     let program = Program::new();

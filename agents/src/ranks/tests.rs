@@ -7,7 +7,7 @@ use crate::clocks::{clocks_in, clocks_task};
 use crate::dqn::{DescentSettings, Dqn, DqnConfig, HeadKind, HeadSettings, NetworkSettings, ReplaySettings};
 use crate::pqn::{Pqn, PqnConfig};
 use crate::q_network::QNetwork;
-use crate::snapshot::Loaded;
+use crate::snapshot::{Loaded, Snapshot};
 use carom_envs::{Seeds, VecEnv};
 use safetensors::{SafeTensors, View};
 
@@ -111,6 +111,12 @@ fn a_shard_is_restored_beside_the_state_of_the_first_rank() {
         let arrays = SafeTensors::deserialize(&arrays).expect("arrays");
         again.load_shard(&Loaded::new(&arrays, &state)).expect("of the same agent");
         assert_eq!(again.save_shard(true).state(), &state);
+        let sent = Snapshot::of(&arrays, state.clone());
+        assert_eq!((sent.tensors().count(), sent.state()), (saved.tensors().count(), &state));
+        for (name, array) in saved.tensors() {
+            let (_, copy) = sent.tensors().find(|(copied, _)| *copied == name).expect("an array of this name");
+            assert_eq!((copy.dtype(), copy.shape(), copy.data()), (array.dtype(), array.shape(), array.data()));
+        }
     });
 }
 
