@@ -79,6 +79,7 @@ enum Command {
 /// agents of its own calls this from its `main`.
 pub fn main() -> ExitCode {
     keep_memory();
+    end_at_once();
     let code = match run(Cli::parse()) {
         Ok(code) => code,
         // The reader of the output, such as `head`, has closed the pipe.
@@ -152,6 +153,25 @@ fn keep_memory() {
         // The largest value that is accepted.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 32 << 20);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 30);
+    }
+}
+
+/// Makes the end of the process skip the destructors of libraries. Those of libtorch unregister its operators one by
+/// one, a third of the processor time of a command that only prints. Output is flushed where it is written.
+fn end_at_once() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        use std::ffi::{c_int, c_void};
+        unsafe extern "C" {
+            fn on_exit(handler: extern "C" fn(c_int, *mut c_void), argument: *mut c_void) -> c_int;
+        }
+        extern "C" fn end(code: c_int, _: *mut c_void) {
+            // SAFETY: `_exit` takes any code and returns to nobody.
+            unsafe { libc::_exit(code) }
+        }
+        // SAFETY: the handler is a function that uses no argument. Handlers run in reverse order of their registration,
+        // so this one runs before those of the libraries that were loaded before `main`.
+        unsafe { on_exit(end, std::ptr::null_mut()) };
     }
 }
 

@@ -165,7 +165,7 @@ fn a_fit_of_stacks_is_given_as_many_frames() {
     program.succeed("watch run --gif a.gif --max-steps 20");
     assert!(program.fail("train --env minatar/breakout --agent dqn --encoder pair").contains("images of 2x84x84"));
 
-    let probe = "probe pair --env breakout --frames 200 --json";
+    let probe = "probe pair --env breakout --frames 40 --json";
     assert!(program.fail(&format!("{probe} --set env.frame_stack=1")).contains("takes 2 frames at once, not 1"));
     let output = program.run_with(probe, &[("CAROM_CACHE", program.path("cache"))]);
     let report: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");

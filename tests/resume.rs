@@ -139,7 +139,8 @@ fn killed_agents_go_on_with_the_encoders_that_they_train() {
 fn killed_agents_go_on_with_the_frame_before() {
     let program = Program::new();
     program.succeed(
-        "fit ae --data env:breakout --set n_frames=60 --epochs 1 --latent-dim 8 --set env.frame_stack=2 --out fit",
+        "fit ae --data env:breakout --set n_frames=60 --epochs 1 --latent-dim 8 --set model.hidden=[16] \
+         --set env.frame_stack=2 --out fit",
     );
     let line = "train --env breakout --encoder fit --agent dqn --steps 400 --set checkpoint_every=170 --n-envs 2 \
                 --set agent.learning_starts=100 --set agent.buffer_size=400 --set agent.hidden=[16] \
