@@ -19,14 +19,17 @@ use serde_json::{Value, json};
 /// Everything that can be seen of what was built.
 type Trail = Vec<u8>;
 
-/// Settings of one kind, and what is built from them; `None` where the settings do not fit the task.
+/// A way to build something and look at it; `None` where the settings do not fit the task.
+type Look<'a> = &'a dyn Fn(&Values) -> Option<Trail>;
+
+/// Settings of one kind, and what is built from them.
 struct Subject<'a> {
     name: String,
     schema: Schema,
     /// Values that keep the test short, or let settings be heard in it. Each is a base of its own.
     bases: Vec<Value>,
     /// Ways to build and look. A later one, which takes longer, is asked where those before it see no difference.
-    looks: &'a [&'a dyn Fn(&Values) -> Option<Trail>],
+    looks: &'a [Look<'a>],
 }
 
 impl Subject<'_> {
