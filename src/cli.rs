@@ -19,6 +19,7 @@ mod report;
 mod reproduce;
 mod resume;
 mod sample;
+mod seeds;
 mod start;
 mod sweep;
 mod table;

@@ -222,18 +222,22 @@ fn printed_commands_make_the_runs_that_the_same_command_collects() {
     }
     assert_eq!(program.succeed("sweep halving.toml --out parts --on print"), whole);
 
-    let seeds = "train --env taxi --agent q-learning --steps 1k --seeds 0..2 --out a";
-    let commands = program.succeed(&format!("{seeds} --on=print"));
-    assert!(commands.lines().all(|line| line.contains("--continue") && !line.contains("print")), "{commands}");
-    run_all(&program, commands.lines().next().expect("two"));
-    assert_eq!(program.succeed(&format!("{seeds} --on print")).lines().count(), 1, "what is made is left out");
+    for seeds in [
+        "train --env taxi --agent q-learning --steps 1k --seeds 0..2 --out a",
+        "fit ae --data movies --epochs 1 --seeds 0..2 --out b",
+    ] {
+        let commands = program.succeed(&format!("{seeds} --on=print"));
+        assert!(commands.lines().all(|line| line.contains("--continue") && !line.contains("print")), "{commands}");
+        run_all(&program, commands.lines().next().expect("two"));
+        assert_eq!(program.succeed(&format!("{seeds} --on print")).lines().count(), 1, "what is made is left out");
+        program.refuses(&format!("{seeds} --no-wait"), &["without --on slurm"]);
+        program.refuses(&format!("{seeds} --on print --slurm mem=1G"), &["without --on slurm"]);
+        program.refuses(&format!("{seeds} --on print --force"), &["--force has no effect with --on"]);
+    }
 
     let compare = "compare --env taxi --agents q-learning,sarsa --steps 1k --seeds 0..1 --out all --on print";
     run_all(&program, &program.succeed(compare));
     assert!(program.succeed(compare).contains("| q-learning |"));
-    for (line, words) in [("--no-wait", "without --on slurm"), ("--on print --slurm mem=1G", "without --on slurm")] {
-        program.refuses(&format!("{seeds} {line}"), &[words]);
-    }
 }
 
 /// Programs named as Slurm's. `sbatch` makes the tasks of an array at once, but for one in the file `lost`, and

@@ -1,8 +1,9 @@
 //! `carom fit`: fits a generative model, in a new run for each seed.
 
-use super::jobs::{self, OF_SEEDS};
+use super::jobs::{self, Job, OF_SEEDS};
+use super::launch::Launch;
+use super::seeds::{are_elsewhere, make_elsewhere, parse_jobs, run_directory, several_jobs};
 use super::start::{check_place, is_begun, newest};
-use super::train::{parse_jobs, run_directory, several_jobs};
 use super::{joined, print};
 use crate::config::fit::{FIT, FitConfig};
 use crate::config::layers::{Layer, Part};
@@ -17,11 +18,12 @@ use crate::generative::model::Measures;
 use crate::generative::settings::{Optimizer, Schedule};
 use crate::human::{count, duration, parse_count, parse_seed, parse_seeds, plural, shell};
 use crate::interrupt;
-use crate::run::{Outcome, PLOTS, Run};
+use crate::run::{Outcome, PLOTS, Run, checkpoint, layout};
 use anyhow::Result;
 use carom_envs::{Values, registry as envs};
 use clap::Args;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -110,6 +112,8 @@ pub(super) struct Arguments {
     /// Go on with the run if it was begun; leave it if it is finished
     #[arg(long = "continue", conflicts_with = "force")]
     goes_on: bool,
+    #[command(flatten)]
+    launch: Launch,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -125,10 +129,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let (out, several, slug) = (arguments.out.as_deref(), arguments.seeds.is_some(), first.slug());
     let preset = arguments.preset.as_deref();
     let runs: Vec<_> = seeds.map(|seed| (seed, run_directory(out, several, preset, &slug, seed))).collect();
+    // Elsewhere a command is repeated until its runs are made.
+    let is_elsewhere = are_elsewhere(&arguments.launch, arguments.force)?;
     for (seed, dir) in &runs {
-        check_place(&first.with_seed(*seed).to_toml(), dir, arguments.goes_on, arguments.force)?;
+        let goes_on = arguments.goes_on || is_elsewhere;
+        check_place(&first.with_seed(*seed).to_toml(), dir, goes_on, arguments.force)?;
     }
     judges::check_named(&first)?;
+    if is_elsewhere {
+        let seeds: HashMap<_, _> = runs.iter().map(|(seed, dir)| (dir.clone(), *seed)).collect();
+        let is_made = |job: &Job| is_made(first.with_seed(seeds[&job.dir]), &job.dir).unwrap_or(false);
+        return make_elsewhere(&arguments.launch, runs, arguments.goes_on, arguments.jobs, &is_made);
+    }
     if arguments.jobs > 1 {
         return jobs::make(OF_SEEDS, several_jobs(runs), arguments.jobs);
     }
@@ -180,6 +192,11 @@ fn begin_or_continue(config: FitConfig, dir: &Path) -> Result<Option<(FitSession
     let mut run = Run::reopen(dir, &saved)?;
     announce(&session, &mut run, &format!("resuming at update {}:", count(session.progress.step)))?;
     Ok(Some((session, run)))
+}
+
+/// Returns whether the run of `config` in `dir` has made all of its updates.
+fn is_made(config: FitConfig, dir: &Path) -> Result<bool> {
+    Ok(layout::is_run(dir) && checkpoint::is_there(dir)? && open::open(dir, config)?.0.is_finished())
 }
 
 /// Prints and logs what the run is about to do.

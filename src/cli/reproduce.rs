@@ -2,7 +2,7 @@
 
 use super::compare::make;
 use super::launch::{Launch, Made};
-use super::train::parse_jobs;
+use super::seeds::parse_jobs;
 use super::{joined, print};
 use crate::compare::Entrant;
 use crate::config::presets;

@@ -1,7 +1,8 @@
 //! `carom train`: trains an agent, in a new run for each seed.
 
 use super::jobs::{self, Job, OF_SEEDS};
-use super::launch::{self, Batch, Launch, Made};
+use super::launch::Launch;
+use super::seeds::{are_elsewhere, make_elsewhere, parse_jobs, run_directory, several_jobs};
 use super::start::{CURVE, begin, begin_from_or_continue, check_place, complete, complete_beside, follow, has_made};
 use super::{joined, print};
 use crate::config::encoders::EncoderMode;
@@ -9,13 +10,13 @@ use crate::config::layers::{Layer, Part};
 use crate::config::presets;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
-use crate::human::{MAX_SEEDS, count, duration, parse_count, parse_seed, parse_seeds, shell};
+use crate::human::{count, duration, parse_count, parse_seed, parse_seeds, shell};
 use crate::interrupt;
 use crate::ranks::{self, Ranks};
 use crate::run::{Outcome, Run};
 use crate::train::evaluation::{Evaluation, Exact};
 use crate::train::session::{Codes, N_RECENT, Session};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use carom_agents::Player;
 use clap::Args;
 use serde_json::{Value, json};
@@ -121,8 +122,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let preset = arguments.preset.as_deref();
     let runs: Vec<_> = seeds.map(|seed| (seed, run_directory(out, several, preset, &slug, seed))).collect();
     // Elsewhere a command is repeated until its runs are made.
-    let is_elsewhere = arguments.launch.is_elsewhere()?;
-    ensure!(!is_elsewhere || !arguments.force, "--force has no effect with --on: runs go on where they are");
+    let is_elsewhere = are_elsewhere(&arguments.launch, arguments.force)?;
     let goes_on = arguments.goes_on || is_elsewhere;
     let in_processes = arguments.jobs > 1 || is_elsewhere;
     ensure!(!ranks.are_several() || !in_processes, "--jobs and --on have no effect with ranks of MPI: omit them");
@@ -130,7 +130,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         check_place(&first.with_seed(*seed).to_toml(), dir, goes_on, arguments.force)?;
     }
     if is_elsewhere {
-        return make_elsewhere(arguments, &first, runs);
+        // An end that is not asked for is as good.
+        let steps = arguments.pause_at.unwrap_or(first.run.steps).min(first.run.steps);
+        let is_made = |job: &Job| has_made(steps, &job.dir).unwrap_or(false);
+        return make_elsewhere(&arguments.launch, runs, arguments.goes_on, arguments.jobs, &is_made);
     }
     if arguments.jobs > 1 {
         return jobs::make(OF_SEEDS, several_jobs(runs), arguments.jobs);
@@ -163,29 +166,6 @@ fn make_here(arguments: &Arguments, config: TrainConfig, dir: &Path, ranks: &Ran
     }
     session.pause_at = arguments.pause_at;
     finish(&mut session, &mut run, arguments.json)
-}
-
-/// Has the runs, each with its seed and directory, made elsewhere.
-fn make_elsewhere(arguments: &Arguments, config: &TrainConfig, runs: Vec<(u64, PathBuf)>) -> Result<ExitCode> {
-    let (seed, dir) = runs.first().context("there is a run")?;
-    let name = dir.file_name().context("a run has a name")?.to_string_lossy().into_owned();
-    let name = name.strip_suffix(&format!("-s{seed}")).unwrap_or(&name);
-    let folder = dir.with_file_name(format!("{name}-slurm"));
-    let mut jobs = several_jobs(runs);
-    if !arguments.goes_on {
-        for job in &mut jobs {
-            job.arguments.push("--continue".into());
-        }
-    }
-    // An end that is not asked for is as good.
-    let steps = arguments.pause_at.unwrap_or(config.run.steps).min(config.run.steps);
-    let is_made = |job: &Job| has_made(steps, &job.dir).unwrap_or(false);
-    let report = jobs::Report { go_on: "the same command collects the runs", ..OF_SEEDS };
-    let n_at_once = arguments.jobs;
-    match arguments.launch.make(Batch { jobs, n_at_once, folder: &folder, is_made: &is_made, report })? {
-        Made::Ended(code) => Ok(code),
-        Made::Elsewhere => Ok(ExitCode::SUCCESS),
-    }
 }
 
 /// Trains to the end and prints a summary, as text or as JSON.
@@ -274,39 +254,6 @@ impl Arguments {
     }
 }
 
-/// Returns the processes of runs, each with its seed and directory, of a command that has `--seeds`.
-pub(super) fn several_jobs(runs: Vec<(u64, PathBuf)>) -> Vec<Job> {
-    let own = ["--seed", "--seeds", "--jobs", "--out"];
-    let common = jobs::arguments_without(&[&own[..], &launch::OPTIONS].concat(), &[launch::FLAG]);
-    let job = |(seed, dir): (u64, PathBuf)| {
-        let own = ["--seed".into(), seed.to_string().into(), "--out".into(), dir.clone().into()];
-        Job { arguments: common.iter().cloned().chain(own).collect(), dir }
-    };
-    runs.into_iter().map(job).collect()
-}
-
-/// Returns the directory of the run of `seed`: `out`, with the seed appended if there are several, or a name under
-/// `runs`.
-pub(super) fn run_directory(out: Option<&Path>, several: bool, preset: Option<&str>, slug: &str, seed: u64) -> PathBuf {
-    match (out, several) {
-        (Some(dir), false) => dir.to_path_buf(),
-        (Some(dir), true) => match dir.file_name() {
-            Some(name) => {
-                let mut name = name.to_owned();
-                name.push(format!("-s{seed}"));
-                dir.with_file_name(name)
-            }
-            // `.`, `..` and `/` have no name to append to.
-            None => dir.join(format!("s{seed}")),
-        },
-        (None, _) => {
-            // A variant of the pair's preset gets a name of its own.
-            let name = preset.filter(|name| name.starts_with(slug)).unwrap_or(slug);
-            PathBuf::from(format!("runs/{name}-s{seed}"))
-        }
-    }
-}
-
 /// Returns the preset called `name`, which must be of `agent` if one is named. Without a name, returns the preset of
 /// the pair of environment and agent and prints its name, or `None` if there is none.
 pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>, agent: Option<&str>) -> Result<Option<Layer>> {
@@ -318,10 +265,4 @@ pub(super) fn preset(name: Option<&str>, pair: Option<(&str, &str)>, agent: Opti
         say!("using preset {}", preset.name);
     }
     found.map(|preset| preset.layer(&TRAINING)).transpose()
-}
-
-/// Parses a number of runs at once.
-pub(super) fn parse_jobs(text: &str) -> Result<usize> {
-    let n_jobs = text.parse().ok().filter(|n_jobs| (1..=MAX_SEEDS as usize).contains(n_jobs));
-    n_jobs.with_context(|| format!("expected a number from 1 to {MAX_SEEDS}"))
 }
