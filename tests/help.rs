@@ -2,15 +2,9 @@ use crate::program::Program;
 use serde_json::Value;
 
 #[test]
-fn each_command_explains_itself() {
+fn help_is_printed_and_a_wrong_command_is_a_mistake() {
     let program = Program::new();
-    let help = program.succeed("--help");
-    let commands =
-        "train fit resume eval sample reconstruct plot report probe watch play trace compare list data doctor";
-    for command in commands.split(' ') {
-        assert!(help.contains(command), "{help}");
-        assert!(program.succeed(&format!("{command} --help")).contains("Usage: carom"));
-    }
+    assert!(program.succeed("--help").contains("train"));
     assert!(program.succeed("train --help").contains("--seeds <A..B>"));
     assert_eq!(program.run("tarin").status.code(), Some(2));
 }

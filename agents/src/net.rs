@@ -7,7 +7,8 @@
 //! tested against it.
 //!
 //! [`NetSpec`] describes a Q-network, and [`Sequential`] is a network that models train. [`Matrix`] and [`tensor`] give
-//! plain Rust access to torch's memory. [`lanes`] and [`threads`] provide sums, an exponential and threads for kernels.
+//! plain Rust access to torch's memory. [`lanes`] and [`threads`] provide sums, an exponential and threads for kernels,
+//! and [`units`] draws the states of layers of binary units.
 
 mod activation;
 mod cosines;
@@ -24,6 +25,7 @@ mod sequential;
 mod spec;
 pub mod tensor;
 pub mod threads;
+pub mod units;
 
 pub use activation::Activation;
 pub use cosines::midpoints;

@@ -16,7 +16,6 @@ mod phases;
 mod tempering;
 #[cfg(test)]
 mod tests;
-mod units;
 
 use super::images::{Data, Images};
 use super::model::{Effort, EncoderDecoder, Exhibit, FitError, GibbsStep, ImageBatch, Means, Measures, Model};
@@ -24,6 +23,7 @@ use super::settings::{BelowOne, Descent, ModelTask, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use anyhow::Result;
 use carom_agents::net::tensor::{read_tensor, to_vec};
+use carom_agents::net::units::{self, Uniforms};
 use carom_agents::net::{Activation, Operation, Sequential};
 use carom_agents::{Loaded, Snapshot, SnapshotError, Stat};
 use carom_envs::settings;
@@ -34,7 +34,6 @@ use rand::Rng;
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
-use units::Noise;
 
 /// How a binary unit treats a gray pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -182,7 +181,7 @@ impl Rbm {
     }
 
     /// Draws states of the visible units, `[n, V]`, for `n` images (or all, if fewer). Likelihoods are those of states.
-    fn states(&self, images: &Images, n: usize, noise: &mut Noise) -> Tensor {
+    fn states(&self, images: &Images, n: usize, noise: &mut Uniforms) -> Tensor {
         let v = self.visible_of(&images.spaced(n).all());
         if self.config.visible == Visible::Gaussian || images.is_binary() {
             return v;
@@ -239,7 +238,7 @@ fn moments(images: &Images, n_pixels: i64) -> (Tensor, Tensor) {
 
 impl Model for Rbm {
     fn fit_batch(&mut self, batch: &ImageBatch) -> Result<(), FitError> {
-        let mut noise = Noise::from_torch();
+        let mut noise = Uniforms::from_torch();
         let v = self.visible_of(&batch.x);
         let is_drawn = self.config.visible == Visible::Bernoulli && self.config.binarisation == Binarisation::Sample;
         let contrast = if is_drawn {
@@ -297,13 +296,13 @@ impl Model for Rbm {
 
     fn sample(&self, n: usize) -> Option<Tensor> {
         let mut h = self.repeat_chains(n as i64);
-        let (means, _) = self.energy.walk(&mut h, self.config.sample_steps, &mut Noise::from_torch());
+        let (means, _) = self.energy.walk(&mut h, self.config.sample_steps, &mut Uniforms::from_torch());
         Some(self.images_of(&means))
     }
 
     /// Starts from states drawn of the pixels, which gray pixels of Bernoulli units have none of.
     fn chains(&self, x: &Tensor, n_steps: u64) -> Option<Vec<GibbsStep>> {
-        let mut noise = Noise::from_torch();
+        let mut noise = Uniforms::from_torch();
         let mut v = self.visible_of(x);
         if self.config.visible == Visible::Bernoulli {
             // The values are a view of `x`, which stays as it is.

@@ -9,9 +9,9 @@
 //! are exact for small models only.
 
 use super::energy::{Energy, Visible};
-use super::units::{self, Noise};
 use crate::progress::Counter;
 use crate::statistics;
+use carom_agents::net::units::{self, Uniforms};
 use tch::{Device, Kind, Tensor};
 
 /// An estimate of ln Z.
@@ -48,7 +48,7 @@ pub(super) fn upwards(
     base: &Tensor,
     betas: &[f64],
     n_chains: i64,
-    noise: &mut Noise,
+    noise: &mut Uniforms,
     counter: Option<&Counter>,
 ) -> LogZ {
     let v = base_states(energy, base, n_chains, noise);
@@ -58,7 +58,7 @@ pub(super) fn upwards(
 }
 
 /// Draws `n` visible states, `[n, V]`, of the model of visible biases `base [V]` without hidden units.
-pub(super) fn base_states(energy: &Energy, base: &Tensor, n: i64, noise: &mut Noise) -> Tensor {
+pub(super) fn base_states(energy: &Energy, base: &Tensor, n: i64, noise: &mut Uniforms) -> Tensor {
     let mut means = Tensor::zeros([n, energy.n_visible()], (Kind::Float, base.device()));
     let mut v = means.zeros_like();
     match energy.visible {
@@ -83,7 +83,7 @@ pub(super) fn downwards(
     base: &Tensor,
     betas: &[f64],
     samples: Tensor,
-    noise: &mut Noise,
+    noise: &mut Uniforms,
     counter: Option<&Counter>,
 ) -> LogZ {
     let weights = anneal(energy, base, betas.iter().rev().copied(), samples, noise, counter);
@@ -98,7 +98,7 @@ fn anneal(
     base: &Tensor,
     betas: impl Iterator<Item = f64>,
     mut v: Tensor,
-    noise: &mut Noise,
+    noise: &mut Uniforms,
     counter: Option<&Counter>,
 ) -> Vec<f64> {
     let mut log_weights = vec![0.0; v.size()[0] as usize];

@@ -4,7 +4,7 @@
 //! − vᵀWh, so that v given h is N(b + Wh, 1). In both, F(v) = −ln Σ_h exp(−E(v, h)) = ½|v|² − b·v − Σ_j ln(1 + exp(c_j
 //! + (vᵀW)_j)), the square only for Gaussian units, and p(v) = exp(−F(v)) / Z.
 
-use super::units::{self, Noise};
+use carom_agents::net::units::{self, Uniforms};
 use serde::{Deserialize, Serialize};
 use tch::{Device, IndexOp, Kind, Tensor};
 
@@ -71,7 +71,7 @@ impl Energy {
         bias: &Tensor,
         means: &mut Tensor,
         v: &mut Tensor,
-        noise: &mut Noise,
+        noise: &mut Uniforms,
     ) {
         let _ = h.mm_out(means, &self.weight.tr());
         match self.visible {
@@ -86,7 +86,7 @@ impl Energy {
 
     /// Makes `n` Gibbs steps h → v → h from hidden states `h [B, H]`, which it replaces by the last ones. Returns the
     /// last means of the visible units and their states, both `[B, V]`.
-    pub(super) fn walk(&self, h: &mut Tensor, n: u64, noise: &mut Noise) -> (Tensor, Tensor) {
+    pub(super) fn walk(&self, h: &mut Tensor, n: u64, noise: &mut Uniforms) -> (Tensor, Tensor) {
         let mut means = Tensor::zeros([h.size()[0], self.n_visible()], (Kind::Float, h.device()));
         let (mut v, mut z) = (means.zeros_like(), h.zeros_like());
         for _ in 0..n.max(1) {

@@ -4,9 +4,9 @@
 use super::energy::Energy;
 use super::ones::MAX_SPARSE_SHARE;
 use super::phases::Phases;
-use super::units::{self, Noise};
 use crate::statistics::mean;
 use carom_agents::net::tensor::{read_tensor, to_vec};
+use carom_agents::net::units::{self, Uniforms};
 use carom_agents::{Loaded, Snapshot, SnapshotError};
 use tch::{Kind, Tensor};
 
@@ -55,7 +55,7 @@ impl Learner {
 
     /// Makes one update on `data`, `[B, V]`: visible states, or means that stand for them. Returns the mean of −F over
     /// the ends of the chains less that over the data; the update descends along its gradient, unless it is not finite.
-    pub(super) fn update(&mut self, energy: &mut Energy, data: &Tensor, lr: f64, noise: &mut Noise) -> f64 {
+    pub(super) fn update(&mut self, energy: &mut Energy, data: &Tensor, lr: f64, noise: &mut Uniforms) -> f64 {
         let n_data = data.size()[0];
         let n_chains = if self.rule.persistent { self.chains.size()[0] } else { n_data };
         if !self.phases.fits(n_data, n_chains) {
@@ -70,7 +70,7 @@ impl Learner {
 
     /// Samples both phases: visible states and hidden means of the data and of the ends of the chains. Returns the
     /// contrast of [`Learner::update`].
-    fn sample(&mut self, energy: &Energy, data: &Tensor, noise: &mut Noise) -> f64 {
+    fn sample(&mut self, energy: &Energy, data: &Tensor, noise: &mut Uniforms) -> f64 {
         let phases = &mut self.phases;
         let (n_data, n_chains) = (data.size()[0], phases.chain_states.size()[0]);
 
@@ -215,7 +215,7 @@ pub(super) fn plain_update(
     [mu, lambda]: [&Tensor; 2],
     gibbs_steps: u64,
     lr: f64,
-    noise: &mut Noise,
+    noise: &mut Uniforms,
 ) {
     // Means of units given the other layer, and states drawn from them.
     let mut drawn = |inputs: Tensor, bias: &Tensor| {

@@ -1,13 +1,13 @@
 //! Measures of an RBM: likelihoods, exact or estimated, and what monitors a fit.
 
 use super::energy::{MAX_ENUMERATED, Visible};
-use super::units::Noise;
 use super::{Binarisation, Rbm, ais, tempering};
 use crate::generative::images::{Data, Images};
 use crate::generative::model::{Effort, Measures};
 use crate::progress::Counter;
 use crate::statistics;
 use carom_agents::net::tensor::to_vec;
+use carom_agents::net::units::Uniforms;
 use std::collections::HashMap;
 use tch::{Kind, Tensor};
 
@@ -31,7 +31,7 @@ const MAX_CURVE_ENUMERATED: i64 = 12;
 impl Rbm {
     /// Measures the likelihood of the test images of `data`, and what needs no likelihood.
     pub(super) fn measure(&self, data: &Data, effort: Effort) -> Measures {
-        let mut noise = Noise::from_torch();
+        let mut noise = Uniforms::from_torch();
         let mut measures = Measures::default();
         let test = self.states(&data.test, data.test.len(), &mut noise);
         let train = self.states(&data.train, data.test.len(), &mut noise);
@@ -92,8 +92,8 @@ impl Rbm {
 
     /// Estimates ln p of the test images by annealed importance sampling; `test_mean` is their mean of −F. A point of
     /// the learning curve has a short annealing alone. Full measures have the same one too, under the same name.
-    fn anneal(&self, test_mean: f64, effort: Effort, noise: &mut Noise, measures: &mut Measures) {
-        let upwards = |n_temperatures: u64, n_chains, noise: &mut Noise, counter: Option<&Counter>| {
+    fn anneal(&self, test_mean: f64, effort: Effort, noise: &mut Uniforms, measures: &mut Measures) {
+        let upwards = |n_temperatures: u64, n_chains, noise: &mut Uniforms, counter: Option<&Counter>| {
             let betas = ais::temperatures(n_temperatures);
             ais::upwards(&self.energy, &self.base, &betas, n_chains, noise, counter)
         };

@@ -10,8 +10,8 @@
 
 use super::ais;
 use super::energy::Energy;
-use super::units::{self, Noise};
 use crate::progress::Counter;
+use carom_agents::net::units::{self, Uniforms};
 use tch::Tensor;
 
 /// Inverse temperatures of a ladder.
@@ -53,7 +53,7 @@ pub(super) fn samples(
     base: &Tensor,
     n: i64,
     n_steps: u64,
-    noise: &mut Noise,
+    noise: &mut Uniforms,
     counter: Option<&Counter>,
 ) -> Samples {
     let mut ladder = Ladder::new(energy, base, noise);
@@ -78,7 +78,7 @@ pub(super) fn samples(
 }
 
 impl<'a> Ladder<'a> {
-    fn new(energy: &'a Energy, base: &'a Tensor, noise: &mut Noise) -> Self {
+    fn new(energy: &'a Energy, base: &'a Tensor, noise: &mut Uniforms) -> Self {
         let betas = (0..N_RUNGS).map(|rung| rung as f64 / (N_RUNGS - 1) as f64).collect();
         let mut first = || {
             let v = ais::base_states(energy, base, N_LADDERS, noise);
@@ -92,7 +92,7 @@ impl<'a> Ladder<'a> {
     }
 
     /// Makes a Gibbs step v → h → v on each rung.
-    fn step(&mut self, noise: &mut Noise) {
+    fn step(&mut self, noise: &mut Uniforms) {
         let Self { energy, base, tilt, betas, states, .. } = self;
         for (&beta, [v, z]) in betas.iter().zip(states) {
             let (mut h, mut means) = (z.zeros_like(), v.zeros_like());
@@ -106,7 +106,7 @@ impl<'a> Ladder<'a> {
     /// Lets every second rung exchange states with the next, from the first or the second one in turn, which carries a
     /// state in one direction until it is refused (Okabe et al. 2001; Syed et al. 2022). By the rule of Metropolis:
     /// with probability min(1, p_a(v_b) p_b(v_a) / (p_a(v_a) p_b(v_b))).
-    fn exchange(&mut self, step: u64, noise: &mut Noise) {
+    fn exchange(&mut self, step: u64, noise: &mut Uniforms) {
         for a in ((step % 2) as usize..N_RUNGS - 1).step_by(2) {
             let b = a + 1;
             let log_p = |state: usize, rung: usize| {
@@ -159,7 +159,7 @@ mod tests {
         let _torch = seeded(0);
         let (energy, base) = (two_modes(), Tensor::zeros([20], (Kind::Float, Device::Cpu)));
         let share_on = |v: &Tensor| v.mean_dim(1, false, Kind::Float).gt(0.5).to_kind(Kind::Float);
-        let mut noise = Noise::new(1);
+        let mut noise = Uniforms::new(1);
         let mut h = Tensor::zeros([100, 2], (Kind::Float, Device::Cpu));
         let (_, stuck) = energy.walk(&mut h, 1000, &mut noise);
         assert_eq!(share_on(&stuck).mean(Kind::Float).double_value(&[]), 0.0);

@@ -94,7 +94,7 @@ fn annealing_agrees_with_enumeration_from_both_ends() {
     let _torch = seeded(0);
     for visible in [Visible::Bernoulli, Visible::Gaussian] {
         let energy = random_energy(visible, 12, 6);
-        let (base, exact, mut noise) = (tensor(&[0.1; 12]), energy.log_z(), Noise::new(8));
+        let (base, exact, mut noise) = (tensor(&[0.1; 12]), energy.log_z(), Uniforms::new(8));
         let betas = ais::temperatures(300);
         let up = ais::upwards(&energy, &base, &betas, 400, &mut noise, None);
         let mut h = Tensor::zeros([400, 6], (Kind::Float, Device::Cpu));
@@ -181,7 +181,7 @@ fn an_update_follows_the_exact_gradient_of_the_log_likelihood() {
                 let mut energy = first();
                 let mut learner =
                     Learner::new(rule.clone(), &energy, Tensor::zeros([2000, 2], (Kind::Float, Device::Cpu)), &mean);
-                learner.update(&mut energy, &seen, lr, &mut Noise::new(seed));
+                learner.update(&mut energy, &seen, lr, &mut Uniforms::new(seed));
                 (energy, learner)
             })
             .collect();
@@ -299,7 +299,7 @@ fn few_ones_are_learned_from_as_dense_products_would() {
             energy.visible_bias -= 3.0;
             let chains = Tensor::zeros([5, 8], (Kind::Float, Device::Cpu));
             let learner = Learner::new(rule.clone(), &energy, chains, &seen.mean_dim(0, false, Kind::Float));
-            let (mut learner, mut noise) = (if dense { learner.dense() } else { learner }, Noise::new(3));
+            let (mut learner, mut noise) = (if dense { learner.dense() } else { learner }, Uniforms::new(3));
             (0..3).for_each(|_| _ = learner.update(&mut energy, &seen, 0.1, &mut noise));
             assert_eq!(learner.sums_ones(), !dense, "the case tests what it says");
             to_vec(&Tensor::cat(&[energy.weight.flatten(0, -1), energy.visible_bias, energy.hidden_bias], 0))
@@ -328,10 +328,10 @@ fn an_update_is_that_of_plain_contrastive_divergence() {
         let rule = Rule { gibbs_steps: 3, persistent, momentum: 0.0, weight_decay: 0.0, centring };
         let mean = seen.mean_dim(0, false, Kind::Float);
         let mut learner = Learner::new(rule, &fast, chains.copy(), &mean);
-        learner.update(&mut fast, &seen, 0.1, &mut Noise::new(3));
+        learner.update(&mut fast, &seen, 0.1, &mut Uniforms::new(3));
         let [mu, lambda] = learner.offsets();
         let chains = persistent.then_some(&chains);
-        learn::plain_update(&mut plain, &seen, chains, [mu, lambda], 3, 0.1, &mut Noise::new(3));
+        learn::plain_update(&mut plain, &seen, chains, [mu, lambda], 3, 0.1, &mut Uniforms::new(3));
         let pairs = [
             (&fast.weight, &plain.weight),
             (&fast.visible_bias, &plain.visible_bias),

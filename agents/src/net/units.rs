@@ -4,26 +4,26 @@
 //! run time. It takes 5 % of a CD-1 update of 784-500 units; matrix products take most of the rest. Tensors that are
 //! not on the CPU use torch's operations instead.
 
-use carom_agents::net::lanes::{LANES, Lanes, exp, padded};
-use carom_agents::net::tensor::{assert_apart, slice, slice_mut};
+use super::lanes::{LANES, Lanes, exp, padded};
+use super::tensor::{assert_apart, slice, slice_mut};
 use multiversion::multiversion;
 use tch::{Device, Kind, Tensor};
 
 /// Source of uniform numbers: sixteen xoshiro128+ generators side by side (Blackman & Vigna 2021).
 #[derive(Clone, Debug)]
-pub(super) struct Noise {
+pub struct Uniforms {
     state: [[u32; LANES]; 4],
 }
 
-impl Noise {
+impl Uniforms {
     /// Seeds it by one draw from torch's generator, so that it is reproducible with that generator's seed.
-    pub(super) fn from_torch() -> Self {
+    pub fn from_torch() -> Self {
         let seed = Tensor::randint(i64::MAX, [1], (Kind::Int64, Device::Cpu)).int64_value(&[0]);
         Self::new(seed as u64)
     }
 
     /// Seeds it by `seed` through SplitMix64, as the generator's authors advise.
-    pub(super) fn new(mut seed: u64) -> Self {
+    pub fn new(mut seed: u64) -> Self {
         let mut next = || {
             seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mut z = seed;
@@ -35,7 +35,7 @@ impl Noise {
     }
 
     /// Draws one number in 0..1.
-    pub(super) fn uniform(&mut self) -> f64 {
+    pub fn uniform(&mut self) -> f64 {
         f64::from(uniform(&mut self.state)[0])
     }
 }
@@ -69,7 +69,7 @@ fn means_of(z: &mut Lanes, scale: f32, bias: &Lanes) {
 
 /// 1 with the probability `means`, else 0.
 #[inline(always)]
-fn states_of(means: &Lanes, noise: &mut Noise) -> Lanes {
+fn states_of(means: &Lanes, noise: &mut Uniforms) -> Lanes {
     let mut states = uniform(&mut noise.state);
     for (state, mean) in states.iter_mut().zip(means) {
         *state = if *state < *mean { 1.0 } else { 0.0 };
@@ -92,7 +92,7 @@ fn means_pass(z: &mut [f32], scale: f32, bias: &[f32]) {
 }
 
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-fn draw_pass(z: &mut [f32], scale: f32, bias: &[f32], states: &mut [f32], noise: &mut Noise) {
+fn draw_pass(z: &mut [f32], scale: f32, bias: &[f32], states: &mut [f32], noise: &mut Uniforms) {
     let (bias_lanes, bias_tail) = bias.as_chunks::<LANES>();
     // The compiler can keep a copy in registers.
     let mut own = noise.clone();
@@ -114,7 +114,7 @@ fn draw_pass(z: &mut [f32], scale: f32, bias: &[f32], states: &mut [f32], noise:
 }
 
 /// Turns `z [B, units]` into the units' means σ(scale z + bias).
-pub(super) fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
+pub fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
     if z.device() == Device::Cpu {
         assert_apart(z, &[bias]);
         // SAFETY: the two share no memory, and only the pass runs while the slices live.
@@ -127,7 +127,7 @@ pub(super) fn means(z: &mut Tensor, scale: f64, bias: &Tensor) {
 
 /// Turns `z [B, units]` into the units' means σ(scale z + bias), and fills `states`, of the same shape, with 0s and 1s
 /// drawn from them.
-pub(super) fn draw(z: &mut Tensor, scale: f64, bias: &Tensor, states: &mut Tensor, noise: &mut Noise) {
+pub fn draw(z: &mut Tensor, scale: f64, bias: &Tensor, states: &mut Tensor, noise: &mut Uniforms) {
     if z.device() == Device::Cpu {
         assert_apart(z, &[bias]);
         assert_apart(states, &[bias, z]);
@@ -147,7 +147,7 @@ fn means_by_operations(z: &mut Tensor, scale: f64, bias: &Tensor) {
 }
 
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-fn binarise_pass(means: &[f32], states: &mut [f32], noise: &mut Noise) {
+fn binarise_pass(means: &[f32], states: &mut [f32], noise: &mut Uniforms) {
     let mut own = noise.clone();
     let ((mean_lanes, mean_tail), (state_lanes, state_tail)) = (means.as_chunks(), states.as_chunks_mut());
     for (means, states) in mean_lanes.iter().zip(state_lanes) {
@@ -158,7 +158,7 @@ fn binarise_pass(means: &[f32], states: &mut [f32], noise: &mut Noise) {
 }
 
 /// Fills `states` with 0s and 1s whose means are `means`, of the same shape.
-pub(super) fn binarise(means: &Tensor, states: &mut Tensor, noise: &mut Noise) {
+pub fn binarise(means: &Tensor, states: &mut Tensor, noise: &mut Uniforms) {
     if means.device() == Device::Cpu {
         let means = means.contiguous();
         assert_apart(states, &[&means]);
@@ -213,7 +213,7 @@ fn softplus_pass(z: &[f32], bias: &[f32], scale: f32, out: &mut [f64]) {
 
 /// Returns Σ_j ln(1 + exp(scale (z_j + bias_j))) of each row of `z [B, units]`: the hidden units' part of the
 /// log-probability of the visible ones. `scale` is not negative.
-pub(super) fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
+pub fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
     let mut out = vec![0.0; z.size()[0] as usize];
     if z.device() == Device::Cpu {
         // SAFETY: only the pass runs while the slices live, and it writes to neither.
@@ -229,18 +229,21 @@ pub(super) fn softplus_sums(z: &Tensor, bias: &Tensor, scale: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::generative::model::seeded;
-    use carom_agents::net::tensor::to_vec;
+    use crate::net::tensor::to_vec;
+    use carom_envs::Seeds;
+    use rand_distr::{Distribution, StandardNormal};
 
     fn case(rows: i64, width: i64) -> (Tensor, Tensor) {
-        tch::manual_seed(4);
-        let options = (Kind::Float, Device::Cpu);
-        (Tensor::randn([rows, width], options) * 4.0, Tensor::randn([width], options))
+        let mut rng = Seeds::new(4).stream("case");
+        let mut normal = |n: i64| -> Tensor {
+            let values: Vec<f32> = (0..n).map(|_| StandardNormal.sample(&mut rng)).collect();
+            Tensor::from_slice(&values)
+        };
+        (normal(rows * width).view([rows, width]) * 4.0, normal(width))
     }
 
     #[test]
     fn passes_agree_with_torch() {
-        let _torch = seeded(0);
         for width in [1, 6, 16, 500, 2000] {
             let (z, bias) = case(3, width);
             let (mut ours, mut theirs) = (z.copy(), z.copy());
@@ -260,7 +263,6 @@ mod tests {
 
     #[test]
     fn softplus_of_large_inputs_neither_overflows_nor_vanishes() {
-        let _torch = seeded(0);
         let z = Tensor::from_slice(&[1e4_f32, -1e4, 0.0]).view([1, 3]);
         let sum = softplus_sums(&z, &Tensor::zeros([3], (Kind::Float, Device::Cpu)), 1.0)[0];
         assert!((sum - (1e4 + 2_f64.ln())).abs() < 1e-3, "{sum}");
@@ -268,8 +270,7 @@ mod tests {
 
     #[test]
     fn states_have_their_means() {
-        let _torch = seeded(0);
-        let mut noise = Noise::new(3);
+        let mut noise = Uniforms::new(3);
         let n = 40_000;
         for mean in [0.0_f32, 0.02, 0.5, 0.9, 1.0] {
             let logit = (f64::from(mean) / (1.0 - f64::from(mean))).ln().clamp(-80.0, 80.0);
