@@ -6,6 +6,7 @@ use super::seeds::{are_elsewhere, make_elsewhere, parse_jobs, run_directory, sev
 use super::start::{check_place, is_begun, newest};
 use super::{joined, print};
 use crate::config::fit::{FIT, FitConfig};
+use crate::config::kind::fit_config;
 use crate::config::layers::{Layer, Part};
 use crate::config::presets;
 use crate::device::Device;
@@ -23,7 +24,6 @@ use anyhow::Result;
 use carom_envs::{Values, registry as envs};
 use clap::Args;
 use serde_json::{Value, json};
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -137,8 +137,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     judges::check_named(&first)?;
     if is_elsewhere {
-        let seeds: HashMap<_, _> = runs.iter().map(|(seed, dir)| (dir.clone(), *seed)).collect();
-        let is_made = |job: &Job| is_made(first.with_seed(seeds[&job.dir]), &job.dir).unwrap_or(false);
+        let is_made = |job: &Job| is_made(&job.dir).unwrap_or(false);
         return make_elsewhere(&arguments.launch, runs, arguments.goes_on, arguments.jobs, &is_made);
     }
     if arguments.jobs > 1 {
@@ -194,9 +193,12 @@ fn begin_or_continue(config: FitConfig, dir: &Path) -> Result<Option<(FitSession
     Ok(Some((session, run)))
 }
 
-/// Returns whether the run of `config` in `dir` has made all of its updates.
-fn is_made(config: FitConfig, dir: &Path) -> Result<bool> {
-    Ok(layout::is_run(dir) && checkpoint::is_there(dir)? && open::open(dir, config)?.0.is_finished())
+/// Returns whether the run in `dir` has made all of its updates.
+fn is_made(dir: &Path) -> Result<bool> {
+    if !layout::is_run(dir) || !checkpoint::is_there(dir)? {
+        return Ok(false);
+    }
+    Ok(open::open(dir, fit_config(dir, "be collected")?)?.0.is_finished())
 }
 
 /// Prints and logs what the run is about to do.
