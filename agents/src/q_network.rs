@@ -22,7 +22,7 @@ use carom_envs::ObsSpace;
 use native::NativeEngine;
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
-use shards::Shards;
+use shards::{Shards, Summed};
 use tch::Device;
 use update::{Descended, Gradient};
 
@@ -382,10 +382,19 @@ impl Engine {
         how: &Update,
         shards: &mut Shards,
     ) -> Result<(Fitted, Descended), NonFinite> {
-        match self {
-            Engine::Native(engine) => engine.descend_together(gradient, how, shards),
-            Engine::Autograd(engine) => engine.descend_together(gradient, how, shards),
-        }
+        let append = |grads: &mut Vec<f32>| match self {
+            Engine::Native(engine) => {
+                engine.append_gradient(gradient, grads);
+                None
+            }
+            Engine::Autograd(engine) => engine.append_gradient(gradient, grads),
+        };
+        let Summed { grads, share, fitted, recon } = shards.sum(append, gradient.fitted)?;
+        let grad_norm = match self {
+            Engine::Native(engine) => engine.follow(grads, share, how),
+            Engine::Autograd(engine) => engine.follow(grads, share, how),
+        };
+        Ok((fitted, Descended { grad_norm, recon }))
     }
 }
 

@@ -1,7 +1,6 @@
 //! Autograd on any device.
 
-use super::shards::Shards;
-use super::update::{AVERAGE_KEPT, Descended, Fitted, Gradient, Input, NonFinite, Update, Weights};
+use super::update::{AVERAGE_KEPT, Descended, Gradient, Input, NonFinite, Update, Weights};
 use crate::net::tensor::{read_tensor, to_vec};
 use crate::net::{Layout, NetSpec};
 use crate::optim::{OptimConfig, TensorOptimizer};
@@ -151,26 +150,19 @@ impl AutogradEngine {
         let (loss, recon) = self.whole_loss(gradient);
         let recon = recon.map(|recon| NonFinite::check("train/recon", recon)).transpose()?;
         let grads = self.backward(&loss);
-        let grad_norm = grads.norm().double_value(&[]) as f32;
-        self.follow(grads, grad_norm, how);
-        Ok(Descended { grad_norm, recon })
+        Ok(Descended { grad_norm: self.step(grads, how), recon })
     }
 
-    /// One step down the mean gradient of all shards of a batch, of which `gradient` is that of one.
-    pub(super) fn descend_together(
-        &mut self,
-        gradient: &Gradient,
-        how: &Update,
-        shards: &mut Shards,
-    ) -> Result<(Fitted, Descended), NonFinite> {
+    /// Appends the gradient of the online parameters to `grads`. Returns the trunk's own loss, without its weight.
+    pub(super) fn append_gradient(&mut self, gradient: &Gradient, grads: &mut Vec<f32>) -> Option<f64> {
         let (loss, recon) = self.whole_loss(gradient);
-        let grads = to_vec(&self.backward(&loss));
-        let summed = shards.sum(|to| to.extend(grads), gradient.fitted, recon)?;
-        let grads = Tensor::from_slice(summed.grads).to_device(self.online.device()) * f64::from(summed.share);
-        let (fitted, recon) = (summed.fitted, summed.recon);
-        let grad_norm = grads.norm().double_value(&[]) as f32;
-        self.follow(grads, grad_norm, how);
-        Ok((fitted, Descended { grad_norm, recon }))
+        grads.extend(to_vec(&self.backward(&loss)));
+        recon
+    }
+
+    /// One step down `scale` times `grads`. Returns the Euclidean norm of that gradient before it is clipped.
+    pub(super) fn follow(&mut self, grads: &[f32], scale: f32, how: &Update) -> f32 {
+        self.step(Tensor::from_slice(grads).to_device(self.online.device()) * f64::from(scale), how)
     }
 
     /// The loss whose derivative by the latest Q-values is known, plus the trunk's own loss. Returns the latter too,
@@ -196,10 +188,13 @@ impl AutogradEngine {
         grads
     }
 
-    fn follow(&mut self, grads: Tensor, grad_norm: f32, how: &Update) {
+    /// One step down `grads`, clipped. Returns their Euclidean norm before.
+    fn step(&mut self, grads: Tensor, how: &Update) -> f32 {
+        let grad_norm = grads.norm().double_value(&[]) as f32;
         let max_norm = how.max_norm();
         let grads = if grad_norm > max_norm { grads * f64::from(max_norm / grad_norm) } else { grads };
         tch::no_grad(|| self.optimizer.step(&mut self.online, &grads, how.lr));
+        grad_norm
     }
 
     /// Moves the target the share `rate` of the way to the online parameters.

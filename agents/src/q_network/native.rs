@@ -1,8 +1,7 @@
 //! Passes by hand on the CPU.
 
 use super::average::approach;
-use super::shards::Shards;
-use super::update::{AVERAGE_KEPT, Descended, Fitted, Gradient, Input, NonFinite, Update, Weights};
+use super::update::{AVERAGE_KEPT, Descended, Gradient, Input, Update, Weights};
 use crate::net::{Duel, Layout, Matrix, NetSpec, PixelPasses, Prepared, QPasses, perturb, product, threads};
 use crate::optim::{OptimConfig, Optimizer, clip_factor, sum_of_squares};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
@@ -156,21 +155,19 @@ impl NativeEngine {
         Descended { grad_norm, recon: None }
     }
 
-    /// One step down the mean gradient of all shards of a batch, of which `gradient` is that of one.
-    pub(super) fn descend_together(
-        &mut self,
-        gradient: &Gradient,
-        how: &Update,
-        shards: &mut Shards,
-    ) -> Result<(Fitted, Descended), NonFinite> {
+    /// Appends the gradient of the online parameters to `grads`.
+    pub(super) fn append_gradient(&mut self, gradient: &Gradient, grads: &mut Vec<f32>) {
         self.backward(gradient);
-        let grads = self.grads.as_slice();
-        let summed = shards.sum(|to| to.extend_from_slice(grads), gradient.fitted, None)?;
-        let grad_norm = sum_of_squares(summed.grads).sqrt() * summed.share;
-        let factor = clip_factor(grad_norm, how.max_norm()) * summed.share;
-        self.optimizer.step_scaled(self.online.as_mut_slice(), summed.grads, factor, how.lr);
+        grads.extend_from_slice(self.grads.as_slice());
+    }
+
+    /// One step down `scale` times `grads`. Returns the Euclidean norm of that gradient before it is clipped.
+    pub(super) fn follow(&mut self, grads: &[f32], scale: f32, how: &Update) -> f32 {
+        let grad_norm = sum_of_squares(grads).sqrt() * scale;
+        let factor = clip_factor(grad_norm, how.max_norm()) * scale;
+        self.optimizer.step_scaled(self.online.as_mut_slice(), grads, factor, how.lr);
         self.expire(Weights::Online);
-        Ok((summed.fitted, Descended { grad_norm, recon: None }))
+        grad_norm
     }
 
     /// Writes the gradient of the online parameters to `grads`, and returns its Euclidean norm.

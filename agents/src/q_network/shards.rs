@@ -29,18 +29,18 @@ impl Shards {
         Self { ranks, own: vec![], sums: vec![] }
     }
 
-    /// Sums a gradient, which `write` appends, and the facts of its shard over the ranks. One sum carries them all.
+    /// Sums the gradient and the facts of a shard over the ranks; one sum carries them all. `append` adds the gradient
+    /// to its argument and returns the trunk's own loss.
     ///
     /// # Errors
     /// When the loss of any shard is not finite. All ranks have the same error then.
     pub(super) fn sum(
         &mut self,
-        write: impl FnOnce(&mut Vec<f32>),
+        append: impl FnOnce(&mut Vec<f32>) -> Option<f64>,
         fitted: Fitted,
-        recon: Option<f64>,
     ) -> Result<Summed<'_>, NonFinite> {
         self.own.clear();
-        write(&mut self.own);
+        let recon = append(&mut self.own);
         let n_params = self.own.len();
         self.own.extend([fitted.loss, fitted.value, recon.unwrap_or(0.0)].map(|fact| fact as f32));
         self.sums.resize(n_params + N_FACTS, 0.0);
