@@ -32,12 +32,6 @@ pub(super) fn lanes(row: &[f32]) -> impl Iterator<Item = &Lanes> {
     row.as_chunks().0.iter()
 }
 
-/// The whole groups of lanes in a slice, to write to.
-#[inline(always)]
-pub(super) fn lanes_mut(row: &mut [f32]) -> impl Iterator<Item = &mut Lanes> {
-    row.as_chunks_mut().0.iter_mut()
-}
-
 /// eˣ with a relative error below 2e-7 for x in −87..=88; outside, the value at the nearer end. NaN stays NaN.
 ///
 /// x = n ln 2 + r with |r| ≤ ln 2 / 2, and eʳ by its series up to r⁷. Unlike the standard library's, it is inlined and

@@ -17,4 +17,5 @@ mod planes;
 mod planes_kernels;
 pub(super) mod q;
 mod q_kernels;
+mod rows;
 mod simd;

@@ -1,7 +1,9 @@
 //! Small Q-networks: dense layers, behind a convolution of sparse binary planes where the observation is planes.
 
 use super::embed::Embed;
-use super::q_kernels::{self as kernels, Active, FILTERS, NormGrads, Taps};
+use super::q_kernels::{self as kernels, Active, FILTERS, Taps};
+use super::rows::{NormRelu, NormReluBackward};
+use super::simd::Isa;
 use crate::encoder::{Encoder, Raw};
 use crate::net::activation::Activation;
 use crate::net::lanes::LANES;
@@ -15,6 +17,7 @@ use std::ops::Range;
 ///
 /// Buffers of a batch size are made when it is first met and kept.
 pub(crate) struct QPasses {
+    isa: Isa,
     raw: Raw,
     /// From the input to the output: the convolution where the observation is planes, the hidden dense layers, the
     /// head.
@@ -137,7 +140,16 @@ impl QPasses {
             ObsSpace::Vector { .. } | ObsSpace::Discrete { .. } => None,
         };
         let (layers, embed) = layers_of(layout, space)?;
-        Some(Self { raw: Raw(space.clone()), layers, taps, embed: embed.map(Box::new), scratch: vec![], latest: 0 })
+        let isa = Isa::all()[0];
+        Some(Self {
+            isa,
+            raw: Raw(space.clone()),
+            layers,
+            taps,
+            embed: embed.map(Box::new),
+            scratch: vec![],
+            latest: 0,
+        })
     }
 
     /// Outputs `[batch, n_outputs]` of `obs`, `[batch * obs_bytes]`. A network of quantile fractions has a row of
@@ -172,7 +184,7 @@ impl QPasses {
                 }
             }
             if let Some(hidden) = above.first_mut() {
-                rectify(layer, p, hidden);
+                rectify(self.isa, layer, p, hidden);
             }
         }
         let head = self.layers.last().expect("a network has an output layer");
@@ -219,12 +231,12 @@ impl QPasses {
                     None => embed.backward(input.as_slice(), None, grads),
                 }
                 if let Some(hidden) = below.last_mut() {
-                    rectify_backward(&self.layers[i - 1], params.as_slice(), hidden, grads);
+                    rectify_backward(self.isa, &self.layers[i - 1], params.as_slice(), hidden, grads);
                 }
             } else if let Some(hidden) = below.last_mut() {
                 let mut d_x = hidden.grad.view_mut(0, rows, layer.fan_in);
                 matmul(&grad.whole(), &layer.weight(params).transposed(), &mut d_x);
-                rectify_backward(&self.layers[i - 1], params.as_slice(), hidden, grads);
+                rectify_backward(self.isa, &self.layers[i - 1], params.as_slice(), hidden, grads);
             }
         }
     }
@@ -252,19 +264,19 @@ fn n_copies(embed: Option<&Embed>, i: usize, n_taus: usize) -> usize {
     if embed.is_some_and(|embed| embed.at <= i) { n_taus } else { 1 }
 }
 
-fn rectify(layer: &Layer, p: &[f32], hidden: &mut Hidden) {
+fn rectify(isa: Isa, layer: &Layer, p: &[f32], hidden: &mut Hidden) {
     let bias = &p[layer.bias.clone()];
     match &layer.norm {
         None => kernels::bias_relu(hidden.z.as_slice(), bias, hidden.y.as_mut_slice()),
         Some([scale, shift]) => {
             let (scale, shift) = (&p[scale.clone()], &p[shift.clone()]);
             let Hidden { z, y, inv_std, .. } = hidden;
-            kernels::norm_relu(z.as_mut_slice(), bias, scale, shift, inv_std, y.as_mut_slice());
+            isa.run(NormRelu { z: z.as_mut_slice(), bias, scale, shift, inv_std, y: y.as_mut_slice() });
         }
     }
 }
 
-fn rectify_backward(layer: &Layer, p: &[f32], hidden: &mut Hidden, grads: &mut Matrix) {
+fn rectify_backward(isa: Isa, layer: &Layer, p: &[f32], hidden: &mut Hidden, grads: &mut Matrix) {
     let Hidden { z, y, grad, inv_std } = hidden;
     let g = grads.as_mut_slice();
     match &layer.norm {
@@ -273,11 +285,10 @@ fn rectify_backward(layer: &Layer, p: &[f32], hidden: &mut Hidden, grads: &mut M
             kernels::add_column_sums(grad.as_slice(), &mut g[layer.bias.clone()]);
         }
         Some([scale, shift]) => {
-            let [bias, d_scale, shift] =
+            let [d_bias, d_scale, d_shift] =
                 g.get_disjoint_mut([layer.bias.clone(), scale.clone(), shift.clone()]).expect("places apart");
-            let to = NormGrads { bias, scale: d_scale, shift };
-            let scale = &p[scale.clone()];
-            kernels::norm_relu_backward(z.as_slice(), y.as_slice(), inv_std, scale, grad.as_mut_slice(), to);
+            let (normed, y, scale, grad) = (z.as_slice(), y.as_slice(), &p[scale.clone()], grad.as_mut_slice());
+            isa.run(NormReluBackward { normed, y, inv_std, scale, grad, d_bias, d_scale, d_shift });
         }
     }
 }

@@ -1,12 +1,11 @@
-//! The glue between matrix products, in plain Rust: layer normalisation, rectification and the convolution of sparse
-//! binary planes, forward and backward.
+//! The glue between matrix products, in plain Rust: biases, rectification and the convolution of sparse binary planes,
+//! forward and backward.
 //!
 //! On networks this small the glue costs as much as the products, so each function makes one pass over its data, is
 //! compiled for AVX-512, AVX2 and the baseline, and chosen at run time. Sums run over sixteen lanes in a fixed order:
 //! the same machine gives the same bits.
 
-use crate::net::lanes::{LANES, lanes, lanes_mut, sum as sum_lanes};
-use crate::net::operation::NORM_EPSILON;
+use crate::net::lanes::{LANES, lanes};
 use multiversion::multiversion;
 
 /// Filters of the convolution, as in the MinAtar paper (Young & Tian 2019, section 3).
@@ -57,83 +56,6 @@ pub(super) fn add_column_sums(grad: &[f32], d_bias: &mut [f32]) {
     for row in grad.chunks_exact(d_bias.len()) {
         for (d, g) in d_bias.iter_mut().zip(row) {
             *d += g;
-        }
-    }
-}
-
-/// `y = max(scale * norm(z + bias) + shift, 0)` in every row, where `norm` brings a row to mean 0 and variance 1 (Ba et
-/// al. 2016, equation 3).
-///
-/// `z` is left holding the normalised rows and `inv_std` one over the rows' standard deviations, for the backward pass.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-pub(super) fn norm_relu(z: &mut [f32], bias: &[f32], scale: &[f32], shift: &[f32], inv_std: &mut [f32], y: &mut [f32]) {
-    let width = bias.len();
-    for ((z, y), inv_std) in z.chunks_exact_mut(width).zip(y.chunks_exact_mut(width)).zip(inv_std) {
-        let (mut sum, mut sum_sq) = ([0.0; LANES], [0.0; LANES]);
-        for (z, bias) in lanes_mut(z).zip(lanes(bias)) {
-            for i in 0..LANES {
-                z[i] += bias[i];
-                sum[i] += z[i];
-                sum_sq[i] += z[i] * z[i];
-            }
-        }
-        let mean = sum_lanes(&sum) / width as f32;
-        let variance = (sum_lanes(&sum_sq) / width as f32 - mean * mean).max(0.0);
-        *inv_std = 1.0 / (variance + NORM_EPSILON).sqrt();
-        for (((z, y), scale), shift) in lanes_mut(z).zip(lanes_mut(y)).zip(lanes(scale)).zip(lanes(shift)) {
-            for i in 0..LANES {
-                z[i] = (z[i] - mean) * *inv_std;
-                y[i] = (scale[i] * z[i] + shift[i]).max(0.0);
-            }
-        }
-    }
-}
-
-/// The gradients that [`norm_relu_backward`] adds to.
-pub(super) struct NormGrads<'a> {
-    /// Of the bias before normalisation.
-    pub(super) bias: &'a mut [f32],
-    /// Of the scale.
-    pub(super) scale: &'a mut [f32],
-    /// Of the shift.
-    pub(super) shift: &'a mut [f32],
-}
-
-/// Turns the gradient of [`norm_relu`]'s output into that of its input `z`, in place, and adds to the parameters'
-/// gradients.
-///
-/// With ĝ the gradient behind the rectifier times the scale: `dz = (ĝ - mean(ĝ) - x̂ mean(ĝ x̂)) / std`.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-pub(super) fn norm_relu_backward(
-    normed: &[f32],
-    y: &[f32],
-    inv_std: &[f32],
-    scale: &[f32],
-    grad: &mut [f32],
-    to: NormGrads,
-) {
-    let width = scale.len();
-    let NormGrads { bias: d_bias, scale: d_scale, shift: d_shift } = to;
-    let rows = normed.chunks_exact(width).zip(y.chunks_exact(width)).zip(grad.chunks_exact_mut(width)).zip(inv_std);
-    for (((normed, y), grad), inv_std) in rows {
-        let (mut sum, mut sum_normed) = ([0.0; LANES], [0.0; LANES]);
-        let params = lanes(scale).zip(lanes_mut(d_scale)).zip(lanes_mut(d_shift));
-        for (((n, y), g), ((scale, d_scale), d_shift)) in lanes(normed).zip(lanes(y)).zip(lanes_mut(grad)).zip(params) {
-            for i in 0..LANES {
-                let behind = if y[i] > 0.0 { g[i] } else { 0.0 };
-                d_scale[i] += behind * n[i];
-                d_shift[i] += behind;
-                g[i] = behind * scale[i];
-                sum[i] += g[i];
-                sum_normed[i] += g[i] * n[i];
-            }
-        }
-        let (mean, mean_normed) = (sum_lanes(&sum) / width as f32, sum_lanes(&sum_normed) / width as f32);
-        for ((n, g), d_bias) in lanes(normed).zip(lanes_mut(grad)).zip(lanes_mut(d_bias)) {
-            for i in 0..LANES {
-                g[i] = (g[i] - mean - n[i] * mean_normed) * inv_std;
-                d_bias[i] += g[i];
-            }
         }
     }
 }

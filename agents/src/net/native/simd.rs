@@ -47,6 +47,18 @@ pub(crate) trait Simd: Copy + Send + Sync {
         self.splat(0.0)
     }
 
+    /// The sum of each row's lanes, in the order of [`sum`].
+    #[inline(always)]
+    fn sums(self, rows: [Self::V; LANES]) -> Self::V {
+        let mut x = self.transpose(rows);
+        for half in [8, 4, 2, 1] {
+            for i in 0..half {
+                x[i] = self.add(x[i], x[i + half]);
+            }
+        }
+        x[0]
+    }
+
     /// The sum of all lanes, in the order of [`sum`].
     #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {

@@ -101,9 +101,9 @@ fn normalise<S: Simd, const G: usize>(
         (sums[i], squares[i]) = (sum, square);
     }
     let share = s.splat(1.0 / (G * LANES) as f32);
-    let mean = s.mul(lane_sums(s, sums), share);
+    let mean = s.mul(s.sums(sums), share);
     // Rounding can leave a variance a little below 0.
-    let variance = s.relu(s.sub(s.mul(lane_sums(s, squares), share), s.mul(mean, mean)));
+    let variance = s.relu(s.sub(s.mul(s.sums(squares), share), s.mul(mean, mean)));
     let (mut means, mut inv_stds) = ([0.0; LANES], [0.0; LANES]);
     s.store(mean, &mut means);
     s.store(s.inv_sqrt(s.add(variance, s.splat(NORM_EPSILON))), &mut inv_stds);
@@ -152,7 +152,7 @@ pub(super) fn backward<S: Simd, const G: usize>(
                     products[i] = s.mul_add(scaled, n, products[i]);
                 }
             }
-            centre(s, kept, inv_std, [lane_sums(s, sums), lane_sums(s, products)], grad, &mut d_bias);
+            centre(s, kept, inv_std, [s.sums(sums), s.sums(products)], grad, &mut d_bias);
         }
         store_groups(s, d_scale, scale_grad);
         store_groups(s, d_shift, shift_grad);
@@ -191,18 +191,6 @@ fn centre<S: Simd, const G: usize>(
             d_bias[g] = s.add(d_bias[g], d_z);
         }
     }
-}
-
-/// The sum of each row's lanes.
-#[inline(always)]
-fn lane_sums<S: Simd>(s: S, rows: [S::V; LANES]) -> S::V {
-    let mut x = s.transpose(rows);
-    for half in [8, 4, 2, 1] {
-        for i in 0..half {
-            x[i] = s.add(x[i], x[i + half]);
-        }
-    }
-    x[0]
 }
 
 #[inline(always)]
