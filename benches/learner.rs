@@ -1,4 +1,4 @@
-//! What learning costs: on `minatar/breakout` an update of the MinAtar paper's DQN, a rollout of PQN with its updates,
+//! Cost of learning: on `minatar/breakout` an update of the MinAtar paper's DQN, a rollout of PQN with its updates,
 //! and actions chosen by that network; an update of the Atari network. On the CPU, on as many threads as
 //! OMP_NUM_THREADS says (`.cargo/config.toml`: one).
 //!

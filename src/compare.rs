@@ -25,7 +25,7 @@ const PARTS: [u64; 3] = [4, 2, 1];
 /// Digits of a SHA-256 that are enough to tell fits apart.
 const SHOWN_DIGITS: usize = 12;
 
-/// What the entrants are.
+/// Kind of the entrants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     /// Encoders of one agent, with what they cost.

@@ -47,7 +47,7 @@ pub(crate) struct Network {
     params: Vec<f32>,
     input: Input,
     head: Head,
-    /// What it was trained on, as names and values.
+    /// Description of its training, as names and values.
     facts: Vec<(String, String)>,
 }
 

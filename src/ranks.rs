@@ -26,7 +26,7 @@ const N_HERE: [&str; 2] = ["OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS"];
 /// and the first ends them all.
 const REPORTS_AFTER: Duration = Duration::from_secs(1);
 
-/// What ranks say to each other. All of them make the same calls in the same order.
+/// Messages between ranks. All of them make the same calls in the same order.
 trait Group: AllReduce {
     /// Returns the bytes of all ranks on the first, and nothing on the others.
     fn gather(&self, bytes: &[u8]) -> Vec<Vec<u8>>;
@@ -47,7 +47,7 @@ trait Group: AllReduce {
     fn abort(&self, code: u8) -> !;
 }
 
-/// What sums over the ranks took.
+/// Time and size of sums over the ranks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spent {
     /// Seconds, with those in which a rank waited for others.

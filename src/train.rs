@@ -19,7 +19,7 @@ use std::time::Instant;
 /// Steps of each environment between two looks for a stop that one of several ranks was asked for.
 const LOOK_EVERY: u64 = 32;
 
-/// What a training writes with. Of several ranks the first has one.
+/// Writer of a training. Of several ranks the first has one.
 struct Writer<'a> {
     run: &'a mut Run,
     watch: Stopwatch,

@@ -1,4 +1,4 @@
-//! Where files are written, and how their places may be called.
+//! Places where files are written, and how they may be called.
 
 use crate::kept::TAXI;
 use crate::program::Program;

@@ -90,7 +90,7 @@ pub(super) struct Arguments {
     /// A setting of all runs, as in `carom train`; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// What a normalised score of 1 is [default: scripted, or best without scripted players]
+    /// Return of a normalised score of 1 [default: scripted, or best without scripted players]
     #[arg(long, value_name = "WHAT")]
     reference: Option<Reference>,
     /// Returns that normalised scores of 0 and 1 are in an environment; may be repeated

@@ -1,4 +1,4 @@
-//! Where the runs of a command are made: here, by another launcher that reads their commands, or by Slurm.
+//! The place where the runs of a command are made: here, by another launcher that reads their commands, or by Slurm.
 
 mod slurm;
 
@@ -14,7 +14,7 @@ use std::process::ExitCode;
 /// Flags for where runs are made.
 #[derive(Args)]
 pub(super) struct Launch {
-    /// Where runs are made
+    /// Place where runs are made
     ///
     /// Runs that are made elsewhere need the same files at the same paths. The command may be repeated: it collects
     /// what has ended, and submits or prints what is missing.

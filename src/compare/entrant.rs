@@ -1,4 +1,4 @@
-//! What is compared: runs that differ in their seeds.
+//! The entrants of a comparison: runs that differ in their seeds.
 
 use crate::config::training::TrainConfig;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ pub(crate) const METRIC: &str = "train/return";
 
 /// Runs of one side of a comparison in one environment. They differ in their seeds.
 pub(crate) struct Entrant {
-    /// What is compared: an encoder as typed, an agent, a preset, or values of settings.
+    /// Name of what is compared: an encoder as typed, an agent, a preset, or values of settings.
     pub name: String,
     /// Settings and directory of each run.
     pub runs: Vec<(TrainConfig, PathBuf)>,

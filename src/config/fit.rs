@@ -42,7 +42,7 @@ carom_envs::settings! {
         optimizer: Option<Optimizer> = None;
         /// Master seed of all random streams.
         seed: u64 = 0;
-        /// Where tensors live.
+        /// Device of the tensors.
         device: Device = Device::Cpu;
         /// Threads of libtorch.
         threads: usize = 1, in 1..=MAX_THREADS;

@@ -44,7 +44,7 @@ carom_envs::settings! {
         seed: u64 = 0;
         /// Environments stepped at once.
         n_envs: usize = 1, in 1..=MAX_ENVS;
-        /// Where tensors live.
+        /// Device of the tensors.
         device: Device = Device::Cpu;
         /// Threads of libtorch. Unless given: OMP_NUM_THREADS, or one for each core, where the network is of pixels,
         /// else one. On small networks two threads on busy cores were 10 to 50 times slower.

@@ -19,7 +19,7 @@ const MIN_WIDTH: usize = 360;
 const PAPER: [u8; 3] = [255; 3];
 const INK: Rgb888 = Rgb888::new(34, 34, 34);
 
-/// What the captions of a fit's pictures have in common.
+/// Words common to the captions of a fit's pictures.
 pub(crate) struct Captions {
     subject: String,
     /// Note on the pixels of data that are no pictures; else empty.

@@ -21,7 +21,7 @@ pub(super) struct Chart {
     pub y_name: String,
     pub curves: Vec<Curve>,
     pub references: Vec<Reference>,
-    /// What the horizontal axis counts.
+    /// Unit of the horizontal axis.
     pub across: Across,
     /// Whether title, notes and legend are above, in the first of several panels.
     pub is_further: bool,

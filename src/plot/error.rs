@@ -46,7 +46,7 @@ pub(crate) enum PlotError {
         path: PathBuf,
         /// Line at fault, counted from 1.
         line: Option<u64>,
-        /// What was found and expected.
+        /// The values found and expected.
         reason: String,
     },
     /// A file cannot be read or written; the message names it.

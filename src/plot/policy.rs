@@ -13,7 +13,7 @@ use std::path::Path;
 /// A map of a grid.
 #[derive(Debug)]
 pub(crate) struct Map {
-    /// What is seen, such as the time or the other variables of the state.
+    /// Other variables that are seen, such as the time or the other variables of the state.
     pub caption: String,
     pub columns: usize,
     /// Cells, row by row. `None` is a place where episodes end.

@@ -14,7 +14,7 @@ const BALL_MIDDLE: [f32; 2] = [2.0, 1.0];
 /// Rows of the screen in which the ball is visible. A lost ball is in play for some frames below them.
 const SHOWN_ROWS: std::ops::RangeInclusive<f32> = 30.0..=193.0;
 
-/// What is asked of a code, where an environment has the factors.
+/// Questions to a code, as far as an environment has the factors.
 const QUESTIONS: [Question; 14] = [
     Question { name: "ball x", key: "ball_x_f1", factors: &["ball_x"], kind: Asked::Place(1) },
     Question { name: "ball y", key: "ball_y_f1", factors: &["ball_y"], kind: Asked::Place(0) },

@@ -10,7 +10,7 @@ use std::path::Path;
 pub(crate) struct Metric {
     /// Name of the metric in the run's files.
     pub name: String,
-    /// Which of its values count.
+    /// The values that count.
     pub of: Of,
     /// Whether low values are better.
     pub is_lower_better: bool,

@@ -29,7 +29,7 @@ pub(crate) struct Evaluation {
     pub epsilon: f64,
     /// Master seed. The names of its streams differ from those of training.
     pub seed: u64,
-    /// Which games of the seed are played.
+    /// Set of games that is played.
     pub games: Games,
 }
 

@@ -1,4 +1,4 @@
-//! What the ranks of a run send to the first, which writes it: their state for a checkpoint, and finished episodes.
+//! Messages of the ranks of a run to the first, which writes it: their state for a checkpoint, and finished episodes.
 
 use crate::ranks::Ranks;
 use anyhow::{Context, Result, ensure};

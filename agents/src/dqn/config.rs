@@ -34,7 +34,7 @@ carom_envs::settings! {
         replay: ReplaySettings;
         /// Exploration.
         exploration: ExplorationSettings;
-        /// What follows the rewards.
+        /// Value of the next states.
         bootstrap: BootstrapSettings;
         /// The outputs.
         outputs: HeadSettings;

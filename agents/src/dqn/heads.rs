@@ -15,7 +15,7 @@ use quantile::Quantile;
 use scalar::Scalar;
 use serde::{Deserialize, Serialize};
 
-/// What a network says of the return of an action.
+/// Form in which a network predicts the return of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeadKind {
@@ -32,7 +32,7 @@ pub enum HeadKind {
 carom_envs::settings! {
     /// Settings of a deep Q-network's outputs.
     pub struct HeadSettings {
-        /// What the network says of the return: `scalar` its mean, `c51` probabilities of fixed returns, `qr` quantiles
+        /// Form of the predicted return: `scalar` its mean, `c51` probabilities of fixed returns, `qr` quantiles
         /// at fixed fractions, `iqn` the quantile at any fraction.
         head: HeadKind = HeadKind::Scalar;
         /// Loss of the TD error.

@@ -1,4 +1,4 @@
-//! What follows a transition: the actions that the target counts on, and what they are worth.
+//! The policy after a transition: the actions that the target counts on, and what they are worth.
 
 use crate::losses::argmax;
 

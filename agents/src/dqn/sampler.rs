@@ -1,4 +1,4 @@
-//! Which transitions an update learns from: all alike, or by priority (Schaul et al. 2016).
+//! The choice of the transitions of an update: all alike, or by priority (Schaul et al. 2016).
 //!
 //! With priorities `p_i` (proportional variant, section 3.3 and equation 1)
 //!

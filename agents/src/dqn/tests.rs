@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 
 const GAMMA: f32 = 0.5;
 
-/// What a replay should hold of the `t`-th step of clock `env_idx`: action, return, discount and next observation.
+/// Expected content of a replay for the `t`-th step of clock `env_idx`: action, return, discount and next observation.
 fn expected(env_idx: usize, t: usize, n_step: usize, actions: &[[usize; N_CLOCKS]]) -> (u8, f32, f32, Vec<u8>) {
     let (mut n_step_return, mut discount) = (0.0, 1.0);
     for t_k in t..t + n_step {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Which rule turns a gradient into a step.
+/// The rule that turns a gradient into a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rule {

@@ -10,7 +10,7 @@ use tch::{Device, Tensor};
 #[derive(Debug)]
 pub struct TensorOptimizer(Place);
 
-/// Where the parameters are.
+/// Device of the parameters.
 #[derive(Debug)]
 enum Place {
     /// One pass over the CPU's memory instead of a dozen operations.

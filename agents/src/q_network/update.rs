@@ -3,7 +3,7 @@
 use crate::agent::LearnError;
 use crate::losses::Loss;
 
-/// Which parameters a forward pass uses.
+/// The parameters of a forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weights {
     /// Those being trained; with the noise drawn last, if they are noisy.
@@ -16,7 +16,7 @@ pub enum Weights {
     Mean,
 }
 
-/// What a network is asked about.
+/// Input of a network.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     /// Observations, `[B * obs_bytes]`.

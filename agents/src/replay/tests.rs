@@ -89,7 +89,7 @@ fn a_million_atari_transitions_fit_in_seven_gigabytes() {
     assert!(bytes / capacity * 1_000_000 < 7_100_000_000, "{} bytes a transition", bytes / capacity);
 }
 
-/// What a step does to its episode.
+/// Effect of a step on its episode.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     GoesOn,

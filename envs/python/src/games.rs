@@ -28,7 +28,7 @@ pub(crate) struct Games {
     state: Mutex<State>,
 }
 
-/// What a step changes.
+/// Results of a step.
 struct State {
     envs: BatchEnv,
     observations: Observations,

@@ -95,7 +95,7 @@ enum Kind {
     Diver,
 }
 
-/// What becomes of a swimmer in its turn.
+/// Fate of a swimmer in its turn.
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Stays,

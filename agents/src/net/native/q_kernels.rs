@@ -60,7 +60,7 @@ pub(super) fn add_column_sums(grad: &[f32], d_bias: &mut [f32]) {
     }
 }
 
-/// Where each input element of a 3×3 convolution without padding goes: pairs of output cell and weight row.
+/// Targets of each input element of a 3×3 convolution without padding: pairs of output cell and weight row.
 #[derive(Debug)]
 pub(super) struct Taps {
     /// `pairs[starts[i]..starts[i + 1]]` belong to input element `i`.

@@ -111,7 +111,7 @@ impl Isa {
     }
 }
 
-/// What the compiler makes of arrays with the instructions that every processor has.
+/// Arrays, compiled for the instructions that every processor has.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plain;
 

@@ -8,7 +8,7 @@ const HORIZON: usize = 30;
 /// The cells where the player waits for treasure.
 const MIDDLE: Plane = Plane::block([3, 6], [3, 6]);
 
-/// What a step brings: cells on which an enemy may touch the player, and those on which a treasure will.
+/// Outlook of a step: cells on which an enemy may touch the player, and those on which a treasure will.
 #[derive(Clone, Copy)]
 struct Forecast {
     danger: Plane,

@@ -83,7 +83,7 @@ impl<'a> Stored<'a> {
         }
     }
 
-    /// Where an image's values of a layer are kept.
+    /// Memory of an image's values of a layer.
     fn kept(&mut self, layer: usize, image: usize) -> Kept<'_> {
         let (len, cells) = (LENS[layer], CELLS[layer]);
         Kept {
