@@ -72,7 +72,7 @@ impl ObsTransform {
             EncoderSpec::Raw => Ok(ObsTransform::Raw),
             EncoderSpec::Oracle => {
                 ensure!(
-                    !config.agent.entry().keeps_table,
+                    !config.agent.entry().kind.keeps_table(),
                     "a table needs numbered states, and the true state is a vector: use ae, rbm or pca"
                 );
                 Ok(ObsTransform::Oracle(scales::factor_scales(config)?))
@@ -226,7 +226,7 @@ impl ObsTransform {
 
 impl CodeForm {
     fn of(config: &TrainConfig) -> Self {
-        if config.agent.entry().keeps_table { CodeForm::States } else { CodeForm::Features }
+        if config.agent.entry().kind.keeps_table() { CodeForm::States } else { CodeForm::Features }
     }
 }
 

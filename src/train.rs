@@ -33,7 +33,7 @@ struct Writer<'a> {
 /// # Errors
 /// When a loss is no longer finite (no checkpoint is written then), or a file cannot be written.
 pub(crate) fn train(session: &mut Session, run: Option<&mut Run>) -> Result<Outcome> {
-    let (steps, has_network) = (session.config.run.steps, session.config.agent.entry().has_network);
+    let (steps, has_network) = (session.config.run.steps, session.config.agent.entry().kind.has_network());
     let (step, wall_s) = (session.progress.step, session.progress.wall_s);
     let mut writer = run.map(|run| {
         let watch = Stopwatch::new(steps, step, wall_s, has_network);

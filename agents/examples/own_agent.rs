@@ -2,7 +2,7 @@
 //!
 //! It keeps the mean reward of each action, whatever the state, and plays the best one ε-greedily.
 
-use carom_agents::settings::{learner, parse, validate};
+use carom_agents::settings::{AgentKind, learner, parse, validate};
 use carom_agents::{
     Agent, AgentEntry, AgentError, LearnError, Learner, Loaded, Player, Snapshot, SnapshotError, Stat, Task, registry,
 };
@@ -87,10 +87,7 @@ impl Agent for Bandit {
 const BANDIT: AgentEntry = AgentEntry {
     name: "bandit",
     summary: "the action of the best mean reward, whatever the state",
-    keeps_table: false,
-    has_network: false,
-    has_replay: false,
-    plans: false,
+    kind: AgentKind::Other,
     schema: Schema::of::<BanditConfig>(),
     make: |settings, task, seeds| learner(Bandit::new(parse("bandit", settings)?, task, seeds)),
 };

@@ -32,7 +32,7 @@ pub use pqn::{Pqn, PqnConfig};
 pub use q_network::{Fitted, Input, NonFinite, QNetwork, Update, Weights};
 pub use ranks::{AllReduce, SharedRanks};
 pub use schedule::Linear;
-pub use settings::{AgentEntry, AgentError, AgentSpec};
+pub use settings::{AgentEntry, AgentError, AgentKind, AgentSpec};
 pub use snapshot::{Loaded, Snapshot, SnapshotError};
 pub use trunk::{SharedTrunk, Trunk};
 // The crates whose types the agents' interfaces take and return.

@@ -7,24 +7,50 @@ use carom_envs::{ObsSpace, Seeds, TransitionModel};
 
 /// One agent of the table of agents.
 #[derive(Clone, Copy, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub struct AgentEntry {
     /// Name, as typed on the command line.
     pub name: &'static str,
     /// One line about the agent, for lists.
     pub summary: &'static str,
-    /// Whether it keeps a table. It then needs numbered states.
-    pub keeps_table: bool,
-    /// Whether it trains a network. An encoder can then be trained with it ([`crate::Trunk`]).
-    pub has_network: bool,
-    /// Whether it keeps a replay memory, which may be left out of its checkpoints.
-    pub has_replay: bool,
-    /// Whether it plans on the transition table. It then steps no environments.
-    pub plans: bool,
+    /// The means by which it acts.
+    pub kind: AgentKind,
     /// Its settings.
     pub schema: Schema,
     /// Makes it from resolved settings.
     pub make: fn(&Values, &Task, &Seeds) -> Result<Player, AgentError>,
+}
+
+/// The means by which an agent acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AgentKind {
+    /// A table, learned step by step. It needs numbered states.
+    Table,
+    /// A table, computed from the transition table of an environment. It steps no environments.
+    Planner,
+    /// A network. An encoder can be trained with it ([`crate::Trunk`]).
+    Network {
+        /// Whether it keeps a replay memory, which may be left out of its checkpoints.
+        has_replay: bool,
+    },
+    /// Anything else, such as a fixed policy.
+    Other,
+}
+
+impl AgentKind {
+    /// Whether it keeps a table.
+    pub fn keeps_table(self) -> bool {
+        matches!(self, Self::Table | Self::Planner)
+    }
+
+    /// Whether it trains a network.
+    pub fn has_network(self) -> bool {
+        matches!(self, Self::Network { .. })
+    }
+
+    /// Whether it keeps a replay memory.
+    pub fn has_replay(self) -> bool {
+        self == Self::Network { has_replay: true }
+    }
 }
 
 impl AgentEntry {

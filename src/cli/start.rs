@@ -16,6 +16,7 @@ use crate::train::session::{Session, TrainState};
 use crate::train::train;
 use anyhow::{Context, Result, ensure};
 use carom_agents::Player;
+use carom_agents::settings::AgentKind;
 use serde::de::DeserializeOwned;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -233,7 +234,7 @@ fn price_of_sums(before: Spent, after: Spent, time: Duration) -> String {
 
 /// Draws the learning curve. Failing is not an error: a run may be too short for an episode.
 fn draw(config: &TrainConfig, dir: &Path) {
-    let metric = if config.agent.entry().plans { "plan/value_start" } else { "train/return" };
+    let metric = if config.agent.entry().kind == AgentKind::Planner { "plan/value_start" } else { "train/return" };
     if let Err(error) = plot::returns(&[dir], metric, Look::default(), &dir.join(CURVE)) {
         say!("no {CURVE}: {error}");
     }

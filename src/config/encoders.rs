@@ -153,12 +153,12 @@ pub(super) fn check(encoder: &EncoderSpec, mode: Option<EncoderMode>, agent: &Ag
 fn check_trained(encoder: &EncoderSpec, mode: EncoderMode, agent: &AgentSpec) -> Result<()> {
     let (name, entry) = (agent.name(), agent.entry());
     ensure!(
-        !entry.keeps_table,
+        !entry.kind.keeps_table(),
         "encoder mode `{mode}` trains the encoder by the agent's gradient, and {name} has a table, which has none: use \
          dqn or pqn, or the mode frozen"
     );
     ensure!(
-        entry.has_network,
+        entry.kind.has_network(),
         "encoder mode `{mode}` trains the encoder with the agent, and {name} learns nothing: use dqn or pqn"
     );
     match encoder {

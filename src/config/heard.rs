@@ -10,7 +10,7 @@ use crate::generative::registry as models;
 use crate::generative::settings::{ModelTask, Optimizer};
 use crate::generative::spec::ModelEntry;
 use carom_agents::registry as agents;
-use carom_agents::settings::AgentEntry;
+use carom_agents::settings::{AgentEntry, AgentKind};
 use carom_agents::{Player, Snapshot, Task};
 use carom_envs::settings::{Fault, Schema, Setting, Values};
 use carom_envs::{EnvEntry, Seeds, registry as envs};
@@ -209,7 +209,7 @@ fn each_setting_of_each_agent_is_heard_or_refused() {
         let (env, bases) = match entry.name {
             "dqn" => ("minatar/breakout", vec![deep.clone(), rainbow.clone()]),
             "pqn" => ("minatar/breakout", vec![parallel.clone()]),
-            _ if entry.plans || !entry.keeps_table => ("cliff-walking", vec![json!({})]),
+            _ if entry.kind != AgentKind::Table => ("cliff-walking", vec![json!({})]),
             _ => ("cliff-walking", vec![json!({}), falling.clone()]),
         };
         let begin = |settings: &Values| learn(entry, env, settings, STEPS / 4);

@@ -7,7 +7,7 @@ use crate::human::round_down;
 use anyhow::{Result, anyhow, bail};
 use carom_agents::AgentSpec;
 use carom_agents::registry as agents;
-use carom_agents::settings::AgentEntry;
+use carom_agents::settings::{AgentEntry, AgentKind};
 use carom_envs::EnvSpec;
 use carom_envs::registry as envs;
 use carom_envs::settings::{self, AtLeast, IfGiven, Schema, Settings};
@@ -103,12 +103,12 @@ fn idle(layer: &Layer) -> Vec<Idle> {
     let name = agent.name;
     let encoder = layer.own.get("encoder").and_then(Value::as_str).unwrap_or("raw");
     let mut idle = vec![];
-    if agent.plans {
+    if agent.kind == AgentKind::Planner {
         let steps_none = format!("{name} plans on the transition table and steps no environments");
         idle.push(Idle::own("n_envs", steps_none).fixed_at(1));
         idle.push(Idle::own("log_every", format!("{name} makes few sweeps, and each has its row")).fixed_at(1));
     }
-    if !agent.has_replay {
+    if !agent.kind.has_replay() {
         idle.push(Idle::own("checkpoint_replay", format!("{name} has no replay memory")).fixed_at(true));
     }
     let is_encoded = is_fitted(encoder);
@@ -128,7 +128,7 @@ fn idle(layer: &Layer) -> Vec<Idle> {
         let single = |reason: &str| Idle::of(Part::Env, "frame_stack", reason).fixed_at(1);
         if encoder == "oracle" {
             idle.push(single("the true state of `oracle` includes velocities, so it is seen alone"));
-        } else if agent.keeps_table && is_encoded {
+        } else if agent.kind.keeps_table() && is_encoded {
             idle.push(single("a table is indexed by the code of one frame"));
         }
     }
@@ -142,7 +142,7 @@ fn is_fitted(encoder: &str) -> bool {
 
 /// Says why nothing of a run is on a device, or returns `None` if something is.
 fn has_no_tensors(agent: &AgentEntry, encoder: &str) -> Option<String> {
-    let has_none = !agent.has_network && !is_fitted(encoder);
+    let has_none = !agent.kind.has_network() && !is_fitted(encoder);
     has_none.then(|| format!("{} has no network, and encoder `{encoder}` has none", agent.name))
 }
 

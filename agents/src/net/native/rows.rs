@@ -112,8 +112,8 @@ impl Kernel for NormReluBackward<'_> {
                 s.store(of_shift, &mut d_shift[group]);
             }
             let (sums, products) = (totals(s, sums), totals(s, products));
-            for group in 0..n_groups {
-                let mut of_bias = s.load(&d_bias[group]);
+            for (group, d_bias) in d_bias.iter_mut().enumerate() {
+                let mut of_bias = s.load(d_bias);
                 for row in 0..n_rows {
                     let at = row * n_groups + group;
                     let (mean, product) = (s.splat(sums[row] / width), s.splat(products[row] / width));
@@ -122,7 +122,7 @@ impl Kernel for NormReluBackward<'_> {
                     s.store(d_z, &mut grad[at]);
                     of_bias = s.add(of_bias, d_z);
                 }
-                s.store(of_bias, &mut d_bias[group]);
+                s.store(of_bias, d_bias);
             }
         }
     }
