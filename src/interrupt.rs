@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Calls `tidy` before a signal ends the program. As long as nothing else listens, the first one does.
 pub(crate) fn tidy_by(tidy: fn()) -> Result<()> {
-    let mut signals = signals()?;
+    let mut signals = Signals::new(signals())?;
     if TIDY.set(tidy).is_err() {
         return Ok(());
     }
@@ -76,11 +76,19 @@ fn handle(first: impl Fn(i32) + Send + 'static, is_urgent: fn(i32) -> bool) -> R
     if IS_HEARD.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
-    let mut signals = signals()?;
+    for signal in signals() {
+        // The thread below may learn of two signals at once, and then not in their order.
+        let request = move || {
+            let _ = REQUESTED.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
+        };
+        // SAFETY: an exchange of an atomic number may happen in a signal handler.
+        unsafe { signal_hook::low_level::register(signal, request) }?;
+    }
+    let mut signals = Signals::new(signals())?;
     thread::spawn(move || {
+        let mut is_first = true;
         for signal in signals.forever() {
-            let is_first = REQUESTED.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok();
-            if is_first {
+            if std::mem::take(&mut is_first) {
                 first(signal);
             } else if is_urgent(signal) {
                 leave(signal);
@@ -91,13 +99,10 @@ fn handle(first: impl Fn(i32) + Send + 'static, is_urgent: fn(i32) -> bool) -> R
 }
 
 /// Returns the signals that ask the program to end.
-fn signals() -> Result<Signals> {
-    let signals = Signals::new([SIGINT, SIGTERM, SIGUSR1, SIGUSR2])?;
+fn signals() -> impl Iterator<Item = i32> {
     // A program that outlives its terminal, as by `nohup`, was started so that it ignores the end of it.
-    if !hangup_is_ignored() {
-        signals.add_signal(SIGHUP)?;
-    }
-    Ok(signals)
+    let hangup = (!hangup_is_ignored()).then_some(SIGHUP);
+    [SIGINT, SIGTERM, SIGUSR1, SIGUSR2].into_iter().chain(hangup)
 }
 
 /// Asks the process `id`, a child of this one, to save and end.
