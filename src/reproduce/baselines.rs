@@ -107,6 +107,18 @@ pub(crate) const BASELINES: &[Baseline] = &[
             ],
         }],
     },
+    Baseline {
+        preset: "breakout-pqn-night",
+        time: "a night",
+        scores: &[Known {
+            measure: Measure::Games { episodes: 100, epsilon: 0.01 },
+            ours: &[432.3],
+            quoted: &[
+                Quoted { score: 30.5, source: "a human (Wang et al. 2016)" },
+                Quoted { score: 401.2, source: "Mnih et al. 2015, DQN after 50 M steps, with epsilon 0.05" },
+            ],
+        }],
+    },
 ];
 
 #[cfg(test)]
