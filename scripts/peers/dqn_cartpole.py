@@ -20,6 +20,7 @@ import gymnasium as gym  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from learning import begin, parse  # noqa: E402
 from torch import nn  # noqa: E402
 
 BATCH_SIZE = 128
@@ -76,12 +77,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=500_000, help="environment steps in all")
     parser.add_argument("--learning-starts", type=int, default=10_000, help="steps before the first update")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
+    args = parse(parser)
+    rng = begin(args)
 
     envs = gym.vector.SyncVectorEnv([make_env], autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
     network, target = q_network(), q_network()

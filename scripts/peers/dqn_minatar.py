@@ -20,6 +20,7 @@ import minatar  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from learning import begin, parse  # noqa: E402
 from torch import nn  # noqa: E402
 
 N_ACTIONS = 6
@@ -83,12 +84,8 @@ def main() -> None:
     parser.add_argument("--replay-start", type=int, default=5_000, help="frames before the first update")
     epsilon_help = "frames of falling epsilon, from the first update"
     parser.add_argument("--epsilon-frames", type=int, default=100_000, help=epsilon_help)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
+    args = parse(parser)
+    rng = begin(args)
 
     env = minatar.Environment("breakout", sticky_action_prob=0.1)
     env.seed(args.seed)

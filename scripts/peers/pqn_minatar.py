@@ -21,6 +21,7 @@ enter("torch", *TORCH)
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from learning import begin, parse  # noqa: E402
 from torch import nn  # noqa: E402
 
 N_ENVS, N_STEPS = 128, 32
@@ -133,9 +134,7 @@ def learn(network, optimizer, obs, action, target) -> None:
 
 
 def train(args: argparse.Namespace) -> dict:
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
+    rng = begin(args)
     env, network = Breakout(N_ENVS, rng), QNetwork()
     optimizer = torch.optim.RAdam(network.parameters(), lr=LR)
     returns, episode_return, env_seconds = deque(maxlen=100), np.zeros(N_ENVS), 0.0
@@ -225,10 +224,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     steps_help = "frames in all, rounded down to whole rollouts of 4096"
     parser.add_argument("--steps", type=int, default=200_000, help=steps_help)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--check", action="store_true", help="compare the environment with the minatar package instead")
-    args = parser.parse_args()
+    args = parse(parser)
     if args.steps < 2 * N_ENVS * N_STEPS:
         parser.error(f"--steps must be at least {2 * N_ENVS * N_STEPS}")
     print(json.dumps(check() if args.check else train(args)))

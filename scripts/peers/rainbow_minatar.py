@@ -22,6 +22,7 @@ import minatar  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
+from learning import begin, parse  # noqa: E402
 from torch import nn  # noqa: E402
 
 N_ENVS, N_ACTIONS, BATCH_SIZE, TRAIN_EVERY = 16, 6, 32, 4
@@ -173,12 +174,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12_000, help="frames in all")
     parser.add_argument("--learning-starts", type=int, default=5_000, help="frames before the first update")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
+    args = parse(parser)
+    rng = begin(args)
 
     envs = [minatar.Environment("breakout", sticky_action_prob=0.1) for _ in range(N_ENVS)]
     for i, env in enumerate(envs):
