@@ -30,6 +30,7 @@ impl Kernel for NormRelu<'_> {
     fn run<S: Simd>(self, s: S) {
         let [(bias, _), (scale, _), (shift, _)] = [self.bias, self.scale, self.shift].map(<[f32]>::as_chunks::<LANES>);
         let (width, block) = (self.bias.len() as f32, LANES * self.bias.len());
+        let n_groups = self.bias.len() / LANES;
         let blocks = self.z.chunks_mut(block).zip(self.y.chunks_mut(block)).zip(self.inv_std.chunks_mut(LANES));
         for ((z, y), inv_std) in blocks {
             let ((z, _), (y, _)) = (z.as_chunks_mut::<LANES>(), y.as_chunks_mut::<LANES>());
@@ -38,7 +39,7 @@ impl Kernel for NormRelu<'_> {
             for (group, bias) in bias.iter().enumerate() {
                 let bias = s.load(bias);
                 for row in 0..n_rows {
-                    let z = &mut z[row * self.bias.len() / LANES + group];
+                    let z = &mut z[row * n_groups + group];
                     let x = s.add(s.load(z), bias);
                     s.store(x, z);
                     sums[row] = s.add(sums[row], x);
@@ -56,7 +57,7 @@ impl Kernel for NormRelu<'_> {
             for (group, (scale, shift)) in scale.iter().zip(shift).enumerate() {
                 let (scale, shift) = (s.load(scale), s.load(shift));
                 for row in 0..n_rows {
-                    let at = row * self.bias.len() / LANES + group;
+                    let at = row * n_groups + group;
                     let n = s.mul(s.sub(s.load(&z[at]), s.splat(means[row])), s.splat(factors[row]));
                     s.store(n, &mut z[at]);
                     s.store(s.relu(s.add(s.mul(scale, n), shift)), &mut y[at]);
@@ -111,13 +112,13 @@ impl Kernel for NormReluBackward<'_> {
                 s.store(of_scale, &mut d_scale[group]);
                 s.store(of_shift, &mut d_shift[group]);
             }
-            let (sums, products) = (totals(s, sums), totals(s, products));
+            let [means, products] = [sums, products].map(|rows| totals(s, rows).map(|total| total / width));
             for (group, d_bias) in d_bias.iter_mut().enumerate() {
                 let mut of_bias = s.load(d_bias);
                 for row in 0..n_rows {
                     let at = row * n_groups + group;
-                    let (mean, product) = (s.splat(sums[row] / width), s.splat(products[row] / width));
-                    let centred = s.sub(s.sub(s.load(&grad[at]), mean), s.mul(s.load(&normed[at]), product));
+                    let along_normed = s.mul(s.load(&normed[at]), s.splat(products[row]));
+                    let centred = s.sub(s.sub(s.load(&grad[at]), s.splat(means[row])), along_normed);
                     let d_z = s.mul(centred, s.splat(inv_std[row]));
                     s.store(d_z, &mut grad[at]);
                     of_bias = s.add(of_bias, d_z);
