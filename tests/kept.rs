@@ -1,9 +1,8 @@
 //! Nothing of a user's is lost.
 
-use crate::encoder;
-use crate::program::Program;
+use crate::program::{self, Program};
+use crate::{encoder, preloaded};
 use std::path::Path;
-use std::process::Command;
 
 pub(crate) const TAXI: &str = "train --env taxi --agent q-learning --steps 2k";
 
@@ -120,12 +119,8 @@ fn a_run_works_from_everywhere_when_the_encoder_that_it_was_trained_through_is_g
         program.succeed(&format!("plot {run}"));
     }
     program.succeed(compare);
-    let elsewhere = |line: &str| {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin("carom"));
-        command.current_dir(program.path("deep")).args(line.split_whitespace()).output().expect("it starts")
-    };
     for line in ["eval ../frozen --episodes 1", "resume ../tuned --steps 500"] {
-        let output = elsewhere(line);
+        let output = preloaded::run(&program.path("deep"), &program::words(line), &[]);
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     }
     assert!(program.fail(&format!("{line} fit --out no")).contains("there is no encoder `fit`"));

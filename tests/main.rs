@@ -45,6 +45,7 @@ mod mistakes;
 mod origin;
 mod places;
 mod plot;
+mod preloaded;
 mod probe;
 mod processes;
 mod program;

@@ -1,7 +1,8 @@
 //! Places where files are written, and how they may be called.
 
 use crate::kept::TAXI;
-use crate::program::Program;
+use crate::preloaded;
+use crate::program::{self, Program};
 use std::process::Command;
 
 #[test]
@@ -41,9 +42,8 @@ fn paths_of_any_bytes_work() {
     use std::os::unix::ffi::OsStrExt;
     let program = Program::new();
     let carom = |line: &str, path: &[u8]| {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin("carom"));
-        command.current_dir(program.path(".")).args(line.split_whitespace()).arg(OsStr::from_bytes(path));
-        let output = command.output().expect("it starts");
+        let words = [&program::words(line)[..], &[OsStr::from_bytes(path)]].concat();
+        let output = preloaded::run(&program.path("."), &words, &[]);
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let odd = b"q\xff";

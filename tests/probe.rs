@@ -1,12 +1,9 @@
 use crate::program::Program;
-use assert_cmd::Command;
 use serde_json::Value;
 
 /// Runs `carom` with the words of `line` and a cache of its own, and returns stdout.
 fn probe(program: &Program, line: &str) -> String {
-    let mut command = Command::cargo_bin("carom").expect("the program is built");
-    command.current_dir(program.path("")).env("CAROM_CACHE", program.path("cache"));
-    let output = command.args(line.split_whitespace()).output().expect("it starts");
+    let output = program.run_with(line, &[("CAROM_CACHE", program.path("cache"))]);
     assert!(output.status.success(), "carom {line}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
 }

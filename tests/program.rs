@@ -1,6 +1,7 @@
 //! Runs the program in a directory of its own.
 
-use assert_cmd::Command;
+use crate::preloaded;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use tempfile::TempDir;
@@ -57,9 +58,7 @@ impl Program {
 
     /// Runs `carom` with the words of `line` and with variables of its environment set.
     pub(crate) fn run_with(&self, line: &str, variables: &[(&str, PathBuf)]) -> Output {
-        let mut command = Command::cargo_bin("carom").expect("the program is built");
-        command.current_dir(self.folder.path()).envs(variables.iter().cloned());
-        command.args(line.split_whitespace()).output().expect("it starts")
+        preloaded::run(self.folder.path(), &words(line), variables)
     }
 
     /// Runs `carom`, expects success, and returns stdout.
@@ -108,6 +107,10 @@ impl Program {
         };
         assert!(newest(a) == newest(b), "arrays.safetensors differs");
     }
+}
+
+pub(crate) fn words(line: &str) -> Vec<&OsStr> {
+    line.split_whitespace().map(OsStr::new).collect()
 }
 
 fn names(folder: &Path) -> Vec<String> {
