@@ -1,10 +1,10 @@
-use crate::program::Program;
-use assert_cmd::Command;
+use crate::program::{PROGRAM, Program};
 use std::path::Path;
+use std::process::Command;
 
 #[test]
 fn the_commands_work_on_an_environment_of_a_users() {
-    let built = Path::new(env!("CARGO_BIN_EXE_carom")).parent().expect("a folder").join("examples/custom_env");
+    let built = Path::new(PROGRAM).parent().expect("a folder").join("examples/custom_env");
     if !built.exists() {
         eprintln!("skipped: {} is not built; `cargo test` without --test builds it", built.display());
         return;

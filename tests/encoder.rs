@@ -21,8 +21,7 @@ pub(crate) fn fitted(name: &str) -> Program {
 
 /// Returns array `name` of the newest checkpoint in `run`, as floats.
 fn array(program: &Program, run: &str, name: &str) -> Vec<f32> {
-    let steps = program.names(&format!("{run}/checkpoints"));
-    let step = steps.iter().filter_map(|name| name.parse::<u64>().ok()).max().expect("a checkpoint");
+    let step = program.newest_checkpoint(run).expect("a checkpoint");
     let bytes = fs_err::read(program.path(&format!("{run}/checkpoints/{step}/arrays.safetensors"))).expect("readable");
     let arrays = safetensors::SafeTensors::deserialize(&bytes).expect("arrays");
     let values = arrays.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}")).data().as_chunks().0.to_vec();
@@ -105,10 +104,9 @@ fn the_oracle_sees_each_brick() {
 fn an_interrupted_fit_ends_as_other_commands_do_and_the_same_command_continues_it() {
     let program = Program::new();
     let line = format!("{TRAIN} {DQN} --encoder ae --out run").replace("--encoder fit ", "");
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin("carom"))
-        .current_dir(program.path("."))
+    let mut child = program
+        .command(&line)
         .env("CAROM_CACHE", program.path("cache"))
-        .args(line.split_whitespace())
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");

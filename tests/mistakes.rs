@@ -1,7 +1,7 @@
 //! The message of each mistake names the wrong and the expected value, and no file is written.
 
 use crate::encoder;
-use crate::program::Program;
+use crate::program::{PROGRAM, Program};
 use std::path::Path;
 use std::process::Command;
 
@@ -157,7 +157,7 @@ fn the_doctor_says_what_keeps_the_program_from_starting() {
     };
     let (code, stderr) = doctor(&program.path("main"));
     assert!(code == Some(1) && stderr.contains("does not find libgone.so") && stderr.contains("/no/such"), "{stderr}");
-    let (code, stderr) = doctor(&assert_cmd::cargo::cargo_bin("carom"));
+    let (code, stderr) = doctor(Path::new(PROGRAM));
     assert_eq!(code, Some(0), "{stderr}");
 }
 

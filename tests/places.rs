@@ -2,7 +2,7 @@
 
 use crate::kept::TAXI;
 use crate::preloaded;
-use crate::program::{self, Program};
+use crate::program::{self, PROGRAM, Program};
 use std::process::Command;
 
 #[test]
@@ -125,7 +125,7 @@ fn files_are_written_to_folders_that_are_not_there_yet_and_whole() {
     // A file that cannot be finished is left as it was.
     let before = fs_err::read(program.path("new/frames/a.npy")).expect("there");
     let full = |line: &str| {
-        let limited = format!("ulimit -f 1; exec {} {line}", assert_cmd::cargo::cargo_bin("carom").display());
+        let limited = format!("ulimit -f 1; exec {PROGRAM} {line}");
         let mut shell = Command::new("bash");
         shell.current_dir(program.path(".")).args(["-c", &format!("trap '' XFSZ; {limited}")]).output().expect("bash")
     };

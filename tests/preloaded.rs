@@ -1,5 +1,6 @@
 //! Starts the program from a process that has loaded its libraries already (`server.rs`).
 
+use crate::program::PROGRAM;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::Shutdown;
@@ -11,9 +12,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::LazyLock;
 use tempfile::NamedTempFile;
-
-/// The program's file.
-const PROGRAM: &str = env!("CARGO_BIN_EXE_carom");
 
 struct Server {
     address: SocketAddr,

@@ -8,13 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Starts `carom` with the words of `line`, encoders cached in the program's own folder, and its messages kept.
 fn spawn(program: &Program, line: &str) -> Child {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin("carom"));
-    command
-        .current_dir(program.path("."))
-        .env("CAROM_CACHE", program.path("cache"))
-        .args(line.split_whitespace())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
+    let mut command = program.command(line);
+    command.env("CAROM_CACHE", program.path("cache")).stdout(Stdio::null()).stderr(Stdio::piped());
     // Tests that were started by nohup ignore SIGHUP, and so would the program.
     // SAFETY: between fork and exec only `signal` is called, which is safe there.
     unsafe {
@@ -35,8 +30,7 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 fn wait_for_checkpoint(program: &Program, run: &str) {
-    let folder = format!("{run}/checkpoints");
-    wait_until("a checkpoint", || program.path(&folder).exists() && !program.names(&folder).is_empty());
+    wait_until("a checkpoint", || program.newest_checkpoint(run).is_some());
 }
 
 /// Waits for the end of `child`; returns its exit code and messages.
@@ -94,8 +88,7 @@ fn the_second_of_two_trainings_waits_for_the_encoder_and_uses_what_was_fitted() 
     let run = |out: &str| end(spawn(&program, &format!("{ENCODED} --out {out}")));
     let names = program.names("cache/encoders");
     let cached = format!("cache/encoders/{}", names[0]);
-    let steps = program.names(&format!("{cached}/checkpoints"));
-    let last = steps.iter().filter_map(|step| step.parse::<u64>().ok()).max().expect("a checkpoint");
+    let last = program.newest_checkpoint(&cached).expect("a checkpoint");
     for (out, file) in [("c", format!("checkpoints/{last}/arrays.safetensors")), ("d", "encoder.json".to_owned())] {
         program.write(&format!("{cached}/{file}"), "x");
         let (code, stderr) = run(out);
@@ -151,11 +144,10 @@ fn a_signal_saves_and_its_number_is_the_exit_code() {
         let mut line = line.to_owned();
         for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129), ("USR1", 138), ("USR2", 140)] {
             let child = spawn(&program, &line);
-            let checkpoints = format!("{run}/checkpoints");
             wait_for_checkpoint(&program, run);
             // The second process needs a while to listen.
-            let before = program.names(&checkpoints);
-            wait_until("the next checkpoint", || program.names(&checkpoints) != before);
+            let before = program.newest_checkpoint(run);
+            wait_until("the next checkpoint", || program.newest_checkpoint(run) != before);
             let id = child.id().to_string();
             // Schedulers repeat their request. It does not cut off the saving, as a second Ctrl-C would.
             for again in [signal, "TERM"].iter().take(if signal == "INT" { 1 } else { 2 }) {

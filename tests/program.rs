@@ -3,8 +3,11 @@
 use crate::preloaded;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use tempfile::TempDir;
+
+/// The program's file.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_carom");
 
 /// The program, and an empty directory that it runs in.
 pub(crate) struct Program {
@@ -33,6 +36,14 @@ impl Program {
         names(&self.path(folder))
     }
 
+    /// Returns the step of the newest whole checkpoint in a run, if there is one. `best` and what is being written is
+    /// none.
+    pub(crate) fn newest_checkpoint(&self, run: &str) -> Option<u64> {
+        let folder = format!("{run}/checkpoints");
+        let names = if self.path(&folder).exists() { self.names(&folder) } else { vec![] };
+        names.iter().filter_map(|name| name.parse().ok()).max()
+    }
+
     /// Returns all paths below a folder, sorted, with their contents; folders are empty.
     pub(crate) fn tree(&self, folder: &str) -> Vec<(PathBuf, Vec<u8>)> {
         fn walk(dir: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
@@ -49,6 +60,13 @@ impl Program {
         walk(&self.path(folder), &mut found);
         found.sort();
         found
+    }
+
+    /// Returns `carom` with the words of `line`, to be started as any program.
+    pub(crate) fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(self.folder.path()).args(words(line));
+        command
     }
 
     /// Runs `carom` with the words of `line`.
@@ -101,8 +119,7 @@ impl Program {
             assert!(self.read(&format!("{a}/{file}")) == self.read(&format!("{b}/{file}")), "{file} differs");
         }
         let newest = |run: &str| {
-            let steps = self.names(&format!("{run}/checkpoints"));
-            let step = steps.iter().filter_map(|name| name.parse::<u64>().ok()).max().expect("a checkpoint");
+            let step = self.newest_checkpoint(run).expect("a checkpoint");
             fs_err::read(self.path(&format!("{run}/checkpoints/{step}/arrays.safetensors"))).expect("readable")
         };
         assert!(newest(a) == newest(b), "arrays.safetensors differs");

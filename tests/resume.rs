@@ -7,10 +7,8 @@ use std::time::{Duration, Instant};
 fn interrupt_and_compare(line: &str) {
     let program = Program::new();
     program.succeed(&format!("{line} --out whole"));
-    let child = Command::new(assert_cmd::cargo::cargo_bin("carom"))
-        .current_dir(program.path("."))
-        .args(line.split_whitespace())
-        .args(["--out", "cut"])
+    let child = program
+        .command(&format!("{line} --out cut"))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -27,7 +25,7 @@ fn interrupt_and_compare(line: &str) {
 
 fn stop(program: &Program, mut child: Child) -> Option<i32> {
     let began = Instant::now();
-    while !program.path("cut/checkpoints").exists() || program.names("cut/checkpoints").is_empty() {
+    while program.newest_checkpoint("cut").is_none() {
         assert!(began.elapsed() < Duration::from_secs(30), "no checkpoint was written");
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -60,8 +58,7 @@ fn kill_and_compare_in(program: &Program, line: &str) {
     program.succeed(&format!("{line} --out whole"));
     program.succeed(&format!("{line} --out cut"));
     let checkpoints = program.names("cut/checkpoints");
-    // Beside the steps there may be `best`.
-    let last = checkpoints.iter().filter_map(|name| name.parse::<u64>().ok()).max().expect("a checkpoint");
+    let last = program.newest_checkpoint("cut").expect("a checkpoint");
     fs_err::remove_dir_all(program.path(&format!("cut/checkpoints/{last}"))).expect("removed");
     fs_err::create_dir(program.path(&format!("cut/checkpoints/.{last}.new-1"))).expect("made");
     let rows = program.read("cut/metrics.csv");
@@ -232,8 +229,7 @@ fn the_same_command_begins_continues_and_leaves_a_run() {
         assert_eq!(program.tree("cut").len(), before.len());
         program.assert_same("whole", "cut");
 
-        let steps = program.names("cut/checkpoints").into_iter().filter_map(|name| name.parse::<u64>().ok());
-        let last = steps.max().expect("a checkpoint");
+        let last = program.newest_checkpoint("cut").expect("a checkpoint");
         fs_err::remove_dir_all(program.path(&format!("cut/checkpoints/{last}"))).expect("removed");
         let said = String::from_utf8(program.run(&format!("{line} --out cut --continue")).stderr).expect("UTF-8");
         assert!(said.contains("resuming at "), "{said}");

@@ -105,9 +105,8 @@ fn a_killed_search_goes_on_to_the_same_table() {
     program.write("halving.toml", &HALVING.replace("1k", "20k").replace("4k", "80k"));
     let whole = program.succeed("sweep halving.toml --out whole --jobs 2");
     for n_scores in [0, 1, 5] {
-        let mut child = Command::new(assert_cmd::cargo::cargo_bin("carom"))
-            .current_dir(program.path("."))
-            .args(["sweep", "halving.toml", "--out", "parts", "--jobs", "2"])
+        let mut child = program
+            .command("sweep halving.toml --out parts --jobs 2")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -134,13 +133,8 @@ fn a_killed_search_goes_on_to_the_same_table() {
 fn an_interrupted_search_ranks_what_there_is() {
     let program = Program::new();
     program.write("long.toml", &GRID.replace("\"4k\"", "\"500M\"").replace("[0.9, 0.99]", "[0.9]"));
-    let mut child = Command::new(assert_cmd::cargo::cargo_bin("carom"))
-        .current_dir(program.path("."))
-        .args(["sweep", "long.toml"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let mut child =
+        program.command("sweep long.toml").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let began = Instant::now();
     while !program.path("runs/long/trial-0-s0/meta.json").exists() {
         assert!(began.elapsed() < Duration::from_secs(60) && child.try_wait().expect("a child").is_none());
