@@ -109,10 +109,12 @@ mod tests {
     #[test]
     fn the_reference_players_have_0_and_1() {
         let layer = Layer::default().with("env", Some("minatar/breakout")).with("agent", Some("dqn"));
+        // Games of this length have some thirty points at most: the players play by the settings of those compared.
+        let layer = layer.with_part(Part::Env, "max_steps", Some(200));
         let config = TrainConfig::resolve(&[layer]).expect("valid");
         let scales = scales(&[(&config, None)], &BTreeMap::new(), None).expect("both play");
         let scale = scales.by_env["minatar/breakout"];
-        assert!((0.2..1.0).contains(&scale.zero) && scale.one > 10.0, "{scale:?}");
+        assert!((0.2..1.0).contains(&scale.zero) && (10.0..40.0).contains(&scale.one), "{scale:?}");
         assert_eq!((scale.score(scale.zero), scale.score(scale.one)), (0.0, 1.0));
         assert!(scales.meaning.contains("the scripted player's"), "{}", scales.meaning);
     }

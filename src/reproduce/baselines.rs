@@ -108,6 +108,15 @@ pub(crate) const BASELINES: &[Baseline] = &[
         }],
     },
     Baseline {
+        preset: "breakout-pqn-machado",
+        time: "70 minutes",
+        scores: &[Known {
+            measure: Measure::Games { episodes: 100, epsilon: 0.01 },
+            ours: &[150.4],
+            quoted: &[Quoted { score: 1.3, source: "random play" }],
+        }],
+    },
+    Baseline {
         preset: "breakout-pqn-night",
         time: "a night",
         scores: &[Known {
