@@ -25,7 +25,7 @@ type StartMain =
 ///
 /// # Safety
 ///
-/// As libc's function it is called once, by a program's first instructions.
+/// A program's first instructions call it, once.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn __libc_start_main(
     main: Main,
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn __libc_start_main(
     let start_main = unsafe { std::mem::transmute::<*mut c_void, StartMain>(next) };
     let mut arguments = serve();
     let n = arguments.len() as c_int - 1;
-    // SAFETY: all but the arguments comes from the caller. They end with a null pointer and live as long as the process.
+    // SAFETY: all but the arguments comes from the caller. They end with a null pointer, and are never freed.
     unsafe { start_main(main, n, arguments.as_mut_ptr(), init, fini, rtld_fini, stack_end) }
 }
 
