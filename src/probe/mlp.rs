@@ -1,8 +1,9 @@
 //! A non-linear probe: a network with one hidden layer. What it reads and a linear one does not is in the code, but in
 //! no single direction of it.
 //!
-//! Codes are standardised as for the linear probe. The penalty on the parameters is its penalty too: |θ|² / (2 n)
-//! beside the mean loss. Nothing is chosen by the frames that are measured.
+//! Codes are standardised as for the linear probe, and cut at ten deviations as those of agents are: far from the codes
+//! that it was fitted to, a network's output has no bound. The penalty on the parameters is its penalty too: |θ|² / (2
+//! n) beside the mean loss. Nothing is chosen by the frames that are measured.
 
 use crate::generative::measures::probe::Standard;
 use crate::generative::settings::Schedule;
@@ -18,6 +19,8 @@ const HIDDEN: i64 = 128;
 const N_PASSES: usize = 40;
 /// Codes of a descent step.
 const BATCH: usize = 64;
+/// Bounds a standardised number of a code.
+const MAX_DEVIATIONS: f64 = 10.0;
 /// First learning rate; it falls to 0 by half a cosine.
 const FIRST_LR: f64 = 3e-3;
 
@@ -44,7 +47,8 @@ pub(super) fn amounts(train: &Tensor, y: &Tensor, test: &Tensor) -> Vec<f64> {
 /// outputs for `test`.
 fn outputs(train: &Tensor, n_outputs: i64, test: &Tensor, loss: impl Fn(&Tensor, &Tensor) -> Tensor) -> Tensor {
     let scale = Standard::of(train);
-    let (x, [n, d]) = (scale.apply(train), [train.size()[0], train.size()[1]]);
+    let bounded = |codes: &Tensor| scale.apply(codes).clamp(-MAX_DEVIATIONS, MAX_DEVIATIONS);
+    let (x, [n, d]) = (bounded(train), [train.size()[0], train.size()[1]]);
     let dense = |inputs, outputs| Operation::Dense { inputs, outputs };
     let layers = vec![dense(d, HIDDEN), Operation::relu(), dense(HIDDEN, n_outputs)];
     let mut rng = Seeds::new(0).stream("mlp-probe");
@@ -63,7 +67,7 @@ fn outputs(train: &Tensor, n_outputs: i64, test: &Tensor, loss: impl Fn(&Tensor,
             descend(&total, &mut [&mut network], FIRST_LR * Schedule::Cosine.factor(done));
         }
     }
-    tch::no_grad(|| network.forward(&scale.apply(test)))
+    tch::no_grad(|| network.forward(&bounded(test)))
 }
 
 #[cfg(test)]
@@ -91,5 +95,16 @@ mod tests {
         let errors = found.iter().zip(&expected).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
         let squares = expected.iter().map(|b| b * b).sum::<f64>();
         assert!(errors < 0.1 * squares, "{errors} of {squares}");
+    }
+
+    #[test]
+    fn numbers_unlike_those_of_the_training_codes_have_bounded_effects() {
+        let _torch = seeded(0);
+        let alive = Tensor::rand([200, 1], (Kind::Float, Device::Cpu));
+        let train = Tensor::cat(&[&alive, &alive.zeros_like()], 1);
+        let test = Tensor::from_slice2(&[[0.5_f32, 0.0], [0.5, 1.0], [20.0, 0.0], [1e6, 0.0]]);
+        let found = tch::no_grad(|| amounts(&train, &alive.squeeze_dim(1), &test));
+        assert_eq!(found[0], found[1], "a number that was dead in training");
+        assert_eq!(found[2], found[3], "numbers beyond ten deviations");
     }
 }

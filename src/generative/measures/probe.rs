@@ -125,8 +125,9 @@ pub(crate) struct Standard {
 impl Standard {
     /// Returns the standard of codes `[n, d]`.
     pub(crate) fn of(codes: &Tensor) -> Self {
-        // A dead unit is always 0 after centring, so any divisor will do.
-        let deviation = codes.std_dim(0, false, true).clamp_min(1e-6);
+        let deviation = codes.std_dim(0, false, true);
+        // What is dead in these codes is as good as 0 in others, where it may be alive: no probe was fitted to it.
+        let deviation = deviation.masked_fill(&deviation.lt(1e-6), 1e30);
         Self { mean: codes.mean_dim(0, true, Kind::Float), deviation }
     }
 
