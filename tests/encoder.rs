@@ -1,7 +1,7 @@
-use crate::program::Program;
+use crate::program::{Program, send};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Training on MinAtar's Breakout with a small fitted encoder in directory `fit`.
 const TRAIN: &str =
@@ -112,7 +112,7 @@ fn an_interrupted_fit_ends_as_other_commands_do_and_the_same_command_continues_i
         .expect("it starts");
     let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines().map(|line| line.expect("UTF-8"));
     assert!(lines.any(|line| line.starts_with("fitting encoder ae")));
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there").success());
+    send("INT", &child);
     let last = lines.last().expect("a last message");
     assert_eq!((child.wait().expect("it ends").code(), program.path("run").exists()), (Some(130), false), "{last}");
     assert_eq!(last, "stopped while encoder ae was fitted; the same command resumes it");

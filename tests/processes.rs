@@ -1,7 +1,7 @@
 //! Two processes that want the same run or encoder, and signals.
 
 use crate::kept::TAXI;
-use crate::program::Program;
+use crate::program::{Program, send};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
@@ -125,12 +125,6 @@ fn an_encoder_whose_fit_goes_on_is_copied_as_it_was_opened() {
     }
     send("TERM", &fitting);
     assert_eq!(end(fitting).0, Some(143));
-}
-
-/// Sends a signal to `child`. One that has ended takes it without effect until it is waited for.
-fn send(signal: &str, child: &Child) {
-    let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
-    assert!(sent.expect("kill is there").success());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::preloaded;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use tempfile::TempDir;
 
 /// The program's file.
@@ -126,6 +126,13 @@ impl Program {
     }
 }
 
+/// Sends a signal to `child`. One that has ended takes it without effect until it is waited for.
+pub(crate) fn send(signal: &str, child: &Child) {
+    let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
+    assert!(sent.expect("kill is there").success());
+}
+
+/// Returns the words of a command line.
 pub(crate) fn words(line: &str) -> Vec<&OsStr> {
     line.split_whitespace().map(OsStr::new).collect()
 }

@@ -1,6 +1,6 @@
 use crate::encoder;
-use crate::program::Program;
-use std::process::{Child, Command, Stdio};
+use crate::program::{Program, send};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// Asserts that a run of `line` that is interrupted by Ctrl-C and resumed equals an uninterrupted one.
@@ -29,8 +29,7 @@ fn stop(program: &Program, mut child: Child) -> Option<i32> {
         assert!(began.elapsed() < Duration::from_secs(30), "no checkpoint was written");
         std::thread::sleep(Duration::from_millis(2));
     }
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill is there").success());
+    send("INT", &child);
     child.wait().expect("it ends").code()
 }
 

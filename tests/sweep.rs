@@ -1,6 +1,6 @@
 //! Searches over settings.
 
-use crate::program::Program;
+use crate::program::{Program, send};
 use serde_json::Value;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -140,7 +140,7 @@ fn an_interrupted_search_ranks_what_there_is() {
         assert!(began.elapsed() < Duration::from_secs(60) && child.try_wait().expect("a child").is_none());
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there").success());
+    send("INT", &child);
     let output = child.wait_with_output().expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(130), "{said}");

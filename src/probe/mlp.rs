@@ -1,9 +1,9 @@
 //! A non-linear probe: a network with one hidden layer. What it reads and a linear one does not is in the code, but in
 //! no single direction of it.
 //!
-//! Codes are standardised as for the linear probe, and cut at ten deviations as those of agents are: far from the codes
-//! that it was fitted to, a network's output has no bound. The penalty on the parameters is its penalty too: |θ|² / (2
-//! n) beside the mean loss. Nothing is chosen by the frames that are measured.
+//! Codes are standardised as for the linear probe, and cut at ten deviations: far from the codes that it was fitted to,
+//! a network's output has no bound. The penalty on the parameters is its penalty too: |θ|² / (2 n) beside the mean
+//! loss. Nothing is chosen by the frames that are measured.
 
 use crate::generative::measures::probe::Standard;
 use crate::generative::settings::Schedule;

@@ -4,6 +4,11 @@ use super::{Baseline, Known, Measure, Quoted};
 
 const LAST_100: Measure = Measure::Training { episodes: 100 };
 
+// Scores of whole games of `breakout`.
+const RANDOM: Quoted = Quoted { score: 1.3, source: "random play" };
+const HUMAN: Quoted = Quoted { score: 30.5, source: "a human (Wang et al. 2016)" };
+const DQN_2015: Quoted = Quoted { score: 401.2, source: "Mnih et al. 2015, DQN after 50 M steps, with epsilon 0.05" };
+
 /// All baselines, the quickest first.
 pub(crate) const BASELINES: &[Baseline] = &[
     Baseline {
@@ -70,10 +75,7 @@ pub(crate) const BASELINES: &[Baseline] = &[
         scores: &[Known {
             measure: Measure::Games { episodes: 100, epsilon: 0.01 },
             ours: &[91.0, 89.8, 81.8],
-            quoted: &[
-                Quoted { score: 1.3, source: "random play" },
-                Quoted { score: 30.5, source: "a human (Wang et al. 2016)" },
-            ],
+            quoted: &[RANDOM, HUMAN],
         }],
     },
     Baseline {
@@ -101,10 +103,7 @@ pub(crate) const BASELINES: &[Baseline] = &[
         scores: &[Known {
             measure: Measure::Games { episodes: 100, epsilon: 0.01 },
             ours: &[372.4, 370.6, 378.5],
-            quoted: &[
-                Quoted { score: 30.5, source: "a human (Wang et al. 2016)" },
-                Quoted { score: 401.2, source: "Mnih et al. 2015, DQN after 50 M steps, with epsilon 0.05" },
-            ],
+            quoted: &[HUMAN, DQN_2015],
         }],
     },
     Baseline {
@@ -113,7 +112,7 @@ pub(crate) const BASELINES: &[Baseline] = &[
         scores: &[Known {
             measure: Measure::Games { episodes: 100, epsilon: 0.01 },
             ours: &[150.4],
-            quoted: &[Quoted { score: 1.3, source: "random play" }],
+            quoted: &[RANDOM],
         }],
     },
     Baseline {
@@ -122,10 +121,7 @@ pub(crate) const BASELINES: &[Baseline] = &[
         scores: &[Known {
             measure: Measure::Games { episodes: 100, epsilon: 0.01 },
             ours: &[432.3],
-            quoted: &[
-                Quoted { score: 30.5, source: "a human (Wang et al. 2016)" },
-                Quoted { score: 401.2, source: "Mnih et al. 2015, DQN after 50 M steps, with epsilon 0.05" },
-            ],
+            quoted: &[HUMAN, DQN_2015],
         }],
     },
 ];
