@@ -68,6 +68,9 @@ fn errors_about_bad_values_name_value_and_expectation() {
     program.refuses(&format!("{train} --set steps=many"), &["steps is \"many\"", "a whole number"]);
     program.refuses(&format!("{train} --set agent.lr"), &["expected key=value"]);
     program.refuses(&format!("{train} --device cuda"), &["cuda"]);
+    program.refuses(&format!("{train} --set precision=bf16"), &["precision", "bf16", "q-learning has no network"]);
+    let small = "train --env minatar/breakout --agent dqn --set precision=bf16";
+    program.refuses(small, &["precision is bf16", "only the network of 84x84 pixels"]);
     for usage in ["--steps ten", "--seeds 5..5", "--seed 1 --seeds 0..2", "--device gpu"] {
         assert_eq!(program.run(&format!("{train} {usage}")).status.code(), Some(2), "{usage}");
     }

@@ -109,6 +109,21 @@ fn killed_agents_go_on_from_the_screen() {
 }
 
 #[test]
+fn a_killed_agent_that_rounds_goes_on() {
+    let line = format!("{} --set precision=bf16 --set checkpoint_every=120", FROM_THE_SCREEN[1]);
+    let program = Program::new();
+    let tried = program.run(&format!("{line} --pause-at 4 --out tried"));
+    if !tried.status.success() {
+        let why = String::from_utf8_lossy(&tried.stderr);
+        assert!(why.contains("precision is bf16: ") && why.contains("leave it out for f32"), "{why}");
+        return println!("skipped: {why}");
+    }
+    kill_and_compare_in(&program, &line);
+    program.succeed(&format!("{} --out in_f32", FROM_THE_SCREEN[1]));
+    assert_ne!(program.read("whole/metrics.csv"), program.read("in_f32/metrics.csv"));
+}
+
+#[test]
 fn threads_change_no_number_from_the_screen() {
     for line in FROM_THE_SCREEN {
         let program = Program::new();

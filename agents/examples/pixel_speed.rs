@@ -5,7 +5,8 @@
 //!
 //! - `act-N`: Q-values of N observations;
 //! - `dqn`: an update of DQN on 32 transitions: the target network's values, forward, backward, Adam;
-//! - `pqn`: an update of PQN on 128, with layer normalisation: forward, backward, clipping, Adam.
+//! - `pqn`: an update of PQN on 128, with layer normalisation: forward, backward, clipping, Adam;
+//! - each with `-bf16` behind it: with products of bf16.
 
 use carom_agents::losses::Loss;
 use carom_agents::net::{NetParts, NetSpec};
@@ -54,12 +55,21 @@ fn main() {
         let spec = NetSpec { layer_norm, ..spec.clone() };
         QNetwork::new(spec, None, OptimConfig::of(Rule::Adam), Device::Cpu, &mut Seeds::new(1).stream("init"))
     };
-    let (mut plain, mut normed) = (network(false), network(true));
+    let [mut in_f32, mut in_bf16] = [(); 2].map(|()| (network(false), network(true)));
     let actions: Vec<u8> = (0..LARGEST_BATCH).map(|i| (i % spec.n_actions) as u8).collect();
     for line in std::io::stdin().lock().lines() {
         let line = line.expect("lines of text");
         let [case, threads, repeats] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("CASE THREADS REPEATS") };
         tch::set_num_threads(threads.parse().expect("a number of threads"));
+        let (case, (plain, normed)) = match case.strip_suffix("-bf16") {
+            Some(case) => {
+                for network in [&mut in_bf16.0, &mut in_bf16.1] {
+                    network.round_to_bf16().unwrap_or_else(|refused| panic!("bf16: {refused}"));
+                }
+                (case, &mut in_bf16)
+            }
+            None => (case, &mut in_f32),
+        };
         let times = (0..repeats.parse().expect("a number of repeats")).map(|_| {
             let start = seconds(threads == "1");
             match case {

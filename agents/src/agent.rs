@@ -101,6 +101,11 @@ pub enum LearnError {
     },
 }
 
+/// Reason why products of bf16 are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoBf16(pub(crate) &'static str);
+
 /// Something that has a policy, reports statistics and can be saved.
 pub trait Agent: Any + Send {
     /// Writes the greedy action of each observation in `obs`, `[B, frame_stack, obs_bytes]`, to `actions`, `[B]`.
@@ -117,6 +122,15 @@ pub trait Agent: Any + Send {
     /// threads wait for each other longer than they work.
     fn gains_from_threads(&self) -> bool {
         false
+    }
+
+    /// Computes the products of its network's matrices of factors rounded to bf16 from now on. Sums and parameters
+    /// stay f32.
+    ///
+    /// # Errors
+    /// When the agent or this processor has no such products, or is slower by them.
+    fn round_to_bf16(&mut self) -> Result<(), NoBf16> {
+        Err(NoBf16("it has no network"))
     }
 
     /// The action values of all states, `[n_states, n_actions]`, if the agent is a table.

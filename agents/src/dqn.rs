@@ -25,7 +25,7 @@ pub use exploration::ExplorationSettings;
 pub use heads::{HeadKind, HeadSettings};
 pub use sampler::ReplaySettings;
 
-use crate::agent::{Agent, LearnError, Learner, Stat, Task};
+use crate::agent::{Agent, LearnError, Learner, NoBf16, Stat, Task};
 use crate::losses::argmax;
 use crate::net::NetParts;
 use crate::q_network::{Input, QNetwork, Update, Weights};
@@ -267,6 +267,10 @@ impl Agent for Dqn {
 
     fn gains_from_threads(&self) -> bool {
         self.network.gains_from_threads()
+    }
+
+    fn round_to_bf16(&mut self) -> Result<(), NoBf16> {
+        self.network.round_to_bf16()
     }
 
     fn save(&self) -> Snapshot<'_> {

@@ -22,7 +22,7 @@ mod snapshot;
 pub mod tabular;
 mod trunk;
 
-pub use agent::{Agent, LearnError, Learner, Planner, Player, Stat, Task};
+pub use agent::{Agent, LearnError, Learner, NoBf16, Planner, Player, Stat, Task};
 pub use dqn::{
     BootstrapSettings, DescentSettings, Dqn, DqnConfig, ExplorationSettings, HeadKind, HeadSettings, NetworkSettings,
     ReplaySettings,

@@ -3,7 +3,7 @@
 //! Many environments are stepped side by side. λ-returns are computed over a short rollout, and a network steadied by
 //! layer normalisation is fitted to them in minibatches.
 
-use crate::agent::{Agent, LearnError, Learner, Stat, Task};
+use crate::agent::{Agent, LearnError, Learner, NoBf16, Stat, Task};
 use crate::losses::{Loss, argmax, lambda_returns};
 use crate::net::NetSpec;
 use crate::optim::{OptimConfig, Rule};
@@ -364,6 +364,10 @@ impl Agent for Pqn {
 
     fn gains_from_threads(&self) -> bool {
         self.network.gains_from_threads()
+    }
+
+    fn round_to_bf16(&mut self) -> Result<(), NoBf16> {
+        self.network.round_to_bf16()
     }
 
     fn sums_over_ranks(&self) -> bool {

@@ -9,7 +9,7 @@ mod update;
 
 pub use update::{Fitted, Input, NonFinite, Update, Weights};
 
-use crate::agent::Stat;
+use crate::agent::{NoBf16, Stat};
 use crate::losses::{argmax, mean_loss};
 use crate::net::{Layout, NetSpec, Noise};
 use crate::optim::OptimConfig;
@@ -283,6 +283,17 @@ impl QNetwork {
     /// Whether it is faster on several threads than on one, with the same numbers on any.
     pub fn gains_from_threads(&self) -> bool {
         matches!(&self.engine, Engine::Native(engine) if engine.gains_from_threads())
+    }
+
+    /// Computes products of matrices of factors rounded to bf16 from now on. Sums, parameters and all else stay f32.
+    ///
+    /// # Errors
+    /// When the network or this processor has no such products, or is slower by them.
+    pub fn round_to_bf16(&mut self) -> Result<(), NoBf16> {
+        match &mut self.engine {
+            Engine::Native(engine) => engine.round_to_bf16().map_err(NoBf16),
+            Engine::Autograd(_) => Err(NoBf16(native::NO_PRODUCTS)),
+        }
     }
 
     /// Moves the target the share `rate` of the way to the online parameters; with 1 it is a copy.

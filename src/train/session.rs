@@ -1,13 +1,13 @@
 //! State of a training run: environments, agent and progress.
 
 use super::together::{self, AtStep};
-use crate::config::training::TrainConfig;
+use crate::config::training::{Precision, TrainConfig};
 use crate::device;
 use crate::encoder::ObsTransform;
 use crate::ranks::{self, Ranks};
 use crate::run::Run;
 use crate::run::checkpoint::{self, Checkpoint, is_time};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use carom_agents::{Agent, Loaded, Player, Snapshot, Task};
 use carom_envs::{Episode, Seeds, VecEnv};
 use serde::{Deserialize, Serialize};
@@ -106,6 +106,10 @@ impl Session {
             let agent = config.agent.name();
             let can = player.agent().is_some_and(|agent| agent.sums_over_ranks());
             ensure!(can, "{agent} cannot be trained by {n_ranks} ranks: it follows no gradient; dqn and pqn do");
+        }
+        if config.run.precision == Precision::Bf16 {
+            let rounded = player.agent().map_or(Ok(()), Agent::round_to_bf16);
+            rounded.map_err(|refused| anyhow!("precision is bf16: {refused}; leave it out for f32"))?;
         }
         if config.run.threads.is_none() && player.agent().is_some_and(|agent| agent.gains_from_threads()) {
             device::set_threads(device::usual_threads(if ranks.are_several() { ranks::n_here() } else { 1 }));

@@ -17,5 +17,7 @@ mod planes;
 mod planes_kernels;
 pub(super) mod q;
 mod q_kernels;
+mod rounded;
 mod rows;
 mod simd;
+mod tiles;

@@ -7,6 +7,9 @@ use crate::optim::{OptimConfig, Optimizer, clip_factor, sum_of_squares};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use std::borrow::Cow;
 
+/// Reason why a network has no products of bf16.
+pub(super) const NO_PRODUCTS: &str = "only the network of 84x84 pixels in plain Rust has products of bf16";
+
 /// Parameters that a thread copies at once.
 const COPIED: usize = 1 << 18;
 
@@ -73,6 +76,17 @@ impl NativeEngine {
     /// Whether the passes share their work among threads.
     pub(super) fn gains_from_threads(&self) -> bool {
         matches!(self.passes, Passes::Pixels(_))
+    }
+
+    /// Computes products of bf16 from now on.
+    ///
+    /// # Errors
+    /// When the network or this processor has none, or is slower by them.
+    pub(super) fn round_to_bf16(&mut self) -> Result<(), &'static str> {
+        match &mut self.passes {
+            Passes::Pixels(both) => both.0.round_to_bf16(),
+            Passes::Small(_) => Err(NO_PRODUCTS),
+        }
     }
 
     /// Outputs, without anything kept for [`NativeEngine::descend`].

@@ -19,6 +19,9 @@ unsafe impl Pod for Line {}
 pub(super) struct Buffer(Vec<Line>);
 
 impl Buffer {
+    /// Without memory yet.
+    pub(super) const NEW: Self = Self(vec![]);
+
     /// The first `len` elements. All are 0 when the buffer had fewer.
     pub(super) fn first(&mut self, len: usize) -> &mut [f32] {
         let n_lines = len.div_ceil(LANES);

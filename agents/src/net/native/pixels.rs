@@ -109,6 +109,15 @@ impl PixelPasses {
         })
     }
 
+    /// Computes products of bf16 from now on.
+    ///
+    /// # Errors
+    /// When this processor has none, or is slower by them.
+    pub(crate) fn round_to_bf16(&mut self) -> Result<(), &'static str> {
+        self.isa = Isa::bf16()?;
+        Ok(())
+    }
+
     /// `params` in the order of the passes, `into_blocks`, or back in that of the layout. Several vectors may lie one
     /// behind the other.
     pub(crate) fn reordered(&self, params: &[f32], into_blocks: bool) -> Vec<f32> {

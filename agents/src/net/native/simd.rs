@@ -42,6 +42,27 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// Runs a kernel in a function of its own. Kernels that call it share one copy of it, which is compiled once.
     fn run(self, kernel: impl Kernel);
 
+    /// Whether products of matrices round their factors to bf16.
+    const ROUNDS: bool = false;
+
+    /// Lanes `2 i` and `2 i + 1` of the 32 lanes of `v`, rounded to bf16, as the lower and upper bits of lane i.
+    #[inline(always)]
+    fn pair_neighbours(self, v: [Self::V; 2]) -> Self::V {
+        pair_neighbours(self, v)
+    }
+
+    /// Lane i of `low` and `high`, rounded to bf16, as the lower and upper bits of lane i.
+    #[inline(always)]
+    fn pair_lanes(self, low: Self::V, high: Self::V) -> Self::V {
+        pair_lanes(self, low, high)
+    }
+
+    /// `c` plus the products of the lower numbers of the pairs `a` and `b` and of the upper ones.
+    #[inline(always)]
+    fn mul_add_pairs(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        mul_add_pairs(self, a, b, c)
+    }
+
     #[inline(always)]
     fn zero(self) -> Self::V {
         self.splat(0.0)
@@ -68,6 +89,53 @@ pub(crate) trait Simd: Copy + Send + Sync {
     }
 }
 
+/// Lanes in memory.
+#[inline(always)]
+fn in_memory<S: Simd, const N: usize>(s: S, vectors: [S::V; N]) -> [Lanes; N] {
+    let mut lanes = [[0.0; LANES]; N];
+    for (v, lanes) in vectors.into_iter().zip(&mut lanes) {
+        s.store(v, lanes);
+    }
+    lanes
+}
+
+/// [`Simd::pair_neighbours`] on any processor, as the two functions below.
+#[inline(always)]
+fn pair_neighbours<S: Simd>(s: S, v: [S::V; 2]) -> S::V {
+    let lanes = in_memory(s, v);
+    let lanes = lanes.as_flattened();
+    s.load(&std::array::from_fn(|i| bf16_pair(lanes[2 * i], lanes[2 * i + 1])))
+}
+
+#[inline(always)]
+fn pair_lanes<S: Simd>(s: S, low: S::V, high: S::V) -> S::V {
+    let [low, high] = in_memory(s, [low, high]);
+    s.load(&std::array::from_fn(|i| bf16_pair(low[i], high[i])))
+}
+
+#[inline(always)]
+fn mul_add_pairs<S: Simd>(s: S, a: S::V, b: S::V, c: S::V) -> S::V {
+    let [a, b, c] = in_memory(s, [a, b, c]);
+    s.load(&std::array::from_fn(|i| {
+        let ([low, high], [low2, high2]) = (of_bf16_pair(a[i]), of_bf16_pair(b[i]));
+        c[i] + low * low2 + high * high2
+    }))
+}
+
+/// Bits of `x` rounded to bf16, the upper half of a float: to the nearest, of two as near to the even one.
+fn bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    if x.is_nan() { 0x7fc0 } else { (bits + 0x7fff + (bits >> 16 & 1)) >> 16 }
+}
+
+fn bf16_pair(low: f32, high: f32) -> f32 {
+    f32::from_bits(bf16(low) | bf16(high) << 16)
+}
+
+fn of_bf16_pair(pair: f32) -> [f32; 2] {
+    [pair.to_bits() << 16, pair.to_bits() & 0xffff_0000].map(f32::from_bits)
+}
+
 /// A computation over any set of instructions.
 pub(crate) trait Kernel {
     /// Does it. Its functions are `#[inline(always)]`, so that all of it is compiled for the instructions of `S`.
@@ -80,14 +148,28 @@ pub(crate) trait Kernel {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Isa {
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx512(Avx512<false>),
+    /// AVX-512 with products of bf16.
+    #[cfg(target_arch = "x86_64")]
+    Bf16(Avx512<true>),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     Plain,
 }
 
 impl Isa {
-    /// All sets that this processor has, the fastest first.
+    /// Instructions whose products are of bf16.
+    ///
+    /// # Errors
+    /// When this processor has none, or is slower by them.
+    pub(crate) fn bf16() -> Result<Self, &'static str> {
+        #[cfg(target_arch = "x86_64")]
+        return Avx512::detect_bf16().map(Self::Bf16);
+        #[cfg(not(target_arch = "x86_64"))]
+        Err("only x86-64 processors are supported")
+    }
+
+    /// All sets of f32 that this processor has, the fastest first.
     pub(crate) fn all() -> Vec<Self> {
         let mut sets = vec![];
         #[cfg(target_arch = "x86_64")]
@@ -104,6 +186,8 @@ impl Isa {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512(simd) => simd.run(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Bf16(simd) => simd.run(kernel),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(simd) => simd.run(kernel),
             Self::Plain => Plain.run(kernel),
@@ -200,15 +284,29 @@ mod x86 {
     #[allow(clippy::wildcard_imports, reason = "three dozen instructions")]
     use std::arch::x86_64::*;
 
-    /// AVX-512 with its byte, double-word and vector-length extensions.
+    /// AVX-512 with its byte, double-word and vector-length extensions. With `ROUNDS` products are of bf16.
     #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Avx512(());
+    pub(crate) struct Avx512<const ROUNDS: bool>(());
 
     /// AVX2 with FMA: two registers for sixteen lanes.
     #[derive(Clone, Copy, Debug)]
     pub(crate) struct Avx2(());
 
-    impl Avx512 {
+    impl Avx512<true> {
+        pub(super) fn detect_bf16() -> Result<Self, &'static str> {
+            if Avx512::<false>::detect().is_none() || !is_x86_feature_detected!("avx512bf16") {
+                return Err("this processor has no dot products of bf16 (AVX512-BF16)");
+            }
+            // Measured on Emerald Rapids: 1.6 billion of 32 products a second beside 6.5 billion of 16 of f32.
+            let vendor = __cpuid(0);
+            match [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() {
+                b"GenuineIntel" => Err("on Intel's processors dot products of bf16 are slower than those of f32"),
+                _ => Ok(Self(())),
+            }
+        }
+    }
+
+    impl Avx512<false> {
         pub(super) fn detect() -> Option<Self> {
             let has = is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
@@ -239,7 +337,7 @@ mod x86 {
         )*};
     }
 
-    impl Simd for Avx512 {
+    impl<const ROUNDS: bool> Simd for Avx512<ROUNDS> {
         type V = __m512;
         // 24 sums, 4 columns of the second factor and a number of the first: 29 of 32 registers.
         const TILE: [usize; 2] = [6, 4];
@@ -247,12 +345,24 @@ mod x86 {
         fn run(self, kernel: impl Kernel) {
             #[inline(never)]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-            fn run(simd: Avx512, kernel: impl Kernel) {
+            fn run(simd: Avx512<false>, kernel: impl Kernel) {
+                kernel.run(simd);
+            }
+            #[inline(never)]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16")]
+            fn run_rounding(simd: Avx512<true>, kernel: impl Kernel) {
                 kernel.run(simd);
             }
             // SAFETY: `self` is only made where the processor has these instructions.
-            unsafe { run(self, kernel) }
+            unsafe {
+                match ROUNDS {
+                    true => run_rounding(Avx512(()), kernel),
+                    false => run(Avx512(()), kernel),
+                }
+            }
         }
+
+        const ROUNDS: bool = ROUNDS;
 
         #[inline(always)]
         fn prefetch<T>(self, at: &T) {
@@ -282,6 +392,65 @@ mod x86 {
             }}
             fn transpose(rows: [__m512; LANES]) -> [__m512; LANES] { transpose512(rows) }
         }
+
+        #[inline(always)]
+        fn pair_neighbours(self, v: [__m512; 2]) -> __m512 {
+            // SAFETY: with `ROUNDS`, `self` is only made where the processor has the instructions.
+            if ROUNDS { unsafe { pair_neighbours(v) } } else { super::pair_neighbours(self, v) }
+        }
+
+        #[inline(always)]
+        fn pair_lanes(self, low: __m512, high: __m512) -> __m512 {
+            // SAFETY: as in `pair_neighbours`.
+            if ROUNDS { unsafe { pair_lanes(low, high) } } else { super::pair_lanes(self, low, high) }
+        }
+
+        #[inline(always)]
+        fn mul_add_pairs(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            // SAFETY: as in `pair_neighbours`.
+            if ROUNDS { unsafe { mul_add_pairs(a, b, c) } } else { super::mul_add_pairs(self, a, b, c) }
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn pair_neighbours([first, second]: [__m512; 2]) -> __m512 {
+        bits(_mm512_cvtne2ps_pbh(second, first))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+    fn pair_lanes(low: __m512, high: __m512) -> __m512 {
+        // Lane i of both halves.
+        const PLACES: [u16; 32] = {
+            let mut places = [0; 32];
+            let mut i = 0;
+            while i < 32 {
+                places[i] = (i / 2 + i % 2 * 16) as u16;
+                i += 1;
+            }
+            places
+        };
+        // SAFETY: 32 numbers of two bytes are a register, and no alignment is asked for.
+        let places = unsafe { _mm512_loadu_si512(PLACES.as_ptr().cast()) };
+        let halves = _mm512_castps_si512(pair_neighbours([low, high]));
+        _mm512_castsi512_ps(_mm512_permutexvar_epi16(places, halves))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bf16")]
+    fn mul_add_pairs(a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: all three types are registers of 512 bits.
+        unsafe {
+            _mm512_dpbf16_ps(c, std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b))
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn bits(v: __m512bh) -> __m512 {
+        // SAFETY: both types are registers of 512 bits.
+        unsafe { std::mem::transmute(v) }
     }
 
     /// By pairs of numbers, pairs of pairs, and twice by quarters of a register.
@@ -451,6 +620,10 @@ mod tests {
             // A product that is exact, so that one rounding and two are the same.
             out.push(s.mul_add(s.splat(0.5), b, c));
             out.extend(s.transpose(std::array::from_fn(|j| s.load(&std::array::from_fn(|i| (16 * i + j) as f32)))));
+            // Pairs as numbers of their bits, and products that are exact.
+            let small = s.load(&std::array::from_fn(|i| i as f32 - 7.0));
+            out.extend([s.pair_neighbours([a, b]), s.pair_lanes(a, b)]);
+            out.push(s.mul_add_pairs(s.pair_lanes(small, s.splat(3.0)), s.pair_neighbours([small, small]), small));
             self.0.extend(out.into_iter().map(|v| {
                 let mut lanes = [0.0; LANES];
                 s.store(v, &mut lanes);
@@ -461,7 +634,7 @@ mod tests {
 
     #[test]
     fn every_set_of_instructions_computes_the_same() {
-        let results = Isa::all().into_iter().map(|isa| {
+        let results = Isa::bf16().into_iter().chain(Isa::all()).map(|isa| {
             let mut results = vec![];
             isa.run(All(&mut results));
             (isa, results)
@@ -470,7 +643,8 @@ mod tests {
         let (_, plain) = results.last().expect("at least one set");
         assert_eq!(plain[12][0], 16.0, "the second row was the second column");
         for (isa, ours) in &results {
-            assert_eq!(ours, plain, "{isa:?}");
+            let bits = |results: &[Lanes]| results.as_flattened().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(ours), bits(plain), "{isa:?}");
         }
     }
 }

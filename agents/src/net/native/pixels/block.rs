@@ -204,7 +204,8 @@ fn points<F: Form<T, M, K>, S: Simd, const T: usize, const M: usize, const K: us
     let size = Size { rows: tiles, groups: to / LANES, depth: from };
     for point in 0..F::POINTS {
         let filters = &filters[point * from * to..];
-        let terms = Terms::one(&a[point * a_len..], Strides { row: from, column: 1 }, filters, to);
+        let mut terms = Terms::one(&a[point * a_len..], Strides { row: from, column: 1 }, filters, to);
+        terms.may_round = F::MAY_ROUND;
         product(s, size, terms, &mut out[point * out_len..], to, false);
     }
 }
@@ -304,9 +305,9 @@ impl<'a> Kernel for PointBackward<'a> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { blocks, layer, point, d_u } = self;
-        let (inputs, outputs, tiles) = match layer {
-            0 => (Second::INPUTS, Second::OUTPUTS, Second::TILES),
-            _ => (Third::INPUTS, Third::OUTPUTS, Third::TILES),
+        let (inputs, outputs, tiles, may_round) = match layer {
+            0 => (Second::INPUTS, Second::OUTPUTS, Second::TILES, Second::MAY_ROUND),
+            _ => (Third::INPUTS, Third::OUTPUTS, Third::TILES, Third::MAY_ROUND),
         };
         let factors = |block: &Block<'a>| {
             let tiles = tiles * block.n_images;
@@ -317,6 +318,7 @@ impl<'a> Kernel for PointBackward<'a> {
         for (i, block) in blocks.iter().enumerate() {
             let (tiles, v, d_products) = factors(block);
             let mut terms = Terms::one(v, Strides { row: 1, column: inputs }, d_products, outputs);
+            terms.may_round = may_round;
             if let Some(next) = blocks.get(i + 1) {
                 let (_, v, d_products) = factors(next);
                 terms.ahead = [v, d_products];

@@ -23,6 +23,7 @@ pub(super) struct Dense {
     pub(super) bias: Range<usize>,
     /// Scale and shift.
     pub(super) norm: Option<[Range<usize>; 2]>,
+    /// Whether it is hidden. The last layer is not, and its products are never rounded.
     pub(super) is_rectified: bool,
 }
 
@@ -114,7 +115,14 @@ impl Dense {
                 true => &weight[self.block(from + n + i, panel)],
                 false => &[],
             });
-            let terms = Terms { a: &x[from * panel_len..], a_strides, b, b_row, n, a_step: panel_len, b_step, ahead };
+            let terms = Terms {
+                n,
+                a_step: panel_len,
+                b_step,
+                ahead,
+                may_round: self.is_rectified,
+                ..Terms::one(&x[from * panel_len..], a_strides, b, b_row)
+            };
             let size = Size { rows: batch, groups: width.div_ceil(LANES), depth: rows };
             product(s, size, terms, y, PANEL, from > 0);
             from += n;
@@ -140,7 +148,8 @@ impl Dense {
             let (block, width) = (self.block(from, to), width(to, self.outputs));
             let d_weight = &mut d_weight[block.start - first..block.end - first];
             let d_y = &d_y[to * panel_len..(to + 1) * panel_len];
-            let terms = Terms::one(&x[from * panel_len..], Strides { row: 1, column: PANEL }, d_y, PANEL);
+            let mut terms = Terms::one(&x[from * panel_len..], Strides { row: 1, column: PANEL }, d_y, PANEL);
+            terms.may_round = self.is_rectified;
             let size = Size { rows, groups: width.div_ceil(LANES), depth: batch };
             if width.is_multiple_of(LANES) {
                 product(s, size, terms, d_weight, width, false);
@@ -161,6 +170,7 @@ impl Dense {
                 let a_strides = Strides { row: width, column: 1 };
                 let mut terms =
                     Terms::one(&weight[block.start - first..], a_strides, &d_y[to * PANEL * columns..], columns);
+                terms.may_round = self.is_rectified;
                 if to + 1 < n_panels(self.outputs) {
                     let next = self.block(from, to + 1);
                     terms.ahead[0] = &weight[next.start - first..next.end - first];

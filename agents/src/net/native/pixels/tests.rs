@@ -127,11 +127,13 @@ fn threads_do_not_change_a_bit() {
     let torch = torch();
     for (spec, batch) in [(spec(4, &[128], true), 20), (spec(4, &[512], false), 3)] {
         let case = case(&spec, batch, 5);
-        let results = [1, 2, 3].map(|n_threads| {
-            torch.set_threads(n_threads);
-            by_hand(&spec, Isa::all()[0], &case)
-        });
-        assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{spec:?}");
+        for isa in Isa::all().into_iter().take(1).chain(Isa::bf16()) {
+            let results = [1, 2, 3].map(|n_threads| {
+                torch.set_threads(n_threads);
+                by_hand(&spec, isa, &case)
+            });
+            assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{spec:?} on {isa:?}");
+        }
     }
 }
 
@@ -176,4 +178,34 @@ fn orders_of_the_parameters_are_inverse() {
     let reordered = passes.reordered(&params, true);
     assert_ne!(reordered, params);
     assert_eq!(passes.reordered(&reordered, false), params);
+}
+
+/// Euclidean norm of the difference, over that of `theirs`.
+fn distance(ours: &[f32], theirs: &[f32]) -> f32 {
+    let norm = |numbers: &mut dyn Iterator<Item = f32>| numbers.map(|v| v * v).sum::<f32>().sqrt();
+    norm(&mut ours.iter().zip(theirs).map(|(a, b)| a - b)) / norm(&mut theirs.iter().copied())
+}
+
+#[test]
+fn bf16_agrees_with_f32() {
+    let _torch = torch();
+    let isa = match Isa::bf16() {
+        Ok(isa) => isa,
+        Err(why) => return println!("skipped: {why}"),
+    };
+    // A rectifier that opens for one and not for the other changes a gradient by more than rounding does. A norm, which
+    // puts values near 0, has more of these.
+    for (spec, batch, bound) in [(spec(4, &[512], false), 32, 0.08), (spec(4, &[512], true), 128, 0.16)] {
+        let (case, layout) = (case(&spec, batch, 3), spec.layout());
+        let (expected_q, expected_grads) = by_hand(&spec, Isa::all()[0], &case);
+        let (q, grads) = by_hand(&spec, isa, &case);
+        let apart = distance(&q, &expected_q);
+        assert!(apart > 0.0 && apart < 0.01, "q of {spec:?}: {apart} apart");
+        for (operation, places) in layout.placed() {
+            for place in places.into_iter().flatten() {
+                let apart = distance(&grads[place.clone()], &expected_grads[place.clone()]);
+                assert!(apart < bound, "gradient of {operation:?} of {spec:?}: {apart} apart");
+            }
+        }
+    }
 }
