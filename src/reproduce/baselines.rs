@@ -70,6 +70,15 @@ pub(crate) const BASELINES: &[Baseline] = &[
         ],
     },
     Baseline {
+        preset: "breakout-dqn",
+        time: "15 minutes",
+        scores: &[Known {
+            measure: Measure::Games { episodes: 100, epsilon: 0.01 },
+            ours: &[26.1],
+            quoted: &[RANDOM, HUMAN],
+        }],
+    },
+    Baseline {
         preset: "breakout-pqn",
         time: "20 minutes",
         scores: &[Known {
