@@ -130,7 +130,7 @@ pub trait Agent: Any + Send {
     /// # Errors
     /// When the agent or this processor has no such products, or is slower by them.
     fn round_to_bf16(&mut self) -> Result<(), NoBf16> {
-        Err(NoBf16("it has no network"))
+        Err(NoBf16("this agent has no products of bf16"))
     }
 
     /// The action values of all states, `[n_states, n_actions]`, if the agent is a table.

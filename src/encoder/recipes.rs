@@ -8,7 +8,7 @@
 //!   `cnn-ae` with one halving .994 and 1.000;
 //! - `breakout`, `cnn-ae` with two halvings: .000 without rarity (4 filters, 3,000 frames, 3 epochs), .912 with 5 (8
 //!   filters, 4,000 frames, 6 epochs). With one channel, a number for each 4×4 pixels, it is .928 (8 epochs), and an
-//!   agent makes three times as many steps a second as on pixels; eight channels cost most of it (docs/encoders.md). A
+//!   agent makes three times as many steps a second as on pixels (`docs/encoders.md`). A
 //!   dense `ae` loses the ball even with a rarity of 1, so its rarity is 0.
 //! - `breakout`, this `cnn-ae` on two frames (`env.frame_stack=2`): .516, and .833 with a `motion` of 250; with 2
 //!   filters .519 and .610 (one frame: .491); with 1 filter .594 and .352; with a bottleneck of one channel .519, and

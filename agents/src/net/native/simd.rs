@@ -298,7 +298,9 @@ mod x86 {
                 return Err("this processor has no dot products of bf16 (AVX512-BF16)");
             }
             // Measured on Emerald Rapids: 1.6 billion of 32 products a second beside 6.5 billion of 16 of f32.
-            let vendor = __cpuid(0);
+            #[allow(unused_unsafe, reason = "in Rust 1.89 the call is unsafe, later it is not")]
+            // SAFETY: a processor with AVX-512 has the instruction.
+            let vendor = unsafe { __cpuid(0) };
             match [vendor.ebx, vendor.edx, vendor.ecx].map(u32::to_le_bytes).as_flattened() {
                 b"GenuineIntel" => Err("on Intel's processors dot products of bf16 are slower than those of f32"),
                 _ => Ok(Self(())),
