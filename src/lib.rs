@@ -51,3 +51,7 @@ mod tests {
 mod train;
 
 pub use train::policy::Policy;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/libraries.md")]
+struct Libraries;

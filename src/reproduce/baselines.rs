@@ -43,7 +43,7 @@ pub(crate) const BASELINES: &[Baseline] = &[
     },
     Baseline {
         preset: "minatar-breakout-dqn",
-        time: "three minutes",
+        time: "two minutes",
         scores: &[Known {
             measure: LAST_100,
             ours: &[16.83, 15.22, 15.56],
