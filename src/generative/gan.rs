@@ -5,7 +5,7 @@
 //! et al. 2024 show that it converges and covers the modes. Samples are drawn from a running mean of the generator.
 //!
 //! There is no inference network: [`Model::encode`] returns the discriminator's last hidden layer (Radford et al. 2016,
-//! section 5), `model.width` numbers that are not the generator's noise. So a code cannot be decoded.
+//! section 5), which is not the generator's noise. So a code cannot be decoded.
 
 mod balance;
 mod loss;
@@ -43,7 +43,7 @@ settings! {
         /// Layers of both networks.
         architecture: Architecture = Architecture::Dense;
         /// Units of the smaller of two dense layers (the larger has twice as many), or filters of the larger of two
-        /// convolutions; an even number.
+        /// convolutions (a dense layer has eight times as many units); an even number.
         width: i64 = 256, in WIDTHS;
         /// Loss of generator and discriminator.
         loss: Loss = Loss::Rp;
@@ -114,7 +114,8 @@ impl ModelSettings for GanConfig {
 pub(crate) enum Architecture {
     /// Two hidden layers each.
     Dense,
-    /// Two 4×4 convolutions of stride 2 each.
+    /// Two 4×4 convolutions of stride 2 and a dense hidden layer each: with a width of 128 the layers of Chen et al.
+    /// (2016, InfoGAN, table 1), without batch normalisation.
     Conv,
 }
 
@@ -414,11 +415,13 @@ fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Operation>; 3]> {
     let fits = rows % 4 == 0 && columns % 4 == 0;
     ensure!(fits, "images of {rows}x{columns} cannot be halved twice: use model.architecture=dense");
     let (rows, columns) = (rows / 4, columns / 4);
-    let flat = width * rows * columns;
+    let (flat, hidden) = (width * rows * columns, 8 * width);
     let down = |inputs, outputs| Operation::conv([inputs, outputs], 4, 2, 1);
     let up = |inputs, outputs| Operation::ConvTranspose { inputs, outputs, kernel: 4, stride: 2, padding: 1 };
     let generator = vec![
-        dense(latent_dim, flat),
+        dense(latent_dim, hidden),
+        act(),
+        dense(hidden, flat),
         act(),
         Operation::Reshape(vec![width, rows, columns]),
         up(width, width / 2),
@@ -431,10 +434,10 @@ fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Operation>; 3]> {
         down(width / 2, width),
         act(),
         Operation::Reshape(vec![flat]),
-        dense(flat, width),
+        dense(flat, hidden),
         act(),
     ];
-    Ok([generator, body, head])
+    Ok([generator, body, vec![dense(hidden, 1)]])
 }
 
 /// Samples of the same noise along a fit.

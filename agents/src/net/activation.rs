@@ -39,3 +39,24 @@ impl Activation {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::tensor::to_vec;
+    use tch::Kind;
+
+    /// The derivative of f(w x) in x is s w with the slope s, and that of its square in w is 2 s² w.
+    #[test]
+    fn leaky_relu_is_differentiated_twice() {
+        let w = Tensor::from_slice(&[3f32]).set_requires_grad(true);
+        let x = Tensor::from_slice(&[-2f32, -0.5, 0.0, 4.0]).set_requires_grad(true);
+        let y = Activation::LeakyRelu.of(&(&w * &x));
+        assert_eq!(to_vec(&y), [-1.2, -0.3, 0.0, 12.0]);
+        let slope = &Tensor::run_backward(&[y.sum(Kind::Float)], &[&x], true, true)[0];
+        assert_eq!(to_vec(slope), [0.6, 0.6, 0.6, 3.0]);
+        let penalty = slope.square().sum(Kind::Float);
+        let in_w = &Tensor::run_backward(&[penalty], &[&w], false, false)[0];
+        assert!((to_vec(in_w)[0] - 2.0 * 3.0 * (3.0 * 0.04 + 1.0)).abs() < 1e-5);
+    }
+}

@@ -103,7 +103,7 @@ fn points_of_wgan_lie_between_their_pairs() {
 fn spectral_norm_makes_the_largest_singular_value_one() {
     let _torch = seeded(0);
     let data = data([1, 8, 8], (0..8 * 64).map(|pixel| (pixel % 251) as u8).collect());
-    for architecture in [Architecture::Dense, Architecture::Conv] {
+    for (architecture, n_features) in [(Architecture::Dense, 16), (Architecture::Conv, 8 * 16)] {
         let config = GanConfig { architecture, width: 16, spectral_norm: true, ..small() };
         let mut gan = toy(&config, &data, 10);
         (0..200).for_each(|_| gan.discriminator.iterate());
@@ -117,7 +117,7 @@ fn spectral_norm_makes_the_largest_singular_value_one() {
             assert!((largest - 1.0).abs() < 1e-2, "{architecture:?} {shape:?}: {largest}");
         }
         update(&mut gan, &data, 0, 1e-3).unwrap();
-        assert_eq!(gan.encode(&data.test.spaced(3).all()).size(), [3, 16]);
+        assert_eq!(gan.encode(&data.test.spaced(3).all()).size(), [3, n_features]);
     }
 }
 
