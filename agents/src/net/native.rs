@@ -12,6 +12,7 @@ pub(super) mod convolutions;
 pub(super) mod dense;
 mod embed;
 mod gemm;
+mod isa;
 pub(super) mod pixels;
 mod planes;
 mod planes_kernels;
@@ -21,3 +22,5 @@ mod rounded;
 mod rows;
 mod simd;
 mod tiles;
+#[cfg(target_arch = "x86_64")]
+mod x86;

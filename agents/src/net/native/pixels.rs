@@ -17,7 +17,8 @@ mod weights;
 mod winograd;
 
 use super::buffer::Buffer;
-use super::simd::{Isa, Kernel, Simd};
+use super::isa::Isa;
+use super::simd::{Kernel, Simd};
 use crate::net::lanes::LANES;
 use crate::net::layout::Layout;
 use crate::net::operation::Operation;

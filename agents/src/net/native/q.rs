@@ -1,9 +1,9 @@
 //! Small Q-networks: dense layers, behind a convolution of sparse binary planes where the observation is planes.
 
 use super::embed::Embed;
+use super::isa::Isa;
 use super::q_kernels::{self as kernels, Active, FILTERS, Taps};
 use super::rows::{NormRelu, NormReluBackward};
-use super::simd::Isa;
 use crate::encoder::{Encoder, Raw};
 use crate::net::activation::Activation;
 use crate::net::lanes::LANES;

@@ -149,7 +149,7 @@ fn load<S: Simd>(s: S, from: &[f32], at: usize, n: usize) -> S::V {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::native::simd::Isa;
+    use crate::net::native::isa::Isa;
     use rand::{Rng, SeedableRng};
     use rand_pcg::Pcg32;
 

@@ -140,7 +140,7 @@ fn totals<S: Simd>(s: S, rows: [S::V; LANES]) -> Lanes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::native::simd::Isa;
+    use crate::net::native::isa::Isa;
 
     const ROWS: usize = 37;
     const WIDTH: usize = 3 * LANES;
