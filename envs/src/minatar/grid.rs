@@ -9,6 +9,9 @@ pub const SIZE: i8 = 10;
 /// The last row, and the last column.
 pub(super) const LAST: i8 = SIZE - 1;
 
+/// Cells in half a row.
+pub(super) const HALF_ROW: usize = 5;
+
 const N_CELLS: u32 = 100;
 const ROW: u128 = (1 << SIZE) - 1;
 /// The first cell of each row.
@@ -123,6 +126,12 @@ impl Plane {
         let half = (self.0 | self.0 >> (5 * SIZE)) as u64 & ((1 << (5 * SIZE)) - 1);
         let rows = half | half >> (2 * SIZE) | half >> (4 * SIZE);
         (rows | rows >> SIZE) as u16 & ROW as u16
+    }
+
+    /// The cells of each half row, from the first, as bits.
+    #[inline]
+    pub(super) fn half_rows(self) -> impl Iterator<Item = usize> {
+        (0..20).map(move |i| (self.0 >> (HALF_ROW * i)) as usize & ((1 << HALF_ROW) - 1))
     }
 
     /// Writes a one to `channel` of its cells in `obs`, `[10, 10, n_channels]`.
