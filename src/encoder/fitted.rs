@@ -117,7 +117,7 @@ impl FittedEncoder {
         );
         let (device, fit_s) = (session.data.device(), session.progress.wall_s);
         let column = |values: Vec<f32>| Tensor::from_slice(&values).to_device(device);
-        let (means, widths) = facts.scales.iter().copied().unzip();
+        let (means, widths) = facts.offsets_and_widths();
         let n_features = facts.scales.len();
         let directions = (n_features > STATE_BITS).then(|| {
             let mut rng = Seeds::new(session.config.run.seed).stream("state-bits");

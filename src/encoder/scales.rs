@@ -25,7 +25,7 @@ const MIN_RELATIVE_WIDTH: f64 = 1e-3;
 /// two thousand would be 45 deviations off and dominate the network's input.
 const MAX_SCALED: f64 = 10.0;
 
-/// Divisor of features without information.
+/// Width of features without information in the file, which has no infinity.
 const IDLE_WIDTH: f32 = 1e30;
 
 /// Scales and cost of an encoder, stored beside its weights.
@@ -50,6 +50,14 @@ impl Facts {
     pub(super) fn write(&self, dir: &Path) -> Result<()> {
         let text = serde_json::to_vec(self)?;
         Ok(files::write_whole(&dir.join(layout::ENCODER_FACTS), |file| file.write_all(&text))?)
+    }
+
+    /// Returns offsets and widths. The width of a feature without information is infinite, so that the feature is
+    /// exactly 0: products with numbers of 1e-31 would be subnormal, which some processors compute a hundred times as
+    /// slowly.
+    pub(super) fn offsets_and_widths(&self) -> (Vec<f32>, Vec<f32>) {
+        let width = |width: f32| if width < IDLE_WIDTH { width } else { f32::INFINITY };
+        self.scales.iter().map(|scale| (scale.0, width(scale.1))).unzip()
     }
 
     /// Measures the codes of the frames that the model of `session` was fitted to.

@@ -495,7 +495,7 @@ impl Strip {
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         read_tensor(from, "noise", &mut self.noise)?;
-        self.steps = from.value_where("steps", |steps: &Vec<u64>| steps.len() <= STRIP_STEPS.len())?;
+        self.steps = from.value_where("steps", |steps: &Vec<u64>| steps.len() <= self.due.len())?;
         let row = STRIP_COLUMNS * self.shape.iter().product::<i64>();
         self.pixels = vec![0; self.steps.len() * row as usize];
         from.read("pixels", &mut self.pixels)

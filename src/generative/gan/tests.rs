@@ -172,6 +172,21 @@ fn every_loss_goes_on_exactly_after_loading() {
     }
 }
 
+/// A fit of more updates than the last of [`STRIP_STEPS`] has a row more, that of its end.
+#[test]
+fn the_strip_of_a_long_fit_is_restored() {
+    let _torch = seeded(0);
+    let data = ring();
+    let (mut one, mut other) = (toy(&small(), &data, 20_000), toy(&small(), &data, 20_000));
+    for step in one.strip.due.clone() {
+        let images = one.generate(&one.average, &one.strip.noise);
+        one.strip.add(step, &images);
+    }
+    copy(&one, &mut other);
+    assert_eq!(other.strip.steps, [1000, 3000, 5000, 7000, 9000, 10_000, 20_000]);
+    assert_eq!(other.strip.pixels, one.strip.pixels);
+}
+
 #[test]
 fn a_loss_that_is_no_number_is_named() {
     let _torch = seeded(0);
