@@ -53,8 +53,7 @@ impl Facts {
     }
 
     /// Returns offsets and widths. The width of a feature without information is infinite, so that the feature is
-    /// exactly 0: products with numbers of 1e-31 would be subnormal, which some processors compute a hundred times as
-    /// slowly.
+    /// exactly 0: products with numbers of 1e-31 may be subnormal, which processors compute slowly.
     pub(super) fn offsets_and_widths(&self) -> (Vec<f32>, Vec<f32>) {
         let width = |width: f32| if width < IDLE_WIDTH { width } else { f32::INFINITY };
         self.scales.iter().map(|scale| (scale.0, width(scale.1))).unzip()

@@ -126,9 +126,7 @@ impl Standard {
     /// Returns the standard of codes `[n, d]`.
     pub(crate) fn of(codes: &Tensor) -> Self {
         let deviation = codes.std_dim(0, false, true);
-        // What is dead in these codes is 0 in others, where it may be alive: no probe was fitted to it. It is exactly 0,
-        // since products with numbers of 1e-31 would be subnormal: on AMD's Zen 4 a linear probe of 3528 numbers took
-        // minutes instead of seconds.
+        // What is dead in these codes is 0 in others, where it may be alive: no probe was fitted to it.
         let deviation = deviation.masked_fill(&deviation.lt(1e-6), f64::INFINITY);
         Self { mean: codes.mean_dim(0, true, Kind::Float), deviation }
     }
