@@ -10,6 +10,7 @@
 mod balance;
 mod loss;
 mod spectral;
+mod strip;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +21,6 @@ use super::model::{Effort, EncoderDecoder, Exhibit, FitError, ImageBatch, JudgeC
 use super::settings::{BelowOne, Descent, ModelTask, Optimizer, Recipe, Schedule, WIDTHS};
 use super::spec::ModelSettings;
 use crate::files;
-use crate::human::count;
 use anyhow::{Result, ensure};
 use balance::Balance;
 use carom_agents::net::tensor::{read_tensor, to_vec};
@@ -33,6 +33,7 @@ use loss::{between, slope_penalty, square_gradient};
 use rand_pcg::Pcg32;
 use serde::{Deserialize, Serialize};
 use spectral::Spectral;
+use strip::Strip;
 use tch::{Device, Kind, Tensor};
 
 settings! {
@@ -119,10 +120,6 @@ pub(crate) enum Architecture {
     Conv,
 }
 
-/// Images in a row of the strip.
-const STRIP_COLUMNS: i64 = 10;
-/// Updates after which a row is added to the strip. In shorter fits they are scaled to the fit's length.
-const STRIP_STEPS: [u64; 6] = [1000, 3000, 5000, 7000, 9000, 10_000];
 /// Lower bound of a pixel's logit, a gray level of 4e-18. Below it there is no gradient. Otherwise the logits of pixels
 /// that are never lit would fall until products are subnormal numbers, whose arithmetic is so slow that late updates
 /// took twice as long as early ones.
@@ -398,7 +395,6 @@ fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Operation>; 3]> {
     let (latent_dim, width, n_pixels) = (config.latent_dim, config.width, shape.iter().product());
     let dense = |inputs, outputs| Operation::Dense { inputs, outputs };
     let act = || Operation::Act(Activation::LeakyRelu);
-    let head = vec![dense(width, 1)];
     if config.architecture == Architecture::Dense {
         let generator = vec![
             dense(latent_dim, width),
@@ -410,7 +406,7 @@ fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Operation>; 3]> {
         ];
         let body =
             vec![Operation::Reshape(vec![n_pixels]), dense(n_pixels, 2 * width), act(), dense(2 * width, width), act()];
-        return Ok([generator, body, head]);
+        return Ok([generator, body, vec![dense(width, 1)]]);
     }
     let fits = rows % 4 == 0 && columns % 4 == 0;
     ensure!(fits, "images of {rows}x{columns} cannot be halved twice: use model.architecture=dense");
@@ -438,66 +434,4 @@ fn layers(config: &GanConfig, shape: [i64; 3]) -> Result<[Vec<Operation>; 3]> {
         act(),
     ];
     Ok([generator, body, vec![dense(hidden, 1)]])
-}
-
-/// Samples of the same noise along a fit.
-struct Strip {
-    /// `[STRIP_COLUMNS, latent_dim]`
-    noise: Tensor,
-    shape: [i64; 3],
-    /// Updates after which a row is added.
-    due: Vec<u64>,
-    /// Updates of the rows there are.
-    steps: Vec<u64>,
-    /// Bytes of the rows, `[rows, STRIP_COLUMNS, channels, rows, columns]`.
-    pixels: Vec<u8>,
-}
-
-impl Strip {
-    fn new(latent_dim: i64, shape: [i64; 3], total_steps: u64, device: Device) -> Self {
-        let last = STRIP_STEPS[STRIP_STEPS.len() - 1];
-        let mut due =
-            STRIP_STEPS.map(|step| if total_steps < last { step * total_steps / last } else { step }).to_vec();
-        due.push(total_steps);
-        let noise = Tensor::randn([STRIP_COLUMNS, latent_dim], (Kind::Float, device));
-        Self { noise, shape, due, steps: vec![], pixels: vec![] }
-    }
-
-    fn is_due(&self, step: u64) -> bool {
-        self.due.contains(&step)
-    }
-
-    fn add(&mut self, step: u64, images: &Tensor) {
-        let bytes = (images * 255.0).round().to_kind(Kind::Uint8).flatten(0, -1).to_device(Device::Cpu);
-        self.steps.push(step);
-        self.pixels.extend(Vec::<u8>::try_from(&bytes).expect("bytes in one dimension"));
-    }
-
-    /// Returns a row of images for each step, or `None` before the first.
-    fn exhibit(&self) -> Option<Exhibit> {
-        if self.steps.is_empty() {
-            return None;
-        }
-        let [channels, rows, columns] = self.shape;
-        let images = Tensor::from_slice(&self.pixels).view([-1, channels, rows, columns]).to_kind(Kind::Float) / 255.0;
-        let row_labels = self.steps.iter().map(|&step| format!("{} updates", count(step))).collect();
-        let caption = "Samples of the same noise along the fit.".to_owned();
-        let n_columns = STRIP_COLUMNS as usize;
-        Some(Exhibit { name: "strip", images, n_columns, caption, row_labels, pixel_names: None })
-    }
-
-    fn save(&self) -> Snapshot<'_> {
-        Snapshot::default()
-            .owned_array("noise", &to_vec(&self.noise))
-            .array("pixels", &self.pixels)
-            .value("steps", &self.steps)
-    }
-
-    fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
-        read_tensor(from, "noise", &mut self.noise)?;
-        self.steps = from.value_where("steps", |steps: &Vec<u64>| steps.len() <= self.due.len())?;
-        let row = STRIP_COLUMNS * self.shape.iter().product::<i64>();
-        self.pixels = vec![0; self.steps.len() * row as usize];
-        from.read("pixels", &mut self.pixels)
-    }
 }

@@ -172,7 +172,7 @@ fn every_loss_goes_on_exactly_after_loading() {
     }
 }
 
-/// A fit of more updates than the last of [`STRIP_STEPS`] has a row more, that of its end.
+/// After the strip's fixed steps a longer fit has one row more, that of its end.
 #[test]
 fn the_strip_of_a_long_fit_is_restored() {
     let _torch = seeded(0);

@@ -77,12 +77,12 @@ pub(crate) fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], tes
     let widths: Vec<i64> = targets.iter().map(|&(_, n_classes)| n_classes).collect();
     let one_hot = |&(labels, n_classes): &(&Tensor, i64)| labels.one_hot(n_classes).to_kind(Kind::Float);
     let expected = Tensor::cat(&targets.iter().map(one_hot).collect::<Vec<_>>(), 1).tr();
-    let n_columns: i64 = widths.iter().sum();
+    let n_scores: i64 = widths.iter().sum();
     // The classes are the rows: products with matrices of a few columns are several times as slow in MKL.
-    let mut weights = x.new_zeros([n_columns * (d + 1)], (Kind::Float, x.device()));
+    let mut weights = x.new_zeros([n_scores * (d + 1)], (Kind::Float, x.device()));
     let mut optimizer = TensorOptimizer::new(OptimConfig::of(Rule::Adam), &weights);
     for pass in 0..N_PASSES {
-        let w = weights.view([n_columns, d + 1]);
+        let w = weights.view([n_scores, d + 1]);
         let scores = w.matmul(&x.tr()).split_with_sizes(&widths[..], 0);
         let shares: Vec<Tensor> = scores.iter().map(|scores| scores.softmax(0, Kind::Float)).collect();
         let grads = (Tensor::cat(&shares, 0) - &expected).matmul(&x);
@@ -91,7 +91,7 @@ pub(crate) fn linear_predictions(train: &Tensor, targets: &[(&Tensor, i64)], tes
         let lr = FIRST_LR * Schedule::Cosine.factor(pass as f64 / N_PASSES as f64);
         optimizer.step(&mut weights, &(grads / n as f64).flatten(0, -1), lr);
     }
-    let scores = weights.view([n_columns, d + 1]).matmul(&with_ones(test).tr());
+    let scores = weights.view([n_scores, d + 1]).matmul(&with_ones(test).tr());
     scores.split_with_sizes(&widths[..], 0).iter().map(|scores| scores.argmax(0, false)).collect()
 }
 
