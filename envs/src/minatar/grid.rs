@@ -131,7 +131,7 @@ impl Plane {
     /// The cells of each half row, from the first, as bits.
     #[inline]
     pub(super) fn half_rows(self) -> impl Iterator<Item = usize> {
-        (0..20).map(move |i| (self.0 >> (HALF_ROW * i)) as usize & ((1 << HALF_ROW) - 1))
+        (0..N_CELLS as usize / HALF_ROW).map(move |i| (self.0 >> (HALF_ROW * i)) as usize & ((1 << HALF_ROW) - 1))
     }
 
     /// Writes a one to `channel` of its cells in `obs`, `[10, 10, n_channels]`.
