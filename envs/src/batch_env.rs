@@ -226,8 +226,8 @@ impl BatchEnv {
                 let (found, expected) = (saved.stack.len(), frames.len());
                 return Err(RestoreError::unreadable(format_args!("{found} older frames, not {expected}")));
             }
-            if saved.is_over && self.rules.autoreset == Autoreset::SameStep {
-                return Err(RestoreError::unreadable("an episode is over, which none is with resets in the same step"));
+            if self.rules.autoreset == Autoreset::SameStep {
+                saved.check_running()?;
             }
             for (frame, text) in frames.zip(&saved.stack) {
                 from_text(text, frame)

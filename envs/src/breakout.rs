@@ -89,6 +89,14 @@ struct Memory {
 
 impl Memory {
     const START: Self = Self { now: State::START, before: State::START, last_action: NOOP, life_lost: false };
+
+    /// Whether every part of a restored state is in its range, so that no step can fail.
+    fn is_possible(&self) -> bool {
+        self.now.is_possible()
+            && self.before.is_possible()
+            && ActionSet::Full.codes().contains(&self.last_action)
+            && (!self.life_lost || self.now.lives > 0)
+    }
 }
 
 impl Breakout {
@@ -109,6 +117,9 @@ impl Breakout {
     }
 
     /// Sets the state after the latest frame, and after the previous one to the same.
+    ///
+    /// # Panics
+    /// Now or in a later step, when a field of `state` is outside its range.
     pub fn set_state(&mut self, state: State) {
         (self.memory.now, self.memory.before) = (state, state);
         self.show();
@@ -249,7 +260,11 @@ impl Env for Breakout {
     }
 
     fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
-        self.memory = Memory::deserialize(state)?;
+        let memory = Memory::deserialize(state)?;
+        if !memory.is_possible() {
+            return Err(RestoreError::unreadable("a number out of range"));
+        }
+        self.memory = memory;
         self.show();
         Ok(())
     }

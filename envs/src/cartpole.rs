@@ -27,6 +27,8 @@ const MAX_ANGLE_RAD: f64 = 12.0 * 2.0 * std::f64::consts::PI / 360.0;
 const MAX_X: f64 = 2.4;
 /// Every variable starts uniformly in ± this.
 const START_SPREAD: f64 = 0.05;
+/// Bounds the size of each variable of a restored state; no episode comes near.
+const MAX_RESTORED: f64 = 1e6;
 const USUAL_LIMIT: u64 = 500;
 
 crate::settings! {
@@ -109,7 +111,12 @@ impl Env for CartPole {
     }
 
     fn restore(&mut self, state: &Value) -> Result<(), RestoreError> {
-        *self = Self::deserialize(state)?;
+        let state = Self::deserialize(state)?;
+        let variables = [state.x, state.x_dot, state.theta, state.theta_dot];
+        if !variables.iter().all(|variable| variable.abs() <= MAX_RESTORED) {
+            return Err(RestoreError::unreadable("a number out of range"));
+        }
+        *self = state;
         Ok(())
     }
 
@@ -142,5 +149,27 @@ impl Game for CartPole {
 
     fn protocol(_settings: &CartPoleSettings) -> Option<String> {
         Some("CartPole-v1".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_beyond_all_play_are_refused_and_the_largest_are_drawn() {
+        let mut env = CartPole::default();
+        for key in ["x", "x_dot", "theta", "theta_dot"] {
+            let mut state = CartPole::default().save();
+            for value in [1.1e6, -1e300] {
+                state[key] = value.into();
+                assert!(env.restore(&state).is_err(), "{key} is {value}");
+            }
+            for value in [1e6, -1e6] {
+                state[key] = value.into();
+                env.restore(&state).unwrap();
+                env.picture().expect("a picture");
+            }
+        }
     }
 }

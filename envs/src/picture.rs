@@ -19,8 +19,8 @@ impl Picture {
 
     /// Colours the rectangle whose upper left corner is `(x, y)`. Pixels outside the picture are left out.
     pub fn fill_rect(&mut self, x: usize, y: usize, width: usize, height: usize, colour: [u8; 3]) {
-        for row in y..(y + height).min(self.height) {
-            for column in x..(x + width).min(self.width) {
+        for row in y..y.saturating_add(height).min(self.height) {
+            for column in x..x.saturating_add(width).min(self.width) {
                 let at = 3 * (row * self.width + column);
                 self.rgb[at..at + 3].copy_from_slice(&colour);
             }
@@ -38,5 +38,22 @@ impl Picture {
                 self.fill_rect(x as usize, y as usize, thickness, thickness, colour);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_outside_the_picture_are_left_out() {
+        let empty = Picture::filled(3, 2, [0; 3]);
+        let mut picture = empty.clone();
+        picture.fill_rect(usize::MAX, 0, 4, 4, [9; 3]);
+        picture.fill_rect(0, usize::MAX, 4, 4, [9; 3]);
+        assert_eq!(picture, empty);
+        picture.fill_rect(2, 1, usize::MAX, usize::MAX, [9; 3]);
+        assert_eq!(picture.rgb[15..], [9; 3]);
+        assert_eq!(picture.rgb[..15], [0; 15]);
     }
 }

@@ -59,7 +59,20 @@ pub(crate) struct SavedSlot {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) stack: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) is_over: bool,
+    is_over: bool,
+}
+
+impl SavedSlot {
+    /// Checks that an episode runs, as it always does where the step that ends one begins the next.
+    ///
+    /// # Errors
+    /// When the episode is over.
+    pub(crate) fn check_running(&self) -> Result<(), RestoreError> {
+        if self.is_over {
+            return Err(RestoreError::unreadable("an episode is over, which none is with resets in the same step"));
+        }
+        Ok(())
+    }
 }
 
 impl Slot {

@@ -52,11 +52,12 @@ impl<G: TableGame> TableEnv<G> {
     }
 }
 
-/// Returns the index whose interval `u` in [0, 1) falls into; interval `i` is as long as probability `i`.
+/// Returns the index whose interval `u` in [0, 1) falls into; interval `i` is as long as probability `i`. No index of
+/// probability 0 is returned.
 fn draw(probabilities: impl Iterator<Item = f64>, u: f64) -> usize {
     let mut sum = 0.0;
     let mut last = 0;
-    for (i, p) in probabilities.enumerate() {
+    for (i, p) in probabilities.enumerate().filter(|&(_, p)| p > 0.0) {
         sum += p;
         if sum > u {
             return i;
@@ -165,3 +166,17 @@ impl Grid {
 const TILE_PX: usize = 32;
 const PLAYER: [u8; 3] = [196, 72, 66];
 const GOAL: [u8; 3] = [104, 170, 100];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_of_probability_0_is_never_drawn() {
+        let almost_1 = 1.0 - f64::EPSILON / 2.0;
+        // Rounded, ten tenths sum to the largest number below 1.
+        let tenths = [0.1; 10].into_iter().chain([0.0]);
+        assert_eq!(draw(tenths, almost_1), 9);
+        assert_eq!(draw([0.0, 1.0].into_iter(), 0.0), 1);
+    }
+}

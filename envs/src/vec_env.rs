@@ -299,6 +299,7 @@ impl VecEnv {
             return Err(RestoreError::unreadable(format_args!("it is of {found} environments, not {expected}")));
         }
         for (env_idx, (slot, saved)) in self.slots.iter_mut().zip(saved).enumerate() {
+            saved.check_running()?;
             self.frames.restore_older(env_idx, &saved.stack)?;
             let (frames, frame_bytes) = match &mut self.viewed {
                 None => (self.frames.now_mut(), self.obs_bytes),

@@ -125,6 +125,16 @@ fn a_life_lost_on_the_time_limit_is_followed_by_a_game_and_not_by_one_step() {
 }
 
 #[test]
+fn a_reset_with_a_seed_begins_afresh_after_a_lost_life() {
+    let mut env = ToGym::new(&spec("breakout", json!({"noop_max": 0})));
+    let (first, _) = env.reset(Some(3), false, None);
+    let begun = serde_json::to_value(&env).unwrap();
+    while !env.step(1).done {}
+    assert_eq!(env.reset(Some(3), false, None).0, first);
+    assert_eq!(serde_json::to_value(&env).unwrap(), begun);
+}
+
+#[test]
 fn more_than_half_of_the_episodes_of_gym_rs_cartpole_begin_fallen() {
     let rngs = Seeds::new(1).streams("env", 200);
     let mut envs = spec("gym-rs/cartpole", json!({})).make_vec(rngs).unwrap();

@@ -5,4 +5,5 @@ mod golden; // step for step against MinAtar and Gymnasium
 mod minatar; // settings, players that know the rules
 mod properties; // what every environment promises
 mod registry; // settings, their errors, protocol names
+mod saved_states; // all of play are restored, damaged ones are refused or harmless
 mod vec_env; // time limits, automatic reset, save and restore

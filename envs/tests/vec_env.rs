@@ -158,6 +158,15 @@ fn a_vector_of_another_size_is_refused() {
 }
 
 #[test]
+fn a_state_in_which_an_episode_is_over_is_refused() {
+    let mut envs = clocks(&[2], None);
+    let mut state = envs.save();
+    state[0]["is_over"] = true.into();
+    let error = envs.restore(&state).unwrap_err().to_string();
+    assert!(error.ends_with("an episode is over, which none is with resets in the same step"), "{error}");
+}
+
+#[test]
 fn stacks_hold_the_latest_frames_and_never_those_of_another_episode() {
     let mut envs = clocks(&[3, 9], Some(9)).with_frame_stack(3);
     let (mut scratch, mut prev, mut last) = (Vec::new(), Vec::new(), Vec::new());

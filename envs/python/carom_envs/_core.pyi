@@ -53,7 +53,7 @@ class Games:
         """Return environment, return and length of each whole game that the latest step ended."""
 
     def save(self) -> str:
-        """Return the whole state as JSON."""
+        """Return the whole state as JSON. Before the first `reset` there is none, and ResetNeeded is raised."""
 
     def restore(self, saved: str) -> NDArray[np.uint8] | NDArray[np.float32] | NDArray[np.int64]:
         """Restore the state that `save` returned, or leave all as it is, and return the observations."""

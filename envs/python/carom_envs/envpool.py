@@ -83,7 +83,10 @@ class EnvPool:
         return self.num_envs
 
     def reset(self) -> Any:
-        """Begin a game in every environment and return the observations, `[num_envs, stack_num, 84, 84]`, `uint8`."""
+        """Begin a game in every environment and return the observations, `[num_envs, stack_num, 84, 84]`, `uint8`.
+
+        With `episodic_life`, a reset after a step that lost a life continues that game.
+        """
         obs, _ = self._games.reset()
         nothing = np.zeros(self.num_envs, bool)
         return obs if self._is_gym else (obs, self._info(np.zeros(self.num_envs, np.float32), nothing, nothing))

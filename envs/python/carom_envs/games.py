@@ -142,7 +142,11 @@ class Playable:
         return self._table
 
     def save(self) -> str:
-        """Return the whole state as text: running episodes, random streams and stacked frames."""
+        """Return the whole state as text: running episodes, random streams and stacked frames.
+
+        Raises:
+            ResetNeeded: `reset` was not called yet
+        """
         return self._core.save()
 
     def _pictures(self, env_idx: int) -> np.ndarray | str | None:

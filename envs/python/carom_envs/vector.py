@@ -95,19 +95,23 @@ class GameVectorEnv(Playable, VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin an episode in every environment, and return their observations.
 
+        If a lost life ended the last episode of an environment and none has followed, as with NEXT_STEP and DISABLED, a
+        reset without a seed continues its game.
+
         Args:
             seed: seed `s` for seeds `s`, `s + 1`, ...; or a seed, or None, for each environment. With a seed, nothing
                 of earlier episodes has an influence.
             options: `{"reset_mask": mask}` resets only where `mask`, `bool` and `[num_envs]`, is true
         """
         seeds: list[int | None] | None = None
-        if isinstance(seed, (int, np.integer)):
-            super().reset(seed=to_seed(seed))
-            seeds = list(consecutive_seeds(int(seed), self.num_envs))
-        elif seed is not None:
+        if np.iterable(seed):
             seeds = [None if one is None else to_seed(one) for one in seed]
             if len(seeds) != self.num_envs:
                 raise ValueError(f"{len(seeds)} seeds: expected {self.num_envs}, one for each environment")
+        elif seed is not None:
+            seed = to_seed(seed)
+            super().reset(seed=seed)
+            seeds = list(consecutive_seeds(seed, self.num_envs))
         return self._core.reset(seeds, self._mask(options)), {}
 
     def _mask(self, options: dict[str, Any] | None) -> list[bool] | None:

@@ -6,7 +6,7 @@ use crate::failures::{runtime_error, value_error, without_panic};
 use carom_envs::rand_pcg::Pcg32;
 use carom_envs::serde_json::{self, Value};
 use carom_envs::{Autoreset, BatchEnv, EnvSpec, ObsSpace, Seeds, Transition, Values, registry};
-use numpy::{PyArray1, PyArray2, PyArray3, PyArrayMethods};
+use numpy::{PyArray1, PyArray2, PyArray3, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -112,7 +112,8 @@ impl Games {
     /// Plays an action in each environment.
     fn step<'py>(&self, py: Python<'py>, actions: &Bound<'py, PyArray1<i64>>) -> PyResult<Stepped<'py>> {
         let mut state = self.lock()?;
-        let obs = state.play(py, actions.try_readonly()?.as_array().iter().copied())?;
+        let actions = contiguous(actions)?.try_readonly()?;
+        let obs = state.play(py, actions.as_slice()?.iter().copied())?;
         let transitions = state.envs.transitions();
         let rewards = PyArray1::from_iter(py, transitions.iter().map(|transition| f64::from(transition.reward)));
         let terminated = PyArray1::from_iter(py, transitions.iter().map(|transition| transition.terminated));
@@ -159,9 +160,16 @@ impl Games {
     }
 
     /// Returns the whole state as JSON.
+    ///
+    /// # Errors
+    /// When no episode has begun: in a state that is restored, episodes run.
     fn save(&self, py: Python<'_>) -> PyResult<String> {
         let state = self.lock()?;
-        state.observations.read(py, |stacks| state.envs.save(stacks).to_string())
+        if state.is_new {
+            return Err(ResetNeeded::new_err("nothing has begun: call reset() before save()"));
+        }
+        let saved = state.observations.read(py, |stacks| without_panic(|| state.envs.save(stacks).to_string()))?;
+        saved.map_err(runtime_error)
     }
 
     /// Restores the state that `save` returned, or leaves all as it is, and returns the observations.
@@ -170,7 +178,7 @@ impl Games {
             serde_json::from_str(saved).map_err(|_| value_error("this is no state that save() wrote"))?;
         let mut state = self.lock()?;
         let State { envs, observations, is_new, .. } = &mut *state;
-        let before = observations.read(py, |stacks| envs.save(stacks))?;
+        let before = observations.read(py, |stacks| without_panic(|| envs.save(stacks)))?.map_err(runtime_error)?;
         let mut outcome = Ok(());
         let restored = observations.after(py, |_, stacks| outcome = envs.restore(&saved, stacks));
         if restored.is_err() || outcome.is_err() {
@@ -196,9 +204,12 @@ impl Games {
         let state = self.lock()?;
         let (n_envs, n_factors) = (state.envs.n_envs(), state.envs.env(0).factor_names().len());
         let mut factors = vec![0.0; n_envs * n_factors];
-        for env_idx in 0..n_envs {
-            state.envs.env(env_idx).factors(&mut factors[env_idx * n_factors..][..n_factors]);
-        }
+        let written = without_panic(|| {
+            for env_idx in 0..n_envs {
+                state.envs.env(env_idx).factors(&mut factors[env_idx * n_factors..][..n_factors]);
+            }
+        });
+        written.map_err(runtime_error)?;
         PyArray1::from_vec(py, factors).reshape([n_envs, n_factors])
     }
 
@@ -212,8 +223,8 @@ impl Games {
     fn scripted_actions<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyArray1<i64>>>> {
         let state = self.lock()?;
         let action = |env_idx| state.envs.env(env_idx).scripted_action().map(|action| action as i64);
-        let actions: Option<Vec<i64>> = (0..state.envs.n_envs()).map(action).collect();
-        Ok(actions.map(|actions| PyArray1::from_vec(py, actions)))
+        let actions = without_panic(|| (0..state.envs.n_envs()).map(action).collect::<Option<Vec<_>>>());
+        Ok(actions.map_err(runtime_error)?.map(|actions| PyArray1::from_vec(py, actions)))
     }
 
     /// Returns the transition table, if there is one.
@@ -312,6 +323,18 @@ impl State {
             envs.step(checked, before, stacks);
         })
     }
+}
+
+/// Returns `actions`, or a copy of them if they do not lie side by side or are not aligned: the strides of a view are
+/// any number of bytes.
+///
+/// # Errors
+/// When they cannot be copied.
+fn contiguous<'py>(actions: &Bound<'py, PyArray1<i64>>) -> PyResult<Bound<'py, PyArray1<i64>>> {
+    if actions.is_contiguous() && actions.is_aligned() {
+        return Ok(actions.clone());
+    }
+    Ok(actions.call_method0("copy")?.cast_into::<PyArray1<i64>>()?)
 }
 
 /// # Errors

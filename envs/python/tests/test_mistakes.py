@@ -1,5 +1,6 @@
 """A user's mistake raises an error that says what was expected."""
 
+import re
 import unittest
 
 import carom_envs
@@ -35,9 +36,10 @@ class Mistakes(unittest.TestCase):
             with self.subTest(arguments), self.assertRaisesRegex(ValueError, "expected"):
                 carom_envs.make_vec("taxi", **arguments)
         envs = carom_envs.make_vec("taxi", 2)
-        with self.assertRaisesRegex(ResetNeeded, "call reset"):
-            envs.step([0, 0])
-        for seed in (-1, [1], [1, 2, 3], [1, -2], [0, "x"], 2**64):
+        for use in (lambda: envs.step([0, 0]), envs.save, carom_envs.make("taxi").save):
+            with self.assertRaisesRegex(ResetNeeded, "call reset"):
+                use()
+        for seed in (-1, 1.5, "x", [1], [1, 2, 3], [1, -2], [0, "x"], [0, 1.5], np.array(1.5), 2**64):
             with self.subTest(seed=seed), self.assertRaisesRegex(ValueError, "expected"):
                 envs.reset(seed=seed)
         envs.reset()
@@ -64,8 +66,30 @@ class Mistakes(unittest.TestCase):
             with self.subTest(actions=actions), self.assertRaisesRegex(InvalidAction, "expected"):
                 envs.step(actions)
         self.assertEqual(envs.save(), before)
-        for actions in ([0, 1], (0, 1), np.array([0, 1], np.uint8), np.arange(4)[::2]):
+        for actions in ([0, 1], (0, 1), np.array([0, 1], np.uint8)):
             envs.step(actions)
+
+    def test_actions_are_read_whatever_their_place_in_memory(self):
+        envs = carom_envs.make_vec("taxi", 2, seed=0)
+        envs.reset()
+        before = envs.save()
+        envs.step(np.array([1, 3]))
+        after = envs.save()
+        packed = np.zeros(2, [("first", np.int8), ("action", np.int64)])
+        packed["action"] = [1, 3]
+        misaligned = np.frombuffer(b"\0" + np.array([1, 3]).tobytes(), np.int64, offset=1)
+        places = {
+            "strides of 9 bytes": packed["action"],
+            "misaligned": misaligned,
+            "strides of 16 bytes": np.array([1, 5, 3, 5])[::2],
+            "backwards": np.array([3, 1])[::-1],
+            "other order of bytes": np.array([1, 3], ">i8"),
+        }
+        for name, actions in places.items():
+            with self.subTest(name):
+                envs.restore(before)
+                envs.step(actions)
+                self.assertEqual(envs.save(), after)
 
     def test_episodes_that_are_over(self):
         env = carom_envs.make("gridworld", seed=0, max_steps=3)
@@ -92,16 +116,14 @@ class Mistakes(unittest.TestCase):
         env = carom_envs.make("breakout", seed=0)
         env.reset()
         state = env.save()
-        for key in ("paddle_x", "x", "lives", "score", "vx"):
-            broken = state.replace(f'"{key}":', f'"{key}":12')
-            try:
+        for key, value in (("paddle_x", 0), ("steps", 40), ("lives", 9), ("score", 65535), ("vx", 1), ("speed", 14),
+                           ("frame", 2**32 - 1), ("last_action", 255)):  # fmt: skip
+            broken = re.sub(f'"{key}":-?[0-9]+', f'"{key}":{value}', state)
+            self.assertNotEqual(broken, state)
+            with self.subTest(key), self.assertRaisesRegex(ValueError, "a number out of range"):
                 env.restore(broken)
-                for _ in range(50):
-                    env.step(2)
-            except (ValueError, RuntimeError, ResetNeeded) as error:
-                self.assertTrue(str(error))
-            env.restore(state)
-            env.step(0)
+            self.assertEqual(env.save(), state)
+        env.step(0)
 
 
 class EnvPool(unittest.TestCase):

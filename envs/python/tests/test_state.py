@@ -4,6 +4,7 @@ import copy
 import pickle
 import threading
 import unittest
+import warnings
 
 import carom_envs
 import numpy as np
@@ -100,6 +101,57 @@ class Arrays(unittest.TestCase):
             obs, *_ = envs.step([0] * 4)
             addresses.add(obs.ctypes.data)
         self.assertLessEqual(len(addresses), 3)
+
+
+    def test_arrays_that_python_changed_are_not_handed_out_again(self):
+        for game in ("breakout", "minatar/breakout", "cartpole", "taxi"):
+            envs, others = carom_envs.make_vec(game, 4, seed=0), carom_envs.make_vec(game, 4, seed=0)
+            obs, expected = envs.reset()[0], others.reset()[0]
+            choices = np.random.default_rng(0)
+            for step in range(60):
+                self.assertEqual((obs.shape, obs.dtype), (expected.shape, expected.dtype), game)
+                self.assertEqual(obs.flags.writeable, expected.flags.writeable, game)
+                np.testing.assert_array_equal(obs, expected)
+                change_in_place(obs, step % 3)
+                if step % 2:
+                    # Both an array that is held while the next is written, and one that only the games hold.
+                    del obs
+                actions = choices.integers(envs.single_action_space.n, size=4)
+                obs, expected = envs.step(actions)[0], others.step(actions)[0]
+
+    def test_images_of_another_type_go_on_and_of_other_strides_are_an_error(self):
+        for copies in (True, False):
+            envs = carom_envs.make_vec("breakout", 2, seed=0, copy=copies)
+            others = carom_envs.make_vec("breakout", 2, seed=0)
+            obs, _ = envs.reset()
+            others.reset()
+            with warnings.catch_warnings():
+                # Later versions of numpy advise against changes in place.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                obs.dtype = np.uint32
+                state, strides = envs.save(), obs.strides
+                self.assertEqual(state, others.save())
+                obs.strides = np.empty_like(obs, order="F").strides
+                for use in (envs.save, lambda: envs.step([0, 0]), envs.reset):
+                    with self.assertRaisesRegex(RuntimeError, "other strides"):
+                        use()
+                obs.strides = strides
+            self.assertEqual(envs.save(), state)
+            envs.step([1, 1])
+            others.step([1, 1])
+            self.assertEqual(envs.save(), others.save())
+
+
+def change_in_place(array, way):
+    with warnings.catch_warnings():
+        # Later versions of numpy advise against changes in place.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        if way == 0:
+            array.shape = (-1,)
+        elif way == 1:
+            array.dtype = np.int8 if array.itemsize > 1 else np.uint32
+        else:
+            array.setflags(write=not array.flags.writeable)
 
 
 class States(unittest.TestCase):

@@ -20,7 +20,7 @@ pub enum Turn {
 pub struct Knob {
     /// Position that its steps are counted from.
     pub from: Stop,
-    /// Number of steps away from there; to the right from [`Stop::Start`].
+    /// Number of steps away from there: -16 to 16, to the right, from [`Stop::Start`], else 0 to 33.
     pub steps: i8,
 }
 
@@ -60,7 +60,19 @@ impl Knob {
     /// Position after a reset.
     pub const START: Self = Self { from: Stop::Start, steps: 0 };
 
+    /// Whether the steps are within the knob's travel.
+    pub(super) fn is_possible(self) -> bool {
+        let travel = match self.from {
+            Stop::Start => -FROM_START..=FROM_START,
+            Stop::Left | Stop::Right => 0..=FROM_STOP,
+        };
+        travel.contains(&self.steps)
+    }
+
     /// Reading of the machine: large at the left.
+    ///
+    /// # Panics
+    /// When the steps are outside the knob's travel.
     #[inline]
     pub const fn reading(self) -> u8 {
         match self.from {

@@ -19,7 +19,8 @@ const POINTS: [u8; BRICK_ROWS] = [7, 7, 4, 4, 1, 1];
 /// A pixel in 8.8 fixed point.
 const ONE: i16 = 1 << 8;
 
-/// The whole game after a frame: plain numbers, copied, saved and compared.
+/// The whole game after a frame: plain numbers, copied, saved and compared. Steps and pictures of a state whose fields
+/// are outside the ranges given here can panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -27,7 +28,7 @@ pub struct State {
     pub frame: u32,
     /// The paddle's knob.
     pub knob: Knob,
-    /// Latest reading of the knob.
+    /// Latest reading of the knob, [`Knob::reading`].
     pub reading: u8,
     /// Position of the paddle, 55 at the left to 191 at the right.
     pub paddle_x: u8,
@@ -47,7 +48,7 @@ pub struct State {
     pub last_hit: LastHit,
     /// The last paddle hit was near the paddle's middle.
     pub inner: bool,
-    /// Lives left. At 0 the game is over and nothing changes any more.
+    /// Lives left, 5 at most. At 0 the game is over and nothing changes any more.
     pub lives: u8,
     /// Points, 864 at most.
     pub score: u16,
@@ -150,6 +151,33 @@ impl State {
     /// Number of bricks that stand.
     pub fn bricks_left(&self) -> u32 {
         self.bricks.iter().map(|row| row.count_ones()).sum()
+    }
+
+    /// Whether every part is in its range and fits the others, so that no frame and no picture can fail. A ball may be
+    /// anywhere: it flies back into the field or is lost.
+    pub(super) fn is_possible(&self) -> bool {
+        /// Bounds a count without an end of its own; no game lasts as long.
+        const MAX_FRAMES: u32 = 1 << 31;
+        let speeds = (self.vx.wrapping_abs(), self.vy.wrapping_abs());
+        self.frame <= MAX_FRAMES
+            && self.knob.is_possible()
+            && self.reading == self.knob.reading()
+            && (55..=191).contains(&self.paddle_x)
+            && matches!(self.speed, 0..=12 | 16)
+            && (speeds == self.speeds() || speeds == (0, 0) && !self.in_play())
+            && (self.lives..=Self::START.lives).contains(&self.shown_lives)
+            && self.shown_score <= self.score
+            && self.is_wall_possible()
+    }
+
+    /// Whether the bricks are a wall's, the score is that of the bricks gone from the first or the second wall, and a
+    /// new wall is due only between the two.
+    fn is_wall_possible(&self) -> bool {
+        let points = |(row, points): (&u32, u8)| (FULL_ROW & !row).count_ones() as u16 * u16::from(points);
+        let points: u16 = self.bricks.iter().zip(POINTS).map(points).sum();
+        self.bricks.iter().all(|row| row & !FULL_ROW == 0)
+            && [points, WALL_POINTS + points].contains(&self.score)
+            && (!self.rebuild || self.score == WALL_POINTS)
     }
 
     /// Whole part of the ball's `x`.

@@ -1,9 +1,11 @@
-//! Observations that are computed from changes equal those of whole pictures.
+//! Observations that are computed from changes equal those of whole pictures. States are restored if play can reach
+//! them.
 
 mod golden;
 
 use super::*;
 use crate::seeds::Seeds;
+use serde_json::json;
 
 /// The observation, computed from two whole pictures.
 fn observation_of(before: &State, now: &State) -> Vec<u8> {
@@ -82,4 +84,84 @@ fn observations_after_the_time_out_are_as_of_its_pictures() {
     assert!(game.state().timed_out());
     game.reset(&mut rng);
     check(&game);
+}
+
+/// Plays `n_steps` steps, restores the state after each of them, and returns the best score.
+fn play_and_restore(game: &mut Breakout, n_steps: u32, choose: impl Fn(&Breakout, &mut dyn RngCore) -> usize) -> u16 {
+    let mut rng = Seeds::new(4).stream("env/0");
+    let mut twin = Breakout::new(&game.settings);
+    let mut best = 0;
+    for _ in 0..n_steps {
+        let action = choose(game, &mut rng);
+        let terminated = game.step(action, &mut rng).terminated;
+        twin.restore(&game.save()).unwrap_or_else(|error| panic!("{error}: {:?}", game.memory));
+        assert_eq!(twin.memory, game.memory);
+        best = best.max(game.memory.now.score);
+        if terminated {
+            game.reset(&mut rng);
+        }
+    }
+    best
+}
+
+#[test]
+fn every_state_of_a_random_game_is_restored() {
+    for (frame_skip, sticky, fire_reset) in [(1, 0.25, true), (4, 0.0, false), (16, 0.0, true)] {
+        let action_set = ActionSet::Full;
+        let settings = BreakoutSettings { frame_skip, sticky, fire_reset, action_set, ..BreakoutSettings::default() };
+        let mut game = Breakout::new(&settings);
+        play_and_restore(&mut game, 20_000, |_, rng| rng.gen_range(0..18));
+        game.set_state(State { frame: TIME_OUT - 300, ..State::START });
+        play_and_restore(&mut game, 1000, |_, rng| rng.gen_range(0..18));
+    }
+}
+
+#[test]
+fn every_state_of_a_scripted_game_is_restored_up_to_the_second_wall() {
+    let mut game = Breakout::new(&BreakoutSettings::default());
+    let best = play_and_restore(&mut game, 20_000, |game, _| game.scripted_action().expect("a player"));
+    assert!(best > 432, "{best} points");
+}
+
+#[test]
+fn states_that_play_cannot_reach_are_refused() {
+    let mut game = Breakout::new(&BreakoutSettings::default());
+    let mut rng = Seeds::new(5).stream("env/0");
+    game.reset(&mut rng);
+    for _ in 0..20 {
+        game.step(1, &mut rng);
+    }
+    let saved = game.save();
+    let of_a_frame = [
+        ("frame", json!(u32::MAX)),
+        ("knob/steps", json!(17)),
+        ("knob", json!({"from": "Left", "steps": -1})),
+        ("knob", json!({"from": "Right", "steps": 40})),
+        ("reading", json!(255)),
+        ("paddle_x", json!(0)),
+        ("paddle_x", json!(192)),
+        ("vx", json!(0)),
+        ("vy", json!(i16::MIN)),
+        ("speed", json!(13)),
+        ("lives", json!(6)),
+        ("score", json!(865)),
+        ("score", json!(u16::MAX)),
+        ("bricks/0", json!(1 << 18)),
+        ("bricks/5", json!(0)),
+        ("rebuild", json!(true)),
+        ("shown_score", json!(7)),
+        ("shown_lives", json!(6)),
+    ];
+    let mut refuse = |key: &str, value: &serde_json::Value| {
+        let mut damaged = saved.clone();
+        *damaged.pointer_mut(key).expect("a part of the state") = value.clone();
+        assert!(game.restore(&damaged).is_err(), "{key} is {value}");
+        assert_eq!(game.save(), saved, "a state that is refused changes nothing");
+    };
+    for (key, value) in &of_a_frame {
+        refuse(&format!("/now/{key}"), value);
+        refuse(&format!("/before/{key}"), value);
+    }
+    refuse("/last_action", &json!(18));
+    refuse("/last_action", &json!(255));
 }

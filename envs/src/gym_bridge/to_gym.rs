@@ -122,7 +122,8 @@ impl GymEnv for ToGym {
         }
     }
 
-    /// Begins a new episode.
+    /// Begins a new episode. With a seed, nothing of earlier episodes has an influence. If a lost life ended the last
+    /// episode, a reset without a seed continues the game.
     ///
     /// # Panics
     /// When `options` asks for other first states than the game's own.
@@ -134,6 +135,7 @@ impl GymEnv for ToGym {
         );
         if seed.is_some() {
             (self.rng, _) = rand_random(seed);
+            self.env = self.spec.make();
         }
         if self.env.goes_on() && self.is_late() {
             // The time limit was reached as a life was lost: this reset continues the game, the next begins another.

@@ -103,8 +103,10 @@ impl Rules for Breakout {
         let cells = [self.x, self.y, self.last_x, self.last_y, self.paddle];
         let speeds = [self.dx, self.dy];
         cells.iter().all(|cell| (0..SIZE).contains(cell))
-            && speeds.iter().all(|speed| (-1..=1).contains(speed))
+            && speeds.iter().all(|speed| [-1, 1].contains(speed))
             && self.bricks & !ALL_BRICKS == 0
+            // A ball in the bottom row is lost, and no other is.
+            && self.over == (self.y == BOTTOM)
     }
 
     fn scripted_action(&self) -> Action {

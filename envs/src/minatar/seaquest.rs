@@ -259,6 +259,8 @@ impl Rules for Seaquest {
                 && (0..=BULLET_GAP).contains(&swimmer.bullet_t)
         };
         is_on_board(self.x)
+            // The player faces the way that it last moved, so its back is on the board too.
+            && is_on_board(behind(self.x, self.right))
             && (0..=FLOOR).contains(&self.y)
             && (-1..=FULL_AIR).contains(&self.air)
             && (-MAX_ASHORE..=MAX_ABOARD).contains(&self.aboard)
