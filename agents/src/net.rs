@@ -135,7 +135,7 @@ pub(crate) mod tests {
                 let q = layout.forward(&flat, &obs_tensor);
                 (&q * Tensor::from_slice(&d_q).view([batch as i64, 3])).sum(tch::Kind::Float).backward();
 
-                assert_close("q", network.forward(&params, &obs, &[]), &q);
+                assert_close("q", network.forward(&params, &obs, &[], true), &q);
                 let mut grads = Matrix::zeros(1, layout.len());
                 network.backward(&params, &d_q, &mut grads);
                 assert_close("gradient", grads.as_slice(), &flat.grad());
@@ -169,18 +169,38 @@ pub(crate) mod tests {
                 let obs = observations(&spec.obs_space, batch, &mut rng);
                 let obs_tensor = Tensor::from_slice(&obs).view([batch as i64, -1]);
                 let by_default = layout.forward(&flat(), &obs_tensor);
-                assert_close("outputs at midpoints", network.forward(&params, &obs, &[]), &by_default);
+                assert_close("outputs at midpoints", network.forward(&params, &obs, &[], false), &by_default);
 
                 let taus: Vec<f32> = (0..batch * n_taus).map(|_| rng.r#gen()).collect();
                 let d_q: Vec<f32> = (0..batch * n_taus * 6).map(|_| rng.gen_range(-1.0..1.0)).collect();
                 let (flat, of_taus) = (flat(), Tensor::from_slice(&taus).view([batch as i64, -1]));
                 let q = layout.forward_at(&flat, &obs_tensor, Some(&of_taus));
                 (&q * Tensor::from_slice(&d_q).view([batch as i64, n_taus as i64, 6])).sum(tch::Kind::Float).backward();
-                assert_close("outputs", network.forward(&params, &obs, &taus), &q);
+                assert_close("outputs", network.forward(&params, &obs, &taus, true), &q);
                 let mut grads = Matrix::zeros(1, layout.len());
                 network.backward(&params, &d_q, &mut grads);
                 assert_close("gradient", grads.as_slice(), &flat.grad());
             }
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a kept pass")]
+    fn inference_ends_a_pass_that_was_kept() {
+        let _torch = torch();
+        let layout = spec(ObsSpace::Vector { len: 4 }, &[8], false).layout();
+        let mut network = QPasses::of(&layout).expect("a small network");
+        let (params, mut grads) = (Matrix::zeros(1, layout.len()), Matrix::zeros(1, layout.len()));
+        network.forward(&params, &[0; 16], &[], true);
+        network.forward(&params, &[0; 32], &[], false);
+        network.backward(&params, &[0.0; 3], &mut grads);
+    }
+
+    #[test]
+    fn planes_that_16_bits_number_and_a_filter_fits_have_passes_by_hand() {
+        for (shape, expected) in [([64, 64, 16], true), ([64, 64, 17], false), ([3, 3, 1], true), ([2, 10, 4], false)] {
+            let layout = spec(ObsSpace::Planes { shape }, &[16], false).layout();
+            assert_eq!(QPasses::of(&layout).is_some(), expected, "{shape:?}");
         }
     }
 

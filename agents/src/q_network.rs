@@ -40,8 +40,8 @@ pub struct QNetwork {
     d_q: Vec<f32>,
 }
 
-/// Who computes: plain Rust around matrix products for small networks on the CPU, else autograd. Both save the same
-/// arrays, so that a run trained on one device is read on another.
+/// Who computes: on the CPU passes by hand for small networks and for that of 84x84 pixels, else autograd. Both save
+/// the same arrays, so that a run trained on one device is read on another.
 enum Engine {
     Native(Box<NativeEngine>),
     Autograd(Box<AutogradEngine>),
@@ -185,7 +185,7 @@ impl QNetwork {
     /// Moves the online parameters one step towards `targets` of the `actions` taken in `obs`.
     ///
     /// # Errors
-    /// When the loss is not finite; the parameters are left as they were.
+    /// When the loss or the norm of its gradient is not finite.
     pub fn fit(&mut self, obs: &[u8], actions: &[u8], targets: &[f32], how: &Update) -> Result<(), NonFinite> {
         self.fit_by(obs.into(), how, |q, d_q| {
             let loss = mean_loss(how.loss, q, actions, targets, d_q);
@@ -197,7 +197,8 @@ impl QNetwork {
     /// its second argument with the gradient of the first.
     ///
     /// # Errors
-    /// When the loss is not finite; the parameters are left as they were.
+    /// When the loss or the norm of its gradient is not finite. The parameters are left as they were, but for one case:
+    /// without a limit of the norm, passes by hand over pixels take the step before they know the norm.
     pub fn fit_by(
         &mut self,
         input: Input,
@@ -381,7 +382,7 @@ impl Engine {
     /// One step down the gradient of the online parameters.
     fn descend(&mut self, gradient: &Gradient, how: &Update) -> Result<Descended, NonFinite> {
         match self {
-            Engine::Native(engine) => Ok(engine.descend(gradient, how)),
+            Engine::Native(engine) => engine.descend(gradient, how),
             Engine::Autograd(engine) => engine.descend(gradient, how),
         }
     }
@@ -402,8 +403,8 @@ impl Engine {
         };
         let Summed { grads, share, fitted, recon } = shards.sum(append, gradient.fitted)?;
         let grad_norm = match self {
-            Engine::Native(engine) => engine.follow(grads, share, how),
-            Engine::Autograd(engine) => engine.follow(grads, share, how),
+            Engine::Native(engine) => engine.follow(grads, share, how)?,
+            Engine::Autograd(engine) => engine.follow(grads, share, how)?,
         };
         Ok((fitted, Descended { grad_norm, recon }))
     }

@@ -13,8 +13,15 @@ pub fn bce(logits: &Tensor, target: &Tensor) -> Tensor {
 
 /// The sum over all elements of the binary cross-entropy of `logits` l against `target` t in 0..=1, and its gradient
 /// σ(l) − t, both times `scale`.
+///
+/// # Panics
+/// When `logits` and `target` differ in shape.
 pub fn bce_with_gradient(logits: &Tensor, target: &Tensor, scale: f64) -> (f64, Tensor) {
+    assert_eq!(logits.size(), target.size(), "shapes of logits and target");
     let _no_grad = tch::no_grad_guard();
+    if logits.numel() == 0 {
+        return (0.0, logits.zeros_like());
+    }
     if logits.device() != Device::Cpu {
         let loss = bce(logits, target).sum(Kind::Float).double_value(&[]);
         return (loss * scale, (logits.sigmoid() - target) * scale);
@@ -28,13 +35,20 @@ pub fn bce_with_gradient(logits: &Tensor, target: &Tensor, scale: f64) -> (f64, 
 
 /// Sums the binary cross-entropy over each row: doubles `[k, B]` for `logits [k, B, n]`, whose memory is overwritten,
 /// and `target [B, n]`.
+///
+/// # Panics
+/// When `target` is of another shape.
 #[allow(clippy::needless_pass_by_value, reason = "the logits are overwritten")]
 pub fn bce_rows(logits: Tensor, target: &Tensor) -> Tensor {
+    let size = logits.size();
+    assert_eq!(size[1..], target.size()[..], "shapes of each row of logits and of the target");
     let _no_grad = tch::no_grad_guard();
+    if logits.numel() == 0 {
+        return Tensor::zeros(&size[..2], (Kind::Double, logits.device()));
+    }
     if logits.device() != Device::Cpu {
         return bce(&logits, &target.expand_as(&logits)).sum_dim_intlist(-1, false, Kind::Double);
     }
-    let size = logits.size();
     let mut sums = vec![0.0; (size[0] * size[1]) as usize];
     let (mut logits, target) = (logits.contiguous(), target.contiguous());
     assert_apart(&logits, &[&target]);
@@ -128,6 +142,30 @@ mod tests {
         let sums = bce_rows(logits, &target);
         let largest = (sums / expected - 1.0).abs().max().double_value(&[]);
         assert!(largest < 1e-6, "a sum differs by {largest} of itself");
+    }
+
+    fn zeros(size: &[i64]) -> Tensor {
+        Tensor::zeros(size, (Kind::Float, Device::Cpu))
+    }
+
+    #[test]
+    fn nothing_has_no_loss() {
+        let (loss, grad) = bce_with_gradient(&zeros(&[0, 7]), &zeros(&[0, 7]), 1.0);
+        assert_eq!((loss, grad.size()), (0.0, vec![0, 7]));
+        assert_eq!(bce_rows(zeros(&[3, 0, 7]), &zeros(&[0, 7])).size(), [3, 0]);
+        assert_eq!(bce_rows(zeros(&[3, 2, 0]), &zeros(&[2, 0])), Tensor::zeros([3, 2], (Kind::Double, Device::Cpu)));
+    }
+
+    #[test]
+    #[should_panic(expected = "shapes of logits and target")]
+    fn a_target_of_another_shape_is_refused() {
+        let _ = bce_with_gradient(&zeros(&[2, 3]), &zeros(&[3]), 1.0);
+    }
+
+    #[test]
+    #[should_panic(expected = "shapes of each row of logits and of the target")]
+    fn a_target_of_fewer_rows_is_refused() {
+        let _ = bce_rows(zeros(&[4, 2, 3]), &zeros(&[1, 3]));
     }
 
     #[test]

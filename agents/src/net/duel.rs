@@ -29,7 +29,7 @@ impl Duel {
             let (value, advantages) = streams.split_at(self.atoms);
             let start = outputs.len();
             outputs.extend(advantages);
-            self.add_per_atom(value, 1.0, advantages, &mut outputs[start..]);
+            self.add_per_atom(value, advantages, &mut outputs[start..]);
         }
     }
 
@@ -42,15 +42,15 @@ impl Duel {
             }
             let start = d_streams.len();
             d_streams.extend(d_outputs);
-            self.add_per_atom(&[], 0.0, d_outputs, &mut d_streams[start..]);
+            self.add_per_atom(&[], d_outputs, &mut d_streams[start..]);
         }
     }
 
-    /// Adds `scale * value[n]` less the mean over the actions of `of` to each atom n of `to`.
-    fn add_per_atom(self, value: &[f32], scale: f32, of: &[f32], to: &mut [f32]) {
+    /// Adds `value[n]`, or 0 without values, less the mean over the actions of `of` to each atom n of `to`.
+    fn add_per_atom(self, value: &[f32], of: &[f32], to: &mut [f32]) {
         for n in 0..self.atoms {
             let mean = of.iter().skip(n).step_by(self.atoms).sum::<f32>() / self.actions as f32;
-            let shift = value.get(n).map_or(0.0, |value| scale * value) - mean;
+            let shift = value.get(n).copied().unwrap_or(0.0) - mean;
             to.iter_mut().skip(n).step_by(self.atoms).for_each(|to| *to += shift);
         }
     }

@@ -1,8 +1,8 @@
 //! Sixteen numbers side by side, the unit in which kernels compute.
 //!
 //! Sixteen `f32` fill a register of AVX-512, two of AVX2, four of the baseline; plain loops over [`LANES`] elements
-//! compile to those instructions. All sums run lane by lane and end in [`sum`], whose order is fixed: one machine gives
-//! the same bits every time.
+//! compile to those instructions. Sums run lane by lane and add the lanes up in a fixed order, most of them in that of
+//! [`sum`]: one machine gives the same bits every time.
 
 /// Elements side by side.
 pub const LANES: usize = 16;
@@ -16,6 +16,13 @@ pub fn sum(lanes: &Lanes) -> f32 {
     let eight: [f32; 8] = std::array::from_fn(|i| lanes[i] + lanes[i + 8]);
     let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
     (four[0] + four[2]) + (four[1] + four[3])
+}
+
+/// max(x, 0). NaN stays NaN, so that the loss shows it; `f32::max` would make it 0. −0 stays −0.
+#[inline(always)]
+pub(super) fn relu(x: f32) -> f32 {
+    // One instruction of x86, which gives its second operand where the first is not larger.
+    if 0.0 > x { 0.0 } else { x }
 }
 
 /// The elements of a slice of fewer than sixteen, padded with `rest`.
@@ -70,6 +77,12 @@ mod tests {
     fn a_sum_counts_each_lane_once() {
         let lanes: Lanes = std::array::from_fn(|i| (1 << i) as f32);
         assert_eq!(sum(&lanes), 65_535.0);
+    }
+
+    #[test]
+    fn a_rectifier_keeps_nan() {
+        assert_eq!([-1.0, 0.0, 2.5, f32::NEG_INFINITY].map(relu), [0.0, 0.0, 2.5, 0.0]);
+        assert!(relu(f32::NAN).is_nan());
     }
 
     #[test]

@@ -144,10 +144,10 @@ impl Layout {
         params
     }
 
-    /// Whether a rectifier follows operation `i` before the next weight.
+    /// Whether a rectifier follows the weight of operation `i` before the next weight. An embedding has its own.
     fn is_rectified(&self, i: usize) -> bool {
-        let behind = self.operations[i + 1..].iter().take_while(|operation| operation.fans().is_none());
-        behind.into_iter().any(|operation| *operation == Operation::relu())
+        let mut behind = self.operations[i + 1..].iter().take_while(|operation| operation.fans().is_none());
+        matches!(self.operations[i], Operation::Embed { .. }) || behind.any(|op| *op == Operation::relu())
     }
 
     /// All parameters in their shapes, as parts of the flat vector `params`.
@@ -252,6 +252,16 @@ mod tests {
             layout.forward(&Tensor::from_slice(&params), &x)
         });
         assert_eq!(packed, aligned);
+    }
+
+    #[test]
+    fn an_embedding_is_drawn_as_before_a_rectifier() {
+        let embed = Operation::Embed { cosines: 200, width: 100, taus: 4 };
+        let layout = Layout::packed(vec![embed, Operation::Dense { inputs: 100, outputs: 200 }]);
+        let params = layout.first_params(Init::He, &mut Pcg32::seed_from_u64(3));
+        let variance = |weights: &[f32]| weights.iter().map(|w| w * w).sum::<f32>() / weights.len() as f32;
+        let (embedding, head) = (variance(&params[..20_000]), variance(&params[20_100..40_100]));
+        assert!((embedding * 100.0 - 1.0).abs() < 0.05 && (head * 100.0 - 1.0).abs() < 0.05, "{embedding}, {head}");
     }
 
     #[test]

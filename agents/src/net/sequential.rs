@@ -178,12 +178,17 @@ impl Sequential {
         &self.layout
     }
 
-    /// The gradient that the next step follows.
+    /// The gradient that the next step follows: that of native passes and that of autograd, added up.
     ///
     /// # Panics
     /// When there is none.
     pub fn grads(&self) -> Tensor {
-        self.grads.as_ref().map_or_else(|| self.params.grad().copy(), Tensor::copy)
+        let by_autograd = self.params.grad();
+        match &self.grads {
+            Some(by_hand) if by_autograd.defined() => &by_autograd + by_hand,
+            Some(by_hand) => by_hand.copy(),
+            None => by_autograd.copy(),
+        }
     }
 
     /// Moves the parameters one step down their gradient, and clears it.

@@ -82,12 +82,9 @@ pub fn assert_apart(written: &Tensor, others: &[&Tensor]) {
     }
 }
 
-/// A copy of all elements of a float tensor, wherever it lives.
-///
-/// # Panics
-/// When it holds other numbers than floats.
+/// A copy of all elements of a tensor, wherever it lives. Numbers of another kind are converted to `f32`.
 pub fn to_vec(tensor: &Tensor) -> Vec<f32> {
-    Vec::try_from(tensor.flatten(0, -1).to_device(Device::Cpu)).expect("a float tensor")
+    Vec::try_from(tensor.flatten(0, -1).to_device(Device::Cpu)).expect("a flat tensor of numbers")
 }
 
 /// Fills `tensor`, wherever it lives, with array `name` of a snapshot.

@@ -82,11 +82,15 @@ fn share_on<W: Send, T: Send>(
     run(n_threads, &worker);
 }
 
-/// Calls `work` with every task, by [`share_alone`].
+/// Calls `work` with every task, by [`share_alone`] on no more threads than there are tasks.
 pub(crate) fn for_each<T: Send>(tasks: impl Iterator<Item = T> + Send, work: impl Fn(T) + Sync) {
-    // As many as there are threads: units, which take no memory.
-    let mut workspaces = vec![(); tch::get_num_threads().max(1) as usize];
-    share_alone(&mut workspaces, tasks, |(), task| work(task));
+    let n_tasks = tasks.size_hint().1.unwrap_or(usize::MAX);
+    let n_threads = n_tasks.min(tch::get_num_threads().max(1) as usize);
+    if n_threads <= 1 {
+        return tasks.for_each(work);
+    }
+    // Units, which take no memory.
+    share_alone(&mut vec![(); n_threads], tasks, |(), task| work(task));
 }
 
 /// Calls `work` with the number of each chunk of `len` elements of `out`, the last of which may be shorter, and the
@@ -123,6 +127,21 @@ mod tests {
             let mut out = vec![0; 1003];
             for_each_chunk(&mut out, 10, |number, chunk| chunk.iter_mut().for_each(|value| *value += number + 1));
             assert!(out.iter().enumerate().all(|(i, &value)| value == i / 10 + 1), "{n} threads");
+        }
+    }
+
+    #[test]
+    fn every_task_is_done_once_and_a_single_one_by_the_caller() {
+        let torch = torch();
+        torch.set_threads(3);
+        for n in [0, 2, 100] {
+            let mut done = vec![0; n];
+            for_each(done.iter_mut(), |done| *done += 1);
+            assert!(done.iter().all(|&done| done == 1), "{n} tasks");
+        }
+        let caller = std::thread::current().id();
+        for _ in 0..100 {
+            for_each(std::iter::once(()), |()| assert_eq!(std::thread::current().id(), caller));
         }
     }
 

@@ -172,7 +172,8 @@ struct AdamStep {
 impl Step {
     /// Step number `t`.
     fn of(config: OptimConfig, t: u64, lr: f64) -> Self {
-        let OptimConfig { rule, beta1, beta2, epsilon, .. } = config;
+        let OptimConfig { rule, beta1, beta2, .. } = config;
+        let epsilon = config.f32_epsilon();
         let [under, beside] = config.rms_prop_epsilons().map(|epsilon| epsilon as f32);
         let rms_prop = RmsPropStep { lr: lr as f32, alpha: beta2 as f32, under, beside };
         match rule {

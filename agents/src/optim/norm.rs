@@ -3,9 +3,9 @@
 use crate::net::lanes::LANES;
 use multiversion::multiversion;
 
-/// Factor that scales a gradient down to a Euclidean norm of `max_norm` where its `norm` is larger.
+/// Factor that scales a gradient down to a Euclidean norm of `max_norm` where its `norm` is larger. That of NaN is NaN.
 pub fn clip_factor(norm: f32, max_norm: f32) -> f32 {
-    if norm > max_norm { max_norm / norm } else { 1.0 }
+    if norm <= max_norm { 1.0 } else { max_norm / norm }
 }
 
 /// Sum of squares, in lanes.

@@ -70,7 +70,14 @@ impl OptimConfig {
 
     /// RMSProp's ε under the root and beside it, one of which is 0.
     pub(super) fn rms_prop_epsilons(self) -> [f64; 2] {
-        if self.epsilon_in_root { [self.epsilon, 0.0] } else { [0.0, self.epsilon] }
+        let epsilon = self.f32_epsilon();
+        if self.epsilon_in_root { [epsilon, 0.0] } else { [0.0, epsilon] }
+    }
+
+    /// ε, but no less than the least normal `f32` where it is above 0. If it became 0 in `f32`, a parameter without a
+    /// gradient would take the step 0 / 0.
+    pub(super) fn f32_epsilon(self) -> f64 {
+        if self.epsilon > 0.0 { self.epsilon.max(f32::MIN_POSITIVE.into()) } else { self.epsilon }
     }
 }
 

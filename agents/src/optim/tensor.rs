@@ -49,10 +49,7 @@ impl TensorOptimizer {
     pub fn save(&self) -> Snapshot<'_> {
         match &self.0 {
             Place::Cpu(optimizer) => optimizer.save(),
-            Place::Accelerator(Operations { n_steps, mean, mean_sq, .. }) => Snapshot::default()
-                .owned_array("mean", &to_vec(mean))
-                .owned_array("mean_sq", &to_vec(mean_sq))
-                .value("n_steps", n_steps),
+            Place::Accelerator(operations) => operations.save(),
         }
     }
 
@@ -77,7 +74,7 @@ impl TensorOptimizer {
 pub(super) struct Operations {
     config: OptimConfig,
     n_steps: u64,
-    /// Running mean of the gradient; Adadelta's running mean of its squared steps.
+    /// Running mean of the gradient; Adadelta's running mean of its squared steps; 0 with RMSProp, which has none.
     mean: Tensor,
     mean_sq: Tensor,
 }
@@ -87,12 +84,24 @@ impl Operations {
         Self { config, n_steps: 0, mean: params.zeros_like(), mean_sq: params.zeros_like() }
     }
 
+    pub(super) fn save(&self) -> Snapshot<'_> {
+        Snapshot::default()
+            .owned_array("mean", &to_vec(&self.mean))
+            .owned_array("mean_sq", &to_vec(&self.mean_sq))
+            .value("n_steps", &self.n_steps)
+    }
+
     pub(super) fn step(&mut self, params: &mut Tensor, grads: &Tensor, lr: f64) {
         self.n_steps += 1;
-        let OptimConfig { rule, beta1, beta2, epsilon, .. } = self.config;
-        if rule != Rule::Adadelta {
-            let mean_decay = if rule == Rule::RmsPropCentered { beta2 } else { beta1 };
-            self.mean = &self.mean * mean_decay + grads * (1.0 - mean_decay);
+        let OptimConfig { rule, beta1, beta2, .. } = self.config;
+        let epsilon = self.config.f32_epsilon();
+        let mean_decay = match rule {
+            Rule::Adam | Rule::RAdam => Some(beta1),
+            Rule::RmsPropCentered => Some(beta2),
+            Rule::RmsProp | Rule::Adadelta => None,
+        };
+        if let Some(decay) = mean_decay {
+            self.mean = &self.mean * decay + grads * (1.0 - decay);
         }
         self.mean_sq = &self.mean_sq * beta2 + grads * grads * (1.0 - beta2);
         let [under, beside] = self.config.rms_prop_epsilons();

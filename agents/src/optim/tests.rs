@@ -5,10 +5,13 @@ use super::tensor::Operations;
 use super::*;
 use crate::net::tensor::to_vec;
 use crate::net::tests::torch;
+use crate::snapshot::{Loaded, Snapshot};
 use serde_json::Value;
 use tch::Tensor;
 
 const PYTORCH: &str = include_str!("../../tests/golden/optimizers.json");
+
+const RULES: [Rule; 5] = [Rule::Adam, Rule::RAdam, Rule::RmsProp, Rule::RmsPropCentered, Rule::Adadelta];
 
 fn config(case: &Value) -> OptimConfig {
     let number = |key: &str| case[key].as_f64();
@@ -61,11 +64,13 @@ fn clipping_shortens_long_gradients_only() {
     assert_eq!(norm, 5.0);
     assert_eq!(clip_factor(norm, 10.0), 1.0);
     assert_eq!(clip_factor(norm, 1.0), 0.2);
+    assert_eq!(clip_factor(norm, f32::INFINITY), 1.0);
+    assert!(clip_factor(f32::NAN, 1.0).is_nan());
 }
 
 #[test]
 fn a_factor_scales_the_gradient() {
-    for rule in [Rule::Adam, Rule::RAdam, Rule::RmsProp, Rule::RmsPropCentered, Rule::Adadelta] {
+    for rule in RULES {
         let (grads, scaled) = ([1.0, -2.0, 0.5], [0.25, -0.5, 0.125]);
         let (mut by_factor, mut by_hand) = ([0.5; 3], [0.5; 3]);
         Optimizer::new(OptimConfig::of(rule), 3).step_scaled(&mut by_factor, &grads, 0.25, 0.1);
@@ -121,6 +126,42 @@ fn epsilon_is_added_under_the_root_or_to_it() {
     for (rule, in_root, denominator) in cases {
         for ours in both(config(rule, in_root), &[3.0], &[vec![2.0]], 0.1) {
             assert_close(&ours, &[3.0 - 0.1 * 2.0 / denominator]);
+        }
+    }
+}
+
+#[test]
+fn an_epsilon_too_small_for_f32_moves_no_parameter_without_a_gradient() {
+    let grads: Vec<Vec<f32>> = (0..10).map(|_| vec![0.0]).collect();
+    for (rule, in_root) in RULES.into_iter().flat_map(|rule| [(rule, false), (rule, true)]) {
+        for ours in both(OptimConfig::of(rule).with_epsilon(Some(1e-60), in_root), &[3.0], &grads, 0.1) {
+            assert_eq!(ours, [3.0], "{rule:?}, under the root: {in_root}");
+        }
+    }
+}
+
+/// Array `name`, of three numbers.
+fn array(snapshot: &Snapshot, name: &str) -> [f32; 3] {
+    let bytes = safetensors::serialize(snapshot.tensors(), None).expect("named arrays");
+    let arrays = safetensors::SafeTensors::deserialize(&bytes).expect("arrays just written");
+    let mut values = [0.0; 3];
+    Loaded::new(&arrays, snapshot.state()).read(name, &mut values).expect("an array of three numbers");
+    values
+}
+
+#[test]
+fn moments_are_saved_alike_wherever_the_parameters_are() {
+    for rule in RULES {
+        let (mut params, mut tensor) = ([0.5_f32; 3], Tensor::from_slice(&[0.5_f32; 3]));
+        let mut optimizer = Optimizer::new(OptimConfig::of(rule), 3);
+        let mut operations = Operations::new(OptimConfig::of(rule), &tensor);
+        for grads in [[1.0_f32, -2.0, 0.5], [0.25, 0.0, -1.0]] {
+            optimizer.step(&mut params, &grads, 0.1);
+            operations.step(&mut tensor, &Tensor::from_slice(&grads), 0.1);
+        }
+        for name in ["mean", "mean_sq"] {
+            let expected = array(&optimizer.save(), name).map(f64::from);
+            assert_close(&array(&operations.save(), name), &expected);
         }
     }
 }

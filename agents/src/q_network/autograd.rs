@@ -3,7 +3,7 @@
 use super::update::{AVERAGE_KEPT, Descended, Gradient, Input, NonFinite, Update, Weights};
 use crate::net::tensor::{read_tensor, to_vec};
 use crate::net::{Layout, NetSpec};
-use crate::optim::{OptimConfig, TensorOptimizer};
+use crate::optim::{OptimConfig, TensorOptimizer, clip_factor};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
 use crate::trunk::SharedTrunk;
 use tch::{Device, Kind, Tensor};
@@ -146,11 +146,14 @@ impl AutogradEngine {
     }
 
     /// Follows the gradient of the loss whose derivative by the latest Q-values is known, plus the trunk's own loss.
+    ///
+    /// # Errors
+    /// When the trunk's loss or the gradient's norm is not finite; the parameters are left as they were.
     pub(super) fn descend(&mut self, gradient: &Gradient, how: &Update) -> Result<Descended, NonFinite> {
         let (loss, recon) = self.whole_loss(gradient);
         let recon = recon.map(|recon| NonFinite::check("train/recon", recon)).transpose()?;
         let grads = self.backward(&loss);
-        Ok(Descended { grad_norm: self.step(grads, how), recon })
+        Ok(Descended { grad_norm: self.step(grads, how)?, recon })
     }
 
     /// Appends the gradient of the online parameters to `grads`. Returns the trunk's own loss, without its weight.
@@ -161,7 +164,10 @@ impl AutogradEngine {
     }
 
     /// One step down `scale` times `grads`. Returns the Euclidean norm of that gradient before it is clipped.
-    pub(super) fn follow(&mut self, grads: &[f32], scale: f32, how: &Update) -> f32 {
+    ///
+    /// # Errors
+    /// When the norm is not finite; the parameters are left as they were.
+    pub(super) fn follow(&mut self, grads: &[f32], scale: f32, how: &Update) -> Result<f32, NonFinite> {
         self.step(Tensor::from_slice(grads).to_device(self.online.device()) * f64::from(scale), how)
     }
 
@@ -188,13 +194,13 @@ impl AutogradEngine {
         grads
     }
 
-    /// One step down `grads`, clipped. Returns their Euclidean norm before.
-    fn step(&mut self, grads: Tensor, how: &Update) -> f32 {
-        let grad_norm = grads.norm().double_value(&[]) as f32;
-        let max_norm = how.max_norm();
-        let grads = if grad_norm > max_norm { grads * f64::from(max_norm / grad_norm) } else { grads };
+    /// One step down `grads`, clipped. Returns their Euclidean norm before, if it is finite.
+    fn step(&mut self, grads: Tensor, how: &Update) -> Result<f32, NonFinite> {
+        let grad_norm = NonFinite::check_norm(grads.norm().double_value(&[]) as f32)?;
+        let factor = clip_factor(grad_norm, how.max_norm());
+        let grads = if factor == 1.0 { grads } else { grads * f64::from(factor) };
         tch::no_grad(|| self.optimizer.step(&mut self.online, &grads, how.lr));
-        grad_norm
+        Ok(grad_norm)
     }
 
     /// Moves the target the share `rate` of the way to the online parameters.

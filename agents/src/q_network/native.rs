@@ -1,7 +1,7 @@
 //! Passes by hand on the CPU.
 
 use super::average::approach;
-use super::update::{AVERAGE_KEPT, Descended, Gradient, Input, Update, Weights};
+use super::update::{AVERAGE_KEPT, Descended, Gradient, Input, NonFinite, Update, Weights};
 use crate::net::{Duel, Layout, Matrix, NetSpec, PixelPasses, Prepared, QPasses, perturb, product, threads};
 use crate::optim::{OptimConfig, Optimizer, clip_factor, sum_of_squares};
 use crate::snapshot::{Loaded, Snapshot, SnapshotError};
@@ -137,6 +137,8 @@ impl NativeEngine {
 
     /// To be called when these parameters have changed.
     fn expire(&mut self, weights: Weights) {
+        // The means are the online parameters.
+        let weights = if weights == Weights::Mean { Weights::Online } else { weights };
         self.passes.expire(weights);
         match (&mut self.noise, weights) {
             (Some([noise, _]), Weights::Online) => {
@@ -149,7 +151,10 @@ impl NativeEngine {
     }
 
     /// One step down a gradient of the outputs of the latest [`NativeEngine::forward`].
-    pub(super) fn descend(&mut self, gradient: &Gradient, how: &Update) -> Descended {
+    ///
+    /// # Errors
+    /// When the gradient's norm is not finite. Parameters that take their step during the backward pass have taken it.
+    pub(super) fn descend(&mut self, gradient: &Gradient, how: &Update) -> Result<Descended, NonFinite> {
         let grad_norm = match (&mut self.passes, &self.noise) {
             (Passes::Pixels(both), None) if how.max_grad_norm == 0.0 => {
                 let (passes, prepared) = &mut **both;
@@ -159,14 +164,14 @@ impl NativeEngine {
                 passes.backward(params, prepared, input, self.grads.as_mut_slice(), Some(step))
             }
             _ => {
-                let grad_norm = self.backward(gradient);
+                let grad_norm = NonFinite::check_norm(self.backward(gradient))?;
                 let factor = clip_factor(grad_norm, how.max_norm());
                 self.optimizer.step_scaled(self.online.as_mut_slice(), self.grads.as_slice(), factor, how.lr);
                 grad_norm
             }
         };
         self.expire(Weights::Online);
-        Descended { grad_norm, recon: None }
+        Ok(Descended { grad_norm: NonFinite::check_norm(grad_norm)?, recon: None })
     }
 
     /// Appends the gradient of the online parameters to `grads`.
@@ -176,12 +181,15 @@ impl NativeEngine {
     }
 
     /// One step down `scale` times `grads`. Returns the Euclidean norm of that gradient before it is clipped.
-    pub(super) fn follow(&mut self, grads: &[f32], scale: f32, how: &Update) -> f32 {
-        let grad_norm = sum_of_squares(grads).sqrt() * scale;
+    ///
+    /// # Errors
+    /// When the norm is not finite; the parameters are left as they were.
+    pub(super) fn follow(&mut self, grads: &[f32], scale: f32, how: &Update) -> Result<f32, NonFinite> {
+        let grad_norm = NonFinite::check_norm(sum_of_squares(grads).sqrt() * scale)?;
         let factor = clip_factor(grad_norm, how.max_norm()) * scale;
         self.optimizer.step_scaled(self.online.as_mut_slice(), grads, factor, how.lr);
         self.expire(Weights::Online);
-        grad_norm
+        Ok(grad_norm)
     }
 
     /// Writes the gradient of the online parameters to `grads`, and returns its Euclidean norm.
@@ -316,7 +324,7 @@ impl Passes {
 
     fn forward(&mut self, weights: Weights, params: &Matrix, input: Input, keep: bool) -> &[f32] {
         match self {
-            Self::Small(passes) => passes.forward(params, input.obs, input.taus),
+            Self::Small(passes) => passes.forward(params, input.obs, input.taus, keep),
             Self::Pixels(both) => {
                 let (passes, prepared) = &mut **both;
                 passes.forward(params.as_slice(), &mut prepared[weights as usize], input.obs, keep)

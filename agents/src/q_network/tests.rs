@@ -106,26 +106,97 @@ fn a_loss_that_is_not_finite_changes_nothing() {
     assert!(network.stats().is_empty());
 }
 
+#[test]
+fn a_feature_that_is_not_a_number_is_an_error_in_both_engines() {
+    let with_taus = NetParts { taus: Some(4), ..NetParts::default() };
+    for (layer_norm, parts) in [(false, NetParts::default()), (true, NetParts::default()), (false, with_taus)] {
+        let spec = NetSpec { layer_norm, parts, ..NetSpec::new(ObsSpace::Vector { len: 4 }, 1, &[32], 3) };
+        for native in [true, false] {
+            let mut network = network_of(&spec, Rule::Adam, native, &mut Pcg32::seed_from_u64(9));
+            let before = values(&network);
+            let mut features = [0.5_f32; 8 * 4];
+            features[13] = f32::NAN;
+            let obs = features.map(f32::to_le_bytes).concat();
+            let how = Update { loss: Loss::Squared, lr: 0.1, max_grad_norm: 0.0 };
+            let error = network.fit_by(obs.as_slice().into(), &how, squares).expect_err("not a number");
+            assert!(error.what == "train/loss" && error.value.is_nan(), "{error:?} of {spec:?}, by hand: {native}");
+            assert_eq!(values(&network), before);
+        }
+    }
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_is_an_error_before_the_step() {
+    let cases = [(false, true, 1), (false, false, 1), (true, true, 1), (false, true, 2), (false, false, 2)];
+    for ((pixels, native, n_ranks), max_grad_norm) in cases.into_iter().flat_map(|case| [(case, 1.0), (case, 0.0)]) {
+        on_ranks(n_ranks, |ranks, _| {
+            let (network, obs) = network(pixels, native);
+            let (before, mut network) = (values(&network), network.sharded(ranks));
+            let how = Update { loss: Loss::Squared, lr: 0.1, max_grad_norm };
+            let fitted = network.fit_by(obs.as_slice().into(), &how, |_, d_outputs| {
+                d_outputs.fill(f32::NAN);
+                Fitted { loss: 1.0, value: 0.0 }
+            });
+            assert_eq!(fitted.expect_err("not a number").what, "train/grad_norm");
+            // Pixels without a limit take the step during the backward pass.
+            assert!(values(&network) == before || pixels && max_grad_norm == 0.0);
+        });
+    }
+}
+
+#[test]
+fn a_policy_that_is_loaded_replaces_the_parameters_with_noise_too() {
+    for (pixels, native) in [(false, true), (true, true), (false, false)] {
+        let parts = NetParts { sigma: Some(0.5), ..NetParts::default() };
+        let spec = NetSpec { parts, ..NetSpec::new(obs_space(pixels), 1, &[32], 3) };
+        let [mut trained, mut other] = [1, 2].map(|seed| {
+            let mut network = network_of(&spec, Rule::Adam, native, &mut Pcg32::seed_from_u64(seed));
+            network.draw_noise(false, &mut Pcg32::seed_from_u64(3));
+            network
+        });
+        let obs = vec![1; 2 * spec.obs_bytes()];
+        let q = trained.q(Weights::Online, &obs).to_vec();
+        assert_ne!(other.q(Weights::Online, &obs), q);
+        let snapshot = trained.save_policy();
+        let bytes = safetensors::serialize(snapshot.tensors(), None).expect("named arrays");
+        let arrays = safetensors::SafeTensors::deserialize(&bytes).expect("arrays just written");
+        other.load_policy(&Loaded::new(&arrays, snapshot.state())).expect("the same network");
+        assert_eq!(other.q(Weights::Online, &obs), q);
+    }
+}
+
 /// A network of planes or, with `pixels`, of the screen, and eight observations of it.
 fn network(pixels: bool, native: bool) -> (QNetwork, Vec<u8>) {
     network_by(Rule::Adam, pixels, native)
 }
 
 fn network_by(rule: Rule, pixels: bool, native: bool) -> (QNetwork, Vec<u8>) {
-    let obs_space = match pixels {
+    let spec = NetSpec { layer_norm: true, ..NetSpec::new(obs_space(pixels), 1, &[32], 3) };
+    let mut rng = Pcg32::seed_from_u64(5);
+    let network = network_of(&spec, rule, native, &mut rng).averaged(0.9);
+    let obs = (0..8 * spec.obs_bytes()).map(|_| u8::from(rng.gen_bool(0.1))).collect();
+    (network, obs)
+}
+
+fn obs_space(pixels: bool) -> ObsSpace {
+    match pixels {
         true => ObsSpace::Pixels { shape: [84, 84] },
         false => ObsSpace::Planes { shape: [10, 10, 4] },
-    };
-    let spec = NetSpec { layer_norm: true, ..NetSpec::new(obs_space, 1, &[32], 3) };
-    let mut rng = Pcg32::seed_from_u64(5);
-    let params = spec.layout().first_params(spec.init(), &mut rng);
+    }
+}
+
+/// A network of `spec`, whose first parameters are drawn from `rng`.
+fn network_of(spec: &NetSpec, rule: Rule, native: bool, rng: &mut Pcg32) -> QNetwork {
+    let layout = spec.layout();
+    let mut params = layout.first_params(spec.init(), rng);
+    let noise = spec.parts.sigma.map(|sigma| Noise::new(&layout, sigma));
+    params.extend(noise.iter().flat_map(Noise::first_sigmas));
     let optimizer = OptimConfig::of(rule);
     let engine = match native {
-        true => Engine::Native(Box::new(NativeEngine::of(&spec, optimizer, &params).expect("a small network"))),
-        false => Engine::Autograd(Box::new(AutogradEngine::new(&spec, None, optimizer, Device::Cpu, &params))),
+        true => Engine::Native(Box::new(NativeEngine::of(spec, optimizer, &params).expect("passes by hand"))),
+        false => Engine::Autograd(Box::new(AutogradEngine::new(spec, None, optimizer, Device::Cpu, &params))),
     };
-    let obs = (0..8 * spec.obs_bytes()).map(|_| u8::from(rng.gen_bool(0.1))).collect();
-    (QNetwork::with(engine, None, None).averaged(0.9), obs)
+    QNetwork::with(engine, None, noise)
 }
 
 fn fit(network: &mut QNetwork, obs: &[u8], n_updates: usize) {
@@ -199,24 +270,18 @@ fn all_parts() -> Vec<NetParts> {
     ]
 }
 
-/// Outputs of all parameters before and after some updates by a loss that is a sum of the outputs' squares.
+/// Half the sum of the squares of the outputs' distances to 1.
+fn squares(outputs: &[f32], d_outputs: &mut [f32]) -> Fitted {
+    let loss: f32 = outputs.iter().map(|x| 0.5 * (x - 1.0).powi(2)).sum();
+    d_outputs.iter_mut().zip(outputs).for_each(|(d, x)| *d = x - 1.0);
+    Fitted { loss: loss.into(), value: 0.0 }
+}
+
+/// Outputs of all parameters along some updates by [`squares`].
 fn outputs_along(parts: NetParts, pixels: bool, native: bool) -> Vec<Vec<f32>> {
-    let obs_space = match pixels {
-        true => ObsSpace::Pixels { shape: [84, 84] },
-        false => ObsSpace::Planes { shape: [10, 10, 4] },
-    };
-    let spec = NetSpec { layer_norm: true, parts, ..NetSpec::new(obs_space, 1, &[32], 3) };
+    let spec = NetSpec { layer_norm: true, parts, ..NetSpec::new(obs_space(pixels), 1, &[32], 3) };
     let mut rng = Pcg32::seed_from_u64(7);
-    let layout = spec.layout();
-    let mut params = layout.first_params(spec.init(), &mut rng);
-    let noise = parts.sigma.map(|sigma| Noise::new(&layout, sigma));
-    params.extend(noise.iter().flat_map(Noise::first_sigmas));
-    let optimizer = OptimConfig::of(Rule::Adam);
-    let engine = match native {
-        true => Engine::Native(Box::new(NativeEngine::of(&spec, optimizer, &params).expect("passes by hand"))),
-        false => Engine::Autograd(Box::new(AutogradEngine::new(&spec, None, optimizer, Device::Cpu, &params))),
-    };
-    let mut network = QNetwork::with(engine, None, noise).averaged(0.9);
+    let mut network = network_of(&spec, Rule::Adam, native, &mut rng).averaged(0.9);
     let obs: Vec<u8> = (0..8 * spec.obs_bytes()).map(|_| u8::from(rng.gen_bool(0.1))).collect();
     let taus: Vec<f32> = (0..8 * parts.taus.map_or(0, |n| n - 1)).map(|_| rng.r#gen()).collect();
     let mut seen = vec![];
@@ -224,12 +289,7 @@ fn outputs_along(parts: NetParts, pixels: bool, native: bool) -> Vec<Vec<f32>> {
         network.draw_noise(true, &mut rng);
         let how = Update { loss: Loss::Squared, lr: 1e-3, max_grad_norm: if step % 2 == 0 { 1.0 } else { 0.0 } };
         let input = Input { obs: &obs, taus: &taus };
-        let fitted = network.fit_by(input, &how, |outputs, d_outputs| {
-            let loss: f32 = outputs.iter().map(|x| 0.5 * (x - 1.0).powi(2)).sum();
-            d_outputs.iter_mut().zip(outputs).for_each(|(d, x)| *d = x - 1.0);
-            Fitted { loss: loss.into(), value: 0.0 }
-        });
-        fitted.expect("a finite loss");
+        network.fit_by(input, &how, squares).expect("a finite loss");
         network.step_target(0.1);
         for weights in [Weights::Online, Weights::Target, Weights::Average, Weights::Mean] {
             seen.push(network.outputs(weights, input).to_vec());

@@ -75,7 +75,7 @@ impl Update {
     }
 }
 
-/// A loss that is not finite.
+/// A loss, or the norm of a gradient, that is not finite.
 #[derive(Clone, Copy, Debug)]
 pub struct NonFinite {
     /// Its name in `metrics.csv`.
@@ -93,6 +93,11 @@ impl NonFinite {
     /// Returns `value`, called `what`, if it is finite.
     pub(super) fn check(what: &'static str, value: f64) -> Result<f64, Self> {
         if value.is_finite() { Ok(value) } else { Err(Self { what, value }) }
+    }
+
+    /// Returns the norm of a gradient if it is finite.
+    pub(super) fn check_norm(grad_norm: f32) -> Result<f32, Self> {
+        Self::check("train/grad_norm", grad_norm.into()).map(|_| grad_norm)
     }
 }
 

@@ -6,10 +6,19 @@ use crate::net::layout::Layout;
 use crate::net::operation::Operation;
 use tch::{Kind, Tensor};
 
-/// Whether [`backward`] has the way back over `layout`: dense layers, rectifiers and other shapes alone.
+/// Whether [`backward`] has the way back over `layout`: dense layers of flat elements, rectifiers and other shapes
+/// alone.
 pub(crate) fn covers(layout: &Layout) -> bool {
-    use Operation::{Act, Dense, Reshape};
-    layout.operations().iter().all(|op| matches!(op, Dense { .. } | Reshape(_) | Act(Activation::Relu)))
+    let mut is_flat = true;
+    layout.operations().iter().all(|operation| match operation {
+        Operation::Reshape(shape) => {
+            is_flat = shape.len() == 1;
+            true
+        }
+        Operation::Dense { .. } => is_flat,
+        Operation::Act(Activation::Relu) => true,
+        _ => false,
+    })
 }
 
 /// Output for `x`, and what each operation was given, which [`backward`] needs.

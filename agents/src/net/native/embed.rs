@@ -73,7 +73,7 @@ impl Embed {
         let weight = params.view(self.weight.start, self.n_cosines, self.width);
         matmul(&of_taus, &weight, &mut self.features.view_mut(0, self.n_rows, self.width));
         let features = &mut self.features.as_mut_slice()[..self.n_rows * self.width];
-        rectify(features, &params.as_slice()[self.bias.clone()]);
+        kernels::bias_relu(features, &params.as_slice()[self.bias.clone()]);
         let merged = &mut self.merged.as_mut_slice()[..rows * self.width];
         for (b, (x, merged)) in
             x.chunks_exact(self.width).zip(merged.chunks_exact_mut(self.n_taus * self.width)).enumerate()
@@ -125,16 +125,6 @@ fn grow(matrix: &mut Matrix, len: usize) {
     }
 }
 
-/// `z = max(z + bias, 0)` in every row.
-#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-fn rectify(z: &mut [f32], bias: &[f32]) {
-    for row in z.chunks_exact_mut(bias.len()) {
-        for (z, b) in row.iter_mut().zip(bias) {
-            *z = (*z + b).max(0.0);
-        }
-    }
-}
-
 /// The product of `x` and each row of `features`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 fn merge(x: &[f32], features: &[f32], merged: &mut [f32]) {
@@ -152,7 +142,7 @@ fn merge_backward(x: &[f32], features: &[f32], d_merged: &[f32], d_features: &mu
     let rows = features.chunks_exact(width).zip(d_merged.chunks_exact(width)).zip(d_features.chunks_exact_mut(width));
     for ((features, d_merged), d_features) in rows {
         for i in 0..width {
-            d_features[i] = if features[i] > 0.0 { d_merged[i] * x[i] } else { 0.0 };
+            d_features[i] = if features[i] <= 0.0 { 0.0 } else { d_merged[i] * x[i] };
             d_x[i] += d_merged[i] * features[i];
         }
     }

@@ -79,6 +79,10 @@ mod tests {
             let small = s.load(&std::array::from_fn(|i| i as f32 - 7.0));
             out.extend([s.pair_neighbours([a, b]), s.pair_lanes(a, b)]);
             out.push(s.mul_add_pairs(s.pair_lanes(small, s.splat(3.0)), s.pair_neighbours([small, small]), small));
+            // Numbers whose maximum with 0 depends on the instruction and on the order of its operands.
+            let special = [f32::NAN, -0.0, 0.0, f32::INFINITY, f32::NEG_INFINITY, -1.0];
+            let special = s.load(&std::array::from_fn(|i| special[i % special.len()]));
+            out.extend([s.relu(special), s.where_positive(special, b)]);
             self.0.extend(out.into_iter().map(|v| {
                 let mut lanes = [0.0; LANES];
                 s.store(v, &mut lanes);
@@ -97,6 +101,9 @@ mod tests {
         let results: Vec<_> = results.collect();
         let (_, plain) = results.last().expect("at least one set");
         assert_eq!(plain[12][0], 16.0, "the second row was the second column");
+        let [rectified, passed] = plain.last_chunk::<2>().expect("two results");
+        assert!(rectified[0].is_nan() && rectified[1..6] == [0.0, 0.0, f32::INFINITY, 0.0, 0.0]);
+        assert!(passed[0] != 0.0 && passed[1..3] == [0.0; 2] && passed[3] != 0.0 && passed[4..6] == [0.0; 2]);
         for (isa, ours) in &results {
             let bits = |results: &[Lanes]| results.as_flattened().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(ours), bits(plain), "{isa:?}");

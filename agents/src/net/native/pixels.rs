@@ -60,8 +60,8 @@ pub(crate) struct PixelPasses {
     row_sums: Buffer,
     squares: Buffer,
     q: Vec<f32>,
-    /// Size of the latest kept batch.
-    batch: usize,
+    /// Size of the latest forward pass's batch, if it was kept.
+    kept: Option<usize>,
 }
 
 /// Panels of a dense layer's values.
@@ -106,7 +106,7 @@ impl PixelPasses {
             row_sums: Buffer::default(),
             squares: Buffer::default(),
             q: vec![],
-            batch: 0,
+            kept: None,
         })
     }
 
@@ -150,13 +150,15 @@ impl PixelPasses {
         prepared.is_fresh = true;
     }
 
-    /// Q-values `[B, n_actions]` of `obs`, `[B * obs_bytes]`. With `keep`, [`PixelPasses::backward`] can follow.
+    /// Q-values `[B, n_actions]` of `obs`, `[B * obs_bytes]`. With `keep`, [`PixelPasses::backward`] can follow, until
+    /// the next forward pass.
     pub(crate) fn forward(&mut self, params: &[f32], prepared: &mut Prepared, obs: &[u8], keep: bool) -> &[f32] {
-        self.prepare(params, prepared);
         let batch = obs.len() / self.obs_bytes;
-        if keep {
-            self.batch = batch;
+        self.kept = (keep && batch > 0).then_some(batch);
+        if batch == 0 {
+            return &[];
         }
+        self.prepare(params, prepared);
         self.convolve(params, prepared, obs, keep);
         let panel_len = panel_rows(batch) * PANEL;
         for (i, layer) in self.layers.iter().enumerate() {
@@ -215,12 +217,12 @@ impl PixelPasses {
         &self.q
     }
 
-    /// Overwrites `grads` with the gradient of the parameters, given the observations of the latest kept pass and the
-    /// gradient of its Q-values; returns its Euclidean norm. With a `step` the parameters take it, weights of dense
+    /// Overwrites `grads` with the gradient of the parameters, given the observations of the latest forward pass and
+    /// the gradient of its Q-values; returns its Euclidean norm. With a `step` the parameters take it, weights of dense
     /// layers while they and their gradient are in the cache.
     ///
     /// # Panics
-    /// When `obs` or `d_q` is not of that pass's size.
+    /// When the latest forward pass was not kept, or `obs` or `d_q` is not of its size.
     pub(crate) fn backward(
         &mut self,
         params: &mut [f32],
@@ -229,7 +231,7 @@ impl PixelPasses {
         grads: &mut [f32],
         mut step: Option<Part>,
     ) -> f32 {
-        let batch = self.batch;
+        let batch = self.kept.expect("a kept pass, and no other since");
         let head = self.layers.last().expect("a head");
         assert_eq!(
             (d_q.len(), obs.len()),
@@ -246,10 +248,10 @@ impl PixelPasses {
         }
         let mut squares = 0.0;
         for i in (0..self.layers.len()).rev() {
-            squares += self.dense_backward(i, params, grads, step.as_mut());
+            squares += self.dense_backward(i, batch, params, grads, step.as_mut());
         }
-        self.convolve_backward(params, prepared, obs);
-        self.filters_backward(grads);
+        self.convolve_backward(batch, params, prepared, obs);
+        self.filters_backward(batch, grads);
         // All but the dense layers' weights. Gaps between parameters are included, where all is 0.
         let starts = self.layers.iter().map(|layer| layer.weight.start).chain([self.n_params]);
         let ends = [0].into_iter().chain(self.layers.iter().map(|layer| layer.weight.end));
@@ -263,8 +265,15 @@ impl PixelPasses {
     }
 
     /// Returns the sum of the squares of the weights' gradient. With a `step` the weights take it.
-    fn dense_backward(&mut self, i: usize, params: &mut [f32], grads: &mut [f32], step: Option<&mut Part>) -> f64 {
-        let (batch, layer) = (self.batch, &self.layers[i]);
+    fn dense_backward(
+        &mut self,
+        i: usize,
+        batch: usize,
+        params: &mut [f32],
+        grads: &mut [f32],
+        step: Option<&mut Part>,
+    ) -> f64 {
+        let layer = &self.layers[i];
         let panel_len = panel_rows(batch) * PANEL;
         let (below, above) = self.hidden.split_at_mut(i);
         let Hidden { y, normed, inv_std, grad } = &mut above[0];
@@ -298,8 +307,7 @@ impl PixelPasses {
         squares.iter().copied().map(f64::from).sum()
     }
 
-    fn convolve_backward(&mut self, params: &[f32], prepared: &Prepared, obs: &[u8]) {
-        let batch = self.batch;
+    fn convolve_backward(&mut self, batch: usize, params: &[f32], prepared: &Prepared, obs: &[u8]) {
         let len = block_len(batch);
         let n_threads = (tch::get_num_threads().max(1) as usize).min(self.workspaces.len());
         let (isa, convolutions, d_features) = (self.isa, &self.convolutions, &*self.d_features);
@@ -324,12 +332,12 @@ impl PixelPasses {
     }
 
     /// Gradients of the convolutions' parameters, of what the blocks have left.
-    fn filters_backward(&mut self, grads: &mut [f32]) {
+    fn filters_backward(&mut self, batch: usize, grads: &mut [f32]) {
         let first_weights = self.convolutions[0].weight.len();
-        let len = block_len(self.batch);
+        let len = block_len(batch);
         let memory = self.stored.chunks_exact(stored_len(len, first_weights));
-        let n_images = (0..self.batch).step_by(len).map(|start| len.min(self.batch - start));
-        let blocks = memory.zip(n_images).map(|(memory, n_images)| Block { memory, n_images, first_weights });
+        let n_images = (0..batch).step_by(len).map(|start| len.min(batch - start));
+        let blocks = memory.zip(n_images).map(|(memory, n_images)| Block::of(memory, n_images, first_weights));
         let blocks = &blocks.collect::<Vec<_>>()[..];
         let [second, third] = [Second::INPUTS * Second::OUTPUTS, Third::INPUTS * Third::OUTPUTS];
         let [d_u2, d_u3] = &mut self.d_u;

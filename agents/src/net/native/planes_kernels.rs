@@ -316,12 +316,12 @@ fn weight_gradient<const FMA: bool, const N_IN: usize, const N_OUT: usize>(
     }
 }
 
-/// Turns the gradient of `y = max(z, 0)` into that of `z`, in place.
+/// Turns the gradient of `y = max(z, 0)` into that of `z`, in place. Where `y` is NaN it is left as it is.
 #[multiversion(targets("x86_64+avx512f+fma", "x86_64+avx2+fma"))]
 pub(super) fn relu_backward(y: &Planes, grad: &mut Planes) {
     for (grad, y) in grad.cells_mut().iter_mut().zip(y.cells()) {
         for lane in 0..LANES {
-            grad.0[lane] = if y.0[lane] > 0.0 { grad.0[lane] } else { 0.0 };
+            grad.0[lane] = if y.0[lane] <= 0.0 { 0.0 } else { grad.0[lane] };
         }
     }
 }
@@ -347,7 +347,7 @@ pub(super) fn max_pool_backward(y: &Planes, from: &[[u8; LANES]], d_y: &Planes, 
             let (upper, lower) = below[start..].split_at_mut(stride);
             for col in 0..y.cols {
                 let passed: [f32; LANES] =
-                    from_fn(|lane| if y_row[col].0[lane] > 0.0 { d_row[col].0[lane] } else { 0.0 });
+                    from_fn(|lane| if y_row[col].0[lane] <= 0.0 { 0.0 } else { d_row[col].0[lane] });
                 let to = |which: i32| {
                     Cell(from_fn(|lane| if i32::from(from[col][lane]) == which { passed[lane] } else { 0.0 }))
                 };

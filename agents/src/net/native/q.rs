@@ -25,8 +25,8 @@ pub(crate) struct QPasses {
     taps: Option<Taps>,
     embed: Option<Box<Embed>>,
     scratch: Vec<Scratch>,
-    /// Index of the scratch that the latest forward pass filled.
-    latest: usize,
+    /// Index of the scratch that the latest forward pass filled, if it was kept.
+    kept: Option<usize>,
 }
 
 /// An operation with a weight, and what follows it before the next one.
@@ -59,7 +59,7 @@ struct Scratch {
 
 /// One rectified layer's activations: `[rows, width]`, where a convolution has a row for every cell.
 struct Hidden {
-    /// Before the rectifier; normalised in place where the layer has a norm.
+    /// Products with the weights, then the normalised rows where the layer has a norm.
     z: Matrix,
     y: Matrix,
     /// Gradient of `y`, then of `z`.
@@ -131,12 +131,13 @@ impl Layer {
 impl QPasses {
     /// The passes of `layout`; `None` where it is none of these: single frames of planes, a 3×3 convolution of sixteen
     /// filters and dense layers, or a vector or state and dense layers. All layers but the last are rectified, some
-    /// normalised at a width of whole [`LANES`].
+    /// normalised at a width of whole [`LANES`]. An embedding of quantile fractions may lie before any dense layer.
+    /// Planes are no smaller than a filter, and 16 bits number their elements.
     pub(crate) fn of(layout: &Layout) -> Option<Self> {
         let Some(Operation::Observe { space, frames: 1 }) = layout.operations().first() else { return None };
         let taps = match *space {
             ObsSpace::Pixels { .. } => return None,
-            ObsSpace::Planes { shape } => Some(Taps::new(shape)),
+            ObsSpace::Planes { shape } => Some(Taps::new(shape)?),
             ObsSpace::Vector { .. } | ObsSpace::Discrete { .. } => None,
         };
         let (layers, embed) = layers_of(layout, space)?;
@@ -148,18 +149,20 @@ impl QPasses {
             taps,
             embed: embed.map(Box::new),
             scratch: vec![],
-            latest: 0,
+            kept: None,
         })
     }
 
     /// Outputs `[batch, n_outputs]` of `obs`, `[batch * obs_bytes]`. A network of quantile fractions has a row of
-    /// outputs for each of `fractions`, `[batch, K]`. If these are empty, they are the midpoints of equal parts.
-    pub(crate) fn forward(&mut self, params: &Matrix, obs: &[u8], fractions: &[f32]) -> &[f32] {
+    /// outputs for each of `fractions`, `[batch, K]`. If these are empty, they are the midpoints of equal parts. With
+    /// `keep`, [`QPasses::backward`] can follow, until the next forward pass.
+    pub(crate) fn forward(&mut self, params: &Matrix, obs: &[u8], fractions: &[f32], keep: bool) -> &[f32] {
         let _no_grad = tch::no_grad_guard();
         let batch = obs.len() / self.raw.0.n_bytes();
         let n_taus = self.embed.as_ref().map_or(1, |embed| embed.n_taus(fractions, batch));
-        self.latest = self.scratch_of(batch, n_taus);
-        let Scratch { active, input, hidden, q, .. } = &mut self.scratch[self.latest];
+        let filled = self.scratch_of(batch, n_taus);
+        self.kept = keep.then_some(filled);
+        let Scratch { active, input, hidden, q, .. } = &mut self.scratch[filled];
         let p = params.as_slice();
         if self.taps.is_none() {
             self.raw.encode(obs, input.as_mut_slice());
@@ -195,10 +198,11 @@ impl QPasses {
     /// Overwrites `grads` with the gradient of the parameters, given that of the latest forward pass's Q-values.
     ///
     /// # Panics
-    /// When `d_q` is not of the latest forward pass's size.
+    /// When the latest forward pass was not kept, or `d_q` is not of its size.
     pub(crate) fn backward(&mut self, params: &Matrix, d_q: &[f32], grads: &mut Matrix) {
         let _no_grad = tch::no_grad_guard();
-        let Scratch { batch, n_taus, active, input, hidden, d_q: d_q_matrix, .. } = &mut self.scratch[self.latest];
+        let kept = self.kept.expect("a kept pass, and no other since");
+        let Scratch { batch, n_taus, active, input, hidden, d_q: d_q_matrix, .. } = &mut self.scratch[kept];
         d_q_matrix.as_mut_slice().copy_from_slice(d_q);
         for layer in &self.layers {
             // Products overwrite the weights' gradients; everything else is added to.
@@ -267,7 +271,11 @@ fn n_copies(embed: Option<&Embed>, i: usize, n_taus: usize) -> usize {
 fn rectify(isa: Isa, layer: &Layer, p: &[f32], hidden: &mut Hidden) {
     let bias = &p[layer.bias.clone()];
     match &layer.norm {
-        None => kernels::bias_relu(hidden.z.as_slice(), bias, hidden.y.as_mut_slice()),
+        None => {
+            // The way back reads the output alone, which may take the place of the products.
+            std::mem::swap(&mut hidden.z, &mut hidden.y);
+            kernels::bias_relu(hidden.y.as_mut_slice(), bias);
+        }
         Some([scale, shift]) => {
             let (scale, shift) = (&p[scale.clone()], &p[shift.clone()]);
             let Hidden { z, y, inv_std, .. } = hidden;

@@ -5,7 +5,7 @@
 //! compiled for AVX-512, AVX2 and the baseline, and chosen at run time. Sums run over sixteen lanes in a fixed order:
 //! the same machine gives the same bits.
 
-use crate::net::lanes::{LANES, lanes};
+use crate::net::lanes::{LANES, lanes, relu};
 use multiversion::multiversion;
 
 /// Filters of the convolution, as in the MinAtar paper (Young & Tian 2019, section 3).
@@ -21,21 +21,21 @@ pub(super) fn add_bias(z: &mut [f32], bias: &[f32]) {
     }
 }
 
-/// `y = max(z + bias, 0)` in every row of `z` and `y`, both `[rows, bias.len()]`.
+/// `z = max(z + bias, 0)` in every row of `z`, `[rows, bias.len()]`.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
-pub(super) fn bias_relu(z: &[f32], bias: &[f32], y: &mut [f32]) {
-    for (z, y) in z.chunks_exact(bias.len()).zip(y.chunks_exact_mut(bias.len())) {
-        for ((y, z), b) in y.iter_mut().zip(z).zip(bias) {
-            *y = (z + b).max(0.0);
+pub(super) fn bias_relu(z: &mut [f32], bias: &[f32]) {
+    for row in z.chunks_exact_mut(bias.len()) {
+        for (z, b) in row.iter_mut().zip(bias) {
+            *z = relu(*z + b);
         }
     }
 }
 
-/// Turns the gradient of `y = max(z, 0)` into that of `z`, in place.
+/// Turns the gradient of `y = max(z, 0)` into that of `z`, in place. Where `y` is NaN it is left as it is.
 #[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
 pub(super) fn relu_backward(y: &[f32], grad: &mut [f32]) {
     for (g, y) in grad.iter_mut().zip(y) {
-        *g = if *y > 0.0 { *g } else { 0.0 };
+        *g = if *y <= 0.0 { 0.0 } else { *g };
     }
 }
 
@@ -70,9 +70,16 @@ pub(super) struct Taps {
     n_cells: usize,
 }
 
+/// Most inputs that 16 bits number. There are no more output cells and weight rows than inputs.
+const MAX_INPUTS: usize = 1 << 16;
+
 impl Taps {
-    /// The taps of planes of `[rows, cols, channels]`; weights are `[3 * 3 * channels, FILTERS]`.
-    pub(super) fn new([rows, cols, channels]: [usize; 3]) -> Self {
+    /// The taps of planes of `[rows, cols, channels]`; weights are `[3 * 3 * channels, FILTERS]`. `None` where the
+    /// planes are smaller than a filter or have more than [`MAX_INPUTS`] elements.
+    pub(super) fn new([rows, cols, channels]: [usize; 3]) -> Option<Self> {
+        if rows < 3 || cols < 3 || rows * cols * channels > MAX_INPUTS {
+            return None;
+        }
         let (out_rows, out_cols) = (rows - 2, cols - 2);
         let mut taps =
             Self { starts: vec![0], pairs: vec![], n_inputs: rows * cols * channels, n_cells: out_rows * out_cols };
@@ -88,7 +95,7 @@ impl Taps {
             }
             taps.starts.push(taps.pairs.len() as u32);
         }
-        taps
+        Some(taps)
     }
 
     /// Output cells of one sample.

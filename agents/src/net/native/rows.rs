@@ -7,7 +7,7 @@
 //! Products and sums are rounded one by one, so that every set of instructions gives the same bits.
 
 use super::simd::{Kernel, Simd};
-use crate::net::lanes::{LANES, Lanes};
+use crate::net::lanes::{LANES, Lanes, relu};
 use crate::net::operation::NORM_EPSILON;
 
 /// `y = max(scale * norm(z + bias) + shift, 0)` in every row, where `norm` brings a row to mean 0 and variance 1 (Ba et
@@ -50,7 +50,7 @@ impl Kernel for NormRelu<'_> {
             for row in 0..LANES {
                 means[row] /= width;
                 // Rounding can leave a variance a little below 0.
-                let variance = (factors[row] / width - means[row] * means[row]).max(0.0);
+                let variance = relu(factors[row] / width - means[row] * means[row]);
                 factors[row] = 1.0 / (variance + NORM_EPSILON).sqrt();
             }
             inv_std.copy_from_slice(&factors[..n_rows]);

@@ -6,7 +6,7 @@
 //!
 //! AVX-512 and AVX2 give the same bits: both round once in a product with a sum, and both take the same lanes.
 
-use crate::net::lanes::{LANES, Lanes, sum};
+use crate::net::lanes::{LANES, Lanes, relu, sum};
 
 /// Arithmetic on sixteen lanes. A value of the type is the proof that the processor has the instructions.
 pub(crate) trait Simd: Copy + Send + Sync {
@@ -25,9 +25,9 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// 1 / √x
     fn inv_sqrt(self, x: Self::V) -> Self::V;
-    /// max(x, 0)
+    /// max(x, 0). NaN stays NaN and −0 stays −0, as in [`relu`].
     fn relu(self, x: Self::V) -> Self::V;
-    /// `v` where `x` is above 0, else 0.
+    /// `v` where `x` is above 0 or NaN, else 0.
     fn where_positive(self, x: Self::V, v: Self::V) -> Self::V;
     /// Sixteen bytes as numbers.
     fn of_bytes(self, bytes: &[u8; LANES]) -> Self::V;
@@ -198,12 +198,12 @@ impl Simd for Plain {
 
     #[inline(always)]
     fn relu(self, x: Lanes) -> Lanes {
-        x.map(|x| x.max(0.0))
+        x.map(relu)
     }
 
     #[inline(always)]
     fn where_positive(self, x: Lanes, v: Lanes) -> Lanes {
-        std::array::from_fn(|i| if x[i] > 0.0 { v[i] } else { 0.0 })
+        std::array::from_fn(|i| if x[i] <= 0.0 { 0.0 } else { v[i] })
     }
 
     #[inline(always)]

@@ -1,4 +1,6 @@
 //! [`Simd`] in the instructions of x86-64 processors.
+//!
+//! Where an operand is NaN, these instructions' maximum is the second one. Rectifiers pass 0 first, so that NaN stays.
 
 use super::simd::{self, Kernel, Simd};
 use crate::net::lanes::{LANES, Lanes};
@@ -102,9 +104,9 @@ impl<const ROUNDS: bool> Simd for Avx512<ROUNDS> {
         fn mul(a: __m512, b: __m512) -> __m512 { _mm512_mul_ps(a, b) }
         fn mul_add(a: __m512, b: __m512, c: __m512) -> __m512 { _mm512_fmadd_ps(a, b, c) }
         fn inv_sqrt(x: __m512) -> __m512 { _mm512_div_ps(_mm512_set1_ps(1.0), _mm512_sqrt_ps(x)) }
-        fn relu(x: __m512) -> __m512 { _mm512_max_ps(x, _mm512_setzero_ps()) }
+        fn relu(x: __m512) -> __m512 { _mm512_max_ps(_mm512_setzero_ps(), x) }
         fn where_positive(x: __m512, v: __m512) -> __m512 {
-            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, _mm512_setzero_ps()), v)
+            _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_ps()), v)
         }
         fn of_bytes(bytes: &[u8; LANES]) -> __m512 {
             _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())))
@@ -253,13 +255,13 @@ impl Simd for Avx2 {
             [_mm256_div_ps(one, _mm256_sqrt_ps(x[0])), _mm256_div_ps(one, _mm256_sqrt_ps(x[1]))]
         }}
         fn relu(x: Halves) -> Halves {
-            [_mm256_max_ps(x[0], _mm256_setzero_ps()), _mm256_max_ps(x[1], _mm256_setzero_ps())]
+            [_mm256_max_ps(_mm256_setzero_ps(), x[0]), _mm256_max_ps(_mm256_setzero_ps(), x[1])]
         }
         fn where_positive(x: Halves, v: Halves) -> Halves {{
             let zero = _mm256_setzero_ps();
             [
-                _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x[0], zero), v[0]),
-                _mm256_and_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(x[1], zero), v[1]),
+                _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x[0], zero), v[0]),
+                _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x[1], zero), v[1]),
             ]
         }}
         fn of_bytes(bytes: &[u8; LANES]) -> Halves {{

@@ -80,8 +80,9 @@ fn other_operations_are_autograds() {
     let _torch = torch();
     let tanh = Operation::Act(Activation::Tanh);
     let dense = Operation::Dense { inputs: 4, outputs: 4 };
-    // Maxima of what may be negative are not among the passes by hand.
+    // Neither maxima of what may be negative nor products of each row of an image are among the passes by hand.
     for operations in [
+        vec![Operation::Reshape(vec![3, 4]), dense.clone()],
         vec![dense, tanh.clone()],
         vec![Operation::conv3(1, 1), Operation::MaxPool],
         vec![Operation::conv3(1, 1), tanh],
@@ -105,6 +106,18 @@ fn going_back_over_autograds_pass_gives_its_gradients() {
         network.step(0.01);
     }
     assert_close("parameters", &back.params, &there.params);
+}
+
+#[test]
+fn gradients_by_hand_and_by_autograd_are_added_up() {
+    let _torch = torch();
+    let mut network = network(&[Operation::Dense { inputs: 3, outputs: 2 }]);
+    let x = Tensor::from_slice(&[0.1_f32, -0.4, 0.9]).view([1, 3]);
+    let output = network.pass(&x);
+    network.back(&output.ones_like());
+    let by_hand = network.grads();
+    network.forward(&x).sum(Kind::Float).backward();
+    assert_close("sum of both gradients", &network.grads(), &(by_hand * 2.0));
 }
 
 #[test]

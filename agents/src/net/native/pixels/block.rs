@@ -24,63 +24,73 @@ const UNIT: f32 = 1.0 / 255.0;
 /// Factor of each layer's convolution before its bias.
 const UNITS: [f32; 3] = [UNIT, 1.0, 1.0];
 
-/// A block's values that the way back needs, as parts of one piece of memory.
-struct Stored<'a> {
+/// A block's values that the way back needs, as parts of one piece of memory: the parts, or their lengths.
+struct Parts<T> {
     /// V of the second and third layer.
-    inputs: [&'a mut [f32]; 2],
+    inputs: [T; 2],
     /// Gradients of their products.
-    d_products: [&'a mut [f32]; 2],
+    d_products: [T; 2],
     /// Of each layer, as [`Kept`].
-    kept: [&'a mut [f32]; 3],
-    inv_std: [&'a mut [f32]; 3],
+    kept: [T; 3],
+    inv_std: [T; 3],
     /// Gradient of the first layer's packed weights.
-    d_first: &'a mut [f32],
+    d_first: T,
     /// Gradients of each layer's bias, scale and shift, `[3, 3, WIDEST]`.
-    d_vectors: &'a mut [f32],
-}
-
-/// Elements of the parts of [`Stored`], in order.
-fn lens(n_images: usize, first_weights: usize) -> [usize; 12] {
-    let [second, third] = [Second::TILES, Third::TILES].map(|tiles| tiles * n_images);
-    let per_image = |len: usize| (n_images * len).next_multiple_of(LANES);
-    [
-        Second::POINTS * point_len(second, Second::INPUTS),
-        Third::POINTS * point_len(third, Third::INPUTS),
-        Second::POINTS * point_len(second, Second::OUTPUTS),
-        Third::POINTS * point_len(third, Third::OUTPUTS),
-        per_image(LENS[0]),
-        per_image(LENS[1]),
-        per_image(LENS[2]),
-        per_image(CELLS[0]),
-        per_image(CELLS[1]),
-        per_image(CELLS[2]),
-        first_weights,
-        9 * WIDEST,
-    ]
+    d_vectors: T,
 }
 
 /// Elements that a block of so many images stores.
 pub(super) fn stored_len(n_images: usize, first_weights: usize) -> usize {
-    lens(n_images, first_weights).iter().sum()
+    let mut sum = 0;
+    Parts::lens(n_images, first_weights).map(|len| sum += len);
+    sum
 }
 
-impl<'a> Stored<'a> {
+impl Parts<usize> {
+    /// Lengths for so many images.
+    fn lens(n_images: usize, first_weights: usize) -> Self {
+        let [second, third] = [Second::TILES, Third::TILES].map(|tiles| tiles * n_images);
+        let per_image = |len: usize| (n_images * len).next_multiple_of(LANES);
+        Self {
+            inputs: [
+                Second::POINTS * point_len(second, Second::INPUTS),
+                Third::POINTS * point_len(third, Third::INPUTS),
+            ],
+            d_products: [
+                Second::POINTS * point_len(second, Second::OUTPUTS),
+                Third::POINTS * point_len(third, Third::OUTPUTS),
+            ],
+            kept: LENS.map(per_image),
+            inv_std: CELLS.map(per_image),
+            d_first: first_weights,
+            d_vectors: 9 * WIDEST,
+        }
+    }
+}
+
+impl<T> Parts<T> {
+    /// Results of `of` for each part, in the order of the memory.
+    fn map<U>(self, mut of: impl FnMut(T) -> U) -> Parts<U> {
+        Parts {
+            inputs: self.inputs.map(&mut of),
+            d_products: self.d_products.map(&mut of),
+            kept: self.kept.map(&mut of),
+            inv_std: self.inv_std.map(&mut of),
+            d_first: of(self.d_first),
+            d_vectors: of(self.d_vectors),
+        }
+    }
+}
+
+impl<'a> Parts<&'a mut [f32]> {
+    /// The parts of `memory`, to be written.
     fn of(memory: &'a mut [f32], n_images: usize, first_weights: usize) -> Self {
         let mut rest = memory;
-        let mut parts = lens(n_images, first_weights).map(|len| {
+        Parts::lens(n_images, first_weights).map(|len| {
             let (part, behind) = std::mem::take(&mut rest).split_at_mut(len);
             rest = behind;
-            Some(part)
-        });
-        let mut part = |i: usize| parts[i].take().expect("each part once");
-        Self {
-            inputs: [part(0), part(1)],
-            d_products: [part(2), part(3)],
-            kept: [part(4), part(5), part(6)],
-            inv_std: [part(7), part(8), part(9)],
-            d_first: part(10),
-            d_vectors: part(11),
-        }
+            part
+        })
     }
 
     /// Memory of an image's values of a layer.
@@ -93,19 +103,22 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// Parts of a block that was stored, to be read.
-#[derive(Clone, Copy)]
+/// A block that was stored, to be read.
 pub(super) struct Block<'a> {
-    pub(super) memory: &'a [f32],
-    pub(super) n_images: usize,
-    pub(super) first_weights: usize,
+    parts: Parts<&'a [f32]>,
+    n_images: usize,
 }
 
 impl<'a> Block<'a> {
-    /// Part `part` of [`lens`].
-    fn part(self, part: usize) -> &'a [f32] {
-        let lens = lens(self.n_images, self.first_weights);
-        &self.memory[lens[..part].iter().sum()..][..lens[part]]
+    /// The block of so many images that `memory` holds.
+    pub(super) fn of(memory: &'a [f32], n_images: usize, first_weights: usize) -> Self {
+        let mut rest = memory;
+        let parts = Parts::lens(n_images, first_weights).map(|len| {
+            let (part, behind) = rest.split_at(len);
+            rest = behind;
+            part
+        });
+        Self { parts, n_images }
     }
 }
 
@@ -140,7 +153,7 @@ impl Kernel for BlockForward<'_> {
         let Workspace { rows, z, y, products, stored } = workspace;
         let (keep, first_weights) = (memory.is_some(), prepared.first.len());
         let memory = memory.unwrap_or_else(|| stored.first(stored_len(n, first_weights)));
-        let mut stored = Stored::of(memory, n, first_weights);
+        let mut stored = Parts::of(memory, n, first_weights);
         let rectifiers = rectifiers(convolutions, params);
         let (z, y, products) = (z.first(FIRST_LEN), y.first(FIRST_LEN), products.first(products_len(n)));
         let obs_bytes = obs.len() / n;
@@ -232,8 +245,8 @@ impl Kernel for BlockBackward<'_> {
         let Self { convolutions, params, prepared, workspace, memory, obs, n_images: n, d_features, batch, start } =
             self;
         let Workspace { rows, y: grad, products, .. } = workspace;
-        let stored = Stored::of(memory, n, prepared.first.len());
-        let Stored { d_products: [d_second, d_third], kept, inv_std, d_first, d_vectors, .. } = stored;
+        let stored = Parts::of(memory, n, prepared.first.len());
+        let Parts { d_products: [d_second, d_third], kept, inv_std, d_first, d_vectors, .. } = stored;
         d_vectors.fill(0.0);
         let mut rectify = RectifyBackward { rectifiers: rectifiers(convolutions, params), kept, inv_std, d_vectors };
         let (grad, products) = (grad.first(FIRST_LEN), products.first(products_len(n)));
@@ -311,7 +324,7 @@ impl<'a> Kernel for PointBackward<'a> {
         };
         let factors = |block: &Block<'a>| {
             let tiles = tiles * block.n_images;
-            let (v, d_products) = (block.part(layer), block.part(2 + layer));
+            let (v, d_products) = (block.parts.inputs[layer], block.parts.d_products[layer]);
             let v = &v[point * point_len(tiles, inputs)..][..tiles * inputs];
             (tiles, v, &d_products[point * point_len(tiles, outputs)..][..tiles * outputs])
         };
@@ -333,7 +346,7 @@ impl<'a> Kernel for PointBackward<'a> {
 pub(super) fn first_gradient(blocks: &[Block], sum: &mut [f32], d_weight: &mut [f32]) {
     sum.fill(0.0);
     for block in blocks {
-        sum.iter_mut().zip(block.part(10)).for_each(|(sum, grad)| *sum += grad);
+        sum.iter_mut().zip(block.parts.d_first).for_each(|(sum, grad)| *sum += grad);
     }
     first::unpack(sum, UNIT, d_weight);
 }
@@ -341,7 +354,7 @@ pub(super) fn first_gradient(blocks: &[Block], sum: &mut [f32], d_weight: &mut [
 /// Adds the blocks' gradients of a layer's bias, scale and shift.
 pub(super) fn vector_gradients(blocks: &[Block], layer: usize, mut to: Vectors<&mut [f32]>) {
     for block in blocks {
-        let from = block.part(11)[3 * WIDEST * layer..].chunks_exact(WIDEST);
+        let from = block.parts.d_vectors[3 * WIDEST * layer..].chunks_exact(WIDEST);
         let to = [&mut to.bias].into_iter().chain(to.norm.iter_mut().flatten());
         for (to, from) in to.zip(from) {
             to.iter_mut().zip(from).for_each(|(sum, grad)| *sum += grad);

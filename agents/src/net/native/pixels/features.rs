@@ -1,7 +1,7 @@
 //! Bias, layer normalisation and rectifier of dense layers, whose features lie in panels.
 
 use super::dense::{Dense, PANEL, panel_rows};
-use crate::net::lanes::{LANES, Lanes, padded};
+use crate::net::lanes::{LANES, Lanes, padded, relu};
 use crate::net::native::simd::Simd;
 use crate::net::operation::NORM_EPSILON;
 
@@ -75,7 +75,7 @@ pub(super) fn rectify<S: Simd>(s: S, layer: &Dense, batch: usize, params: &[f32]
         }
         let share = 1.0 / layer.outputs as f32;
         let mean = s.sum(sum) * share;
-        let variance = (s.sum(square) * share - mean * mean).max(0.0);
+        let variance = relu(s.sum(square) * share - mean * mean);
         *inv_std = 1.0 / (variance + NORM_EPSILON).sqrt();
         let (mean, inv_std) = (s.splat(mean), s.splat(*inv_std));
         for (at, group) in groups(layer.outputs, batch) {

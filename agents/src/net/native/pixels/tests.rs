@@ -171,6 +171,54 @@ fn instructions_of_one_rounding_agree_to_the_bit() {
 }
 
 #[test]
+fn layouts_that_the_passes_do_not_compute_are_refused() {
+    let relu = Operation::relu;
+    let operations = spec(1, &[64], true).operations();
+    let covers = |operations: Vec<Operation>| PixelPasses::of(&Layout::aligned(operations)).is_some();
+    assert!(covers(operations.clone()));
+    for (i, operation) in operations.iter().enumerate() {
+        // Behind each convolution, in front of the features, behind the hidden layer.
+        if *operation == relu() {
+            let [mut without, mut before_norm, mut twice] = [(); 3].map(|()| operations.clone());
+            without.remove(i);
+            before_norm.swap(i - 1, i);
+            twice.insert(i, relu());
+            assert!(!covers(without) && !covers(before_norm) && !covers(twice), "the rectifier at {i}");
+        }
+    }
+    for (inputs, outputs, hidden) in [(FEATURES / 2, 64, 64), (FEATURES, 64, 32)] {
+        let dense = |inputs: usize, outputs: usize| Operation::Dense { inputs: inputs as i64, outputs: outputs as i64 };
+        let mut wrong = spec(1, &[64], false).operations();
+        let n = wrong.len();
+        (wrong[n - 3], wrong[n - 1]) = (dense(inputs, outputs), dense(hidden, 3));
+        assert!(!covers(wrong), "{inputs} to {outputs}, {hidden} to 3");
+    }
+}
+
+#[test]
+#[should_panic(expected = "a kept pass")]
+fn inference_ends_a_pass_that_was_kept() {
+    let _torch = torch();
+    let spec = spec(1, &[16], false);
+    let mut case = case(&spec, 1, 3);
+    let mut passes = PixelPasses::of(&spec.layout()).expect("a pixel network");
+    let (mut prepared, mut grads) = (Prepared::default(), vec![0.0; case.params.len()]);
+    for keep in [true, false] {
+        passes.forward(&case.params, &mut prepared, &case.obs, keep);
+    }
+    passes.backward(&mut case.params, &prepared, (&case.obs, &case.d_q), &mut grads, None);
+}
+
+#[test]
+fn no_observations_have_no_values() {
+    let _torch = torch();
+    let spec = spec(1, &[16], false);
+    let mut passes = PixelPasses::of(&spec.layout()).expect("a pixel network");
+    let params = vec![0.0; spec.layout().len()];
+    assert!(passes.forward(&params, &mut Prepared::default(), &[], true).is_empty());
+}
+
+#[test]
 fn orders_of_the_parameters_are_inverse() {
     let spec = spec(1, &[100, 70], false);
     let passes = PixelPasses::of(&spec.layout()).expect("a pixel network");

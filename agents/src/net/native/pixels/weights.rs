@@ -11,6 +11,9 @@ use std::ops::Range;
 /// Rectified features of the third convolution.
 pub(super) const FEATURES: usize = 7 * 7 * 64;
 
+/// Kernel, stride and filters of each convolution (Mnih et al. 2015, methods).
+const CONVOLUTIONS: [[i64; 3]; 3] = [[8, 4, 32], [4, 2, 64], [3, 1, 64]];
+
 /// A convolution with the places of its parameters.
 #[derive(Debug)]
 pub(super) struct Convolution {
@@ -18,6 +21,8 @@ pub(super) struct Convolution {
     pub(super) bias: Range<usize>,
     /// Scale and shift.
     pub(super) norm: Option<[Range<usize>; 2]>,
+    /// Whether a rectifier follows, as it must.
+    is_rectified: bool,
 }
 
 /// Weights in the forms that the passes read, made of the parameters by `PixelPasses::prepare`.
@@ -38,36 +43,43 @@ impl Prepared {
     }
 }
 
-/// The layers behind the observation; `None` where they are not those of a pixel network.
+/// The layers behind the observation; `None` where they are not those of a pixel network: three convolutions, and dense
+/// layers of their features. All but the last layer are rectified, some normalised before.
 pub(super) fn parts_of(layout: &Layout) -> Option<([Convolution; 3], Vec<Dense>)> {
     let (mut convolutions, mut layers): (Vec<Convolution>, Vec<Dense>) = (vec![], vec![]);
     for (operation, places) in layout.placed().skip(1) {
-        let last = layers.last_mut();
-        let takes_norm = match &last {
-            Some(layer) => !layer.is_rectified && layer.norm.is_none(),
-            None => convolutions.last().is_some_and(|convolution| convolution.norm.is_none()),
+        // Of the part before; the observation takes neither norm nor rectifier.
+        let (is_normed, is_rectified) = match (layers.last(), convolutions.last()) {
+            (Some(layer), _) => (layer.norm.is_some(), layer.is_rectified),
+            (None, Some(convolution)) => (convolution.norm.is_some(), convolution.is_rectified),
+            (None, None) => (false, true),
         };
-        match (operation, places, last) {
+        match (operation, places) {
             (
                 &Operation::Conv { inputs: _, outputs, kernel, stride, padding: 0, order: Order::ChannelsLast },
                 Some([weight, bias]),
-                None,
-            ) if [[8, 4, 32], [4, 2, 64], [3, 1, 64]].get(convolutions.len()) == Some(&[kernel, stride, outputs]) => {
-                convolutions.push(Convolution { weight: weight.clone(), bias: bias.clone(), norm: None });
-            }
-            (Operation::LayerNorm { width }, Some(places), last)
-                if takes_norm && (*width as usize).is_multiple_of(LANES) =>
+            ) if is_rectified
+                && layers.is_empty()
+                && CONVOLUTIONS.get(convolutions.len()) == Some(&[kernel, stride, outputs]) =>
             {
-                match last {
+                let (weight, bias) = (weight.clone(), bias.clone());
+                convolutions.push(Convolution { weight, bias, norm: None, is_rectified: false });
+            }
+            (Operation::LayerNorm { width }, Some(places))
+                if !is_normed && !is_rectified && (*width as usize).is_multiple_of(LANES) =>
+            {
+                match layers.last_mut() {
                     Some(layer) => layer.norm = Some(places.clone()),
                     None => convolutions.last_mut()?.norm = Some(places.clone()),
                 }
             }
-            (Operation::Act(Activation::Relu), _, Some(layer)) if !layer.is_rectified => layer.is_rectified = true,
-            (Operation::Act(Activation::Relu), _, None) => {}
-            (Operation::Reshape(shape), _, None) if shape[..] == [FEATURES as i64] => {}
-            (&Operation::Dense { inputs, outputs }, Some([weight, bias]), last)
-                if last.as_ref().is_none_or(|layer| layer.is_rectified) =>
+            (Operation::Act(Activation::Relu), _) if !is_rectified => match layers.last_mut() {
+                Some(layer) => layer.is_rectified = true,
+                None => convolutions.last_mut()?.is_rectified = true,
+            },
+            (Operation::Reshape(shape), _) if is_rectified && layers.is_empty() && shape[..] == [FEATURES as i64] => {}
+            (&Operation::Dense { inputs, outputs }, Some([weight, bias]))
+                if is_rectified && inputs as usize == layers.last().map_or(FEATURES, |layer| layer.outputs) =>
             {
                 let (inputs, outputs, weight, bias) = (inputs as usize, outputs as usize, weight.clone(), bias.clone());
                 layers.push(Dense { inputs, outputs, weight, bias, norm: None, is_rectified: false });
