@@ -33,6 +33,8 @@ pub struct Task<'a> {
     pub trunk: Option<SharedTrunk>,
     /// The processes that train the agent together, if there are several.
     pub ranks: Option<SharedRanks>,
+    /// Whether the agent only acts, by a policy that it will be given, and needs no memory to learn from.
+    pub acts_only: bool,
 }
 
 impl<'a> Task<'a> {
@@ -51,6 +53,7 @@ impl<'a> Task<'a> {
             has_script: env.scripted_action().is_some(),
             trunk: None,
             ranks: None,
+            acts_only: false,
         }
     }
 
@@ -70,6 +73,12 @@ impl<'a> Task<'a> {
     #[must_use]
     pub fn with_ranks(self, ranks: Option<SharedRanks>) -> Self {
         Self { ranks, ..self }
+    }
+
+    /// Makes it the task of an agent that only acts.
+    #[must_use]
+    pub fn acting_only(self) -> Self {
+        Self { acts_only: true, ..self }
     }
 
     /// Number of processes that train the agent together.

@@ -57,8 +57,8 @@ pub struct Dqn {
     sampling: Pcg32,
     /// Environment steps observed, by all ranks.
     n_steps: u64,
-    /// Step from which on it learns.
-    learns_from: u64,
+    /// Step at which the replay was empty.
+    filled_from: u64,
     buffers: Buffers,
 }
 
@@ -91,7 +91,7 @@ impl Learner for Dqn {
         self.remember(envs, actions);
         let before = self.n_steps;
         self.n_steps += (actions.len() * self.n_ranks) as u64;
-        if self.n_steps < self.learns_from || !self.replay.has_whole(self.config.replay.n_step) {
+        if self.n_steps < self.learns_from() || !self.replay.has_whole(self.config.replay.n_step) {
             return Ok(());
         }
         let n_due = |every: u64| self.n_steps / every - before / every;
@@ -110,9 +110,10 @@ impl Learner for Dqn {
     fn first_update(&self) -> u64 {
         let DqnConfig { learning_starts, train_every, .. } = self.config;
         let n_envs = (self.n_envs * self.n_ranks) as u64;
+        let whole = whole_after(&self.config, self.n_envs, self.n_ranks);
         // Steps come `n_envs` at a time, and a multiple of `train_every` may be any of them.
         let round_up = |step: u64, unit: u64| step.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
-        let ready = round_up(learning_starts.max(1), n_envs);
+        let ready = round_up(learning_starts.max(whole), n_envs);
         round_up(round_up(ready - n_envs + 1, train_every), n_envs)
     }
 }
@@ -128,6 +129,12 @@ impl Dqn {
         let values = &mut self.buffers.values;
         self.head.values(self.network.acting_q(obs), values);
         values
+    }
+
+    /// Step from which on it learns. A single process also waits until its replay has a whole transition.
+    fn learns_from(&self) -> u64 {
+        let whole = if self.n_ranks > 1 { whole_after(&self.config, self.n_envs, self.n_ranks) } else { 0 };
+        self.filled_from.saturating_add(self.config.learning_starts.max(whole))
     }
 
     /// Fits the network to the targets of one batch.
@@ -174,8 +181,9 @@ impl Dqn {
     pub fn new(config: DqnConfig, task: &Task, seeds: &Seeds) -> Result<Self, AgentError> {
         validate("dqn", &config)?;
         check_ranks(&config, task).and_then(|()| check_replay(&config, task)).map_err(AgentError::of("dqn"))?;
+        let capacity = if task.acts_only { smallest_replay(&config, task) } else { config.replay.buffer_size };
         let replay = Replay::new(ReplayConfig {
-            capacity: config.replay.buffer_size / task.n_ranks(),
+            capacity: capacity / task.n_ranks(),
             n_lanes: task.n_envs,
             frame_bytes: task.obs_space.n_bytes(),
             frame_stack: task.frame_stack,
@@ -204,20 +212,17 @@ impl Dqn {
             replay,
             sampling: own_seeds.stream("replay"),
             n_steps: 0,
-            learns_from: config.learning_starts.max(whole_from(&config, task.n_envs, task.n_ranks())),
+            filled_from: 0,
             buffers: Buffers { draw, ..Buffers::default() },
             config,
         })
     }
 }
 
-/// Number of steps after which the replay of each of several ranks has a whole transition, so that all begin to learn
-/// at one step. A single process asks its replay.
-fn whole_from(config: &DqnConfig, n_envs: usize, n_ranks: usize) -> u64 {
-    match n_ranks {
-        1 => 0,
-        _ => ((config.replay.n_step + 1) * n_envs * n_ranks) as u64,
-    }
+/// Number of steps after which the replays of all ranks have a whole transition. Several ranks begin to learn then, all
+/// at one step.
+fn whole_after(config: &DqnConfig, n_envs: usize, n_ranks: usize) -> u64 {
+    (config.replay.n_step as u64).saturating_add(1).saturating_mul((n_envs * n_ranks) as u64)
 }
 
 /// Refuses what cannot be spread over several ranks.
@@ -233,15 +238,22 @@ fn check_ranks(config: &DqnConfig, task: &Task) -> Result<(), Fault> {
     }
 }
 
+/// Number of transitions that the replays of all ranks hold at least, for a whole one in each environment.
+fn smallest_replay(config: &DqnConfig, task: &Task) -> usize {
+    let shortest_lane = config.replay.n_step.saturating_add(task.frame_stack + 1);
+    shortest_lane.saturating_mul(task.n_envs * task.n_ranks())
+}
+
 /// Refuses a replay that is too small for the task, or too large for the memory.
 fn check_replay(config: &DqnConfig, task: &Task) -> Result<(), Fault> {
-    let buffer_size = config.replay.buffer_size;
-    let shortest_lane = config.replay.n_step.saturating_add(task.frame_stack + 1);
-    let n_envs = task.n_envs * task.n_ranks();
-    let smallest = n_envs.saturating_mul(shortest_lane);
+    let (buffer_size, smallest) = (config.replay.buffer_size, smallest_replay(config, task));
     if buffer_size < smallest {
+        let n_envs = task.n_envs * task.n_ranks();
         let expected = format!("at least {smallest} transitions for {n_envs} environments");
         return Err(Fault::value("buffer_size", buffer_size, expected));
+    }
+    if task.acts_only {
+        return Ok(());
     }
     let n_bytes = (buffer_size / task.n_ranks()).saturating_mul(task.obs_space.n_bytes() + Replay::BYTES_BESIDE_FRAME);
     check_memory("buffer_size", buffer_size, n_bytes)
@@ -256,7 +268,7 @@ impl Agent for Dqn {
     }
 
     fn values_of(&mut self, obs: &[u8]) -> Option<Vec<f64>> {
-        Some(self.network.acting_q(obs).iter().map(|&q| q.into()).collect())
+        Some(self.acting_values(obs).iter().map(|&q| q.into()).collect())
     }
 
     fn stats(&mut self) -> Vec<Stat> {
@@ -288,7 +300,7 @@ impl Agent for Dqn {
     fn save_shard(&self, has_replay: bool) -> Snapshot<'_> {
         let snapshot = Snapshot::default()
             .value("n_steps", &self.n_steps)
-            .value("learns_from", &self.learns_from)
+            .value("filled_from", &self.filled_from)
             .value("sampling", &self.sampling)
             .nest("head", self.head.save());
         let snapshot = self.exploration.save(snapshot);
@@ -306,14 +318,13 @@ impl Agent for Dqn {
 
     fn load_shard(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         self.n_steps = from.count("n_steps")?;
-        self.learns_from = from.count("learns_from")?;
+        self.filled_from = from.count("filled_from")?;
         self.exploration.load(from)?;
         self.sampling = from.value("sampling")?;
         self.head.load(&from.nested("head")?)?;
         let Ok(replay) = from.nested("replay") else {
             // A network that learned from a few transitions alone would forget.
-            let whole_from = whole_from(&self.config, self.n_envs, self.n_ranks);
-            self.learns_from = self.n_steps + self.config.learning_starts.max(whole_from);
+            self.filled_from = self.n_steps;
             return Ok(());
         };
         self.replay.load(&replay, self.n_actions)?;

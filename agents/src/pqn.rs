@@ -49,8 +49,8 @@ carom_envs::settings! {
         /// Share of the training over which the probability of a random action falls; with 0 it stays at
         /// `epsilon_start`.
         epsilon_fraction: f64 = 0.1, in 0.0..=1.0;
-        /// Share of an exponential average of the weights that an update leaves; the average acts in evaluations. 0 for
-        /// none: the latest weights act.
+        /// Share of the old average that an update keeps, in an exponential average of the weights that acts in
+        /// evaluations; 0 for none: the latest weights act.
         ema_decay: f64 = 0.0, in FromBelow(0.0, 1.0);
         /// Widths of the hidden dense layers.
         hidden: Vec<usize> = vec![128], in Each(1..=MAX_LAYER_WIDTH);

@@ -171,6 +171,7 @@ mod tests {
             has_script: false,
             trunk: None,
             ranks: None,
+            acts_only: false,
         }
     }
 

@@ -121,8 +121,8 @@ carom_envs::settings! {
         layer_norm: bool = false;
         /// Add up a value of the state and an advantage of each action.
         dueling: bool = false;
-        /// Share of an exponential average of the weights that an update leaves; the average acts in evaluations. 0 for
-        /// none: the latest weights act.
+        /// Share of the old average that an update keeps, in an exponential average of the weights that acts in
+        /// evaluations; 0 for none: the latest weights act.
         ema_decay: f64 = 0.0, in FromBelow(0.0, 1.0);
     }
 }

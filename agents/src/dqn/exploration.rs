@@ -2,7 +2,8 @@
 //! parameters (Fortunato et al. 2018; see `net/noise.rs`).
 //!
 //! With noise, each step of the environments has noise of its own, and each update has other noise for the online
-//! network and for the target (section 3.1). Evaluations act without noise.
+//! network and for the target (section 3.1). With `double` the online network chooses actions by the noise of its loss;
+//! the paper draws a third noise for that. Evaluations act without noise.
 
 use crate::agent::Stat;
 use crate::q_network::QNetwork;

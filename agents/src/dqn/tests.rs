@@ -94,3 +94,83 @@ fn a_replay_that_no_memory_holds_is_an_error_before_it_is_allocated() {
     let error = error_of(DqnConfig { replay: replay(100_000_000_000_000, 1), ..DqnConfig::default() });
     assert!(error.contains("GB, more than the system grants"), "{error}");
 }
+
+#[test]
+fn an_agent_that_only_acts_asks_for_no_replay_of_that_size() {
+    let clocks = clocks();
+    let config = DqnConfig { replay: replay(100_000_000_000_000, 1), ..DqnConfig::default() };
+    let agent = Dqn::new(config, &clocks_task(&clocks).acting_only(), &Seeds::new(0)).expect("it fits");
+    assert!(agent.replay_bytes().is_some_and(|n_bytes| n_bytes < 10_000));
+}
+
+/// Returns a DQN of the clocks, whose settings `change` alters, after some updates.
+fn trained(seed: u64, change: impl FnOnce(&mut DqnConfig)) -> (Dqn, VecEnv) {
+    let mut config = DqnConfig {
+        learning_starts: 6,
+        train_every: 1,
+        target_every: 1_000,
+        batch_size: 8,
+        replay: replay(1_000, 1),
+        network: NetworkSettings { hidden: vec![16], ..NetworkSettings::default() },
+        ..DqnConfig::default()
+    };
+    config.descent.lr = 0.01;
+    change(&mut config);
+    let mut envs = clocks();
+    let mut agent = Dqn::new(config, &clocks_task(&envs), &Seeds::new(seed)).expect("a valid configuration");
+    for _ in 0..40 {
+        let mut actions = [0; N_CLOCKS];
+        agent.act(envs.stacks(&mut vec![]), &mut actions);
+        envs.step(&actions);
+        agent.observe(&envs, &actions).expect("it learns");
+    }
+    (agent, envs)
+}
+
+#[test]
+fn the_values_that_are_shown_are_those_that_greedy_chooses_by() {
+    for head in [HeadKind::Scalar, HeadKind::C51, HeadKind::Qr, HeadKind::Iqn] {
+        let (mut agent, envs) = trained(0, |config| {
+            config.outputs = HeadSettings { head, atoms: 5, quantiles: 5, ..HeadSettings::default() };
+        });
+        let (mut stacks, mut actions) = (vec![], [0; N_CLOCKS]);
+        let stacks = envs.stacks(&mut stacks);
+        agent.greedy(stacks, &mut actions);
+        for (obs, action) in stacks.chunks_exact(stacks.len() / N_CLOCKS).zip(actions) {
+            let values = agent.values_of(obs).expect("a network has values");
+            let best = usize::from(values[1] > values[0]);
+            assert_eq!((values.len(), best), (2, action), "{head:?}");
+        }
+    }
+}
+
+#[test]
+fn the_online_network_chooses_and_the_target_values_only_if_double() {
+    let mut n_different = 0;
+    for (seed, double) in (0..8).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let (mut agent, _) = trained(seed, |config| config.bootstrap.double = double);
+        let Dqn { network, head, bootstrap, replay, .. } = &mut agent;
+        let (mut batch, mut policy) = (Batch::default(), Policy::default());
+        replay.sample(64, Horizon { n_step: 1, gamma: GAMMA }, &mut Pcg32::new(1, 1), &mut batch);
+        let outputs_t = bootstrap.value(network, &**head, 2, &mut batch, &mut policy);
+        let [online, target] = [Weights::Online, Weights::Target].map(|of| network.q(of, &batch.next_obs).to_vec());
+        assert_eq!(outputs_t, target);
+        let (mut by_online, mut by_target) = (Policy::default(), Policy::default());
+        by_online.be_greedy(&online, 2);
+        by_target.be_greedy(&target, 2);
+        n_different += usize::from(by_online.probs != by_target.probs);
+        assert_eq!(policy.probs, if double { by_online } else { by_target }.probs);
+    }
+    assert!(n_different > 0, "the networks choose alike");
+}
+
+#[test]
+fn learning_starts_is_counted_from_an_empty_replay() {
+    let (agent, envs) = trained(0, |_| {});
+    let task = clocks_task(&envs);
+    let later = |start: u64| {
+        let config = DqnConfig { learning_starts: start, ..agent.config.clone() };
+        Dqn::new(config, &task, &Seeds::new(0)).expect("a valid configuration")
+    };
+    assert_eq!((agent.learns_from(), later(500).learns_from(), later(u64::MAX).learns_from()), (6, 500, u64::MAX));
+}

@@ -7,8 +7,9 @@
 //! `𝒯_j = r_t + discount_t Σ_a π(a) (θ_t(τ'_j, a) + bonus(a))` (equation 3, with κ = 1).
 //!
 //! Two differences from the paper. Actions are chosen by the mean over fixed fractions, the midpoints of equal parts.
-//! So a greedy policy draws no numbers. In the target, π follows from the mean over the fractions of the target. This
-//! saves a pass.
+//! So a greedy policy draws no numbers. In the target, π follows from the mean over the fractions of the target, which
+//! saves a pass. The choice of the online network (`double`) and the policy whose logarithm is added to the reward
+//! (`munchausen`) follow from the midpoints.
 
 use super::quantile::{mean_quantile_loss, quantile_targets};
 use crate::dqn::head::{Head, Taken};

@@ -49,7 +49,8 @@ impl Head for Scalar {
 mod tests {
     use super::*;
     use crate::dqn::policy::Policy;
-    use crate::losses::{mean_loss, q_learning_target};
+    use crate::losses::mean_loss;
+    use crate::losses::tests::{assert_close, floats, golden};
 
     #[test]
     fn with_a_greedy_policy_it_is_q_learning() {
@@ -58,7 +59,7 @@ mod tests {
         let next = Next { returns: &[0.5, 1.0], discounts: &[0.9, 0.0], policy: &policy };
         let head = Scalar { loss: Loss::Huber };
         head.targets(&q_t, &next, &mut targets);
-        assert_eq!(targets, [q_learning_target(0.5, 0.9, &q_t[..3]), q_learning_target(1.0, 0.0, &q_t[3..])]);
+        assert_eq!(targets, [0.5 + 0.9 * 2.5, 1.0]);
 
         let (q, actions) = ([0.1, 0.2, 5.0, -1.0, 0.0, 1.0], [2, 0]);
         let (mut ours, mut theirs, mut priorities) = ([0.0; 6], [0.0; 6], vec![]);
@@ -67,6 +68,25 @@ mod tests {
         let loss = mean_loss(Loss::Huber, &q, &actions, &targets, &mut theirs);
         assert_eq!((ours, fitted.loss, fitted.value), (theirs, loss.into(), 2.0));
         assert_eq!(priorities, [5.0 - targets[0], targets[1] + 1.0]);
+    }
+
+    /// Of q-learning the target network chooses the action, of double q-learning the online one.
+    #[test]
+    fn errors_agree_with_pytorch_whichever_network_chooses() {
+        let golden = golden();
+        let case = &golden["td"];
+        let [q_tm1, q_t, selector, returns, discounts] =
+            ["q_tm1", "q_t", "q_t_selector", "r_t", "discount_t"].map(|name| floats(&case[name]));
+        let a_tm1 = floats(&case["a_tm1"]);
+        for (chooser, errors) in [(&q_t, "q_learning_td"), (&selector, "double_q_td")] {
+            let (mut policy, mut targets) = (Policy::default(), vec![]);
+            policy.be_greedy(chooser, 3);
+            let next = Next { returns: &returns, discounts: &discounts, policy: &policy };
+            Scalar { loss: Loss::Huber }.targets(&q_t, &next, &mut targets);
+            let taken = a_tm1.iter().enumerate().map(|(b, a)| q_tm1[3 * b + *a as usize]);
+            let found: Vec<f32> = targets.iter().zip(taken).map(|(target, q)| target - q).collect();
+            assert_close(&found, &case[errors]);
+        }
     }
 
     #[test]
