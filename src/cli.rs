@@ -33,7 +33,7 @@ use crate::interrupt::{self, Interrupted};
 use crate::ranks;
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
-use std::io::{ErrorKind, Write, stdout};
+use std::io::{self, ErrorKind, StdoutLock, Write, stdout};
 use std::process::ExitCode;
 
 /// Reinforcement learning: environments, Bellman agents, and generative models as learned state representations.
@@ -83,8 +83,6 @@ pub fn main() -> ExitCode {
     end_at_once();
     let code = match run(Cli::parse()) {
         Ok(code) => code,
-        // The reader of the output, such as `head`, has closed the pipe.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) if error.is::<Interrupted>() => {
             ranks::give_up(interrupt::code_of_end(), || say!("{error}"));
             interrupt::exit_code()
@@ -131,13 +129,50 @@ fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
-/// Writes `text` to stdout. A closed pipe, as after `| head`, is not an error.
-fn print(text: &str) -> Result<()> {
-    let mut out = stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
+/// Standard output. If its reader has closed the pipe, as `head` does, nothing more is written, which is not an error:
+/// a command may have other work to do.
+struct Out {
+    stdout: StdoutLock<'static>,
+    is_closed: bool,
+}
+
+impl Out {
+    fn lock() -> Self {
+        Self { stdout: stdout().lock(), is_closed: false }
     }
+
+    /// Returns the result of a write, and `done` in place of the error of a closed pipe.
+    fn unless_closed<T>(&mut self, written: io::Result<T>, done: T) -> io::Result<T> {
+        match written {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(done)
+            }
+            written => written,
+        }
+    }
+}
+
+impl Write for Out {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_closed {
+            return Ok(bytes.len());
+        }
+        let written = self.stdout.write(bytes);
+        self.unless_closed(written, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.stdout.flush();
+        self.unless_closed(flushed, ())
+    }
+}
+
+/// Writes `text` to stdout.
+fn print(text: &str) -> Result<()> {
+    let mut out = Out::lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
 }
 
 /// Joins lines, each with a line break at its end.
@@ -174,11 +209,6 @@ fn end_at_once() {
         // so this one runs before those of the libraries that were loaded before `main`.
         unsafe { on_exit(end, std::ptr::null_mut()) };
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
-    causes.any(|cause| cause.kind() == ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

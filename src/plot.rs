@@ -268,10 +268,7 @@ fn count_time(runs: &mut [Run]) -> Result<&'static str, PlotError> {
         if times.is_empty() {
             return Err(PlotError::NoData { place: format!("the timing.csv of `{}` has", run.dir.display()) });
         }
-        let steps: Vec<f64> = run.points.iter().map(|point| point.0).collect();
-        let seconds = series::resample(&times, &steps);
-        let points = run.points.iter().zip(seconds).filter_map(|(point, seconds)| Some((seconds?, point.1)));
-        run.points = points.collect();
+        run.points.iter_mut().for_each(|point| point.0 = series::interpolate(&times, point.0));
     }
     let longest = runs.iter().filter_map(|run| run.points.last()).map(|point| point.0).fold(0.0, f64::max);
     let (unit, name) = match longest {
@@ -381,6 +378,8 @@ fn repeats_note(groups: &[Group], count: Option<usize>, band: Band) -> Option<St
         Band::Ci => ("band: 95 % interval of the mean (t)", "bands: 95 % intervals of the means (t)"),
     };
     match (count, groups) {
+        // Only players that do not learn have the metric.
+        (_, []) => None,
         (Some(1), [group]) => group.runs[0].seed.as_ref().map(|seed| format!("seed {seed}")),
         (Some(1), _) => Some("one run each".to_owned()),
         (Some(n), [_]) => Some(format!("mean of {n} {repeats}, {one}")),

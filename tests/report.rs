@@ -39,6 +39,7 @@ fn runs() -> Program {
     let taxi = "train --env taxi --agent q-learning --steps 4k --set eval_every=2k --set eval_episodes=2";
     program.succeed(&format!("{taxi} --out runs/slow&<b>"));
     program.succeed(&format!("{taxi} --set agent.lr=0.5 --out runs/fast"));
+    program.succeed("resume runs/fast --steps 5k --set agent.lr=0.25");
     program.succeed("fit ae --data movies --epochs 4 --latent-dim 2 --out runs/fit");
     program
 }
@@ -60,6 +61,8 @@ fn a_page_of_two_runs_and_a_fit_holds_all_that_it_shows() {
         assert!(page.contains(text), "no {text}");
     }
     assert!(page.contains("carom train --env taxi --agent q-learning --steps 4k"), "no command");
+    let resumed = "carom resume runs/fast --set &#39;agent.lr=0.25&#39; --steps 5000   # from step 4k";
+    assert!(page.contains(resumed), "no {resumed}");
     let data = page.split_once("id=\"data\">").expect("numbers").1.split_once("</script>").expect("an end").0;
     let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
     assert_eq!(data["groups"].as_array().map(Vec::len), Some(3), "{}", data["groups"]);

@@ -1,8 +1,9 @@
 //! Searches over settings.
 
-use crate::program::{Program, send};
+use crate::program::{PROGRAM, Program, send};
 use serde_json::Value;
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 const GRID: &str = "seeds = \"0..2\"\n[base]\nenv = \"taxi\"\nagent = \"q-learning\"\nsteps = \"4k\"\n\
@@ -12,15 +13,40 @@ const HALVING: &str = "search = \"halving\"\n[halving]\neta = 2\nleast = \"1k\"\
     [random]\ntrials = 4\nseed = 3\n[base]\nenv = \"taxi\"\nagent = \"q-learning\"\n\
     [axes]\n\"agent.lr\" = { min = 0.01, max = 1, log = true }\n";
 
+/// Two trials, of which the second one always diverges.
+const DIVERGING: &str = "search = \"halving\"\n[halving]\neta = 2\nleast = 300\nmost = 600\n\
+    [base]\nenv = \"cartpole\"\nagent = \"dqn\"\nn_envs = 1\n\"agent.hidden\" = [8]\n\
+    \"agent.learning_starts\" = 50\n\"agent.buffer_size\" = 400\n[axes]\n\"agent.lr\" = [1e-3, 1e38]\n";
+
 /// Returns the events in the journal of a search.
 fn events(program: &Program, dir: &str) -> Vec<Value> {
     let text = program.read(&format!("{dir}/journal.jsonl"));
     text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
 }
 
-/// Returns the ranking that `line` prints with `--json`.
+/// Returns the ranking that `line` prints with `--json`, on one line.
 fn ranking(program: &Program, line: &str) -> Value {
-    serde_json::from_str(&program.succeed(&format!("{line} --json"))).expect("JSON")
+    let text = program.succeed(&format!("{line} --json"));
+    assert_eq!(text.lines().count(), 1, "{text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// Returns the trials that go on, for each rung that is decided.
+fn promotions(program: &Program, dir: &str) -> Vec<Value> {
+    let events = events(program, dir).into_iter().filter(|event| event["event"] == "promotion");
+    events.map(|event| event["trials"].clone()).collect()
+}
+
+/// Returns the exit code, stdout and stderr.
+fn told(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// Runs `carom` with the words of `line`, and without files of more than `kilobytes`.
+fn run_limited(program: &Program, kilobytes: u32, line: &str) -> Output {
+    let line = format!("trap '' XFSZ; ulimit -f {kilobytes}; exec {PROGRAM} {line}");
+    Command::new("bash").current_dir(program.path(".")).args(["-c", &line]).output().expect("bash")
 }
 
 /// Returns the scores of the ranked trials.
@@ -174,6 +200,39 @@ fn a_trial_that_fails_leaves_the_others_alone_and_is_reported() {
 }
 
 #[test]
+fn a_rung_is_decided_when_failed_runs_were_tried_again() {
+    let program = Program::new();
+    program.write("dqn.toml", DIVERGING);
+    let (code, _, said) = told(program.run("sweep dqn.toml"));
+    assert!(code == Some(1) && said.contains("1 run failed: the same command tries again"), "{said}");
+    assert!(promotions(&program, "runs/dqn").is_empty());
+    let (code, table, said) = told(program.run("sweep dqn.toml"));
+    assert!(code == Some(1) && said.contains("1 of 2 trials go on after 300 steps"), "{said}");
+    assert_eq!(promotions(&program, "runs/dqn"), [serde_json::json!([0])]);
+    assert!(table.contains("- trial 1, seed 0: "), "{table}");
+    assert_eq!(told(program.run("sweep dqn.toml")).0, Some(1), "the failure is still in the table");
+
+    // No table of values fits on the disk at first.
+    program.write("halving.toml", HALVING);
+    let whole = program.succeed("sweep halving.toml --out whole");
+    let (code, _, said) = told(run_limited(&program, 8, "sweep halving.toml --out parts"));
+    assert!(code == Some(1) && said.contains("4 runs failed: the same command tries again"), "{said}");
+    assert_eq!(program.succeed("sweep halving.toml --out parts"), whole);
+}
+
+#[test]
+fn a_journal_that_does_not_fit_on_the_disk_has_whole_lines() {
+    let program = Program::new();
+    program.write("full.toml", &GRID.replace("0..2", "0..30").replace("[0.1, 1]", "[1]").replace("[0.9, 0.99]", "[1]"));
+    let (code, _, said) = told(run_limited(&program, 2, "sweep full.toml --jobs 2"));
+    assert!(code == Some(1) && said.contains("runs/full/journal.jsonl"), "{said}");
+    assert!(program.read("runs/full/journal.jsonl").ends_with('\n'));
+    let n_failures = events(&program, "runs/full").iter().filter(|event| event["event"] == "failure").count();
+    assert!((1..30).contains(&n_failures), "{n_failures}");
+    program.succeed("sweep full.toml --on print");
+}
+
+#[test]
 fn mistakes_are_told_before_the_first_trial() {
     let program = Program::new();
     let cases = [
@@ -234,26 +293,76 @@ fn printed_commands_make_the_runs_that_the_same_command_collects() {
     assert!(program.succeed(compare).contains("| q-learning |"));
 }
 
-/// Programs named as Slurm's. `sbatch` makes the tasks of an array at once, but for one in the file `lost`, and
-/// `squeue` finds none.
+#[test]
+fn a_run_that_fails_elsewhere_is_made_once_more_and_then_left_out() {
+    let program = Program::new();
+    program.write("dqn.toml", DIVERGING);
+    let shell = |command: &str| Command::new("sh").args(["-c", command]).current_dir(program.path(".")).output();
+    // Both runs, that which failed, and the other one in the next rung.
+    for (n, words) in [(2, "trial-0-s0"), (1, "trial-1-s0"), (1, "trial-0-s0")] {
+        let commands = program.succeed("sweep dqn.toml --on print");
+        assert!(commands.lines().count() == n && commands.contains(words), "{commands}");
+        commands.lines().for_each(|command| drop(shell(command).expect("a shell")));
+    }
+    let (code, table, said) = told(program.run("sweep dqn.toml --on print"));
+    assert!(code == Some(1) && table.contains("- trial 1, seed 0: "), "{table}{said}");
+
+    program.write("lost", "");
+    let path = path_with_slurm(&program, "#!/bin/sh\n");
+    let run = || told(program.run_with("sweep dqn.toml --out far --on slurm --no-wait", &[("PATH", path.clone())]));
+    for words in ["submitted job 7, 2 runs as", "submitted job 7, 1 run as", "1 of 2 trials go on after 300 steps"] {
+        let (code, _, said) = run();
+        assert!(code == Some(0) && said.contains(words), "{words}: {said}");
+    }
+    let (code, table, said) = run();
+    assert!(code == Some(1) && table.contains("- trial 1, seed 0: "), "{table}{said}");
+}
+
+/// Program named as Slurm's. It makes the tasks of an array at once, but for one in the file `lost`.
 const SBATCH: &str = "#!/bin/bash\nscript=$2\nlast=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' $script)\n\
     for task in $(seq 0 $last); do\n[ $task = \"$(cat lost)\" ] && continue\n\
     SLURM_ARRAY_JOB_ID=7 SLURM_ARRAY_TASK_ID=$task bash $script > ${script%array.sh}7_$task.log 2>&1\ndone\n\
     echo 7\n";
+
+/// Makes the program find `sbatch` and the script `squeue`. Returns the folders of all programs.
+fn path_with_slurm(program: &Program, squeue: &str) -> PathBuf {
+    fs_err::create_dir(program.path("bin")).expect("a folder");
+    for (name, text) in [("sbatch", SBATCH), ("squeue", squeue)] {
+        program.write(&format!("bin/{name}"), text);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs_err::set_permissions(program.path(&format!("bin/{name}")), mode).expect("ours");
+    }
+    format!("{}:{}", program.path("bin").display(), std::env::var("PATH").expect("a path")).into()
+}
+
+#[test]
+fn a_queue_that_does_not_answer_is_asked_again_before_anything_is_submitted() {
+    let program = Program::new();
+    // It does not answer at first, finds the job the second time, and not any more the third time.
+    let squeue = "#!/bin/sh\necho >> asked\ncase $(wc -l < asked) in\n\
+        1) echo 'Unable to contact slurm controller' >&2; exit 1;;\n2) echo RUNNING;;\nesac\n";
+    let path = path_with_slurm(&program, squeue);
+    let line = "train --env taxi --agent q-learning --steps 1k --seeds 0..2 --out a --on slurm";
+    let run = |line: &str| told(program.run_with(line, &[("PATH", path.clone())])).2;
+    program.write("lost", "1");
+    let said = run(&format!("{line} --no-wait"));
+    assert!(said.contains("submitted job 7, 2 runs as an array"), "{said}");
+    let said = run(&format!("{line} --no-wait"));
+    assert!(said.contains("Unable to contact slurm controller; asking again"), "{said}");
+    assert!(said.contains("an earlier command submitted job 7") && !said.contains("as an array"), "{said}");
+    program.write("lost", "");
+    let said = run(line);
+    assert!(said.contains("submitted job 7, 1 run as an array"), "{said}");
+    assert_eq!(program.names("."), ["a-s0", "a-s1", "a-slurm", "asked", "bin", "lost"]);
+}
 
 #[test]
 fn a_job_array_is_submitted_collected_and_mended() {
     let program = Program::new();
     program.write("lr.toml", GRID);
     let whole = program.succeed("sweep lr.toml --out whole --jobs 2");
-    fs_err::create_dir(program.path("bin")).expect("a folder");
-    for (name, text) in [("sbatch", SBATCH), ("squeue", "#!/bin/sh\n")] {
-        program.write(&format!("bin/{name}"), text);
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs_err::set_permissions(program.path(&format!("bin/{name}")), mode).expect("ours");
-    }
-    let path = format!("{}:{}", program.path("bin").display(), std::env::var("PATH").expect("a path"));
-    let run = |line: &str| program.run_with(line, &[("PATH", path.clone().into())]);
+    let path = path_with_slurm(&program, "#!/bin/sh\n");
+    let run = |line: &str| program.run_with(line, &[("PATH", path.clone())]);
     // The task of one run is lost: it is named, and the same command submits it again.
     program.write("lost", "3");
     let line = "sweep lr.toml --out parts --on slurm --slurm time=0:05:00";

@@ -11,6 +11,7 @@ fn a_table_is_shown_as_text_picture_and_json_and_along_its_training() {
     assert!(along.contains("after 1 sweep\n") && along.ends_with(&text), "{along}");
     program.succeed("table plan --at 1,3 --output sweeps.svg");
     assert!(program.read("sweeps.svg").contains("after 3 sweeps"));
+    program.refuses("table plan -o map.jpg", &["-o map.jpg", "SVG or PNG", ".png"]);
 
     program.succeed("train --env taxi --agent double-q --steps 600 --out ride");
     let table: serde_json::Value = serde_json::from_str(&program.succeed("table ride --json")).expect("JSON");

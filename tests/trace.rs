@@ -1,4 +1,5 @@
 use crate::program::Program;
+use std::process::Stdio;
 
 #[test]
 fn given_actions_give_a_row_each_and_an_observation_more() {
@@ -31,6 +32,21 @@ fn an_ended_episode_shows_its_last_observation_and_is_followed_by_another() {
     let ends: Vec<&str> = rows.lines().filter(|row| row.split(',').nth(3) == Some("1")).collect();
     assert!(ends.len() > 3 && rows.lines().count() == 61, "{rows}");
     assert_eq!(fs_err::metadata(program.path("frames.npy")).expect("there").len(), 128 + 61 * 16);
+}
+
+#[test]
+fn a_reader_that_leaves_costs_no_frame() {
+    let program = Program::new();
+    program.write("actions.txt", &"1\n".repeat(9_000));
+    for frames in ["", " --frames frames.npy"] {
+        let line = format!("trace --env cartpole --actions actions.txt{frames}");
+        let mut child =
+            program.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        drop(child.stdout.take());
+        let output = child.wait_with_output().expect("it ends");
+        assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(fs_err::metadata(program.path("frames.npy")).expect("there").len(), 128 + 9_001 * 16);
 }
 
 #[test]

@@ -99,6 +99,9 @@ fn runs_are_listed_with_how_far_they_are_and_how_they_ended() {
     program.succeed("train --env taxi --agent sarsa --steps 3k --set checkpoint_every=1k --out all/cut");
     let log = program.read("all/cut/log.txt");
     program.write("all/cut/log.txt", log.lines().take(2).collect::<Vec<_>>().join("\n").as_str());
+    // A time that cannot be one is none.
+    let times = program.read("all/cut/timing.csv");
+    program.write("all/cut/timing.csv", &format!("{times}3000,wall_s,1e300\n"));
     let listed = program.succeed("list runs all");
     let line =
         |run: &str| listed.lines().find(|line| line.starts_with(run)).unwrap_or_else(|| panic!("{run}: {listed}"));
@@ -113,4 +116,5 @@ fn runs_are_listed_with_how_far_they_are_and_how_they_ended() {
     }
     let runs: serde_json::Value = serde_json::from_str(&program.succeed("list runs all --json")).expect("JSON");
     assert!(runs[0]["run"] == "all/agent" && runs[0]["return"].is_f64() && runs[0]["step"] == 3000, "{runs}");
+    assert!(runs[0]["wall_s"].is_f64() && runs[1]["run"] == "all/cut" && runs[1]["wall_s"].is_null(), "{runs}");
 }

@@ -1,5 +1,6 @@
 //! `carom data`: downloads a data set, or verifies a local copy, and describes it.
 
+use super::Out;
 use crate::generative::data::dataset::Dataset;
 use crate::generative::data::published::Published;
 use crate::generative::data::{self, Source};
@@ -7,7 +8,7 @@ use anyhow::Result;
 use carom_envs::registry;
 use carom_envs::settings::Values;
 use serde_json::{Value, json};
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Download a data set if it is missing, verify it, and print its size and files
@@ -35,7 +36,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         None => args.source.parse()?,
     };
     let dataset = data::open(&source, data_dir, 0)?;
-    let ([channels, rows, columns], mut out) = (dataset.shape, stdout().lock());
+    let ([channels, rows, columns], mut out) = (dataset.shape, Out::lock());
     if args.json {
         return Ok(writeln!(out, "{}", json_of(&source, &dataset, data_dir)?)?);
     }

@@ -1,6 +1,6 @@
 //! `carom doctor`: checks whether this machine can train.
 
-use super::joined;
+use super::{Out, joined};
 use crate::device::{self, Device};
 use crate::generative::data::published;
 use crate::human::{gigabytes, plural};
@@ -48,12 +48,12 @@ pub(super) fn run(args: &Args) -> Result<()> {
         runs(),
     ];
     let broken = findings.iter().filter(|finding| finding.state == State::Broken).count() as u64;
-    let mut out = stdout().lock();
+    let mut out = Out::lock();
     if args.json {
         writeln!(out, "{:#}", json!({ "ok": broken == 0, "findings": findings }))?;
     } else {
         let no_colour = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        write!(out, "{}", table(&findings, out.is_terminal() && !no_colour))?;
+        write!(out, "{}", table(&findings, stdout().is_terminal() && !no_colour))?;
     }
     ensure!(broken == 0, "{} that prevent{} training", plural(broken, "problem"), if broken == 1 { "s" } else { "" });
     Ok(())

@@ -1,6 +1,6 @@
 //! `carom eval`: scores a run's greedy policy, or measures a fitted model.
 
-use super::joined;
+use super::{Out, joined};
 use crate::config::fit::FitConfig;
 use crate::config::kind::{self, Config};
 use crate::config::training::TrainConfig;
@@ -17,7 +17,7 @@ use crate::train::policy::Policy;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Serialize;
-use std::io::{Write, stdout};
+use std::io::Write;
 use std::path::PathBuf;
 
 /// Score a run: play an agent's greedy policy, or measure a fitted model on its test images
@@ -48,7 +48,7 @@ pub(super) struct Arguments {
     /// Seed of the episodes [default: the run's]
     #[arg(long, value_name = "S", value_parser = parse_seed, allow_hyphen_values = true)]
     seed: Option<u64>,
-    /// Other data: how well the reconstruction error of a fitted model tells their test images from its own
+    /// Other data; how well the reconstruction error of a fitted model separates their test images from its own
     #[arg(long, value_name = "DATA")]
     data: Option<String>,
     /// Device that tensors are on [default: the run's, or cpu where that is missing]
@@ -107,7 +107,7 @@ fn measure(arguments: &Arguments, mut config: FitConfig) -> Result<()> {
     };
     let FitConfig { run: settings, model, source, .. } = &session.config;
     let (model, data, seed) = (model.name(), source.to_string(), settings.seed);
-    let mut out = stdout().lock();
+    let mut out = Out::lock();
     if arguments.json {
         return Ok(writeln!(out, "{}", super::fit::described(&session, &measures))?);
     }
@@ -141,7 +141,7 @@ fn score(arguments: &Arguments, config: TrainConfig) -> Result<()> {
     let encoder = transform.is_some().then(|| policy.config.encoder.to_string());
     let encoder_env_steps = transform.is_some().then(|| policy.transform.n_env_steps());
     let report = Report { env, protocol, encoder, encoder_env_steps, transform, scores, epsilon, seed, step };
-    let mut out = stdout().lock();
+    let mut out = Out::lock();
     if arguments.json {
         return Ok(writeln!(out, "{}", serde_json::to_string(&report)?)?);
     }

@@ -85,7 +85,8 @@ pub(super) const OF_SEEDS: Report =
 /// end. A request to stop is passed on, and no further run starts.
 ///
 /// # Errors
-/// When a process cannot be started, or what is done at the end of a run fails.
+/// When a process cannot be started, or what is done at the end of a run fails. Runs that have begun are made to their
+/// ends then, and no further run starts.
 pub(super) fn make(report: Report, jobs: Vec<Job>, n_at_once: usize) -> Result<ExitCode> {
     interrupt::listen()?;
     let n_jobs = jobs.len();
@@ -95,8 +96,12 @@ pub(super) fn make(report: Report, jobs: Vec<Job>, n_at_once: usize) -> Result<E
     let work = Mutex::new(Work { waiting: jobs.into(), running: vec![], failed: vec![] });
     let board = Board::new(n_jobs);
     let results: Vec<Result<()>> = thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..n_at_once).map(|_| scope.spawn(|| make_waiting(&work, &board, &n_threads, report))).collect();
+        let make_some = || {
+            let made = make_waiting(&work, &board, &n_threads, report);
+            // The others would go on for hours with what cannot be recorded.
+            made.inspect_err(|_| lock(&work).waiting.clear())
+        };
+        let workers: Vec<_> = (0..n_at_once).map(|_| scope.spawn(make_some)).collect();
         let mut is_passed_on = false;
         while !workers.iter().all(thread::ScopedJoinHandle::is_finished) {
             thread::sleep(LOOK_AFTER);

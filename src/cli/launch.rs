@@ -77,6 +77,19 @@ impl Launch {
         Ok(self.on != Place::Here)
     }
 
+    /// Returns whether a command learns from the log of a run that it has failed: it does not wait for runs, and none
+    /// that an earlier command submitted is in the queue. `folder` has Slurm's files.
+    ///
+    /// # Errors
+    /// When Slurm does not answer.
+    pub(super) fn goes_by_logs(&self, folder: &Path) -> Result<bool> {
+        match self.on {
+            Place::Here => Ok(false),
+            Place::Print => Ok(true),
+            Place::Slurm => Ok(self.no_wait && slurm::queued_before(folder)?.is_none()),
+        }
+    }
+
     /// Makes all runs of a batch, or has them made.
     ///
     /// # Errors

@@ -224,10 +224,7 @@ fn recipe(dir: &Path) -> Result<Recipe> {
         Config::Fit(_) => "fit",
     };
     let history: History = serde_json::from_value(facts.clone()).unwrap_or_default();
-    let changes = history.changes.iter().map(|AtStep { step, change }| {
-        let set = format!("{}={}", change.key, change.to.as_deref().unwrap_or("not given"));
-        format!("carom resume {} --set {}   # from step {}", shell(dir), shell(Path::new(&set)), count(*step))
-    });
+    let changes = resumptions(dir, &history.changes);
     let again = format!("carom {command} --config {CONFIG} --out again   # by the settings below");
     let made_by = match (facts["carom"].as_str().unwrap_or("of unknown version"), facts["git"].as_str()) {
         (version, Some(commit)) => format!("Carom {version}, working directory at commit {commit}"),
@@ -235,4 +232,53 @@ fn recipe(dir: &Path) -> Result<Recipe> {
     };
     let commands = [format!("carom {}", words.join(" "))].into_iter().chain(changes).chain([again]).collect();
     Ok(Recipe { names: vec![shown(dir).display().to_string()], made_by, commands, config: run::config_text(dir)? })
+}
+
+/// Returns the commands that made `changes` to the settings of the run in `dir`, one for each step.
+fn resumptions(dir: &Path, changes: &[AtStep]) -> Vec<String> {
+    let commands = changes.chunk_by(|a, b| a.step == b.step).filter_map(|of_step| {
+        // Of two values at one step the later one was in force. A setting that was removed has no flag.
+        let values: BTreeMap<&str, Option<&str>> =
+            of_step.iter().map(|AtStep { change, .. }| (change.key.as_str(), change.to.as_deref())).collect();
+        let flags: String = values.iter().filter_map(|(key, value)| Some(flag(key, (*value)?))).collect();
+        let step = count(of_step[0].step);
+        (!flags.is_empty()).then(|| format!("carom resume {}{flags}   # from step {step}", shell(dir)))
+    });
+    commands.collect()
+}
+
+/// Returns the flag of `carom resume` that gives a setting, after a space.
+fn flag(key: &str, value: &str) -> String {
+    match key {
+        "steps" | "epochs" | "device" => format!(" --{key} {}", shell(Path::new(value))),
+        _ => format!(" --set {}", shell(Path::new(&format!("{key}={value}")))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dotted::Change;
+
+    #[test]
+    fn changes_of_one_step_are_one_command_that_resume_takes() {
+        let change = |step, key: &str, to: Option<&str>| AtStep {
+            step,
+            change: Change { key: key.to_owned(), from: Some("1".to_owned()), to: to.map(str::to_owned) },
+        };
+        let changes = [
+            change(2000, "agent.lr", Some("0.5")),
+            change(2000, "steps", Some("3000")),
+            change(2500, "agent.hidden", Some("[8, 8]")),
+            change(2600, "epochs", Some("9")),
+            change(2600, "steps", None),
+            change(2700, "threads", None),
+        ];
+        let expected = [
+            "carom resume t1 --set 'agent.lr=0.5' --steps 3000   # from step 2k",
+            "carom resume t1 --set 'agent.hidden=[8, 8]'   # from step 2.5k",
+            "carom resume t1 --epochs 9   # from step 2.6k",
+        ];
+        assert_eq!(resumptions(Path::new("t1"), &changes), expected);
+    }
 }

@@ -5,6 +5,7 @@ mod trials;
 use super::compare::check_possible;
 use super::jobs::{Job, Report};
 use super::launch::{Batch, Launch, Made};
+use super::list::runs::failure;
 use super::print;
 use super::seeds::parse_jobs;
 use super::start::{check_unchanged, has_made};
@@ -17,7 +18,7 @@ use crate::sweep::ranking::{Ranking, Standing};
 use crate::{files, interrupt};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -55,7 +56,7 @@ const EXAMPLES: &str = "Example of a file:
   [halving]
   least = \"5k\"                   # steps of all trials; the best third goes on with 15k, then 45k
   most = \"45k\"
-  [random]                       # draws of \"random\"; for \"halving\" too, which otherwise takes the grid
+  [random]                       # \"halving\" uses it too, else it takes the grid
   trials = 27
   [base]
   preset = \"taxi-q-learning\"
@@ -77,6 +78,9 @@ const SLURM: &str = "slurm";
 
 const GO_ON: &str = "the same command goes on with the search";
 
+/// A run up to a rung: its trial, its seed and its steps.
+type Part = (usize, u64, u64);
+
 /// A search that was found to be possible.
 struct Sweep {
     /// Path of its file.
@@ -96,8 +100,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let made = sweep.make(&journal, arguments)?;
     let journal = journal.into_inner().unwrap_or_else(PoisonError::into_inner);
     let Made::Ended(code) = made else { return Ok(ExitCode::SUCCESS) };
-    sweep.report(&journal, arguments.json)?;
-    Ok(code)
+    let ranking = sweep.ranking(&journal);
+    sweep.report(&ranking, arguments.json)?;
+    let has_failed = ranking.standings.iter().any(|standing| !standing.failures.is_empty());
+    Ok(if has_failed && code == ExitCode::SUCCESS { ExitCode::FAILURE } else { code })
 }
 
 impl Sweep {
@@ -162,7 +168,8 @@ impl Sweep {
         rung.unwrap_or(self.trials[trial].config.run.steps)
     }
 
-    /// Makes all runs that the journal lacks, rung by rung.
+    /// Makes all runs that the journal lacks, rung by rung. It stops after a rung where runs failed for the first time:
+    /// the cause may be gone when the same command goes on.
     fn make(&self, journal: &Mutex<Journal>, arguments: &Arguments) -> Result<Made> {
         let (mut alive, mut code): (Vec<usize>, _) = ((0..self.trials.len()).collect(), ExitCode::SUCCESS);
         for rung in self.rungs() {
@@ -171,20 +178,33 @@ impl Sweep {
                 alive = promoted;
                 continue;
             }
+            let failed_before = self.failed(&alive, rung, &lock(journal));
             let Made::Ended(made) = self.make_rung(&alive, rung, journal, arguments)? else {
                 return Ok(Made::Elsewhere);
             };
-            if interrupt::requested() {
-                return Ok(Made::Ended(made));
+            code = made;
+            let Some(steps) = rung.filter(|_| !interrupt::requested()) else { break };
+            let n_new = self.failed(&alive, rung, &lock(journal)).difference(&failed_before).count();
+            if n_new > 0 {
+                let (runs, steps) = (plural(n_new as u64, "run"), count(steps));
+                say!("{runs} failed: the same command tries again before it decides who goes on after {steps} steps");
+                break;
             }
-            if made != ExitCode::SUCCESS {
-                code = made;
-            }
-            if let Some(steps) = rung {
-                alive = self.promote(&alive, steps, &mut lock(journal))?;
-            }
+            alive = self.promote(&alive, steps, &mut lock(journal))?;
         }
         Ok(Made::Ended(code))
+    }
+
+    /// Returns the runs of a rung, seed by seed: if it is stopped, each trial has about the same number of runs.
+    fn parts(&self, alive: &[usize], rung: Option<u64>) -> impl Iterator<Item = Part> {
+        let of_seed = move |&seed: &u64| alive.iter().map(move |&trial| (trial, seed, self.steps(trial, rung)));
+        self.file.seeds.iter().flat_map(of_seed)
+    }
+
+    /// Returns the runs of a rung whose latest result is a failure.
+    fn failed(&self, alive: &[usize], rung: Option<u64>, journal: &Journal) -> BTreeSet<Part> {
+        let has_failed = |part: &Part| matches!(journal.result(part.0, part.1, part.2), Some(Err(_)));
+        self.parts(alive, rung).filter(has_failed).collect()
     }
 
     fn make_rung(
@@ -194,22 +214,30 @@ impl Sweep {
         journal: &Mutex<Journal>,
         arguments: &Arguments,
     ) -> Result<Made> {
-        let (mut waiting, mut of_dir) = (vec![], BTreeMap::new());
-        // Seed by seed: if it is stopped, each trial has about the same number of runs.
-        for &seed in &self.file.seeds {
-            for &trial in alive {
-                let (dir, steps) = (self.run_dir(trial, seed), self.steps(trial, rung));
-                if matches!(lock(journal).result(trial, seed, steps), Some(Ok(_))) {
-                    continue;
-                }
-                of_dir.insert(dir.clone(), (trial, seed, steps));
-                // The process of a run whose checkpoints are damaged says so.
-                if has_made(steps, &dir).unwrap_or(false) {
-                    self.judge((trial, seed, steps), Ok(()), &mut lock(journal))?;
-                    continue;
-                }
-                waiting.push(self.job(trial, seed, rung));
+        let (mut waiting, mut of_dir, slurm) = (vec![], BTreeMap::new(), self.dir.join(SLURM));
+        for part in self.parts(alive, rung) {
+            let (trial, seed, steps) = part;
+            let has_score = lock(journal).result(trial, seed, steps).map(|result| result.is_ok());
+            if has_score == Some(true) {
+                continue;
             }
+            let dir = self.run_dir(trial, seed);
+            of_dir.insert(dir.clone(), part);
+            // The process of a run whose checkpoints are damaged says so.
+            if has_made(steps, &dir).unwrap_or(false) {
+                self.judge(part, Ok(()), &mut lock(journal))?;
+                continue;
+            }
+            if let Some(error) = failure(&dir)
+                && arguments.launch.goes_by_logs(&slurm)?
+            {
+                self.judge(part, Err(error), &mut lock(journal))?;
+                if has_score == Some(false) {
+                    // It was made again after its first failure.
+                    continue;
+                }
+            }
+            waiting.push(self.job(trial, seed, rung));
         }
         if waiting.is_empty() {
             return Ok(Made::Ended(ExitCode::SUCCESS));
@@ -218,7 +246,7 @@ impl Sweep {
         arguments.launch.make(Batch {
             jobs: waiting,
             n_at_once: arguments.jobs,
-            folder: &self.dir.join(SLURM),
+            folder: &slurm,
             is_made: &|job| has_made(of_dir[&job.dir].2, &job.dir).unwrap_or(false),
             report: Report { summaries: false, go_on: GO_ON, ended: &ended },
         })
@@ -235,12 +263,7 @@ impl Sweep {
     }
 
     /// Writes the score of a run to the journal, or that it failed.
-    fn judge(
-        &self,
-        (trial, seed, steps): (usize, u64, u64),
-        ended: Result<(), String>,
-        journal: &mut Journal,
-    ) -> Result<()> {
+    fn judge(&self, (trial, seed, steps): Part, ended: Result<(), String>, journal: &mut Journal) -> Result<()> {
         // Steps come in whole numbers for all environments.
         let last = steps.next_multiple_of(self.trials[trial].config.run.n_envs as u64);
         let metric = &self.file.metric;
@@ -275,19 +298,23 @@ impl Sweep {
         Ok(promoted)
     }
 
-    /// Writes the table, the figure and the best configuration, and prints the ranking.
-    fn report(&self, journal: &Journal, json: bool) -> Result<()> {
+    /// Returns the trials in the order of their scores so far.
+    fn ranking(&self, journal: &Journal) -> Ranking<'_> {
         let values: Vec<Vec<String>> = self.trials.iter().map(|trial| trial.values.clone()).collect();
         let rungs = self.rungs();
         let of_trial = |trial: usize| rungs.iter().map(|&rung| self.steps(trial, rung)).collect();
         let steps: Vec<Vec<u64>> = (0..values.len()).map(of_trial).collect();
-        let ranking = Ranking::new(&self.file, journal, &values, &steps);
+        Ranking::new(&self.file, journal, &values, &steps)
+    }
+
+    /// Writes the table, the figure and the best configuration, and prints the ranking.
+    fn report(&self, ranking: &Ranking, json: bool) -> Result<()> {
         let table = ranking.to_markdown();
         files::write_whole(&self.dir.join(TABLE), |file| file.write_all(table.as_bytes()))?;
         if let Some(best) = ranking.best() {
-            figure::write_file(&self.figure(&ranking), &self.dir.join(FIGURE))?;
+            figure::write_file(&self.figure(ranking), &self.dir.join(FIGURE))?;
             let path = self.dir.join(BEST);
-            let text = self.best_config(best, &ranking, &path)?;
+            let text = self.best_config(best, ranking, &path)?;
             files::write_whole(&path, |file| file.write_all(text.as_bytes()))?;
             let what = self.words(&best.values);
             say!("best: trial {} ({what}), score {}", best.trial, best.score_text());
@@ -295,7 +322,7 @@ impl Sweep {
         } else {
             say!("no trial has a score yet");
         }
-        print(&if json { serde_json::to_string_pretty(&ranking.to_json())? + "\n" } else { table })
+        print(&if json { format!("{}\n", ranking.to_json()) } else { table })
     }
 
     /// Returns the best trial's settings as a preset file. Its seed is left to the command line.

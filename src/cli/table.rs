@@ -6,6 +6,8 @@ use crate::config::training::TrainConfig;
 use crate::encoder::ObsTransform;
 use crate::human::{count, parse_count, plural};
 use crate::plot::policy::{self, Map};
+use crate::plot::raster;
+use crate::run;
 use crate::table::{States, text};
 use crate::train::advance;
 use crate::train::session::Session;
@@ -13,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use carom_agents::Player;
 use carom_envs::ndarray::Array2;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Show the table of an agent: the greedy action of each cell and its value, as text, picture or JSON
@@ -44,6 +46,10 @@ pub(super) struct Arguments {
 const WIDTH: usize = 100;
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(out) = &arguments.output {
+        let name = out.display();
+        ensure!(raster::is_figure(out), "-o {name}: maps are SVG or PNG; give a name that ends in .svg or .png");
+    }
     let config = training_config(&arguments.run, "show a table")?;
     ensure!(
         config.run.encoder == "raw",
@@ -101,6 +107,14 @@ impl Arguments {
         times.sort_unstable();
         let last = *times.last().expect("a time");
         let steps = config.run.steps;
+        let changes = &run::facts(&self.run)?["changes"];
+        let is_of_agent = |change: &Value| change["key"].as_str().is_some_and(|key| key.starts_with("agent."));
+        let is_changed = changes.as_array().is_some_and(|changes| changes.iter().any(is_of_agent));
+        ensure!(
+            !is_changed,
+            "--at trains {} again from its beginning, and settings of its agent changed along the run",
+            self.run.display()
+        );
         ensure!(last <= steps, "--at {last} is beyond the {steps} of {}", self.run.display());
         let transform = ObsTransform::open(&config, &self.run)?;
         let mut session = Session::new(config, transform)?;

@@ -1,5 +1,6 @@
 //! `carom trace`: plays given actions, so that another implementation can be compared with ours step by step.
 
+use super::Out;
 use super::watch::env_settings;
 use crate::config::names;
 use crate::files;
@@ -8,7 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use carom_envs::{ObsSpace, Seeds, Values, VecEnv};
 use clap::Args;
 use fs_err as fs;
-use std::io::{BufWriter, Write, sink, stdout};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 /// Play a file of actions and print reward, end and checksum of the observation of each step
@@ -45,10 +46,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let whole_games = names::env(&arguments.env)?.resolve(&Values::new())?.evaluation();
     let mut env = whole_games.with_all(&set)?.make_vec(rngs)?;
     let actions = read_actions(&arguments.actions, env.n_actions())?;
-    let Some(path) = &arguments.frames else { return play(&mut env, &actions, &mut sink()) };
+    let Some(path) = &arguments.frames else { return play(&mut env, &actions, None) };
     files::write_whole(path, |file| {
         write_header(file, env.obs_space(), actions.len() + 1)?;
-        play(&mut env, &actions, file)
+        play(&mut env, &actions, Some(file))
     })
     .with_context(|| format!("cannot write {}", path.display()))
 }
@@ -64,15 +65,21 @@ fn check_frames(frames: &Path, actions: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Prints a row for each action, and writes all observations to `frames`.
-fn play(env: &mut VecEnv, actions: &[usize], frames: &mut impl Write) -> Result<()> {
-    let mut out = BufWriter::new(stdout().lock());
+/// Prints a row for each action, and writes all observations to `frames`, if they are asked for.
+fn play(env: &mut VecEnv, actions: &[usize], mut frames: Option<&mut dyn Write>) -> Result<()> {
+    let mut out = BufWriter::new(Out::lock());
     writeln!(out, "step,action,reward,terminated,truncated,obs_crc32")?;
-    frames.write_all(env.obs())?;
+    if let Some(frames) = &mut frames {
+        frames.write_all(env.obs())?;
+    }
     for (step, &action) in actions.iter().enumerate() {
         env.step(&[action]);
         write_row(&mut out, step + 1, action, env)?;
-        frames.write_all(env.next_obs(0))?;
+        match &mut frames {
+            Some(frames) => frames.write_all(env.next_obs(0))?,
+            None if out.get_ref().is_closed => break,
+            None => {}
+        }
     }
     Ok(out.flush()?)
 }

@@ -54,7 +54,15 @@ pub(super) fn value_labels(ticks: &[f64]) -> Vec<String> {
 
 /// Formats a value with three digits.
 pub(super) fn short_value(value: f64) -> String {
-    let rounded = three_digits(value);
+    value_within(value, f64::INFINITY)
+}
+
+/// Formats a value of a range that is `width` wide with three digits, and with more if the range is narrow.
+pub(super) fn value_within(value: f64, width: f64) -> String {
+    /// Digits beyond the third that a number can have.
+    const MOST: f64 = 14.0;
+    let more = (value.abs().log10().floor() - width.log10().floor()).clamp(0.0, MOST);
+    let rounded = rounded(value, 3 + more as usize);
     match rounded.abs() {
         size if size >= 20_000.0 => count_label(rounded),
         size if size >= 1e-4 || size == 0.0 => with_minus(rounded.to_string()),
@@ -68,7 +76,12 @@ fn is_whole(x: f64) -> bool {
 
 /// Rounds `x` to three digits.
 fn three_digits(x: f64) -> f64 {
-    format!("{x:.2e}").parse().unwrap_or(x)
+    rounded(x, 3)
+}
+
+/// Rounds `x` to `n_digits` digits.
+fn rounded(x: f64, n_digits: usize) -> f64 {
+    format!("{x:.*e}", n_digits - 1).parse().unwrap_or(x)
 }
 
 /// Replaces a hyphen by a minus sign, which is as wide as a digit, and `-0` by `0`.
@@ -95,8 +108,11 @@ pub(super) struct ValueRange {
 ///
 /// A few extreme values (the first episodes of cliff walking, a spike of a loss) would flatten all the others. If a
 /// twentieth of the values takes more than three quarters of the height, it is cut off. So is a level beside which the
-/// values would have less than a quarter of the height.
+/// values would have less than a quarter of the height. Without values the levels take their place.
 pub(super) fn value_range(mut values: Vec<f64>, levels: &[f64]) -> ValueRange {
+    if values.is_empty() {
+        values = if levels.is_empty() { vec![0.0, 1.0] } else { levels.to_vec() };
+    }
     values.sort_by(f64::total_cmp);
     let at = |fraction: f64| values[((values.len() - 1) as f64 * fraction).round() as usize];
     let (lowest, highest) = (at(0.0), at(1.0));

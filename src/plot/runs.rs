@@ -3,6 +3,7 @@
 use super::axis;
 use super::error::PlotError;
 use crate::dotted::{AtStep, Change, Dotted, History, of_table};
+use crate::files;
 use crate::human::count;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -225,6 +226,8 @@ fn find_below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(
     let entries = fs_err::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
     let mut folders: Vec<_> = entries.iter().map(fs_err::DirEntry::path).filter(|path| path.is_dir()).collect();
     folders.sort();
+    // A process that was killed may have left a run half made, or the one that it replaced.
+    folders.retain(|path| path.file_name().is_none_or(|name| !files::is_left_over(&name.to_string_lossy())));
     for folder in folders {
         if is_run(&folder) {
             found.push(folder);

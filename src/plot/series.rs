@@ -85,6 +85,18 @@ pub(super) fn resample(points: &[(f64, f64)], grid: &[f64]) -> Vec<Option<f64>> 
     values
 }
 
+/// Returns the value of `points` at `step` by linear interpolation; beyond their ends, the first or the last value.
+pub(super) fn interpolate(points: &[(f64, f64)], step: f64) -> f64 {
+    match points.partition_point(|point| point.0 < step) {
+        0 => points[0].1,
+        n if n == points.len() => points[n - 1].1,
+        n => {
+            let (left, right) = (points[n - 1], points[n]);
+            left.1 + (right.1 - left.1) * (step - left.0) / (right.0 - left.0)
+        }
+    }
+}
+
 /// Returns the points, or if there are more than [`MAX_POINTS`], means over intervals of them, with their lowest and
 /// highest value as the band.
 fn thinned(points: &[(f64, f64)]) -> Curve {

@@ -90,6 +90,24 @@ fn curves_over_time_smoothed_and_with_intervals_say_so() {
 }
 
 #[test]
+fn a_metric_that_is_logged_seldom_is_drawn_at_the_times_of_its_steps() {
+    let folder = folder();
+    let dir = run(folder.path(), "run", 0, "lr = 0.1", 1.0);
+    // The run becomes slower: step n is reached after n² / 100 seconds.
+    let row = |step: u32| format!("{step},wall_s,{}", step * step / 100);
+    let times: Vec<String> = (10..=190).step_by(10).map(row).collect();
+    std::fs::write(dir.join("timing.csv"), format!("step,name,value\n{}\n", times.join("\n"))).expect("writable");
+    let evaluations = "step,name,value\n5,eval/return,1\n100,eval/return,2\n155,eval/return,3\n200,eval/return,4\n";
+    std::fs::write(dir.join("eval.csv"), evaluations).expect("writable");
+    let look = Look { along: Along::Wall, ..Look::default() };
+    let drawn = prepare(&[dir], "eval/return", look).unwrap_or_else(|error| panic!("{error}"));
+    // Steps 150 and 160 are reached after 225 and 256 seconds; before and after all times the nearest one is taken.
+    let minutes = [1.0, 100.0, 240.5, 361.0].map(|seconds| seconds / 60.0);
+    let points: Vec<_> = minutes.into_iter().zip([1.0, 2.0, 3.0, 4.0]).collect();
+    assert_eq!((drawn.x_name, &drawn.runs[0].points), ("minutes", &points));
+}
+
+#[test]
 fn smoothing_and_intervals_are_as_worked_by_hand() {
     let mut points = [(0.0, 1.0), (1.0, 3.0), (2.0, 5.0), (3.0, 9.0)];
     series::smooth(&mut points, 3);
@@ -236,6 +254,22 @@ fn players_that_do_not_learn_are_levels_beside_a_curve() {
 }
 
 #[test]
+fn a_panel_may_have_levels_alone() {
+    let folder = folder();
+    let learner = run(folder.path(), "dqn", 0, "lr = 0.1", 50.0);
+    let random = folder.path().join("random");
+    write_config(&random, "env = \"cartpole\"\nagent = \"random\"\nseed = 0\n[env_settings]\nmax_steps = 500\n");
+    let rows = "step,name,value\n5,train/return,20\n5,eval/return,21\n";
+    std::fs::write(random.join("metrics.csv"), rows).expect("writable");
+    let (metrics, out) = (["eval/return", "train/return"].map(str::to_owned), folder.path().join("out.svg"));
+    let left_out = panels(&[learner.clone(), random], &metrics, Look::default(), &out);
+    assert_eq!(left_out.unwrap_or_else(|error| panic!("{error}")), [("eval/return", learner)]);
+    let svg = std::fs::read_to_string(out).expect("the plot");
+    let texts = texts(&svg);
+    assert!(texts.contains(&"random (mean 21)") && !svg.contains("mean of 0") && !svg.contains("NaN"), "{texts:?}");
+}
+
+#[test]
 fn a_single_point_is_drawn_and_named() {
     let folder = folder();
     write_config(folder.path(), "env = \"taxi\"\nagent = \"value-iteration\"\nseed = 0\n");
@@ -301,6 +335,10 @@ fn errors_name_what_is_missing() {
 fn runs_are_found_in_folders_each_once() {
     let folder = folder();
     let runs = [run(folder.path(), "a", 0, "", 1.0), run(folder.path(), "sweep/b", 1, "", 1.0)];
+    // A killed process leaves such folders.
+    for left in [".a.new-12", "sweep/.b.old-12-1"] {
+        run(folder.path(), left, 2, "", 1.0);
+    }
     let found = find_runs(&[folder.path().to_owned(), runs[1].clone()]).expect("runs");
     assert_eq!(found, runs);
 }
@@ -371,6 +409,8 @@ fn ranges_have_air_and_begin_at_zero_where_that_is_near() {
     assert_eq!(range(&[-21.0, -1.0]), (-22.0, 0.0));
     assert_eq!(range(&[100.0, 120.0]), (99.0, 121.0));
     assert_eq!(range(&[0.0, 0.0]), (-1.0, 1.0));
+    assert_eq!(range(&[]), (0.0, 1.05));
+    assert_eq!(axis::value_range(vec![], &[20.0, 30.0]), axis::value_range(vec![20.0, 30.0], &[]));
     // A twentieth is cut off, a level beside a flat curve is not.
     let mut spiked = vec![1.0; 99];
     spiked.push(1000.0);

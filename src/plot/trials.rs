@@ -258,7 +258,8 @@ impl Scale {
         match self {
             Self::Names(names) => names.iter().map(|name| (self.place(name), name.clone())).collect(),
             Self::Numbers { few, .. } if !few.is_empty() => {
-                few.iter().map(|&value| (self.share(value), axis::short_value(value))).collect()
+                let width = few[few.len() - 1] - few[0];
+                few.iter().map(|&value| (self.share(value), axis::value_within(value, width))).collect()
             }
             &Self::Numbers { lo, hi, log: true, .. } => {
                 let ticks = log_ticks(lo.exp(), hi.exp());
@@ -305,6 +306,8 @@ mod tests {
         assert!((scale.place("2k") - 0.5).abs() < 1e-9);
         let names = Scale::of(&["raw", "ae", "raw"]);
         assert_eq!(names.ticks(), [(0.25, "ae".to_owned()), (0.75, "raw".to_owned())]);
+        let labels = Scale::of(&["0.995", "0.9995", "0.9999"]).ticks().into_iter().map(|(_, label)| label);
+        assert_eq!(labels.collect::<Vec<_>>(), ["0.995", "0.9995", "0.9999"]);
         assert_eq!(log_ticks(0.05, 2.0), [0.05, 0.1, 0.2, 0.5, 1.0, 2.0]);
         assert_eq!(log_ticks(1e-4, 0.1), [1e-4, 1e-3, 1e-2, 1e-1]);
     }

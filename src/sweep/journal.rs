@@ -71,11 +71,13 @@ impl Journal {
     /// Writes a line, which is on the disk when this returns.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it cannot be written. The file is left as it was then.
     pub(crate) fn write(&mut self, event: Event) -> Result<()> {
         let line = serde_json::to_string(&event).context("an event is plain data")? + "\n";
-        self.file.write_all(line.as_bytes())?;
-        self.file.sync_data()?;
+        let before = self.file.metadata()?.len();
+        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        // On a full disk there may be half a line, and another worker's would follow it.
+        written.inspect_err(|_| drop(self.file.set_len(before)))?;
         self.take(event);
         Ok(())
     }

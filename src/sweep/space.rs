@@ -11,7 +11,8 @@ pub(crate) const MAX_TRIALS: usize = 10_000;
 /// Bounds the draws in a row that give no new combination.
 const MAX_REPEATED_DRAWS: usize = 1000;
 
-/// Digits that drawn values keep. More would make no difference to a run, and tables hard to read.
+/// Digits that drawn values keep, of the number or of a narrower range's width. More would make no difference to a run,
+/// and tables hard to read.
 const DIGITS: usize = 3;
 
 /// A setting that is varied.
@@ -65,9 +66,10 @@ impl Range {
             true => (min.ln() + share * (max.ln() - min.ln())).exp(),
             false => min + share * (max - min),
         };
+        let shared_digits = (number.abs().log10().floor() - (max - min).log10().floor()).max(0.0) as usize;
         let rounded: f64 = match integer {
             true => number.round(),
-            false => format!("{number:.*e}", DIGITS - 1).parse().expect("a number that was written"),
+            false => format!("{number:.*e}", DIGITS - 1 + shared_digits).parse().expect("a number that was written"),
         };
         rounded.clamp(min, max).to_string()
     }
@@ -104,10 +106,12 @@ pub(crate) fn draw(axes: &[Axis], n_trials: usize, seed: u64) -> Result<Vec<Comb
             n_repeated = 0;
         } else {
             n_repeated += 1;
-            let n = all.len();
+            let (n, has_range) = (all.len(), axes.iter().any(|axis| matches!(axis.values, Values::Range(_))));
+            // A grid takes no range.
+            let hint = if has_range { "" } else { "; search = \"grid\" tries them all" };
             ensure!(
                 n_repeated < MAX_REPEATED_DRAWS,
-                "[random] trials is {n_trials}, and the axes have {n} combinations; search = \"grid\" tries them all"
+                "[random] trials is {n_trials}, and the axes have {n} combinations{hint}"
             );
         }
     }
@@ -148,6 +152,18 @@ mod tests {
         assert!((80..120).contains(&numbers(0).filter(|rate| *rate < 1e-3).count()));
         assert!(numbers(1).all(|n| n.fract() == 0.0 && (1.0..=9.0).contains(&n)));
         let error = draw(&[list("a", &["1", "2"])], 3, 0).expect_err("two at most").to_string();
-        assert!(error.contains("2 combinations"), "{error}");
+        assert!(error.contains("2 combinations; search = \"grid\""), "{error}");
+        let error = draw(&axes[1..], 10, 0).expect_err("nine at most").to_string();
+        assert!(error.ends_with("9 combinations"), "{error}");
+    }
+
+    #[test]
+    fn drawn_values_have_three_digits_of_the_number_or_of_a_narrower_range() {
+        let range = |min, max, log| Range { min, max, log, integer: false };
+        let at = |range: Range| [0.0, 0.25, 0.5, 1.0].map(|share| range.text(share));
+        assert_eq!(at(range(0.995, 0.9999, false)), ["0.995", "0.99623", "0.99745", "0.9999"]);
+        assert_eq!(at(range(0.01, 1.0, false)), ["0.01", "0.258", "0.505", "1"]);
+        assert_eq!(at(range(-1.0, 1.0, false)), ["-1", "-0.5", "0", "1"]);
+        assert_eq!(at(range(0.01, 1.0, true)), ["0.01", "0.0316", "0.1", "1"]);
     }
 }

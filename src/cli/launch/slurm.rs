@@ -41,8 +41,7 @@ pub(super) fn make(options: &[String], waits: bool, batch: &Batch) -> Result<Mad
     let options = options.iter().map(|option| check_option(option)).collect::<Result<Vec<_>>>()?;
     let folder = PathBuf::from(files::absolute(&batch.folder.display().to_string())?);
     interrupt::listen_saying("interrupted: the runs stay in the queue; scancel removes them")?;
-    let before = fs_err::read_to_string(folder.join(JOB)).ok();
-    if let Some(id) = before.filter(|id| states(id).is_ok_and(|states| !states.is_empty())) {
+    if let Some(id) = queued_before(&folder)? {
         say!("an earlier command submitted job {id}");
         if !waits {
             return Ok(queued(&id));
@@ -66,6 +65,16 @@ pub(super) fn make(options: &[String], waits: bool, batch: &Batch) -> Result<Mad
         return collect(batch, |job| log(job).map_or_else(String::new, |log| last_words(&log))).map(Made::Ended);
     }
     collect(batch, |_| String::new()).map(Made::Ended)
+}
+
+/// Returns the job that an earlier command with this folder submitted, if it is in the queue, or may be.
+///
+/// # Errors
+/// When Slurm does not answer.
+pub(super) fn queued_before(folder: &Path) -> Result<Option<String>> {
+    let Ok(id) = fs_err::read_to_string(folder.join(JOB)) else { return Ok(None) };
+    let has_ended = answer(&id)?.is_some_and(|states| states.is_empty());
+    Ok((!has_ended).then_some(id))
 }
 
 fn queued(id: &str) -> Made {
@@ -157,30 +166,49 @@ exit $code
 
 /// Waits until no task of a job is in the queue, or a stop is requested.
 fn wait(id: &str) -> Result<()> {
-    let (mut said, mut n_unanswered) = (String::new(), 0);
-    loop {
-        match states(id) {
-            Ok(states) if states.is_empty() => return Ok(()),
-            Ok(states) => {
-                let words: Vec<String> =
-                    states.iter().map(|(state, n)| format!("{n} {}", state.to_lowercase())).collect();
-                let words = format!("job {id}: {}", words.join(", "));
-                if words != said {
-                    say!("{words}");
-                }
-                (said, n_unanswered) = (words, 0);
-            }
-            Err(error) if n_unanswered == MAX_UNANSWERED => return Err(error),
-            Err(_) => n_unanswered += 1,
+    let mut said = String::new();
+    while let Some(states) = answer(id)?.filter(|states| !states.is_empty()) {
+        let words: Vec<String> = states.iter().map(|(state, n)| format!("{n} {}", state.to_lowercase())).collect();
+        let words = format!("job {id}: {}", words.join(", "));
+        if words != said {
+            say!("{words}");
         }
-        let asked = Instant::now();
-        while asked.elapsed() < ASK_EVERY {
-            if interrupt::requested() {
-                return Ok(());
-            }
-            thread::sleep(LOOK_AFTER);
+        said = words;
+        if !pause() {
+            break;
         }
     }
+    Ok(())
+}
+
+/// Returns how many tasks of a job are in each state; none when all have ended. Asks again while Slurm does not answer.
+/// Returns `None` if a stop is requested meanwhile.
+fn answer(id: &str) -> Result<Option<BTreeMap<String, usize>>> {
+    let mut n_unanswered = 0;
+    loop {
+        match states(id) {
+            Ok(states) => return Ok(Some(states)),
+            Err(error) if n_unanswered == MAX_UNANSWERED => return Err(error),
+            Err(error) if n_unanswered == 0 => say!("{error:#}; asking again"),
+            Err(_) => {}
+        }
+        n_unanswered += 1;
+        if !pause() {
+            return Ok(None);
+        }
+    }
+}
+
+/// Waits until the next look at the queue. Returns whether no stop is requested.
+fn pause() -> bool {
+    let asked = Instant::now();
+    while asked.elapsed() < ASK_EVERY {
+        if interrupt::requested() {
+            return false;
+        }
+        thread::sleep(LOOK_AFTER);
+    }
+    true
 }
 
 /// Returns how many tasks of a job are in each state; none when all have ended.

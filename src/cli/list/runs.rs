@@ -3,7 +3,7 @@
 use crate::cli::print;
 use crate::config::kind::{self, Config};
 use crate::human::{count, duration};
-use crate::run::{self, LOG, MetricsFile};
+use crate::run::{self, LOG, MetricsFile, checkpoint};
 use crate::{files, plot};
 use anyhow::Result;
 use fs_err as fs;
@@ -63,7 +63,8 @@ pub(in crate::cli) fn row(dir: &Path) -> Result<Row> {
     let (returns, times) = (last(&metrics, "train/return"), last(&timing, "wall_s"));
     let (step, state) = ending(dir)?;
     let step = step.max(times.map_or(0, |(step, _)| step));
-    let (episode_return, wall_s) = (returns.map(|(_, value)| value), times.map(|(_, value)| value));
+    let episode_return = returns.map(|(_, value)| value);
+    let wall_s = times.map(|(_, seconds)| seconds).filter(|&seconds| checkpoint::is_time(seconds));
     Ok(Row { run: files::shown(dir).to_path_buf(), what, seed, step, steps, state, episode_return, wall_s })
 }
 
@@ -80,16 +81,28 @@ fn last(table: &Path, name: &str) -> Option<(u64, f64)> {
 /// Returns the last step in the log, and how the run ended.
 fn ending(dir: &Path) -> Result<(u64, String)> {
     let log = fs::read_to_string(dir.join(LOG))?;
-    let mut steps = log.lines().rev().filter_map(|line| line.strip_prefix("step ")?.split_once(": "));
-    let last = steps.find_map(|(step, what)| Some((step.parse::<u64>().ok()?, what)));
-    let step = last.map_or(0, |(step, _)| step);
-    let is_last_line = log.lines().next_back().is_some_and(|line| line.starts_with("step "));
-    let state = match last {
-        _ if run::is_at_work(dir) => "running",
-        Some((_, what)) if is_last_line && what != "checkpoint" && what != "best policy" => what,
-        _ => "stopped",
-    };
+    let step = log.lines().rev().find_map(of_step).map_or(0, |(step, _)| step);
+    let state = if run::is_at_work(dir) { "running" } else { end(&log).unwrap_or("stopped") };
     Ok((step, state.to_owned()))
+}
+
+/// Returns the error that ended the run in `dir`, if its log tells of one.
+pub(in crate::cli) fn failure(dir: &Path) -> Option<String> {
+    let log = fs::read_to_string(dir.join(LOG)).ok()?;
+    end(&log).filter(|what| !["finished", "interrupted"].contains(what)).map(str::to_owned)
+}
+
+/// Returns how a run ended, if the last line of its log tells so: `finished`, `interrupted`, or an error.
+fn end(log: &str) -> Option<&str> {
+    let (_, what) = of_step(log.lines().next_back()?)?;
+    let goes_on = what == "checkpoint" || what == "best policy" || what.contains(" -> ");
+    (!goes_on).then_some(what)
+}
+
+/// Splits a line of the log that tells of a step.
+fn of_step(line: &str) -> Option<(u64, &str)> {
+    let (step, what) = line.strip_prefix("step ")?.split_once(": ")?;
+    Some((step.parse().ok()?, what))
 }
 
 impl Row {
@@ -115,7 +128,7 @@ impl Row {
 
     /// Formats the time at work on the run; empty if none was logged.
     pub(in crate::cli) fn time(&self) -> String {
-        let time = self.wall_s.map(|seconds| duration(Duration::from_secs_f64(seconds.max(0.0))));
+        let time = self.wall_s.map(|seconds| duration(Duration::from_secs_f64(seconds)));
         time.unwrap_or_default()
     }
 }
@@ -130,4 +143,26 @@ fn aligned(rows: impl Iterator<Item = [String; 7]>) -> String {
         format!("{}\n", cells.join("  ").trim_end())
     };
     rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_of_a_log_tells_how_a_run_ended() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let told = |lines: &str| {
+            let text = format!("training dqn\nstep 5: checkpoint\n{lines}\n");
+            fs::write(folder.path().join(LOG), text).expect("written");
+            failure(folder.path())
+        };
+        let error = "step 7: train/loss is NaN at step 7: training has diverged";
+        assert_eq!(told(error).as_deref(), error.strip_prefix("step 7: "));
+        for other in ["step 7: finished", "step 7: interrupted", "step 7: best policy", "step 5: agent.lr 0.1 -> 0.2"] {
+            assert_eq!(told(other), None, "{other}");
+        }
+        assert_eq!(told(&format!("{error}\nresuming at step 5: dqn")), None);
+        assert_eq!(ending(folder.path()).expect("a log"), (7, "stopped".to_owned()));
+    }
 }
