@@ -29,12 +29,16 @@ use serde::Serialize;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 /// Name of the file of a run's settings.
 pub(crate) const CONFIG: &str = "config.toml";
 const META: &str = "meta.json";
 /// Name of the file that tells what happened to a run.
 pub(crate) const LOG: &str = "log.txt";
+/// Word of the log for a checkpoint.
+const SAVED: &str = "checkpoint";
 /// Key in `meta.json` of the run and checkpoint that the first weights are from.
 pub(crate) const ORIGIN: &str = "init_from";
 /// Key in `meta.json` of the number of processes that make a run, where there are several.
@@ -51,6 +55,27 @@ pub(crate) enum Outcome {
     Interrupted,
 }
 
+/// Which run a new one may replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replaces {
+    /// None.
+    Nothing,
+    /// One that was stopped before its first checkpoint.
+    Unsaved,
+    /// Any.
+    Anything,
+}
+
+impl Replaces {
+    /// What `--force` asks for, if it is given.
+    pub(crate) fn forced(force: bool) -> Self {
+        if force { Self::Anything } else { Self::Nothing }
+    }
+}
+
+/// Keeps other processes from writing to a run, until it is dropped.
+pub(crate) struct Lock(fs::File);
+
 /// A run's directory, open for writing and locked against other processes.
 pub(crate) struct Run {
     dir: PathBuf,
@@ -66,39 +91,45 @@ impl Run {
     /// copies of other runs that this one needs; they may come from the run that is replaced.
     ///
     /// # Errors
-    /// When `dir` exists (with `force`: when it is not a run, or holds files that Carom did not write), another process
-    /// is at work on it, `add` fails, or it cannot be written.
+    /// When `dir` exists and is not a run that this one `replaces`, or holds files that Carom did not write, another
+    /// process is at work on it, `add` fails, or it cannot be written.
     pub(crate) fn create(
         dir: &Path,
         config: &str,
         protocol: Option<&str>,
-        force: bool,
+        replaces: Replaces,
         add: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Self> {
-        check_free(dir, force)?;
+        let may_replace = replaces != Replaces::Nothing;
+        check_free(dir, may_replace)?;
         // The run that is replaced stays locked until it is gone.
-        let replaced = dir.join(LOG).exists().then(|| lock(dir)).transpose()?;
-        files::replace_folder(dir, force.then_some(layout::is_ours), |made| {
+        let locked = dir.join(LOG).exists().then(|| lock(dir)).transpose()?;
+        if replaces == Replaces::Unsaved {
+            // Another process may have saved it since the caller looked.
+            ensure!(!is_saved(dir)?, "{} has been saved by another process: try again", dir.display());
+        }
+        files::replace_folder(dir, may_replace.then_some(layout::is_ours), |made| {
             fill(made, config, protocol)?;
             add(made)
         })
         .with_context(|| format!("cannot make the run directory {}", dir.display()))?;
-        drop(replaced);
+        drop(locked);
         Self::attach(dir)
     }
 
-    /// Opens the directory of a run to resume it from `saved`. Rows written after that checkpoint are removed.
+    /// Opens the directory of a run to resume it from `saved`, its newest checkpoint, which was read under `lock`. Rows
+    /// written after that checkpoint are removed, and checkpoints beyond it, which are damaged.
     ///
     /// # Errors
-    /// When another process is writing to the run, or a file is missing or shorter than at the checkpoint.
-    pub(crate) fn reopen<S>(dir: &Path, saved: &Checkpoint<S>) -> Result<Self> {
-        let log = lock(dir)?;
+    /// When a file is missing or shorter than at the checkpoint, or cannot be written.
+    pub(crate) fn reopen<S>(dir: &Path, Lock(log): Lock, saved: &Checkpoint<S>) -> Result<Self> {
         metrics::cut(dir, &saved.state.file_lengths)?;
+        checkpoint::remove_beyond(dir, saved.state.step)?;
         Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: Some(saved.state.step) })
     }
 
     fn attach(dir: &Path) -> Result<Self> {
-        let log = lock(dir)?;
+        let Lock(log) = lock(dir)?;
         Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: None })
     }
 
@@ -172,7 +203,7 @@ impl Run {
             None => format!("cannot save a checkpoint of step {step}, the first"),
         })?;
         self.saved_at = Some(step);
-        self.log(&format!("step {step}: checkpoint"))
+        self.log(&format!("step {step}: {SAVED}"))
     }
 
     /// Saves `policy`, the state of the policy with the best evaluation so far, at `step`.
@@ -214,12 +245,13 @@ impl Run {
         Ok(())
     }
 
-    /// Replaces the run's configuration by `config`, a TOML text in force from `step` on, and records what changed.
+    /// Replaces the run's configuration `before` by `config`, in force from `step` on, and records what changed. Both
+    /// are TOML texts.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn reconfigure(&mut self, step: u64, config: &str) -> Result<()> {
-        let changed = changes_to(&self.dir, config);
+    pub(crate) fn reconfigure(&mut self, step: u64, before: &str, config: &str) -> Result<()> {
+        let changed = changes_to(&self.dir, config, before);
         if changed.is_empty() {
             return Ok(());
         }
@@ -257,9 +289,10 @@ pub(crate) fn facts(dir: &Path) -> Result<serde_json::Value> {
     meta::read(dir)
 }
 
-/// Returns the settings in which `config`, a TOML text, differs from those that the run in `dir` was made with.
-pub(crate) fn changes_to(dir: &Path, config: &str) -> Vec<Change> {
-    meta::changes_to(dir, config)
+/// Returns the settings in which `config` differs from those that the run in `dir` was made with. `resolved` are those
+/// of its file as this version reads them; both are TOML texts.
+pub(crate) fn changes_to(dir: &Path, config: &str, resolved: &str) -> Vec<Change> {
+    meta::changes_to(dir, config, resolved)
 }
 
 /// Checks that a run can be created in `dir`.
@@ -296,9 +329,41 @@ pub(crate) fn is_at_work(dir: &Path) -> bool {
     fs::OpenOptions::new().append(true).open(dir.join(LOG)).is_ok_and(|log| !files::try_lock(&log))
 }
 
-/// Opens the log and locks it until it is closed.
-fn lock(dir: &Path) -> Result<fs::File> {
+/// Locks the run in `dir`. Its newest checkpoint is to be read after that: until then another process may save one.
+///
+/// # Errors
+/// When another process is at work on it, or its log cannot be opened.
+pub(crate) fn lock(dir: &Path) -> Result<Lock> {
+    /// Tries to lock, since [`is_at_work`] holds the lock for a moment.
+    const TRIES: usize = 20;
+    const TRY_EVERY: Duration = Duration::from_millis(5);
     let log = fs::OpenOptions::new().append(true).open(dir.join(LOG))?;
-    ensure!(files::try_lock(&log), "another process is at work on {}", dir.display());
-    Ok(log)
+    for _ in 0..TRIES {
+        if files::try_lock(&log) {
+            return Ok(Lock(log));
+        }
+        thread::sleep(TRY_EVERY);
+    }
+    bail!("another process is at work on {}", dir.display())
+}
+
+/// Returns whether the run in `dir` has a checkpoint, be it damaged.
+///
+/// # Errors
+/// When it had one that is gone, or a file cannot be read.
+pub(crate) fn is_saved(dir: &Path) -> Result<bool> {
+    if checkpoint::is_there(dir)? {
+        return Ok(true);
+    }
+    let log = fs::read(dir.join(LOG)).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let last = log.lines().rev().find_map(|line| line.strip_prefix("step ")?.strip_suffix(SAVED)?.strip_suffix(": "));
+    match last {
+        None => Ok(false),
+        Some(step) => bail!(
+            "{} has lost its checkpoints, of which the last was of step {step}: it cannot go on. When it is moved \
+             away, the same command starts it anew",
+            dir.display()
+        ),
+    }
 }

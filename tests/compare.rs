@@ -1,7 +1,7 @@
 use crate::program::Program;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::process::Output;
+use std::process::{Command, Output};
 
 const RUNS: [&str; 6] = ["oracle-s0", "oracle-s1", "pca-s0", "pca-s1", "raw-s0", "raw-s1"];
 
@@ -103,6 +103,7 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
     fs_err::remove_dir_all(program.path("all/pca-s0/checkpoints/600")).expect("removed");
     fs_err::remove_dir_all(program.path("all/oracle-s0/checkpoints")).expect("removed");
     fs_err::create_dir(program.path("all/oracle-s0/checkpoints")).expect("made");
+    program.write("all/oracle-s0/log.txt", "");
     let (_, stderr) = succeed(&program, &line);
     assert_eq!(runs_with("training dqn", &stderr), ["oracle-s0", "raw-s1"], "{stderr}");
     assert_eq!(runs_with("resuming at step", &stderr), ["pca-s0"], "{stderr}");
@@ -168,6 +169,17 @@ fn agents_are_compared_over_several_games_and_grouped_again() {
     assert!(!stderr.contains("training"), "{stderr}");
     let (grouped, _) = succeed(&program, &format!("compare --runs all --by agent --out by {SCALES}"));
     assert_eq!(grouped, table);
+
+    // A copy of a run is no further run, and a fit is no agent's run.
+    let copy = ["all/taxi-sarsa-s1", "all/taxi-sarsa-s1-copy"].map(|run| program.path(run));
+    assert!(Command::new("cp").arg("-r").args(copy).status().expect("cp is there").success());
+    succeed(&program, "fit ae --data movies --epochs 1 --latent-dim 2 --batch-size 4 --out all/fit");
+    let (grouped, stderr) = succeed(&program, &format!("compare --runs all --by agent --out by {SCALES}"));
+    assert_eq!(grouped, table);
+    for note in ["all/fit is a fitted ae", "all/taxi-sarsa-s1-copy is a copy of all/taxi-sarsa-s1"] {
+        assert!(stderr.contains(&format!("note: {note}, and is left out")), "{note} in {stderr}");
+    }
+    assert!(fail(&program, "compare --runs all/fit --by agent --out by").contains("it cannot be compared"));
     let error = fail(&program, "compare --runs all --by agent.lrr --out by");
     assert!(error.contains("did you mean `agent.lr`?"), "{error}");
 }

@@ -251,8 +251,12 @@ fn the_same_command_begins_continues_and_leaves_a_run() {
 
         // Stopped before the first checkpoint.
         fs_err::remove_dir_all(program.path("cut/checkpoints")).expect("removed");
+        program.write("cut/log.txt", "");
         program.succeed(&format!("{line} --out cut --continue"));
         program.assert_same("whole", "cut");
+        // Stopped later, and its checkpoints are gone: what it has is not overwritten.
+        fs_err::remove_dir_all(program.path("cut/checkpoints")).expect("removed");
+        program.refuses(&format!("{line} --out cut --continue"), &["cut has lost its checkpoints", "moved away"]);
         fs_err::remove_dir_all(program.path("whole")).expect("removed");
         fs_err::remove_dir_all(program.path("cut")).expect("removed");
     }
@@ -303,11 +307,58 @@ fn a_setting_changed_on_the_way_is_recorded_with_its_step() {
         ("seed=3", "begin a new run"),
         ("env.max_steps=5", "begin a new run"),
         ("steps=9k", "give it as --steps"),
+        ("agent.q_init=1", "from the run's beginning"),
         ("agent.lrr=1", "did you mean `lr`"),
     ] {
         let error = program.fail(&format!("resume run --steps 7k --set {set}"));
         assert!(error.contains(words), "{set}: {error}");
     }
+}
+
+#[test]
+fn a_setting_that_the_version_of_a_run_did_not_have_is_at_its_default() {
+    let program = Program::new();
+    program.succeed(&format!("{SHORT} --out run"));
+    let (config, meta) = (program.read("run/config.toml"), program.read("run/meta.json"));
+    let without = |text: &str, key: &str| {
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains(key)).collect();
+        lines.join("\n")
+    };
+    program.write("run/config.toml", &without(&config, "q_init"));
+    program.write("run/meta.json", &without(&meta, "agent.q_init"));
+    program.succeed(&format!("{SHORT} --out run --continue"));
+    program.succeed("resume run --steps 6k");
+    assert!(!program.read("run/log.txt").contains("q_init"));
+    // Given by hand it is an edit.
+    program.write("run/meta.json", &without(&program.read("run/meta.json"), "agent.q_init"));
+    program.write("run/config.toml", &program.read("run/config.toml").replace("q_init = 0.0", "q_init = 1.0"));
+    program.refuses("resume run --steps 7k", &["was edited after the run began: agent.q_init not given -> 1"]);
+}
+
+#[test]
+fn a_plan_goes_on_with_other_settings_after_it_converged() {
+    let program = Program::new();
+    program.succeed("train --env gridworld --agent value-iteration --out plan");
+    let said = program.run("resume plan --steps 2k");
+    assert!(String::from_utf8_lossy(&said.stderr).contains("has converged"));
+    let before = program.succeed("table plan");
+    program.succeed("resume plan --set agent.gamma=0.5");
+    assert_ne!(program.succeed("table plan"), before);
+    program.refuses("table plan --at 1,2", &["settings of its agent changed"]);
+}
+
+#[test]
+fn a_best_policy_of_steps_that_are_made_anew_counts_no_more() {
+    let program = Program::new();
+    let line = "train --env taxi --agent q-learning --steps 4k --set checkpoint_every=1000 --set eval_every=500 \
+                --set eval_episodes=5";
+    program.succeed(&format!("{line} --out run --pause-at 3k"));
+    // As if one of them had replaced it.
+    fs_err::remove_dir_all(program.path("run/checkpoints/best")).expect("removed");
+    program.succeed(&format!("{line} --out run --continue"));
+    let state = program.read("run/checkpoints/best/state.json");
+    let state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
+    assert!(state["step"].as_u64().is_some_and(|step| step > 3000), "{}", state["step"]);
 }
 
 #[test]

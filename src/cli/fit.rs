@@ -19,7 +19,7 @@ use crate::generative::model::Measures;
 use crate::generative::settings::{Optimizer, Schedule};
 use crate::human::{count, duration, parse_count, parse_seed, parse_seeds, plural, shell};
 use crate::interrupt;
-use crate::run::{Outcome, PLOTS, Run, checkpoint, layout};
+use crate::run::{self, Outcome, PLOTS, Replaces, Run, checkpoint, layout};
 use anyhow::Result;
 use carom_envs::{Values, registry as envs};
 use clap::Args;
@@ -62,7 +62,7 @@ pub(super) struct Arguments {
     /// How the learning rate changes along the fit [default: the model's]
     #[arg(long, value_name = "NAME")]
     lr_schedule: Option<Schedule>,
-    /// Optimiser of the model's networks, with constants and learning rate as in Keras 2 [default: adam]
+    /// Optimiser of the model's networks, with the learning rate of Keras 2 [default: adam]
     #[arg(long, value_name = "NAME")]
     optimizer: Option<Optimizer>,
     /// Width of the code: `model.latent_dim`
@@ -121,7 +121,7 @@ const EXAMPLES: &str = "Examples:
   carom fit ae --data mnist --latent-dim 64 --set model.noise=0.3
   carom fit cnn-ae --data env:breakout
   carom fit rbm --data movies                             finds two tastes in six films
-  carom fit --preset NAME                                 reproduces a figure of the README";
+  carom fit --preset NAME                                 reproduces a figure of docs/generative.md";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let first = FitConfig::resolve(&arguments.layers()?)?;
@@ -148,7 +148,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let config = first.with_seed(seed);
         let opened = match arguments.goes_on {
             true => begin_or_continue(config, &dir)?,
-            false => Some(create(config, &dir, arguments.force)?),
+            false => Some(create(config, &dir, Replaces::forced(arguments.force))?),
         };
         let Some((mut session, mut run)) = opened else { continue };
         if arguments.tensorboard {
@@ -161,14 +161,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Creates a run of `config` in `dir`; `force` replaces an existing one. Mistakes in the settings are reported before
+/// Creates a run of `config` in `dir`, where it `replaces` another one. Mistakes in the settings are reported before
 /// any file is written.
-fn create(config: FitConfig, dir: &Path, force: bool) -> Result<(FitSession, Run)> {
+fn create(config: FitConfig, dir: &Path, replaces: Replaces) -> Result<(FitSession, Run)> {
     let mut session = begin(config)?;
     session.check_judge()?;
     let config = &session.config;
     let copy_judge = |made: &Path| judges::copy_named(config, made);
-    let mut run = Run::create(dir, &config.to_toml(), None, force, copy_judge)?;
+    let mut run = Run::create(dir, &config.to_toml(), None, replaces, copy_judge)?;
     session.use_judge_of(dir);
     announce(&session, &mut run, "fitting")?;
     Ok((session, run))
@@ -177,8 +177,9 @@ fn create(config: FitConfig, dir: &Path, force: bool) -> Result<(FitSession, Run
 /// Starts the run, or opens it at its newest checkpoint. Returns `None` if it is finished.
 fn begin_or_continue(config: FitConfig, dir: &Path) -> Result<Option<(FitSession, Run)>> {
     if !is_begun(dir)? {
-        return create(config, dir, dir.exists()).map(Some);
+        return create(config, dir, Replaces::Unsaved).map(Some);
     }
+    let lock = run::lock(dir)?;
     let saved = newest::<FitProgress>(dir)?;
     let session = open::at(config, dir, &saved)?;
     if session.is_finished() {
@@ -188,7 +189,7 @@ fn begin_or_continue(config: FitConfig, dir: &Path) -> Result<Option<(FitSession
         return Ok(None);
     }
     session.check_judge()?;
-    let mut run = Run::reopen(dir, &saved)?;
+    let mut run = Run::reopen(dir, lock, &saved)?;
     announce(&session, &mut run, &format!("resuming at update {}:", count(session.progress.step)))?;
     Ok(Some((session, run)))
 }

@@ -22,8 +22,8 @@ use std::process::ExitCode;
 /// Continue a run from its newest checkpoint, with the same results as without the interruption
 ///
 /// Rows written after the checkpoint are removed first, and computed again with the same values. A longer run stretches
-/// the schedules that span it (learning rate and exploration of pqn, lr_schedule of a fit): at the point of resumption
-/// they jump to the value of the longer schedule.
+/// the schedules that span it (learning rate and exploration of pqn, beta of prioritised replay, lr_schedule of a fit):
+/// at the point of resumption they jump to the value of the longer schedule.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  carom resume runs/taxi-q-learning-s0\n  \
                   carom resume runs/taxi-q-learning-s0 --steps 1M --set agent.lr=0.01")]
@@ -39,8 +39,8 @@ pub(super) struct Arguments {
     epochs: Option<u64>,
     /// A setting that has another value from here on, such as agent.lr; may be repeated
     ///
-    /// All settings of the agent may change, the learning rate of a fit, and how often a run is logged, evaluated and
-    /// saved. log.txt, meta.json and plots name the change and its step.
+    /// Settings of the agent may change but for those of its memory and its network, the learning rate of a fit, and
+    /// how often a run is logged, evaluated and saved. log.txt, meta.json and plots name the change and its step.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Device that tensors are on from here on; another one rounds differently [default: the run's]
@@ -67,6 +67,22 @@ const MAY_CHANGE: [&str; 12] = [
     "checkpoint_replay",
 ];
 
+/// Settings of agents that a checkpoint has its form by, or that have had their effect before the first step.
+const MAY_NOT_CHANGE: [&str; 12] = [
+    "agent.hidden",
+    "agent.layer_norm",
+    "agent.dueling",
+    "agent.noisy",
+    "agent.noisy_sigma",
+    "agent.head",
+    "agent.atoms",
+    "agent.quantiles",
+    "agent.buffer_size",
+    "agent.prioritized",
+    "agent.rollout_len",
+    "agent.q_init",
+];
+
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let ranks = ranks::start()?;
     match kind::config(&arguments.run)? {
@@ -80,8 +96,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 fn resume_fit(arguments: &Arguments, config: &FitConfig) -> Result<ExitCode> {
     let (dir, name) = (&arguments.run, arguments.run.display());
-    arguments.check_edits(&config.to_toml())?;
-    let mut config = FitConfig::resolve(&arguments.layers(&config.to_toml(), &FIT)?)?;
+    let before = config.to_toml();
+    arguments.check_edits(&before)?;
+    let mut config = FitConfig::resolve(&arguments.layers(&before, &FIT)?)?;
     let begun_for = config.descent.epochs;
     let model = config.model.name();
     let is_at_once = matches!(config.model.recipe(), Recipe::AtOnce);
@@ -95,6 +112,7 @@ fn resume_fit(arguments: &Arguments, config: &FitConfig) -> Result<ExitCode> {
     let (epochs, config_text) = (config.descent.epochs, config.to_toml());
     ensure!(epochs >= begun_for, "--epochs {epochs} is less than the {begun_for} of {name}");
     ensure!(arguments.steps.is_none(), "{name} is a fitted model: --epochs N makes it longer");
+    let lock = run::lock(dir)?;
     let (mut session, checkpoint) = open(dir, config)?;
     let step = session.progress.step;
     if session.is_finished() {
@@ -109,18 +127,19 @@ fn resume_fit(arguments: &Arguments, config: &FitConfig) -> Result<ExitCode> {
     }
     session.check_judge()?;
     interrupt::listen()?;
-    let mut run = Run::reopen(dir, &checkpoint)?;
-    run.reconfigure(step, &config_text)?;
+    let mut run = Run::reopen(dir, lock, &checkpoint)?;
+    run.reconfigure(step, &before, &config_text)?;
     super::fit::announce(&session, &mut run, &format!("resuming at update {}:", count(step)))?;
     Ok(exit_code(super::fit::finish(&mut session, &mut run, arguments.json)?))
 }
 
 fn resume_training(arguments: &Arguments, config: &TrainConfig, ranks: &Ranks) -> Result<ExitCode> {
     let dir = &arguments.run;
-    arguments.check_edits(&config.to_toml())?;
+    let before = config.to_toml();
+    arguments.check_edits(&before)?;
     // The first rank may change the files that the others have read now.
     ranks.wait();
-    let mut config = TrainConfig::resolve(&arguments.layers(&config.to_toml(), &TRAINING)?)?;
+    let mut config = TrainConfig::resolve(&arguments.layers(&before, &TRAINING)?)?;
     ensure!(arguments.epochs.is_none(), "{} is an agent's run: --steps N makes it longer", dir.display());
     let begun_for = config.run.steps;
     config.run.steps = arguments.steps.unwrap_or(begun_for);
@@ -130,11 +149,21 @@ fn resume_training(arguments: &Arguments, config: &TrainConfig, ranks: &Ranks) -
         let Some(mut session) = follow(config, dir, None, ranks)? else { return Ok(ExitCode::SUCCESS) };
         return Ok(exit_code(complete_beside(&mut session)?));
     }
+    let lock = run::lock(dir)?;
     let checkpoint = checkpoint::newest(dir)?;
     let mut session = Session::at(config, dir, &checkpoint, ranks.clone())?;
     let (step, steps) = (session.progress.step, session.config.run.steps);
     let name = dir.display();
     ensure!(steps >= begun_for, "--steps {steps} is less than the {begun_for} of {name}");
+    let changes = run::changes_to(dir, &session.config.to_toml(), &before);
+    if changes.iter().any(|change| change.key.starts_with("agent.")) {
+        // What was found by other settings is not final.
+        session.progress.converged = false;
+    }
+    if changes.iter().any(|change| change.key.starts_with("eval_") && change.key != "eval_every") {
+        // Scores by other evaluations cannot be compared with it.
+        session.progress.best = None;
+    }
     if session.progress.converged {
         say!("{name} has converged at sweep {}; more sweeps change nothing", count(step));
         tell(ranks, Opened::Finished);
@@ -146,10 +175,10 @@ fn resume_training(arguments: &Arguments, config: &TrainConfig, ranks: &Ranks) -
         return Ok(ExitCode::SUCCESS);
     }
     interrupt::listen()?;
-    let mut run = Run::reopen(dir, &checkpoint)?;
+    let mut run = Run::reopen(dir, lock, &checkpoint)?;
     tell(ranks, Opened::At(step));
     check_same(&session)?;
-    run.reconfigure(step, &session.config.to_toml())?;
+    run.reconfigure(step, &before, &session.config.to_toml())?;
     announce(&mut session, &mut run, &format!("resuming at step {}:", count(step)))?;
     Ok(exit_code(finish(&mut session, &mut run, arguments.json)?))
 }
@@ -161,10 +190,13 @@ impl Arguments {
         for key in set.keys() {
             let hint = match key.as_str() {
                 "steps" | "epochs" | "device" => format!("give it as --{key}"),
+                key if MAY_NOT_CHANGE.contains(&key) => {
+                    "the checkpoint has it from the run's beginning; begin a new run".to_owned()
+                }
                 _ => "it is what the run is about; begin a new run".to_owned(),
             };
-            let may_change =
-                MAY_CHANGE.iter().any(|known| key == *known || known.ends_with('.') && key.starts_with(known));
+            let is_known = |known: &str| key == known || known.ends_with('.') && key.starts_with(known);
+            let may_change = MAY_CHANGE.into_iter().any(is_known) && !MAY_NOT_CHANGE.contains(&key.as_str());
             ensure!(may_change, "--set {key}: {hint}");
         }
         Ok([Layer::from_toml(config, CONFIG, form)?, set])
@@ -179,7 +211,7 @@ impl Arguments {
             "device" => self.device.is_some(),
             _ => self.set.iter().any(|set| set.split_once('=').is_some_and(|(set, _)| set.trim() == key)),
         };
-        let edits = run::changes_to(&self.run, config).into_iter().filter(|change| !given(&change.key));
+        let edits = run::changes_to(&self.run, config, config).into_iter().filter(|change| !given(&change.key));
         let edits: Vec<String> = edits.map(|change| change.to_string()).collect();
         ensure!(
             edits.is_empty(),

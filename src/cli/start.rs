@@ -10,7 +10,7 @@ use crate::interrupt;
 use crate::plot::{self, Look};
 use crate::ranks::{Ranks, Spent};
 use crate::run::checkpoint::{self, Checkpoint, Which};
-use crate::run::{self, Outcome, Run, layout};
+use crate::run::{self, Outcome, Replaces, Run, layout};
 use crate::train::origin;
 use crate::train::session::{Session, TrainState};
 use crate::train::train;
@@ -27,7 +27,7 @@ const LARGE: u64 = 500_000_000;
 /// Path of the learning curve in a run.
 pub(super) const CURVE: &str = "plots/return.svg";
 
-/// Creates a run of `config` in `dir`; `force` replaces an existing one. Mistakes in the settings are reported before
+/// Creates a run of `config` in `dir`, where it `replaces` another one. Mistakes in the settings are reported before
 /// any file is written. With `init_from`, the network begins at the weights of that run; a checkpoint of step 0 has
 /// them, so that the run does not need the other one.
 ///
@@ -35,7 +35,7 @@ pub(super) const CURVE: &str = "plots/return.svg";
 pub(super) fn begin(
     config: TrainConfig,
     dir: &Path,
-    force: bool,
+    replaces: Replaces,
     init_from: Option<&Path>,
     ranks: &Ranks,
 ) -> Result<(Session, Run)> {
@@ -46,7 +46,7 @@ pub(super) fn begin(
     // A comment, since the weights follow from the settings.
     let weights = session.transform.sha256().map(|sha256| format!("# SHA-256 of the encoder's weights: {sha256}\n"));
     let config_text = session.config.to_toml() + &weights.unwrap_or_default();
-    let mut run = Run::create(dir, &config_text, Some(&protocol), force, |made| session.transform.save(made))?;
+    let mut run = Run::create(dir, &config_text, Some(&protocol), replaces, |made| session.transform.save(made))?;
     if ranks.are_several() {
         run.record_ranks(ranks.n())?;
     }
@@ -257,9 +257,10 @@ pub(super) fn check_unchanged(config: &str, dir: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
     }
-    let mut changes = changes(&dotted(&kind::config(dir)?.to_toml()), &dotted(config));
+    let resolved = kind::config(dir)?.to_toml();
+    let mut changes = changes(&dotted(&resolved), &dotted(config));
     if changes.is_empty() {
-        changes = run::changes_to(dir, config);
+        changes = run::changes_to(dir, config, &resolved);
     }
     let shown: Vec<String> = changes.iter().map(ToString::to_string).collect();
     ensure!(
@@ -292,6 +293,7 @@ pub(super) fn begin_from_or_continue(
 ) -> Result<Option<(Session, Run)>> {
     if is_begun(dir)? {
         check_origin(dir, init_from)?;
+        let lock = run::lock(dir)?;
         let saved = newest::<TrainState>(dir)?;
         if saved.state.loop_state.progress.is_finished(config.run.steps) {
             // It may have been stopped between its last step and its curve.
@@ -303,13 +305,13 @@ pub(super) fn begin_from_or_continue(
             return Ok(None);
         }
         let mut session = Session::at(config.clone(), dir, &saved, ranks.clone())?;
-        let mut run = Run::reopen(dir, &saved)?;
+        let mut run = Run::reopen(dir, lock, &saved)?;
         tell(ranks, Opened::At(saved.state.step));
         check_same(&session)?;
         announce(&mut session, &mut run, &format!("resuming at step {}:", count(saved.state.step)))?;
         return Ok(Some((session, run)));
     }
-    begin(config.clone(), dir, dir.exists(), init_from, ranks).map(Some)
+    begin(config.clone(), dir, Replaces::Unsaved, init_from, ranks).map(Some)
 }
 
 /// Checks that the run in `dir` began at the weights of the run `init_from`, if that is given.
@@ -346,11 +348,14 @@ pub(super) fn has_made(steps: u64, dir: &Path) -> Result<bool> {
 }
 
 /// Returns whether there is a run in `dir` that has a checkpoint.
+///
+/// # Errors
+/// When it had one that is gone.
 pub(super) fn is_begun(dir: &Path) -> Result<bool> {
     if !layout::is_run(dir) {
         return Ok(false);
     }
-    let is_begun = checkpoint::is_there(dir)?;
+    let is_begun = run::is_saved(dir)?;
     if !is_begun {
         say!("{} was stopped before its first checkpoint; starting it again", dir.display());
     }

@@ -13,7 +13,7 @@ use crate::device::Device;
 use crate::human::{count, duration, parse_count, parse_seed, parse_seeds, shell};
 use crate::interrupt;
 use crate::ranks::{self, Ranks};
-use crate::run::{Outcome, Run};
+use crate::run::{Outcome, Replaces, Run};
 use crate::train::evaluation::{Evaluation, Exact};
 use crate::train::session::{Codes, N_RECENT, Session};
 use anyhow::{Result, ensure};
@@ -82,7 +82,8 @@ pub(super) struct Arguments {
     /// keeps the weights in a checkpoint of step 0: the other one may be removed.
     #[arg(long, value_name = "RUN")]
     init_from: Option<PathBuf>,
-    /// Directory of the run; with --seeds, -s<seed> is appended [default: runs/<env>-<agent>-s<seed>]
+    /// Directory of the run; with --seeds, -s<seed> is appended [default: runs/<preset>-s<seed>, without a preset
+    /// runs/<env>-<agent>-s<seed>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Replace an existing run
@@ -158,7 +159,7 @@ fn make_here(arguments: &Arguments, config: TrainConfig, dir: &Path, ranks: &Ran
     }
     let opened = match arguments.goes_on {
         true => begin_from_or_continue(&config, dir, init_from, ranks)?,
-        false => Some(begin(config, dir, arguments.force, init_from, ranks)?),
+        false => Some(begin(config, dir, Replaces::forced(arguments.force), init_from, ranks)?),
     };
     let Some((mut session, mut run)) = opened else { return Ok(Outcome::Finished) };
     if arguments.tensorboard {
@@ -181,7 +182,8 @@ pub(super) fn finish(session: &mut Session, run: &mut Run, json: bool) -> Result
 
 /// Returns the summary of a finished run.
 fn summary(session: &mut Session, dir: &Path) -> Value {
-    let exact = match Evaluation::of_run(&session.config).exact(&mut session.player, &session.envs) {
+    let evaluation = Evaluation::of_run(&session.config);
+    let exact = match evaluation.exact(&mut session.player, &session.envs) {
         Some(Exact::Return(value)) => Some(value),
         Some(Exact::Endless) | None => None,
     };
@@ -191,7 +193,7 @@ fn summary(session: &mut Session, dir: &Path) -> Value {
         "run": dir.display().to_string(), "env": config.env.id(), "protocol": config.env.protocol(),
         "agent": config.agent.name(), "seed": config.run.seed, "step": progress.step, "wall_s": progress.wall_s,
         "episodes": progress.n_recent(), "return_mean": means.map(|means| means.0),
-        "length_mean": means.map(|means| means.1), "return_exact": exact,
+        "length_mean": means.map(|means| means.1), "return_exact": exact, "epsilon": evaluation.epsilon,
     })
 }
 
@@ -217,9 +219,13 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
     if let Some(Codes { n_visited, n_possible, .. }) = &progress.codes {
         lines.push(format!("{} of {} codes visited", count(*n_visited as u64), count(*n_possible as u64)));
     }
+    let policy = match evaluation.epsilon {
+        0.0 => "the greedy policy".to_owned(),
+        epsilon => format!("the policy with epsilon {epsilon}"),
+    };
     let by_table = match exact {
-        Some(Exact::Return(value)) => Some(format!("expected return {value:.4} of the greedy policy")),
-        Some(Exact::Endless) => Some("no expected return: the greedy policy never ends some episodes".to_owned()),
+        Some(Exact::Return(value)) => Some(format!("expected return {value:.4} of {policy}")),
+        Some(Exact::Endless) => Some(format!("no expected return: {policy} never ends some episodes")),
         None => None,
     };
     lines.extend(by_table.map(|found| format!("{found}, by the transition table ({protocol})")));

@@ -17,13 +17,13 @@ use crate::generative::data::image_space::image_space;
 use crate::generative::data::published;
 use crate::human::count;
 use crate::interrupt::Interrupted;
-use crate::run::{Outcome, Run, checkpoint, layout};
+use crate::run::{self, Outcome, Replaces, Run, checkpoint, layout};
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 
 /// Returns the encoder of `config`: the fitted model at a path, or a model by name, which is fitted to frames of the
 /// environment with the run's seed. The fit is stored in the cache under a hash of all its settings and of the revision
-/// of the code, and reused.
+/// of the code, and reused while the environment plays the same frames.
 ///
 /// # Errors
 /// When the fit fails or is interrupted, or the model was fitted to frames of another shape.
@@ -62,18 +62,16 @@ pub(super) fn check(config: &TrainConfig, model: &str) -> Result<()> {
     image_space(config.env.id(), &config.env.make().obs_space()).map(drop)
 }
 
-/// Returns the encoder that is fitted with `fit_config`, from the cache. It is fitted first if it is missing or
-/// damaged. If another process is fitting it, waits for that and uses what was fitted.
+/// Returns the encoder that is fitted with `fit_config`, from the cache. It is fitted first if it is missing, damaged,
+/// or of other frames. If another process is fitting it, waits for that and uses what was fitted.
 fn cached(config: &TrainConfig, fit_config: &FitConfig) -> Result<FittedEncoder> {
     let (name, model) = (revision::cache_name(fit_config), fit_config.model.name());
     let cache = published::cache()?;
     let dir = cache.join("encoders").join(&name);
+    let frames = revision::frames_digest(fit_config)?;
+    let open_whole = || FittedEncoder::whole(&dir, fit_config, frames.as_deref(), config);
     let find = || {
-        let opened = dir
-            .join(layout::ENCODER_FACTS)
-            .exists()
-            .then(|| FittedEncoder::whole(&dir, fit_config, config))
-            .transpose();
+        let opened = dir.join(layout::ENCODER_FACTS).exists().then(open_whole).transpose();
         if let Ok(Some(_)) = opened {
             tracing::info!("encoder {model}: {}", dir.display());
         }
@@ -93,8 +91,9 @@ fn cached(config: &TrainConfig, fit_config: &FitConfig) -> Result<FittedEncoder>
     if let Ok(Some(encoder)) = found {
         return Ok(encoder);
     }
-    Facts::of(&fit_in_cache(&dir, fit_config, is_damaged)?).write(&dir)?;
-    FittedEncoder::whole(&dir, fit_config, config)
+    let facts = Facts::of(&fit_in_cache(&dir, fit_config, is_damaged)?);
+    Facts { frames: frames.clone(), ..facts }.write(&dir)?;
+    open_whole()
 }
 
 /// Returns the configuration that fits `model` to frames of the run's environment.
@@ -118,15 +117,17 @@ fn fit_in_cache(dir: &Path, config: &FitConfig, anew: bool) -> Result<FitSession
         && revision::check_settings(dir, config).is_ok()
         && checkpoint::newest::<FitProgress>(dir).is_ok();
     let (mut session, mut run) = if is_begun {
+        let lock = run::lock(dir)?;
         let (session, saved) = open(dir, config.clone())?;
         if session.is_finished() {
             // The fit may have been stopped before its pictures were written.
             session.draw(dir)?;
             return Ok(session);
         }
-        (session, Run::reopen(dir, &saved)?)
+        (session, Run::reopen(dir, lock, &saved)?)
     } else {
-        (begin(config.clone())?, Run::create(dir, &config.to_toml(), None, dir.exists(), |_| Ok(()))?)
+        let replaces = Replaces::forced(dir.exists());
+        (begin(config.clone())?, Run::create(dir, &config.to_toml(), None, replaces, |_| Ok(()))?)
     };
     let (frames, steps) = (count(session.data.train.len() as u64), count(session.n_env_steps));
     tracing::info!(
@@ -157,11 +158,15 @@ mod tests {
     use sha2::{Digest, Sha256};
     use tch::Tensor;
 
+    /// Returns the configuration of a run on `minatar/breakout` through `encoder`.
+    fn training(encoder: &str) -> TrainConfig {
+        let text = format!("env = \"minatar/breakout\"\nagent = \"random\"\nencoder = \"{encoder}\"");
+        TrainConfig::resolve(&[Layer::from_toml(&text, "test", &TRAINING).expect("valid")]).expect("valid")
+    }
+
     /// Returns the session of encoder `name` on `minatar/breakout`, with `n_frames` frames, before the first update.
     fn begun(name: &str, n_frames: u64) -> FitSession {
-        let text = format!("env = \"minatar/breakout\"\nagent = \"random\"\nencoder = \"{name}\"");
-        let layer = Layer::from_toml(&text, "test", &TRAINING).expect("valid");
-        let mut config = fit_config(&TrainConfig::resolve(&[layer]).expect("valid"), name).expect("valid");
+        let mut config = fit_config(&training(name), name).expect("valid");
         config.run.n_frames = Some(n_frames as usize);
         begin(config).expect("a fit")
     }
@@ -172,16 +177,31 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let [fitted, gone, run] = ["fitted", "gone", "run"].map(|name| folder.path().join(name));
         let mut session = begun("ae", 100);
-        let mut fit_run = Run::create(&fitted, &session.config.to_toml(), None, false, |_| Ok(())).expect("made");
+        let settings = session.config.to_toml();
+        let mut fit_run = Run::create(&fitted, &settings, None, Replaces::Nothing, |_| Ok(())).expect("made");
         fit(&mut session, &mut fit_run).expect("fitted");
-        let text = format!("env = \"minatar/breakout\"\nagent = \"random\"\nencoder = \"{}\"", fitted.display());
-        let layer = Layer::from_toml(&text, "test", &TRAINING).expect("valid");
-        let encoder = prepare(&TrainConfig::resolve(&[layer]).expect("valid")).expect("an encoder");
+        let encoder = prepare(&training(&fitted.to_string_lossy())).expect("an encoder");
         fs_err::rename(&fitted, &gone).expect("movable");
         encoder.save(&run).expect("copied");
         for file in ["config.toml".to_owned(), format!("checkpoints/{}/arrays.safetensors", session.progress.step)] {
             let read = |dir: &Path| fs_err::read(dir.join(&file)).expect("there");
             assert!(read(&run.join(layout::ENCODER)) == read(&gone), "{file}");
+        }
+    }
+
+    #[test]
+    fn a_fit_in_the_cache_is_used_only_while_the_environment_plays_its_frames() {
+        let _torch = seeded(0);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (config, dir) = (begun("ae", 100).config, folder.path().join("fitted"));
+        let frames = revision::frames_digest(&config).expect("frames");
+        let facts = Facts::of(&fit_in_cache(&dir, &config, false).expect("fitted"));
+        let open = || FittedEncoder::whole(&dir, &config, frames.as_deref(), &training("ae")).err();
+        for (stored, is_used) in [(frames.clone(), true), (Some("of another game".to_owned()), false), (None, false)] {
+            Facts { frames: stored, ..facts.clone() }.write(&dir).expect("written");
+            let fault = open().map(|fault| format!("{fault:#}"));
+            assert_eq!(fault.is_none(), is_used, "{fault:?}");
+            assert!(fault.is_none_or(|fault| fault.contains("the frames that the environment plays now")));
         }
     }
 

@@ -75,13 +75,23 @@ impl FittedEncoder {
         Self::known(&source, fit_config, config)
     }
 
-    /// Opens the fit of `fit_config` in the cache.
+    /// Opens the fit of `fit_config` in the cache. `frames` is the digest of frames that its environment plays now.
     ///
     /// # Errors
-    /// When it has other settings, or a part of it is damaged, if only its last checkpoint.
-    pub(super) fn whole(dir: &Path, fit_config: &FitConfig, config: &TrainConfig) -> Result<Self> {
+    /// When it has other settings or frames, or a part of it is damaged, if only its last checkpoint.
+    pub(super) fn whole(
+        dir: &Path,
+        fit_config: &FitConfig,
+        frames: Option<&str>,
+        config: &TrainConfig,
+    ) -> Result<Self> {
         checkpoint::check_last(dir)?;
         revision::check_settings(dir, fit_config)?;
+        ensure!(
+            Facts::read(dir)?.frames.as_deref() == frames,
+            "{} is not known to be of the frames that the environment plays now",
+            dir.display()
+        );
         Self::known(dir, fit_config.clone(), config)
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Facts {
     pub(super) n_env_steps: u64,
     /// The images that it was fitted to; older versions of Carom did not store this.
     pub(super) images: Option<ImageFormat>,
+    /// Digest of frames that the environment played when it was fitted; only in the cache and in copies of it.
+    pub(super) frames: Option<String>,
 }
 
 impl Facts {
@@ -70,7 +72,7 @@ impl Facts {
         let widths = rows(&std).into_iter().zip(farthest);
         let widths = widths.map(|(std, farthest)| if std < least { IDLE_WIDTH } else { width(std, farthest) });
         let scales = rows(&mean).into_iter().map(|mean| mean as f32).zip(widths).collect();
-        Self { scales, n_env_steps: session.n_env_steps, images: Some(session.data.format()) }
+        Self { scales, n_env_steps: session.n_env_steps, images: Some(session.data.format()), frames: None }
     }
 }
 
@@ -103,7 +105,7 @@ pub(super) fn factor_scales(config: &TrainConfig) -> Result<Vec<(f32, f32)>> {
 /// Writes the scales of encoder `oracle` to the run in `dir`.
 pub(super) fn write_scales(dir: &Path, scales: &[(f32, f32)]) -> Result<()> {
     let to = dir.join(layout::ENCODER);
-    Facts { scales: scales.to_vec(), n_env_steps: 0, images: None }.write(&to)
+    Facts { scales: scales.to_vec(), n_env_steps: 0, images: None, frames: None }.write(&to)
 }
 
 /// Reads the scales of encoder `oracle` from a run of environment `env`.

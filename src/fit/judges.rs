@@ -14,7 +14,7 @@ use crate::generative::images::Data;
 use crate::generative::measures::judge::Judge;
 use crate::generative::model::{JudgeChoice, Model};
 use crate::interrupt::Interrupted;
-use crate::run::{self, Outcome, Run, checkpoint, layout};
+use crate::run::{self, Outcome, Replaces, Run, checkpoint, layout};
 use anyhow::{Context, Error, Result, bail, ensure};
 use carom_envs::{Seeds, settings};
 use std::path::{Path, PathBuf};
@@ -131,7 +131,7 @@ fn make(dir: &Path, config: FitConfig, data: Data) -> Result<()> {
     tracing::info!("fitting the classifier that judges samples of {name}, once (a minute or two): {}", dir.display());
     files::replace_folder(dir, Some(layout::is_ours), |aside| {
         let mut session = FitSession::on(config, data, open)?;
-        let mut run = Run::create(aside, &session.config.to_toml(), None, false, |_| Ok(()))?;
+        let mut run = Run::create(aside, &session.config.to_toml(), None, Replaces::Nothing, |_| Ok(()))?;
         match fit(&mut session, &mut run)? {
             Outcome::Finished => Ok(()),
             Outcome::Interrupted => {

@@ -71,7 +71,7 @@ pub(crate) const BASELINES: &[Baseline] = &[
     },
     Baseline {
         preset: "breakout-dqn",
-        time: "15 minutes",
+        time: "half an hour of half a core",
         scores: &[Known {
             measure: Measure::Games { episodes: 100, epsilon: 0.01 },
             ours: &[26.1],

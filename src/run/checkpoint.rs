@@ -217,6 +217,17 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Removes the checkpoints beyond `step`.
+///
+/// # Errors
+/// When one cannot be removed.
+pub(super) fn remove_beyond(run: &Path, step: u64) -> Result<()> {
+    for beyond in steps(run)?.into_iter().take_while(|beyond| *beyond > step) {
+        files::remove_ours(&run.join(FOLDER).join(beyond.to_string()), is_part)?;
+    }
+    Ok(())
+}
+
 /// Returns whether the run in `run` has a checkpoint, be it damaged.
 ///
 /// # Errors

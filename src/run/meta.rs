@@ -30,15 +30,21 @@ pub(super) fn describe(protocol: Option<&str>, config: &str) -> String {
     format!("{meta:#}\n")
 }
 
-/// Returns the settings in which `config`, a TOML text, differs from those that the run in `dir` was made with.
-pub(super) fn changes_to(dir: &Path, config: &str) -> Vec<Change> {
+/// Returns the settings in which `config` differs from those that the run in `dir` was made with. `resolved` are those
+/// of its file as this version reads them; both are TOML texts. A setting that the version of the run did not have yet
+/// is no difference at its default.
+pub(super) fn changes_to(dir: &Path, config: &str, resolved: &str) -> Vec<Change> {
+    let file = fs::read_to_string(dir.join(CONFIG)).ok().and_then(|text| Some(of_table(&text.parse().ok()?)));
+    let (file, resolved) = (file.unwrap_or_default(), dotted(resolved));
     let recorded = read(dir).ok().and_then(|meta| serde_json::from_value::<History>(meta).ok());
     // An older version recorded no settings.
-    let known = recorded.map(|history| history.settings).or_else(|| {
-        let found = fs::read_to_string(dir.join(CONFIG)).ok()?;
-        Some(of_table(&found.parse().ok()?))
-    });
-    known.map(|known| changes(&known, &dotted(config))).unwrap_or_default()
+    let known = recorded.map_or_else(|| file.clone(), |history| history.settings);
+    let is_new = |change: &Change| {
+        change.from.is_none() && !file.contains_key(&change.key) && resolved.get(&change.key) == change.to.as_ref()
+    };
+    let mut changes = changes(&known, &dotted(config));
+    changes.retain(|change| !is_new(change));
+    changes
 }
 
 /// Adds `changed` settings, in force from `step` on, to the file of the run in `dir`.

@@ -10,7 +10,7 @@ use crate::encoder::ObsTransform;
 use crate::fit::session::FitSession;
 use crate::generative::data::idx;
 use crate::generative::model::ImageBatch;
-use crate::run::Run;
+use crate::run::{Replaces, Run};
 use crate::train::session::Session;
 use crate::{files, fit};
 use carom_agents::Player;
@@ -314,14 +314,15 @@ fn make_run(config: &Config, dir: &Path) {
     match config {
         Config::Training(config) => {
             let mut session = Session::new(config.clone(), ObsTransform::Raw).expect("valid");
-            let mut run = Run::create(dir, &config.to_toml(), Some("fuzz"), false, |_| Ok(())).expect("writable");
+            let mut run =
+                Run::create(dir, &config.to_toml(), Some("fuzz"), Replaces::Nothing, |_| Ok(())).expect("writable");
             advance(&mut session, N_STEPS / config.run.n_envs as u64);
             session.progress.step = 1;
             session.save(Some(&mut run)).expect("writable");
         }
         Config::Fit(config) => {
             let mut session = fit::open::begin(config.clone()).expect("valid");
-            let mut run = Run::create(dir, &config.to_toml(), None, false, |_| Ok(())).expect("writable");
+            let mut run = Run::create(dir, &config.to_toml(), None, Replaces::Nothing, |_| Ok(())).expect("writable");
             update(&mut session);
             session.save(&mut run).expect("writable");
         }

@@ -72,7 +72,7 @@ impl Policy {
     /// When the checkpoint belongs to other settings, or the run's device is not there.
     pub(super) fn at(config: TrainConfig, dir: &Path, checkpoint: &Checkpoint<TrainState>) -> Result<Self> {
         let transform = ObsTransform::open(&config, dir)?;
-        let Session { config, transform, envs, mut player, .. } = Session::new(config, transform)?;
+        let Session { config, transform, envs, mut player, .. } = Session::acting_only(config, transform)?;
         if let Some(agent) = player.agent() {
             checkpoint.load(|learned| Ok(agent.load_policy(learned)?))?;
         }

@@ -6,7 +6,7 @@ use crate::device;
 use crate::encoder::ObsTransform;
 use crate::ranks::{self, Ranks};
 use crate::run::Run;
-use crate::run::checkpoint::{self, Checkpoint, is_time};
+use crate::run::checkpoint::{self, Checkpoint, Which, is_time};
 use anyhow::{Context, Result, anyhow, ensure};
 use carom_agents::{Agent, Loaded, Player, Snapshot, Task};
 use carom_envs::{Episode, Seeds, VecEnv};
@@ -79,12 +79,24 @@ impl Session {
         Self::over(config, transform, Ranks::alone())
     }
 
+    /// Makes a session whose agent only acts, by a policy that it will be given: it has no memory to learn from.
+    ///
+    /// # Errors
+    /// When the agent cannot play the environment, a setting is out of range, or the device is missing.
+    pub(crate) fn acting_only(config: TrainConfig, transform: ObsTransform) -> Result<Self> {
+        Self::made(config, transform, Ranks::alone(), true)
+    }
+
     /// Starts this process's part of a run that `ranks` make together.
     ///
     /// # Errors
     /// When the agent cannot play the environment or be trained by several ranks, a setting is out of range, or the
     /// device is missing.
     pub(crate) fn over(config: TrainConfig, transform: ObsTransform, ranks: Ranks) -> Result<Self> {
+        Self::made(config, transform, ranks, false)
+    }
+
+    fn made(config: TrainConfig, transform: ObsTransform, ranks: Ranks, acts_only: bool) -> Result<Self> {
         let device = device::open(config.run.device)?;
         device::set_threads(config.run.threads.unwrap_or(1));
         let (n_envs, n_ranks) = (config.run.n_envs, ranks.n());
@@ -101,6 +113,7 @@ impl Session {
             .with_device(device)
             .with_trunk(transform.trunk())
             .with_ranks(ranks.shared());
+        let task = if acts_only { task.acting_only() } else { task };
         let mut player = config.agent.make(&task, &seeds)?;
         if ranks.are_several() {
             let agent = config.agent.name();
@@ -221,7 +234,17 @@ impl Session {
         let transform = ObsTransform::open(&config, dir)?;
         let mut session = Self::over(config, transform, ranks)?;
         session.load(checkpoint)?;
+        session.forget_lost_best(dir);
         Ok(session)
+    }
+
+    /// Forgets the best score if the policy that had it is not the one that the run in `dir` keeps: steps after this
+    /// checkpoint, which are made anew, have replaced it.
+    fn forget_lost_best(&mut self, dir: &Path) {
+        let kept = checkpoint::open::<TrainState>(dir, Which::Best).ok();
+        if kept.and_then(|kept| kept.state.loop_state.progress.best) != self.progress.best {
+            self.progress.best = None;
+        }
     }
 
     /// Restores the agent, the environments and the progress that a checkpoint holds.
