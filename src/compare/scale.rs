@@ -49,7 +49,7 @@ impl Scale {
 /// entrant if an environment has no scripted player.
 ///
 /// # Errors
-/// When a reference player cannot play, or the two returns of an environment are equal.
+/// When a reference player cannot play, or the return of a score of 1 is not above that of 0 in an environment.
 pub(crate) fn scales(
     envs: &[(&TrainConfig, Option<f64>)],
     given: &BTreeMap<String, Scale>,
@@ -69,9 +69,11 @@ pub(crate) fn scales(
     }
     for (env, scale) in &by_env {
         ensure!(
-            (scale.one - scale.zero).abs() > f64::EPSILON,
-            "returns of {env} have no scale: 0 and 1 would both stand for {}; give --scale {env}=ZERO..ONE",
-            scale.one
+            scale.one > scale.zero,
+            "returns of {env} have no scale: 1 would stand for {}, which is not above the {} of 0; give --scale \
+             {env}=ZERO..ONE",
+            scale.one,
+            scale.zero
         );
     }
     let one = match reference {
@@ -120,13 +122,26 @@ mod tests {
     }
 
     #[test]
-    fn a_given_scale_is_taken_and_an_empty_one_refused() {
+    fn a_given_scale_is_taken_and_one_that_does_not_rise_refused() {
         let layer = Layer::default().with("env", Some("taxi")).with("agent", Some("sarsa"));
         let config = TrainConfig::resolve(&[layer]).expect("valid");
         let given = |one| BTreeMap::from([("taxi".to_owned(), Scale { zero: -10.0, one })]);
         let found = scales(&[(&config, None)], &given(10.0), None).expect("given");
         assert_eq!(found.by_env["taxi"].score(5.0), 0.75);
-        let error = scales(&[(&config, None)], &given(-10.0), None).expect_err("no scale");
-        assert!(error.to_string().contains("--scale taxi=ZERO..ONE"), "{error}");
+        for one in [-10.0, -20.0, f64::NAN] {
+            let error = scales(&[(&config, None)], &given(one), None).expect_err("no scale");
+            assert!(error.to_string().contains("--scale taxi=ZERO..ONE"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_reference_below_random_play_is_refused() {
+        let layer = Layer::default().with("env", Some("taxi")).with("agent", Some("sarsa"));
+        let config = TrainConfig::resolve(&[layer]).expect("valid");
+        // Random play loses some 800 points.
+        let best = |value| scales(&[(&config, Some(value))], &BTreeMap::new(), Some(Reference::Best));
+        assert!(best(0.0).is_ok());
+        let error = best(-5000.0).expect_err("worse than random play").to_string();
+        assert!(error.contains("would stand for -5000, which is not above the -"), "{error}");
     }
 }

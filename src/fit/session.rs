@@ -158,7 +158,7 @@ impl FitSession {
     }
 
     /// Measures the model on the test split, and its samples by the judge. [`Effort::Full`] adds probes of its code.
-    /// The random numbers depend on the seed and the step alone.
+    /// The random numbers depend on the seed, the step and the effort alone.
     pub(crate) fn evaluate(&self, effort: Effort) -> Measures {
         // A full measurement takes up to minutes.
         let tell = |part: &str| {
@@ -168,8 +168,13 @@ impl FitSession {
         };
         tch::no_grad(|| {
             let judge = self.model.judge().map(|choice| self.judge(&choice));
+            // The samples that are reported are not those of the learning curve, by which settings are chosen.
+            let purpose = match effort {
+                Effort::Curve => "eval/curve",
+                Effort::Full => "eval",
+            };
             // Seeds after the judge is opened, since fitting a judge draws random numbers.
-            self.seed_torch("eval", self.progress.step);
+            self.seed_torch(purpose, self.progress.step);
             let mut measures = Measures::default();
             let mut samples = None;
             match judge {
@@ -302,4 +307,22 @@ fn steps_per_epoch(config: &FitConfig, data: &Data) -> u64 {
 fn total_steps(config: &FitConfig, data: &Data) -> u64 {
     let whole = config.descent.epochs * steps_per_epoch(config, data);
     config.run.steps.map_or(whole, |steps| steps.min(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::open::begin;
+    use crate::generative::model::seeded;
+
+    #[test]
+    fn what_is_reported_is_drawn_anew_after_the_learning_curve() {
+        let _torch = seeded(0);
+        let layer = Layer::default().with("model", Some("vae")).with("data", Some("movies"));
+        let session = begin(FitConfig::resolve(&[layer]).expect("valid")).expect("a fit");
+        let elbo = |effort| session.evaluate(effort).get("test/elbo").expect("a measure");
+        assert_ne!(elbo(Effort::Curve), elbo(Effort::Full));
+        assert_eq!(elbo(Effort::Curve), elbo(Effort::Curve));
+        assert_eq!(elbo(Effort::Full), elbo(Effort::Full));
+    }
 }

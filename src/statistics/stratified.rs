@@ -1,7 +1,7 @@
 //! Statistics of runs on several tasks, as rliable defines them (Agarwal et al. 2021). Bootstraps are stratified: each
 //! resample draws as many runs of a task as the task has, with replacement and separately for each task.
 
-use super::{CONFIDENCE, N_RESAMPLES, mean, quantile, sorted};
+use super::{CONFIDENCE, N_RESAMPLES, iqm_in_place, quantile, sorted};
 use carom_envs::Seeds;
 use rand::Rng;
 
@@ -24,7 +24,7 @@ pub(crate) fn iqm(scores: &TaskScores) -> Estimate {
     let (value, mut buffer) = (super::iqm(&scores.concat()), vec![]);
     let interval = bootstrap([&[], scores], N_RESAMPLES, |[_, scores]| {
         scores.clone_into(&mut buffer);
-        vec![trimmed_mean(&mut buffer)]
+        vec![iqm_in_place(&mut buffer)]
     });
     Estimate { value, interval: interval.map(|intervals| intervals[0]) }
 }
@@ -66,13 +66,6 @@ pub(crate) fn probability_of_improvement(x: &TaskScores, y: &TaskScores) -> Esti
 fn share_above(x: &[f64], y: &[f64]) -> f64 {
     let points = x.iter().flat_map(|x| y.iter().map(move |y| if x > y { 1.0 } else { 0.5 * f64::from(x == y) }));
     points.sum::<f64>() / (x.len() * y.len()) as f64
-}
-
-/// Returns the mean of the middle half of `values`, which are sorted on the way.
-fn trimmed_mean(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    let cut = values.len() / 4;
-    mean(&values[cut..values.len() - cut])
 }
 
 /// Returns the 95 % percentile intervals of the statistics that `statistics` computes of two algorithms' resampled

@@ -3,10 +3,7 @@
 use super::loss::Loss;
 use serde::{Deserialize, Serialize};
 
-/// Loss of the discriminator below which it almost always separates real from generated images: the loss of `ns`, `rp`
-/// and `hinge` for logits about 4 apart.
-const WON_LOSS: f64 = 0.02;
-/// Updates over which the loss is averaged, and for which it must stay below [`WON_LOSS`].
+/// Updates over which the loss is averaged, and for which it must stay below that of a discriminator that has won.
 const LONG_UPDATES: f64 = 500.0;
 /// Below this ratio of the distances of samples to those of the data, samples are nearly one image.
 const COLLAPSED_DIVERSITY: f64 = 0.5;
@@ -30,7 +27,7 @@ impl Balance {
         let before = if *self == Self::default() { 1.0 } else { self.loss };
         self.loss = before + share * (d_loss - before);
         self.gap += share * (gap - self.gap);
-        self.won_for = if loss != Loss::WganGp && self.loss < WON_LOSS { self.won_for + 1 } else { 0 };
+        self.won_for = if self.loss < won_below(loss) { self.won_for + 1 } else { 0 };
         (self.won_for == LONG_UPDATES as u64).then(|| self.saturated(loss))
     }
 
@@ -59,6 +56,20 @@ impl Balance {
     }
 }
 
+/// Returns the loss below which the discriminator almost always separates real from generated images.
+fn won_below(loss: Loss) -> f64 {
+    // ln(1 + exp(−4)): a logit of 4 is right with a probability of .98.
+    const OF_A_JUDGEMENT: f64 = 0.02;
+    match loss {
+        // Each pair is judged by the difference of its logits.
+        Loss::Rp => OF_A_JUDGEMENT,
+        // Real and generated images are judged apart. By `hinge`, nearly all are beyond the margin of 1.
+        Loss::Ns | Loss::Hinge => 2.0 * OF_A_JUDGEMENT,
+        // It has no lower bound, and the penalty keeps the slope with which the generator is taught.
+        Loss::WganGp => f64::NEG_INFINITY,
+    }
+}
+
 /// Returns a setting that holds the discriminator back, and has an effect under `loss`.
 fn steadier(loss: Loss) -> &'static str {
     match loss {
@@ -80,6 +91,19 @@ mod tests {
         let told: Vec<String> = (0..5000).filter_map(|_| won.observe(Loss::Rp, 0.0001, 12.0)).collect();
         assert_eq!(told.len(), 1);
         assert!(told[0].starts_with("saturated") && won.diagnosis(Loss::Rp, None).starts_with("saturated"));
+    }
+
+    #[test]
+    fn each_loss_is_won_by_logits_that_are_almost_always_right() {
+        let is_won = |loss, d_loss, gap| {
+            let mut balance = Balance::default();
+            (0..5000).any(|_| balance.observe(loss, d_loss, gap).is_some())
+        };
+        let softplus = |x: f64| x.exp().ln_1p();
+        assert!(is_won(Loss::Rp, softplus(-4.0), 4.0) && !is_won(Loss::Rp, softplus(-3.0), 3.0));
+        assert!(is_won(Loss::Ns, 2.0 * softplus(-4.0), 8.0) && !is_won(Loss::Ns, 2.0 * softplus(-3.0), 6.0));
+        // Logits of 1 and −1 cost nothing, those of 0.9 and −0.9 a tenth each.
+        assert!(is_won(Loss::Hinge, 0.0, 2.0) && !is_won(Loss::Hinge, 0.2, 1.8));
     }
 
     #[test]

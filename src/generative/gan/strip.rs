@@ -10,6 +10,8 @@ use tch::{Device, Kind, Tensor};
 const STRIP_COLUMNS: i64 = 10;
 /// Updates after which a row is added to the strip. In shorter fits they are scaled to the fit's length.
 const STRIP_STEPS: [u64; 6] = [1000, 3000, 5000, 7000, 9000, 10_000];
+/// Bounds the rows: a fit that is made longer has those of its earlier ends too.
+const MAX_ROWS: usize = 64;
 
 /// Samples of the same noise along a fit.
 pub(super) struct Strip {
@@ -35,7 +37,7 @@ impl Strip {
     }
 
     pub(super) fn is_due(&self, step: u64) -> bool {
-        self.due.contains(&step)
+        self.steps.len() < MAX_ROWS && self.due.contains(&step)
     }
 
     pub(super) fn add(&mut self, step: u64, images: &Tensor) {
@@ -66,7 +68,8 @@ impl Strip {
 
     pub(super) fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
         read_tensor(from, "noise", &mut self.noise)?;
-        self.steps = from.value_where("steps", |steps: &Vec<u64>| steps.len() <= self.due.len())?;
+        let is_possible = |steps: &Vec<u64>| steps.len() <= MAX_ROWS && steps.is_sorted_by(|a, b| a < b);
+        self.steps = from.value_where("steps", is_possible)?;
         let row = STRIP_COLUMNS * self.shape.iter().product::<i64>();
         self.pixels = vec![0; self.steps.len() * row as usize];
         from.read("pixels", &mut self.pixels)

@@ -188,6 +188,24 @@ fn the_strip_of_a_long_fit_is_restored() {
 }
 
 #[test]
+fn the_strip_of_a_fit_that_was_made_longer_has_the_rows_of_both_ends() {
+    let _torch = seeded(0);
+    let data = ring();
+    let [mut short, mut long, mut other] = [10_318, 20_636, 20_636].map(|steps| toy(&small(), &data, steps));
+    let add = |gan: &mut Gan, step| {
+        let images = gan.generate(&gan.average, &gan.strip.noise);
+        gan.strip.add(step, &images);
+    };
+    short.strip.due.clone().into_iter().for_each(|step| add(&mut short, step));
+    copy(&short, &mut long);
+    assert!(long.strip.is_due(20_636));
+    add(&mut long, 20_636);
+    copy(&long, &mut other);
+    assert_eq!(other.strip.steps, [1000, 3000, 5000, 7000, 9000, 10_000, 10_318, 20_636]);
+    assert_eq!(other.strip.pixels, long.strip.pixels);
+}
+
+#[test]
 fn a_loss_that_is_no_number_is_named() {
     let _torch = seeded(0);
     let data = ring();

@@ -45,15 +45,17 @@ pub(crate) struct Estimate {
 /// discrepancy with kernel k(x, y) = (xᵀy / d + 1)³, as a mean over blocks of `block` features. Bińkowski et al. 2018,
 /// section 4 ("KID").
 ///
-/// For sets of one distribution it is about 0, positive or negative, whatever their size. Features that do not fill a
-/// block are ignored. With one block the error is NaN.
+/// For sets of one distribution it is about 0, positive or negative, whatever their size. Each block is spread over its
+/// whole set, since a set may be ordered, as the test images of MNIST are. Features that do not fill a block are
+/// ignored. With one block the error is NaN.
 ///
 /// # Panics
 /// When `block` is below 2, or a set has fewer features than `block`.
 pub(crate) fn kernel(a: &Tensor, b: &Tensor, block: i64) -> Estimate {
     let n_blocks = a.size()[0].min(b.size()[0]) / block.max(1);
     assert!(block > 1 && n_blocks > 0, "a block of two features or more, and as many features");
-    let of_block = |idx| discrepancy(&a.narrow(0, idx * block, block), &b.narrow(0, idx * block, block));
+    let spread = |x: &Tensor, idx: i64| x.slice(0, idx, None, x.size()[0] / block).narrow(0, 0, block);
+    let of_block = |idx| discrepancy(&spread(a, idx), &spread(b, idx));
     let values: Vec<f64> = (0..n_blocks).map(of_block).collect();
     let n = n_blocks as f64;
     let mean = statistics::mean(&values);
@@ -110,8 +112,9 @@ mod tests {
         let (a, b) = (rows(&[[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]]), rows(&[[0.0, 1.0], [2.0, 2.0], [1.0, 3.0]]));
         let found = kernel(&a, &b, 3).mean;
         assert!((found - KERNEL_BY_NUMPY).abs() < 1e-9, "{found}");
-        // Two blocks: the mean of the two, and half their difference as error.
-        let (aa, bb) = (Tensor::cat(&[&a, &a], 0), Tensor::cat(&[&b, &a], 0));
+        // Two blocks of every second feature: the mean of the two, and half their difference as error.
+        let in_turns = |x: &Tensor, y: &Tensor| Tensor::stack(&[x, y], 1).view([-1, 2]);
+        let (aa, bb) = (in_turns(&a, &a), in_turns(&b, &a));
         let (both, second) = (kernel(&aa, &bb, 3), kernel(&a, &a, 3).mean);
         assert!((both.mean - f64::midpoint(found, second)).abs() < 1e-9);
         assert!((both.error - (found - second).abs() / 2.0).abs() < 1e-9);
@@ -126,6 +129,16 @@ mod tests {
         assert!(frechet(&a, &b) < 0.3 && (frechet(&a, &far) - 8.0).abs() < 1.0);
         let (near, away) = (kernel(&a, &b, 100), kernel(&a, &far, 100));
         assert!(near.mean.abs() < 4.0 * near.error && away.mean > 10.0 * away.error, "{near:?} {away:?}");
+    }
+
+    #[test]
+    fn the_order_of_a_set_has_no_distance() {
+        let _torch = seeded(0);
+        let near = || Tensor::randn([250, 8], (Kind::Float, tch::Device::Cpu));
+        let far = || near() + 3.0;
+        let found = kernel(&Tensor::cat(&[near(), far()], 0), &Tensor::cat(&[far(), near()], 0), 50).mean;
+        let apart = kernel(&near(), &far(), 50).mean;
+        assert!(found.abs() < 0.05 * apart, "{found}, and the clusters are {apart} apart");
     }
 
     /// With Σ of `np.cov`, and tr (Σ_a Σ_b)^½ the sum of the roots of `np.linalg.eigvals(Σ_a @ Σ_b)`.

@@ -32,7 +32,8 @@ const OFFSET_RATE: f64 = 0.01;
 #[derive(Debug)]
 pub(super) struct Learner {
     rule: Rule,
-    /// Hidden states of the Gibbs chains, `[n_chains, H]`: persistent ones, else the last that began at data.
+    /// Hidden states of the Gibbs chains, `[n_chains, H]`: persistent ones, else the last that began at data, the
+    /// newest first.
     pub chains: Tensor,
     /// μ and λ, the centres of the units, `[V]` and `[H]`.
     offsets: [Tensor; 2],
@@ -100,8 +101,12 @@ impl Learner {
             }
             units::draw(&mut h, 1.0, &energy.hidden_bias, &mut phases.chain_states, noise);
         }
-        let kept = n_chains.min(self.chains.size()[0]);
-        self.chains.narrow(0, 0, kept).copy_(&phases.chain_states.narrow(0, 0, kept));
+        // A batch may have fewer chains than are kept. The newest of those before stay.
+        let n_kept = self.chains.size()[0];
+        let n_new = n_chains.min(n_kept);
+        let older = self.chains.narrow(0, 0, n_kept - n_new).copy();
+        self.chains.narrow(0, n_new, n_kept - n_new).copy_(&older);
+        self.chains.narrow(0, 0, n_new).copy_(&phases.chain_states.narrow(0, 0, n_new));
         of_chains - of_data
     }
 
@@ -243,4 +248,36 @@ pub(super) fn plain_update(
     energy.weight += d_weight * lr;
     energy.visible_bias += d_visible * lr;
     energy.hidden_bias += d_hidden * lr;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::energy::Visible;
+    use super::*;
+    use crate::generative::model::seeded;
+    use tch::Device;
+
+    #[test]
+    fn batches_with_fewer_chains_than_are_kept_replace_them_all_in_turn() {
+        let _torch = seeded(0);
+        let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+        let mut energy = Energy {
+            visible: Visible::Bernoulli,
+            weight: zeros(&[3, 2]),
+            visible_bias: zeros(&[3]),
+            hidden_bias: zeros(&[2]),
+        };
+        let rule = Rule { gibbs_steps: 1, persistent: false, momentum: 0.0, weight_decay: 0.0, centring: true };
+        // No unit has this state, so that what is left of the first chains is seen.
+        let first = zeros(&[5, 2]) + 0.5;
+        let mut learner = Learner::new(rule, &energy, first, &zeros(&[3]));
+        let mut noise = Uniforms::new(1);
+        for n_left in [3, 1, 0, 0] {
+            let newest = learner.chains.narrow(0, 0, 2).copy();
+            learner.update(&mut energy, &zeros(&[2, 3]), 0.1, &mut noise);
+            let is_first = |state: &&f32| **state == 0.5;
+            assert_eq!(to_vec(&learner.chains).iter().filter(is_first).count(), 2 * n_left);
+            assert_eq!(to_vec(&learner.chains.narrow(0, 2, 2)), to_vec(&newest), "the newest of those before stay");
+        }
+    }
 }

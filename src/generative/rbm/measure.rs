@@ -125,8 +125,9 @@ impl Rbm {
             "ais",
             format!(
                 "estimates, no bounds; forward: {n_chains} chains worth {:.0}, {n_temperatures} temperatures; reverse: \
-                 {n_chains} chains from {} ladders of parallel tempering, {n_arrivals} arrivals from the base, least \
-                 share of exchanges {least_accepted:.2}; short: {} chains, {} temperatures, {:+.2} nats off",
+                 {n_chains} chains from {} ladders of parallel tempering, {n_arrivals} arrivals from the base in the \
+                 steps used, least share of exchanges {least_accepted:.2}; short: {} chains, {} temperatures, {:+.2} \
+                 nats off",
                 up.n_effective,
                 tempering::N_LADDERS,
                 SHORT_AIS.1,
