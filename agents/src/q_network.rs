@@ -172,8 +172,8 @@ impl QNetwork {
         }
     }
 
-    /// The greedy actions for a batch of observations, ties broken by the lowest index. By the average of the
-    /// parameters where one is kept.
+    /// The greedy actions for a batch of observations, ties broken by the lowest index, of a network with one output
+    /// for each action. By the average of the parameters where one is kept.
     pub fn greedy(&mut self, obs: &[u8], actions: &mut [usize]) {
         let q = self.acting_q(obs);
         let rows = q.chunks_exact(q.len() / actions.len());
