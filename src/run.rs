@@ -12,10 +12,12 @@
 pub(crate) mod checkpoint;
 mod events;
 pub(crate) mod layout;
+mod log;
 mod meta;
 mod metrics;
 pub(crate) mod stopwatch;
 
+pub(crate) use log::Log;
 pub(crate) use metrics::{Metrics, MetricsFile};
 
 use crate::dotted::Change;
@@ -25,6 +27,7 @@ use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Snapshot;
 use checkpoint::{Checkpoint, CheckpointState};
 use fs_err as fs;
+use log::{BEST, FINISHED, INTERRUPTED, SAVED};
 use serde::Serialize;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -37,8 +40,6 @@ pub(crate) const CONFIG: &str = "config.toml";
 const META: &str = "meta.json";
 /// Name of the file that tells what happened to a run.
 pub(crate) const LOG: &str = "log.txt";
-/// Word of the log for a checkpoint.
-const SAVED: &str = "checkpoint";
 /// Key in `meta.json` of the run and checkpoint that the first weights are from.
 pub(crate) const ORIGIN: &str = "init_from";
 /// Key in `meta.json` of the number of processes that make a run, where there are several.
@@ -104,12 +105,15 @@ impl Run {
         check_free(dir, may_replace)?;
         // The run that is replaced stays locked until it is gone.
         let locked = dir.join(LOG).exists().then(|| lock(dir)).transpose()?;
+        let mut log = String::new();
         if replaces == Replaces::Unsaved {
             // Another process may have saved it since the caller looked.
             ensure!(!is_saved(dir)?, "{} has been saved by another process: try again", dir.display());
+            // How it ended before is known after the next end too.
+            log = fs::read_to_string(dir.join(LOG)).unwrap_or_default();
         }
         files::replace_folder(dir, may_replace.then_some(layout::is_ours), |made| {
-            fill(made, config, protocol)?;
+            fill(made, config, protocol, &log)?;
             add(made)
         })
         .with_context(|| format!("cannot make the run directory {}", dir.display()))?;
@@ -178,8 +182,8 @@ impl Run {
     pub(crate) fn log_end(&mut self, step: u64, ended: Result<Outcome>) -> Result<Outcome> {
         let ended = ended.and_then(|outcome| self.check_place().map(|()| outcome));
         let words = match &ended {
-            Ok(Outcome::Finished) => "finished".to_owned(),
-            Ok(Outcome::Interrupted) => "interrupted".to_owned(),
+            Ok(Outcome::Finished) => FINISHED.to_owned(),
+            Ok(Outcome::Interrupted) => INTERRUPTED.to_owned(),
             Err(error) => format!("{error:#}"),
         };
         let logged = self.log(&format!("step {step}: {words}"));
@@ -213,7 +217,7 @@ impl Run {
     pub(crate) fn save_best(&mut self, step: u64, loop_state: impl Serialize, policy: &Snapshot) -> Result<()> {
         self.write(checkpoint::BEST, step, loop_state, policy)?
             .with_context(|| format!("cannot save the best policy, of step {step}"))?;
-        self.log(&format!("step {step}: best policy"))
+        self.log(&format!("step {step}: {BEST}"))
     }
 
     /// Returns how writing the checkpoint ended, unless the run's directory was removed or replaced.
@@ -316,10 +320,10 @@ pub(crate) fn check_free(dir: &Path, force: bool) -> Result<()> {
     Ok(())
 }
 
-fn fill(dir: &Path, config: &str, protocol: Option<&str>) -> Result<()> {
+fn fill(dir: &Path, config: &str, protocol: Option<&str>, log: &str) -> Result<()> {
     fs::write(dir.join(CONFIG), config)?;
     fs::write(dir.join(META), meta::describe(protocol, config))?;
-    fs::write(dir.join(LOG), "")?;
+    fs::write(dir.join(LOG), log)?;
     fs::create_dir(dir.join(checkpoint::FOLDER))?;
     metrics::create(dir, protocol.is_some())
 }
@@ -355,10 +359,7 @@ pub(crate) fn is_saved(dir: &Path) -> Result<bool> {
     if checkpoint::is_there(dir)? {
         return Ok(true);
     }
-    let log = fs::read(dir.join(LOG)).unwrap_or_default();
-    let log = String::from_utf8_lossy(&log);
-    let last = log.lines().rev().find_map(|line| line.strip_prefix("step ")?.strip_suffix(SAVED)?.strip_suffix(": "));
-    match last {
+    match Log::of(dir).ok().and_then(|log| log.last_saved()) {
         None => Ok(false),
         Some(step) => bail!(
             "{} has lost its checkpoints, of which the last was of step {step}: it cannot go on. When it is moved \

@@ -318,6 +318,22 @@ fn a_run_that_fails_elsewhere_is_made_once_more_and_then_left_out() {
     assert!(code == Some(1) && table.contains("- trial 1, seed 0: "), "{table}{said}");
 }
 
+#[test]
+fn a_run_that_failed_twice_without_getting_further_is_not_printed_again() {
+    let program = Program::new();
+    let line = "train --env cartpole --agent dqn --steps 300 --n-envs 1 --set agent.hidden=[8] --set agent.lr=1e38 \
+                --set agent.learning_starts=50 --set agent.buffer_size=400 --seeds 0..1 --out run --on print";
+    for _ in 0..2 {
+        let command = program.succeed(line);
+        assert_eq!(command.lines().count(), 1, "{command}");
+        let ended = Command::new("sh").args(["-c", &command]).current_dir(program.path(".")).output();
+        assert!(!ended.expect("a shell").status.success());
+    }
+    let (code, commands, said) = told(program.run(line));
+    assert_eq!((code, &*commands), (Some(1), ""), "{said}");
+    assert!(said.contains("run-s0: it failed twice, `carom resume run-s0` tries again: "), "{said}");
+}
+
 /// Program named as Slurm's. It makes the tasks of an array at once, but for one in the file `lost`.
 const SBATCH: &str = "#!/bin/bash\nscript=$2\nlast=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\).*/\\1/p' $script)\n\
     for task in $(seq 0 $last); do\n[ $task = \"$(cat lost)\" ] && continue\n\

@@ -4,7 +4,8 @@ mod slurm;
 
 use super::jobs::{self, Job, Report};
 use super::{joined, print};
-use crate::human::plural;
+use crate::human::{plural, shell};
+use crate::run::Log;
 use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use std::ffi::{OsStr, OsString};
@@ -77,19 +78,6 @@ impl Launch {
         Ok(self.on != Place::Here)
     }
 
-    /// Returns whether a command learns from the log of a run that it has failed: it does not wait for runs, and none
-    /// that an earlier command submitted is in the queue. `folder` has Slurm's files.
-    ///
-    /// # Errors
-    /// When Slurm does not answer.
-    pub(super) fn goes_by_logs(&self, folder: &Path) -> Result<bool> {
-        match self.on {
-            Place::Here => Ok(false),
-            Place::Print => Ok(true),
-            Place::Slurm => Ok(self.no_wait && slurm::queued_before(folder)?.is_none()),
-        }
-    }
-
     /// Makes all runs of a batch, or has them made.
     ///
     /// # Errors
@@ -103,11 +91,22 @@ impl Launch {
     }
 }
 
-/// Prints the commands of all runs that are not made.
+/// Returns the error of a run that failed twice without getting any further; another launcher does not try again.
+pub(super) fn given_up(dir: &Path) -> Option<String> {
+    let log = Log::of(dir).ok()?;
+    log.repeated_failure().map(|error| format!("it failed twice, `carom resume {}` tries again: {error}", shell(dir)))
+}
+
+/// Returns the jobs that are to be made elsewhere.
+fn waiting<'a>(batch: &'a Batch) -> Vec<&'a Job> {
+    batch.jobs.iter().filter(|job| !(batch.is_made)(job) && given_up(&job.dir).is_none()).collect()
+}
+
+/// Prints the commands of all runs that are to be made.
 fn print_commands(batch: &Batch) -> Result<Made> {
     let program = std::env::args_os().next().context("the program has no name")?;
-    let waiting = batch.jobs.iter().filter(|job| !(batch.is_made)(job));
-    let lines: Vec<String> = waiting.map(|job| command_line(&program, job)).collect::<Result<_>>()?;
+    let lines: Vec<String> =
+        waiting(batch).into_iter().map(|job| command_line(&program, job)).collect::<Result<_>>()?;
     if lines.is_empty() {
         return collect(batch, |_| String::new()).map(Made::Ended);
     }
@@ -133,7 +132,7 @@ fn collect(batch: &Batch, error: impl Fn(&Job) -> String) -> Result<ExitCode> {
         if (batch.is_made)(job) {
             (batch.report.ended)(job, Ok(()))?;
         } else {
-            let error = error(job);
+            let error = given_up(&job.dir).unwrap_or_else(|| error(job));
             missing.push(format!("  {}: {error}", job.dir.display()));
             (batch.report.ended)(job, Err(error))?;
         }

@@ -4,8 +4,7 @@ mod trials;
 
 use super::compare::check_possible;
 use super::jobs::{Job, Report};
-use super::launch::{Batch, Launch, Made};
-use super::list::runs::failure;
+use super::launch::{Batch, Launch, Made, given_up};
 use super::print;
 use super::seeds::parse_jobs;
 use super::start::{check_unchanged, has_made};
@@ -184,7 +183,9 @@ impl Sweep {
             };
             code = made;
             let Some(steps) = rung.filter(|_| !interrupt::requested()) else { break };
-            let n_new = self.failed(&alive, rung, &lock(journal)).difference(&failed_before).count();
+            let failed = self.failed(&alive, rung, &lock(journal));
+            let is_final = |part: &Part| given_up(&self.run_dir(part.0, part.1)).is_some();
+            let n_new = failed.difference(&failed_before).filter(|part| !is_final(part)).count();
             if n_new > 0 {
                 let (runs, steps) = (plural(n_new as u64, "run"), count(steps));
                 say!("{runs} failed: the same command tries again before it decides who goes on after {steps} steps");
@@ -214,11 +215,10 @@ impl Sweep {
         journal: &Mutex<Journal>,
         arguments: &Arguments,
     ) -> Result<Made> {
-        let (mut waiting, mut of_dir, slurm) = (vec![], BTreeMap::new(), self.dir.join(SLURM));
+        let (mut waiting, mut of_dir) = (vec![], BTreeMap::new());
         for part in self.parts(alive, rung) {
             let (trial, seed, steps) = part;
-            let has_score = lock(journal).result(trial, seed, steps).map(|result| result.is_ok());
-            if has_score == Some(true) {
+            if matches!(lock(journal).result(trial, seed, steps), Some(Ok(_))) {
                 continue;
             }
             let dir = self.run_dir(trial, seed);
@@ -227,15 +227,6 @@ impl Sweep {
             if has_made(steps, &dir).unwrap_or(false) {
                 self.judge(part, Ok(()), &mut lock(journal))?;
                 continue;
-            }
-            if let Some(error) = failure(&dir)
-                && arguments.launch.goes_by_logs(&slurm)?
-            {
-                self.judge(part, Err(error), &mut lock(journal))?;
-                if has_score == Some(false) {
-                    // It was made again after its first failure.
-                    continue;
-                }
             }
             waiting.push(self.job(trial, seed, rung));
         }
@@ -246,7 +237,7 @@ impl Sweep {
         arguments.launch.make(Batch {
             jobs: waiting,
             n_at_once: arguments.jobs,
-            folder: &slurm,
+            folder: &self.dir.join(SLURM),
             is_made: &|job| has_made(of_dir[&job.dir].2, &job.dir).unwrap_or(false),
             report: Report { summaries: false, go_on: GO_ON, ended: &ended },
         })

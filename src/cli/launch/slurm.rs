@@ -4,7 +4,7 @@
 //! run saves, and the task is queued again. So is one whose node fails. What a task has made is found in the run
 //! itself, wherever it was made.
 
-use super::{Batch, Made, collect, command_line};
+use super::{Batch, Made, collect, command_line, waiting};
 use crate::cli::jobs::Job;
 use crate::cli::joined;
 use crate::human::plural;
@@ -48,7 +48,7 @@ pub(super) fn make(options: &[String], waits: bool, batch: &Batch) -> Result<Mad
         }
         wait(&id)?;
     }
-    let waiting: Vec<&Job> = batch.jobs.iter().filter(|job| !(batch.is_made)(job)).collect();
+    let waiting = waiting(batch);
     if interrupt::requested() {
         return stopped(batch);
     }
@@ -71,7 +71,7 @@ pub(super) fn make(options: &[String], waits: bool, batch: &Batch) -> Result<Mad
 ///
 /// # Errors
 /// When Slurm does not answer.
-pub(super) fn queued_before(folder: &Path) -> Result<Option<String>> {
+fn queued_before(folder: &Path) -> Result<Option<String>> {
     let Ok(id) = fs_err::read_to_string(folder.join(JOB)) else { return Ok(None) };
     let has_ended = answer(&id)?.is_some_and(|states| states.is_empty());
     Ok((!has_ended).then_some(id))

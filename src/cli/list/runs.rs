@@ -3,7 +3,7 @@
 use crate::cli::print;
 use crate::config::kind::{self, Config};
 use crate::human::{count, duration};
-use crate::run::{self, LOG, MetricsFile, checkpoint};
+use crate::run::{self, Log, MetricsFile, checkpoint};
 use crate::{files, plot};
 use anyhow::Result;
 use fs_err as fs;
@@ -80,29 +80,9 @@ fn last(table: &Path, name: &str) -> Option<(u64, f64)> {
 
 /// Returns the last step in the log, and how the run ended.
 fn ending(dir: &Path) -> Result<(u64, String)> {
-    let log = fs::read_to_string(dir.join(LOG))?;
-    let step = log.lines().rev().find_map(of_step).map_or(0, |(step, _)| step);
-    let state = if run::is_at_work(dir) { "running" } else { end(&log).unwrap_or("stopped") };
-    Ok((step, state.to_owned()))
-}
-
-/// Returns the error that ended the run in `dir`, if its log tells of one.
-pub(in crate::cli) fn failure(dir: &Path) -> Option<String> {
-    let log = fs::read_to_string(dir.join(LOG)).ok()?;
-    end(&log).filter(|what| !["finished", "interrupted"].contains(what)).map(str::to_owned)
-}
-
-/// Returns how a run ended, if the last line of its log tells so: `finished`, `interrupted`, or an error.
-fn end(log: &str) -> Option<&str> {
-    let (_, what) = of_step(log.lines().next_back()?)?;
-    let goes_on = what == "checkpoint" || what == "best policy" || what.contains(" -> ");
-    (!goes_on).then_some(what)
-}
-
-/// Splits a line of the log that tells of a step.
-fn of_step(line: &str) -> Option<(u64, &str)> {
-    let (step, what) = line.strip_prefix("step ")?.split_once(": ")?;
-    Some((step.parse().ok()?, what))
+    let log = Log::of(dir)?;
+    let state = if run::is_at_work(dir) { "running" } else { log.end().unwrap_or("stopped") };
+    Ok((log.last_step(), state.to_owned()))
 }
 
 impl Row {
@@ -143,26 +123,4 @@ fn aligned(rows: impl Iterator<Item = [String; 7]>) -> String {
         format!("{}\n", cells.join("  ").trim_end())
     };
     rows.iter().map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_line_of_a_log_tells_how_a_run_ended() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let told = |lines: &str| {
-            let text = format!("training dqn\nstep 5: checkpoint\n{lines}\n");
-            fs::write(folder.path().join(LOG), text).expect("written");
-            failure(folder.path())
-        };
-        let error = "step 7: train/loss is NaN at step 7: training has diverged";
-        assert_eq!(told(error).as_deref(), error.strip_prefix("step 7: "));
-        for other in ["step 7: finished", "step 7: interrupted", "step 7: best policy", "step 5: agent.lr 0.1 -> 0.2"] {
-            assert_eq!(told(other), None, "{other}");
-        }
-        assert_eq!(told(&format!("{error}\nresuming at step 5: dqn")), None);
-        assert_eq!(ending(folder.path()).expect("a log"), (7, "stopped".to_owned()));
-    }
 }
