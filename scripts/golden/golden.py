@@ -7,8 +7,10 @@ import json
 def write(path, data):
     """Writes `data` as JSON, compressed without a time stamp so that the same data give the same file."""
     text = json.dumps(data, separators=(",", ":")).encode()
+    packed = bytearray(gzip.compress(text, 9, mtime=0))
+    packed[9] = 3  # Unix; versions of Python differ in this byte of the header
     with open(path, "wb") as file:
-        file.write(gzip.compress(text, 9, mtime=0))
+        file.write(packed)
 
 
 def pcg64_state(generator):

@@ -3,8 +3,9 @@ they fit.
 
     python3 scripts/peers/generative.py ae --data FOLDER --epochs 5 --threads 2 [--limit 6000]
 
-FOLDER holds the four IDX files, plain or gzipped. Models, batch sizes and optimiser (Adam at 1e-3; the RBM: CD-1) are
-those of Keras' own examples, and the same as ours. Seconds are the mean of the epochs after the first, which compiles.
+FOLDER holds the four IDX files, plain or gzipped. Models, batch sizes and optimiser (Adam at 1e-3) are those of
+Keras' own examples, and the same as ours. The RBM has one Gibbs step an update on both sides; scikit-learn's goes on
+with the chains of the update before. Seconds are the mean of the epochs after the first, which compiles.
 The data are in memory, and nothing is measured between epochs. Prints one JSON object.
 """
 

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-PEERS_DIR = Path(os.environ.get("CAROM_PEERS_DIR") or CACHE / "carom" / "peers").absolute()
+PEERS_DIR = Path(os.environ.get("CAROM_PEERS_DIR") or CACHE / "carom" / "peers").resolve()
 TORCH = ("torch==2.11.0", "numpy", "gymnasium", "minatar")
 
 
@@ -20,10 +20,12 @@ def enter(name: str, *packages: str) -> None:
     """Return inside the environment `name`, with all `packages` installed."""
     home = PEERS_DIR / f"{name}-py{sys.version_info.major}.{sys.version_info.minor}"
     if Path(sys.prefix) != home:
-        python = home / "bin" / "python"
-        if not python.exists():
+        python, whole = home / "bin" / "python", home / "whole"
+        # Written last: an environment that was cut off has no pip.
+        if not whole.exists():
             print(f"making {home}", file=sys.stderr)
-            venv.create(home, with_pip=True)
+            venv.create(home, with_pip=True, clear=True)
+            whole.touch()
         os.execv(python, [str(python), *sys.argv])
     missing = [package for package in packages if not installed(package)]
     if missing:

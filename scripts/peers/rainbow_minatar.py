@@ -1,7 +1,7 @@
 """Rainbow (Hessel et al. 2018) as a plain PyTorch loop on the `minatar` package, with the network and the settings of
 the preset `minatar-breakout-dqn-rainbow`: learning steps per second.
 
-    python3 scripts/peers/rainbow_minatar.py --steps 12000 --learning-starts 5000 --seed 0 --threads 1
+    python3 scripts/peers/rainbow_minatar.py --steps 24000 --learning-starts 5000 --seed 0 --threads 1
 
 Sixteen games are played in step, their actions come from one forward pass, and an update of 32 transitions follows
 every four frames. Priorities are a sum tree in numpy, all of whose operations take a whole batch. The clock runs from
@@ -28,7 +28,7 @@ from torch import nn  # noqa: E402
 N_ENVS, N_ACTIONS, BATCH_SIZE, TRAIN_EVERY = 16, 6, 32, 4
 REPLAY_SIZE, TARGET_EVERY = 100_000, 1_000
 GAMMA, N_STEP = 0.99, 3
-ATOMS, V_MIN, V_MAX = 51, -10.0, 10.0
+ATOMS, V_MIN, V_MAX = 51, 0.0, 50.0
 ALPHA, BETA_START, LEAST_PRIORITY = 0.5, 0.4, 1e-6
 SIGMA = 0.5
 WARM_UP_UPDATES = 50
