@@ -11,12 +11,12 @@ mod latent;
 pub(crate) use caption::Captions;
 pub(crate) use chain::{chain, chain_text};
 
-use crate::generative::images::{Data, Images};
+use crate::generative::images::Data;
 use crate::generative::model::{Exhibit, Model};
 use crate::plot::table::{self, Table};
 use anyhow::Result;
 use carom_envs::Picture;
-use grid::{GAP, grid, stack};
+use grid::{Channels, GAP, grid, stack};
 use std::path::Path;
 use tch::{Kind, Tensor};
 
@@ -35,23 +35,24 @@ const N_SAMPLES: usize = 256;
 /// # Errors
 /// When one cannot be written.
 pub(crate) fn draw(model: &dyn Model, data: &Data, captions: &Captions, dir: &Path) -> Result<()> {
-    if let Some(picture) = reconstructions(model, &data.test, COLUMNS * DOUBLE_ROWS) {
+    if let Some(picture) = reconstructions(model, data, COLUMNS * DOUBLE_ROWS) {
         let caption = captions.of(RECONSTRUCTIONS);
         grid::write_captioned(&dir.join("reconstructions.png"), &picture, &caption)?;
     }
-    if let Some(picture) = samples(model, N_SAMPLES) {
+    if let Some(picture) = samples(model, data, N_SAMPLES) {
         let caption = captions.of(&format!("{N_SAMPLES} images drawn from the model."));
         grid::write_captioned(&dir.join("samples.png"), &picture, &caption)?;
     }
     latent::draw(model, data, captions, dir)?;
+    let channels = Channels::of(data);
     for Exhibit { name, images, n_columns, caption, row_labels, pixel_names } in model.exhibits(data) {
         match pixel_names {
             None => {
                 let picture = if row_labels.is_empty() {
-                    grid(&images, n_columns, GAP)
+                    grid(&images, channels, n_columns, GAP)
                 } else {
                     let rows = images.split(n_columns as i64, 0);
-                    let rows = rows.iter().map(|row| grid(row, n_columns, GAP));
+                    let rows = rows.iter().map(|row| grid(row, channels, n_columns, GAP));
                     caption::labelled(&row_labels.into_iter().zip(rows).collect::<Vec<_>>(), 0)
                 };
                 grid::write_captioned(&dir.join(format!("{name}.png")), &picture, &captions.of(&caption))?;
@@ -69,36 +70,36 @@ pub(crate) fn draw(model: &dyn Model, data: &Data, captions: &Captions, dir: &Pa
 
 /// Draws double rows: `n` evenly spaced test images (or all, if fewer) above their reconstructions. Returns `None` if
 /// the model cannot turn a code into an image.
-pub(crate) fn reconstructions(model: &dyn Model, test: &Images, n: usize) -> Option<Picture> {
-    let inputs = test.spaced(n).all();
+pub(crate) fn reconstructions(model: &dyn Model, data: &Data, n: usize) -> Option<Picture> {
+    let inputs = data.test.spaced(n).all();
     let outputs = model.decode(&model.encode(&inputs))?;
-    Some(multiple_rows(&[inputs, outputs]))
+    Some(multiple_rows(&[inputs, outputs], Channels::of(data)))
 }
 
 /// Draws triple rows: `n` evenly spaced test images (or all, if fewer), the images with Gaussian noise of deviation
 /// `noise`, and the reconstructions of these. Returns `None` if the model cannot turn a code into an image.
-pub(crate) fn denoised(model: &dyn Model, test: &Images, n: usize, noise: f64) -> Option<Picture> {
-    let clean = test.spaced(n).all();
+pub(crate) fn denoised(model: &dyn Model, data: &Data, n: usize, noise: f64) -> Option<Picture> {
+    let clean = data.test.spaced(n).all();
     let seen = (&clean + clean.randn_like() * noise).clamp(0.0, 1.0);
     let outputs = model.decode(&model.encode(&seen))?;
-    Some(multiple_rows(&[clean, seen, outputs]))
+    Some(multiple_rows(&[clean, seen, outputs], Channels::of(data)))
 }
 
 /// Draws rows of the images of each of `kinds` in turn, below one another.
-fn multiple_rows(kinds: &[Tensor]) -> Picture {
+fn multiple_rows(kinds: &[Tensor], channels: Channels) -> Picture {
     let rows: Vec<Vec<Tensor>> = kinds.iter().map(|images| images.split(COLUMNS as i64, 0)).collect();
     let pictures: Vec<Picture> = (0..rows[0].len())
         .map(|i| {
             let of_all: Vec<&Tensor> = rows.iter().map(|rows| &rows[i]).collect();
-            grid(&Tensor::cat(&of_all, 0), of_all[0].size()[0] as usize, GAP)
+            grid(&Tensor::cat(&of_all, 0), channels, of_all[0].size()[0] as usize, GAP)
         })
         .collect();
     stack(&pictures, 4 * GAP)
 }
 
-/// Draws `n` samples of the model. Returns `None` if it has no distribution to draw from.
-pub(crate) fn samples(model: &dyn Model, n: usize) -> Option<Picture> {
+/// Draws `n` samples of the model of `data`. Returns `None` if it has no distribution to draw from.
+pub(crate) fn samples(model: &dyn Model, data: &Data, n: usize) -> Option<Picture> {
     // A square, unless it would be too narrow.
     let columns = ((n as f64).sqrt().ceil() as usize).clamp(n.min(COLUMNS / 2), COLUMNS.max(n / 32));
-    Some(grid(&model.sample(n)?, columns, GAP))
+    Some(grid(&model.sample(n)?, Channels::of(data), columns, GAP))
 }

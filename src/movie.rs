@@ -13,6 +13,9 @@ const MIN_WIDTH: usize = 240;
 /// Shortest time of a frame in hundredths of a second. Viewers replace a shorter one by a tenth of a second.
 const MIN_DELAY: u64 = 2;
 
+/// Longest time of a frame in hundredths of a second, a number of 16 bits in the file.
+const MAX_DELAY: u64 = u16::MAX as u64;
+
 /// A GIF being written.
 pub(crate) struct Movie<W: Write> {
     encoder: Encoder<W>,
@@ -79,7 +82,18 @@ impl<W: Write> Movie<W> {
         (100.0 * self.seconds).round() as u64
     }
 
+    /// Writes `picture`, shown for `delay`: as several frames of about equal time if that is too long for one.
     fn write(&mut self, picture: &Picture, delay: u64) -> Result<()> {
+        let mut left = delay;
+        while left > 0 {
+            let delay = left / left.div_ceil(MAX_DELAY);
+            self.write_frame(picture, delay as u16)?;
+            left -= delay;
+        }
+        Ok(())
+    }
+
+    fn write_frame(&mut self, picture: &Picture, delay: u16) -> Result<()> {
         let region = match &self.written {
             Some(written) => difference(written, picture).unwrap_or(Region { left: 0, top: 0, width: 1, height: 1 }),
             None => Region { left: 0, top: 0, width: picture.width, height: picture.height },
@@ -90,7 +104,7 @@ impl<W: Write> Movie<W> {
         let side = |length: usize| (length * self.factor) as u16;
         (frame.left, frame.top) = (side(region.left), side(region.top));
         (frame.width, frame.height) = (side(region.width), side(region.height));
-        frame.delay = u16::try_from(delay).unwrap_or(u16::MAX);
+        frame.delay = delay;
         self.encoder.write_frame(&frame)?;
         self.written = Some(picture.clone());
         self.n_frames += 1;
@@ -212,6 +226,22 @@ mod tests {
             frames.iter().map(|frame| frame.1).collect::<Vec<_>>()
         );
         assert_eq!((frames.len(), &frames[50].0), (51, &picture(100)));
+    }
+
+    #[test]
+    fn a_picture_that_is_shown_for_long_takes_several_frames() {
+        let mut gif = Vec::new();
+        let (still, last) = (Picture::filled(240, 2, [9; 3]), Picture::filled(240, 2, [7; 3]));
+        let mut movie = Movie::new(&mut gif, &still).expect("made");
+        movie.show(&still, 655.36).expect("shown");
+        movie.show(&last, 2000.0).expect("shown");
+        movie.finish().expect("written");
+        let frames = frames(&gif);
+        let delays =
+            |of: &Picture| frames.iter().filter(|frame| frame.0 == *of).map(|frame| frame.1).collect::<Vec<_>>();
+        // One hundredth alone would be shown for a tenth of a second.
+        assert_eq!(delays(&still), [32_768; 2]);
+        assert_eq!(delays(&last), [50_000; 4]);
     }
 
     #[test]

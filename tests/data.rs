@@ -25,6 +25,8 @@ fn data_describes_a_set() {
     assert!(own.contains("own: 2 to train on, 1 to test") && own.contains("1 x 1 x 2") && own.contains('4'), "{own}");
     let frames = program.succeed("data env:minatar/breakout");
     assert!(frames.contains("4 x 10 x 10"), "{frames}");
+    let single = program.succeed("data env:breakout");
+    assert!(single.contains("1 x 84 x 84"), "a fit takes single frames: {single}");
 }
 
 #[test]
@@ -45,6 +47,7 @@ fn errors_about_unknown_sets_name_the_nearest() {
     for (line, words) in [
         ("data mnits", ["`mnits`", "`mnist`"]),
         ("data env:minatar/breakot", ["`minatar/breakot`", "`minatar/breakout`"]),
+        ("data breakout", ["did you mean", "`env:breakout`"]),
         ("data env:taxi", ["one of 500 states", "planes or pixels"]),
         ("data movies --data-dir .", ["--data-dir .", "movies"]),
         ("data no/such", ["folder `no/such`", "env:ID"]),

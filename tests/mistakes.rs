@@ -140,6 +140,13 @@ fn a_comparison_with_an_encoder_that_does_not_fit_is_refused_before_anything_is_
 }
 
 #[test]
+fn the_doctor_says_how_many_threads_runs_take() {
+    let output = Program::new().run_with("doctor", &[("OMP_NUM_THREADS", "1".into())]);
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(report.contains("runs use 1, pixels 1, unless"), "{report}");
+}
+
+#[test]
 fn the_doctor_says_what_keeps_the_program_from_starting() {
     let program = Program::new();
     program.write("library.c", "int gone(void) { return 0; }\n");

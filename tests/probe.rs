@@ -55,6 +55,7 @@ fn mistakes_are_found_before_anything_is_played() {
         ("probe pcaa --env minatar/breakout", "did you mean `pca`"),
         ("probe pca --env minatar/breakot", "`minatar/breakout`"),
         ("probe oracle random --env taxi", "planes or pixels"),
+        ("probe pca --env minatar/breakout --frames 1000000000000000", "at most 10000000"),
         ("probe pca --env minatar/breakout -o balls.jpg", ".png or .svg"),
         ("probe pca --env minatar/breakout --set agent.lr=1", "env.KEY"),
     ] {

@@ -1,11 +1,11 @@
 //! `carom data`: downloads a data set, or verifies a local copy, and describes it.
 
 use super::Out;
+use crate::config::fit;
 use crate::generative::data::dataset::Dataset;
 use crate::generative::data::published::Published;
 use crate::generative::data::{self, Source};
 use anyhow::Result;
-use carom_envs::registry;
 use carom_envs::settings::Values;
 use serde_json::{Value, json};
 use std::io::Write;
@@ -25,16 +25,13 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// Prints size and shape, and for published data sets the files with their checksums.
+/// Prints size and shape of the data as a fit takes them, and for published data sets the files with their checksums.
 ///
 /// # Errors
 /// When the data set cannot be downloaded, or one of its files is damaged.
 pub(super) fn run(args: &Args) -> Result<()> {
     let data_dir = args.data_dir.as_deref();
-    let source = match args.source.strip_prefix("env:") {
-        Some(id) => Source::Env(registry::resolve(id, &Values::new())?),
-        None => args.source.parse()?,
-    };
+    let source = fit::source(&args.source, &Values::new())?;
     let dataset = data::open(&source, data_dir, 0)?;
     let ([channels, rows, columns], mut out) = (dataset.shape, Out::lock());
     if args.json {

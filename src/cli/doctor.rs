@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         cpu(),
         cuda(),
         data(),
-        cache(),
+        cache(published::cache()),
         disk(Path::new("."), "disk", GO_ELSEWHERE),
         runs(),
     ];
@@ -70,7 +70,7 @@ struct Finding {
     hint: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
@@ -156,7 +156,7 @@ fn threads() -> Finding {
     let found = format!(
         "torch uses {} by default, runs use 1, pixels {}, unless `threads` is set; {omp_text}",
         tch::get_num_threads(),
-        cores()
+        device::usual_threads(1)
     );
     let finding = Finding::ok("threads", found);
     match omp.and_then(|n| n.parse::<usize>().ok()) {
@@ -230,11 +230,15 @@ fn data() -> Finding {
     }
 }
 
-/// Checks the directory of downloaded data sets and fitted encoders.
-fn cache() -> Finding {
+/// Checks the directory of downloaded data sets and fitted encoders. Agents need none, so there is a warning at most.
+fn cache(folder: Result<PathBuf>) -> Finding {
     const REMEDY: &str = "set CAROM_CACHE to a directory that can be written";
-    match published::cache() {
-        Ok(folder) if folder.is_dir() => disk(&folder, "cache", REMEDY),
+    match folder {
+        Ok(folder) if folder.is_dir() => {
+            let finding = disk(&folder, "cache", REMEDY);
+            let state = finding.state.min(State::Warning);
+            finding.state(state)
+        }
         Ok(folder) if folder.exists() => {
             let found = format!("{} is a file, not a directory", folder.display());
             Finding::ok("cache", found).state(State::Warning).hint(REMEDY)
@@ -336,5 +340,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         assert_ne!(disk(folder.path(), "disk", "").state, State::Broken);
         assert_eq!(std::fs::read_dir(folder.path()).expect("readable").count(), 0, "nothing is left behind");
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_is_a_warning_only() {
+        // Nobody can write there.
+        let finding = cache(Ok("/proc".into()));
+        assert!(finding.state == State::Warning && finding.found.contains("cannot be written"), "{}", finding.found);
+        assert!(finding.hint.is_some_and(|hint| hint.contains("CAROM_CACHE")));
     }
 }

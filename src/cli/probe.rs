@@ -6,7 +6,7 @@ use crate::config::encoders::EncoderSpec;
 use crate::config::layers::{Layer, Part};
 use crate::config::names;
 use crate::config::training::TrainConfig;
-use crate::generative::data::frames::default_n_frames;
+use crate::generative::data::frames::{check_n_frames, default_n_frames};
 use crate::human::{parse_count, parse_seed};
 use crate::probe::{self, EncoderMeasures, Measured, Probe, Score, Scores, Size};
 use anyhow::Result;
@@ -74,6 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         Some(n_frames) => n_frames as usize,
         None => default_n_frames(&config.env)? / 2,
     };
+    check_n_frames(config.env.id(), n_frames)?;
     let measured = if arguments.choose { Measured::Validation } else { Measured::Test };
     let mut probe = Probe::new(&config, &encoders, n_frames, arguments.seed, measured)?;
     let found = probe.measure()?;

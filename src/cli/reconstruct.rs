@@ -7,6 +7,7 @@ use crate::files;
 use crate::fit;
 use crate::fit::session::{FitSession, seed_torch};
 use crate::gallery;
+use crate::gallery::grid::Channels;
 use crate::generative::images::Data;
 use crate::human::{parse_count, parse_seed};
 use anyhow::{Result, bail, ensure};
@@ -75,8 +76,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         return show_chain(arguments, &session, data, [n, n_steps, seed], &path);
     }
     let picture = tch::no_grad(|| match arguments.noise {
-        None => gallery::reconstructions(&*session.model, &data.test, n as usize),
-        Some(noise) => gallery::denoised(&*session.model, &data.test, n as usize, noise),
+        None => gallery::reconstructions(&*session.model, data, n as usize),
+        Some(noise) => gallery::denoised(&*session.model, data, n as usize, noise),
     });
     let Some(picture) = picture else {
         bail!("{} is of model `{}`, which cannot decode images", dir.display(), session.config.model.name())
@@ -117,7 +118,8 @@ fn show_chain(
         "Gibbs chains, two from each image (seed {seed}): p(h|v) are the probabilities of the hidden units, h their \
          states, p(v|h) and v those of the pixels."
     ));
-    gallery::grid::write_captioned(path, &gallery::chain(&x, &steps), &caption)?;
+    let picture = gallery::chain(&x, Channels::of(data), &steps);
+    gallery::grid::write_captioned(path, &picture, &caption)?;
     print(&format!("{}\n", path.display()))
 }
 

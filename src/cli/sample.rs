@@ -37,7 +37,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let session = open(dir, "draw images")?;
     let seed = arguments.seed.unwrap_or(session.config.run.seed);
     seed_torch(seed, "sample", session.progress.step);
-    let Some(picture) = tch::no_grad(|| gallery::samples(&*session.model, arguments.n as usize)) else {
+    let picture = tch::no_grad(|| gallery::samples(&*session.model, &session.data, arguments.n as usize));
+    let Some(picture) = picture else {
         let (name, model) = (dir.display(), session.config.model.name());
         bail!(
             "{name} is of model `{model}`, which has no distribution to draw from: use vae, rbm or gan; \

@@ -6,7 +6,7 @@ use super::training::MAX_THREADS;
 use crate::device::Device;
 use crate::files;
 use crate::generative::data::Source;
-use crate::generative::data::frames::default_n_frames;
+use crate::generative::data::frames::{MAX_FRAMES, default_n_frames};
 use crate::generative::gan::GanConfig;
 use crate::generative::registry as models;
 use crate::generative::settings::{Descent, Optimizer, Recipe, Schedule};
@@ -27,7 +27,7 @@ carom_envs::settings! {
         /// Folder of the data set's files, if not the cache.
         data_dir: Option<PathBuf> = None;
         /// Frames taken of an environment.
-        n_frames: Option<usize> = None;
+        n_frames: Option<usize> = None, in IfGiven(1..=MAX_FRAMES);
         /// Passes over the training split; the model's own unless given.
         epochs: Option<u64> = None, in IfGiven(AtLeast(1));
         /// Updates after which the fit ends, if before the last epoch.
@@ -191,7 +191,10 @@ impl FitConfig {
 
 /// Looks up the data `name`. Frames of an environment are single unless its settings in `given` ask for a stack, since
 /// an agent stacks their codes.
-fn source(name: &str, given: &Values) -> Result<Source> {
+///
+/// # Errors
+/// When there is no such data set or environment, or `given` are not settings of it.
+pub(crate) fn source(name: &str, given: &Values) -> Result<Source> {
     let Some(id) = name.strip_prefix("env:") else {
         ensure!(
             given.is_empty(),
@@ -327,5 +330,7 @@ mod tests {
         let clipped = fault("model = \"ae\"\ndata = \"env:breakout\"\n[env_settings]\nreward_clip = true");
         assert!(clipped.contains("env.reward_clip is true, which has no effect: frames have no rewards"), "{clipped}");
         assert!(fault("model = \"ae\"\ndata = \"breakout\"").contains("did you mean `env:breakout`"));
+        let many = fault("model = \"ae\"\ndata = \"env:breakout\"\nn_frames = 1000000000000000");
+        assert!(many.contains("n_frames") && many.contains("in 1..=10000000"), "{many}");
     }
 }

@@ -1,7 +1,7 @@
 //! Gibbs chains of a restricted Boltzmann machine: as a picture, or as text for data that are no pictures.
 
 use super::caption::labelled;
-use super::grid::{GAP, grid};
+use super::grid::{Channels, GAP, grid};
 use crate::generative::model::GibbsStep;
 use carom_agents::net::tensor::to_vec;
 use carom_envs::Picture;
@@ -13,7 +13,7 @@ const AROUND: f64 = 0.25;
 /// Draws chains side by side, time running down: the images `x` that they start from, then for each step the
 /// probabilities of the hidden units, their states, the probabilities of the pixels, and their states. Hidden units are
 /// the pixels of a square, row by row.
-pub(crate) fn chain(x: &Tensor, steps: &[GibbsStep]) -> Picture {
+pub(crate) fn chain(x: &Tensor, channels: Channels, steps: &[GibbsStep]) -> Picture {
     let mut rows = vec![("image".to_owned(), x.shallow_clone())];
     for (i, step) in (1..).zip(steps) {
         let GibbsStep { hidden_means, hidden, visible_means, visible } = step;
@@ -32,7 +32,7 @@ pub(crate) fn chain(x: &Tensor, steps: &[GibbsStep]) -> Picture {
         let [down, across] = sides(&images);
         let (top, left) = ((height - down) / 2, (width - across) / 2);
         let room = [left, width - across - left, top, height - down - top];
-        (label, grid(&images.pad(room, "constant", AROUND), n, GAP))
+        (label, grid(&images.pad(room, "constant", AROUND), channels, n, GAP))
     });
     labelled(&pictures.collect::<Vec<_>>(), 0)
 }
@@ -91,7 +91,7 @@ mod tests {
             let x = Tensor::zeros([3, 1, 4, 6], (Kind::Float, Device::Cpu));
             let size = |n_steps: usize| {
                 let steps: Vec<_> = (0..n_steps).map(|_| step(n_hidden, [3, 1, 4, 6])).collect();
-                let picture = chain(&x, &steps);
+                let picture = chain(&x, Channels::Colours, &steps);
                 (picture.width, picture.height)
             };
             let ((one_width, one), (two_width, two)) = (size(1), size(2));

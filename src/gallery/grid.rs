@@ -2,6 +2,7 @@
 
 use super::caption::captioned;
 use crate::files;
+use crate::generative::images::Data;
 use anyhow::{Context, Result};
 use carom_agents::net::tensor::to_vec;
 use carom_envs::Picture;
@@ -18,10 +19,7 @@ const MIN_SIDE: usize = 48;
 /// Colour between images and of empty cells in the last row.
 const BETWEEN: [u8; 3] = [64, 64, 64];
 
-/// Maximum side of images of planes. In larger images, channels other than 1 or 3 are a stack of frames.
-const MAX_PLANES_SIDE: usize = 32;
-
-/// Background of planes.
+/// Background of planes, and of colours that are not opaque.
 const GROUND: [u8; 3] = [24, 26, 34];
 
 /// Colours of planes: those of MinAtar Breakout's paddle, ball, trail and bricks as `carom watch` shows them, then
@@ -39,29 +37,47 @@ const PLANES: [[u8; 3]; 10] = [
     [222, 130, 170],
 ];
 
+/// Meaning of an image's channels where they are neither one, which is gray, nor three, which are red, green and blue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Channels {
+    /// Four are red, green, blue and opacity. Of others the last three are shown.
+    Colours,
+    /// A stack of frames. The newest three are shown as red, green and blue, so static things are gray and moving
+    /// things are coloured.
+    Frames,
+    /// Each plane has its own colour, with its value as opacity, and the first is on top.
+    Planes,
+}
+
+impl Channels {
+    /// Returns the meaning of the channels of `data`, and of a model's images of them.
+    pub(crate) fn of(data: &Data) -> Self {
+        match data.n_frames {
+            _ if data.train.is_binary() => Self::Planes,
+            1 => Self::Colours,
+            _ => Self::Frames,
+        }
+    }
+}
+
 /// Arranges `images`, `[n, channels, rows, columns]` in 0..=1, row by row in `columns` columns (fewer if there are
 /// fewer images), `gap` pixels apart. Small images are enlarged.
 ///
-/// One channel is gray; three are red, green and blue. Other channels of small images are planes: each has its own
-/// colour, with its value as opacity, and the first is on top. Other channels of large images are stacked frames: the
-/// newest three are shown as red, green and blue, so static things are gray and moving things are coloured.
-///
 /// # Panics
 /// When there are no images, or no columns.
-pub(crate) fn grid(images: &Tensor, columns: usize, gap: usize) -> Picture {
+pub(crate) fn grid(images: &Tensor, channels: Channels, columns: usize, gap: usize) -> Picture {
     let size = images.size();
-    let [n, channels, rows, width] = [0, 1, 2, 3].map(|dim| size[dim] as usize);
+    let [n, n_channels, rows, width] = [0, 1, 2, 3].map(|dim| size[dim] as usize);
     assert!(n > 0 && columns > 0, "{n} images in {columns} columns");
     let columns = columns.min(n);
     let factor = MIN_SIDE.div_ceil(rows.max(width)).max(1);
     let (cell_width, cell_height) = (width * factor + gap, rows * factor + gap);
     let (across, down) = (columns * cell_width + gap, n.div_ceil(columns) * cell_height + gap);
     let mut picture = Picture::filled(across, down, BETWEEN);
-    let are_planes = channels != 1 && channels != 3 && rows.max(width) <= MAX_PLANES_SIDE;
-    for (idx, image) in to_vec(&images.contiguous()).chunks_exact(channels * rows * width).enumerate() {
+    for (idx, image) in to_vec(&images.contiguous()).chunks_exact(n_channels * rows * width).enumerate() {
         let (left, top) = (gap + idx % columns * cell_width, gap + idx / columns * cell_height);
         for pixel in 0..rows * width {
-            let colour = colour(image.iter().skip(pixel).step_by(rows * width).copied(), are_planes);
+            let colour = colour(image.iter().skip(pixel).step_by(rows * width).copied(), channels);
             let (x, y) = (left + pixel % width * factor, top + pixel / width * factor);
             picture.fill_rect(x, y, factor, factor, colour);
         }
@@ -69,20 +85,31 @@ pub(crate) fn grid(images: &Tensor, columns: usize, gap: usize) -> Picture {
     picture
 }
 
-/// Returns the colour of one pixel with these channels.
-fn colour(channels: impl DoubleEndedIterator<Item = f32> + ExactSizeIterator + Clone, are_planes: bool) -> [u8; 3] {
-    let n = channels.len();
-    if !are_planes {
-        let byte = |value: f32| (255.0 * value.clamp(0.0, 1.0)).round() as u8;
-        let mut newest = channels.skip(n.saturating_sub(3)).map(byte).cycle();
-        return std::array::from_fn(|_| newest.next().expect("it goes round"));
+/// Returns the colour of one pixel with these values of its channels.
+fn colour(mut values: impl DoubleEndedIterator<Item = f32> + ExactSizeIterator + Clone, channels: Channels) -> [u8; 3] {
+    let byte = |value: f32| (255.0 * value.clamp(0.0, 1.0)).round() as u8;
+    match (channels, values.len()) {
+        (Channels::Planes, n) if n != 1 && n != 3 => {
+            let planes = values.zip((0..n).map(|plane| PLANES[plane % PLANES.len()]));
+            planes.rev().fold(GROUND, |below, (opacity, plane)| mix(below, plane, opacity))
+        }
+        (Channels::Colours, 4) => {
+            let opacity = values.next_back().expect("the last of four");
+            let rgb = std::array::from_fn(|_| byte(values.next().expect("the first three of four")));
+            mix(GROUND, rgb, opacity)
+        }
+        (_, n) => {
+            let mut newest = values.skip(n.saturating_sub(3)).map(byte).cycle();
+            std::array::from_fn(|_| newest.next().expect("it goes round"))
+        }
     }
-    let planes = channels.zip((0..n).map(|plane| PLANES[plane % PLANES.len()]));
-    planes.rev().fold(GROUND, |below, (value, plane)| {
-        let opacity = value.clamp(0.0, 1.0);
-        let mix = |below: u8, above: u8| (f32::from(below) * (1.0 - opacity) + f32::from(above) * opacity).round();
-        std::array::from_fn(|i| mix(below[i], plane[i]) as u8)
-    })
+}
+
+/// Returns `below` covered by `above` of this opacity.
+fn mix(below: [u8; 3], above: [u8; 3], opacity: f32) -> [u8; 3] {
+    let opacity = opacity.clamp(0.0, 1.0);
+    let mix = |below: u8, above: u8| (f32::from(below) * (1.0 - opacity) + f32::from(above) * opacity).round();
+    std::array::from_fn(|i| mix(below[i], above[i]) as u8)
 }
 
 /// Stacks `pictures` vertically, `gap` pixels apart.
@@ -137,6 +164,7 @@ pub(crate) fn encode(picture: &Picture, caption: Option<&str>, to: impl Write) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generative::data::dataset::{Dataset, Split};
     use fs_err as fs;
 
     fn pixel(picture: &Picture, x: usize, y: usize) -> [u8; 3] {
@@ -146,7 +174,7 @@ mod tests {
     #[test]
     fn images_stand_row_by_row_a_gap_apart() {
         let images = Tensor::from_slice(&[0.0_f32, 0.5, 1.0]).view([3, 1, 1, 1]);
-        let picture = grid(&images, 2, 3);
+        let picture = grid(&images, Channels::Colours, 2, 3);
         let cell = MIN_SIDE + 3;
         assert_eq!((picture.width, picture.height), (2 * cell + 3, 2 * cell + 3));
         assert_eq!(pixel(&picture, 2, 2), BETWEEN);
@@ -158,15 +186,31 @@ mod tests {
 
     #[test]
     fn channels_are_gray_or_colours_or_frames_or_planes() {
-        let picture = |channels: &[f32]| colour(channels.iter().copied(), false);
+        let picture = |channels: &[f32]| colour(channels.iter().copied(), Channels::Frames);
         assert_eq!(picture(&[1.0]), [255; 3]);
         assert_eq!(picture(&[1.0, 0.0, 2.0]), [255, 0, 255]);
         assert_eq!(picture(&[1.0, 0.0, 0.0, 1.0]), [0, 0, 255], "a frame stack's newest is blue");
-        let of = |channels: &[f32]| colour(channels.iter().copied(), true);
+        let rgba = |channels: &[f32]| colour(channels.iter().copied(), Channels::Colours);
+        assert_eq!(rgba(&[1.0, 0.0, 0.2, 1.0]), [255, 0, 51]);
+        assert_eq!(rgba(&[1.0, 0.0, 0.2, 0.0]), GROUND, "what is not opaque is not seen");
+        let of = |channels: &[f32]| colour(channels.iter().copied(), Channels::Planes);
         assert_eq!(of(&[0.0; 4]), GROUND);
         assert_eq!(of(&[0.0, 1.0, 1.0, 0.0]), PLANES[1], "the ball hides its trail");
         assert_eq!(of(&[0.0, 0.5]), [134, 135, 137]);
         assert_eq!(of(&[0.0; 9]), GROUND);
+    }
+
+    #[test]
+    fn the_data_and_not_the_size_of_an_image_say_what_its_channels_are() {
+        let channels = |max, n_frames| {
+            let split = Split::new([4, 1, 1], vec![0; 8], vec![]);
+            let (name, test) = (String::new(), split.clone());
+            let dataset = Dataset { name, shape: [4, 1, 1], max, n_classes: 0, train: split, test };
+            Channels::of(&Data { n_frames, ..Data::new(&dataset, tch::Device::Cpu) })
+        };
+        assert_eq!(channels(255, 1), Channels::Colours);
+        assert_eq!(channels(255, 4), Channels::Frames);
+        assert_eq!([channels(1, 1), channels(1, 2)], [Channels::Planes; 2]);
     }
 
     #[test]

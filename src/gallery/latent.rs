@@ -1,7 +1,7 @@
 //! Pictures of the code: the plane of a code of two numbers, traversals and interpolations of larger codes.
 
 use super::caption::Captions;
-use super::grid::{GAP, grid, write_captioned};
+use super::grid::{Channels, GAP, grid, write_captioned};
 use crate::generative::images::Data;
 use crate::generative::model::Model;
 use crate::plot::scatter::{self, Scatter};
@@ -44,7 +44,8 @@ pub(super) fn draw(model: &dyn Model, data: &Data, captions: &Captions, dir: &Pa
             "Images of codes on a grid: the first number rises from left to right, the second from bottom to top, in \
              equal shares of {of_what}."
         ));
-        write_grid(model, &plane(model, &codes), (MANIFOLD_SIDE, 0), &caption, &dir.join("manifold.png"))
+        let images = model.decode(&plane(model, &codes));
+        write_grid(images, Channels::of(data), (MANIFOLD_SIDE, 0), &caption, &dir.join("manifold.png"))
     } else {
         let percent = 100.0 * LOWEST_SHARE;
         let caption = captions.of(&format!(
@@ -52,21 +53,22 @@ pub(super) fn draw(model: &dyn Model, data: &Data, captions: &Captions, dir: &Pa
              {of_what}; rows are the numbers that vary most.",
             100.0 - percent
         ));
-        write_grid(model, &sweeps(model, &codes), (IMAGES_ALONG, GAP), &caption, &dir.join("traversals.png"))?;
+        let images = model.decode(&sweeps(model, &codes));
+        write_grid(images, Channels::of(data), (IMAGES_ALONG, GAP), &caption, &dir.join("traversals.png"))?;
         interpolations(model, data, captions, &dir.join("interpolations.png"))
     }
 }
 
-/// Writes the images of `codes` in columns, a gap apart.
+/// Writes `images`, if there are any, in columns, a gap apart.
 fn write_grid(
-    model: &dyn Model,
-    codes: &Tensor,
+    images: Option<Tensor>,
+    channels: Channels,
     (columns, gap): (i64, usize),
     caption: &str,
     path: &Path,
 ) -> Result<()> {
-    let Some(images) = model.decode(codes) else { return Ok(()) };
-    write_captioned(path, &grid(&images, columns as usize, gap), caption)
+    let Some(images) = images else { return Ok(()) };
+    write_captioned(path, &grid(&images, channels, columns as usize, gap), caption)
 }
 
 /// Draws test codes in the plane, coloured by label if there are labels.
@@ -136,7 +138,8 @@ fn interpolations(model: &dyn Model, data: &Data, captions: &Captions, path: &Pa
         "Rows lead from a test image to another: between them are the images of codes on the straight line between \
          their codes.",
     );
-    write_captioned(path, &grid(&Tensor::cat(&rows, 0), IMAGES_ALONG as usize + 2, GAP), &caption)
+    let picture = grid(&Tensor::cat(&rows, 0), Channels::of(data), IMAGES_ALONG as usize + 2, GAP);
+    write_captioned(path, &picture, &caption)
 }
 
 /// Returns at most [`N_PAIRS`] pairs of indices below `n`. Both are of different classes while such pairs are left.

@@ -1,7 +1,7 @@
 //! Pictures of probes: frames and their reconstructions, with the true ball or player framed.
 
 use crate::files;
-use crate::gallery::grid::{self, GAP, grid, stack};
+use crate::gallery::grid::{self, Channels, GAP, grid, stack};
 use anyhow::{Context, Result, bail};
 use carom_envs::Picture;
 use std::io::Write;
@@ -63,7 +63,8 @@ pub(crate) fn format(path: &Path) -> Result<PictureFormat> {
 
 /// Draws a row of images with framed balls.
 fn row(images: &Tensor, balls: &[[f32; 2]]) -> Picture {
-    let mut picture = grid(images, balls.len(), GAP);
+    // Environments observe planes, or gray pixels in one channel.
+    let mut picture = grid(images, Channels::Planes, balls.len(), GAP);
     let (size, n) = (images.size(), balls.len());
     let [height, width] =
         [(picture.height - 2 * GAP) as f32 / size[2] as f32, ((picture.width - GAP) / n - GAP) as f32 / size[3] as f32];

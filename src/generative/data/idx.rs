@@ -16,6 +16,8 @@ const MAGIC: [u8; 3] = [0, 0, 8];
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// Bounds the dimensions of a file. Images have three or four.
 const MAX_DIMS: u8 = 4;
+/// Bounds the bytes of a plain file, since a small compressed file may hold more than fits into memory.
+const MAX_BYTES: u64 = 16 << 30;
 
 /// Contents of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,11 +43,25 @@ pub(crate) fn read(path: &Path) -> Result<Idx> {
 /// # Errors
 /// When the source cannot be read, is no IDX of unsigned bytes, or holds fewer or more bytes than its header says.
 pub(crate) fn from_reader(source: impl Read, path: &Path) -> Result<Idx> {
+    from_reader_up_to(MAX_BYTES, source, path)
+}
+
+/// Reads from `source`, plain or compressed, a file that has at most `max_bytes` when it is plain; `path` is its name
+/// in messages.
+///
+/// # Errors
+/// When the source cannot be read, is no IDX of unsigned bytes, holds fewer or more bytes than its header says, or the
+/// header says more than `max_bytes`.
+pub(super) fn from_reader_up_to(max_bytes: u64, source: impl Read, path: &Path) -> Result<Idx> {
     let mut source = BufReader::new(source);
     let mut first = [0; 2];
     let n_first = fill(&mut source, &mut first).with_context(|| unreadable(path))?;
     let source = first[..n_first].chain(source);
-    if first == GZIP_MAGIC { parse(MultiGzDecoder::new(source), path) } else { parse(source, path) }
+    if first == GZIP_MAGIC {
+        parse(MultiGzDecoder::new(source), max_bytes, path)
+    } else {
+        parse(source, max_bytes, path)
+    }
 }
 
 impl Idx {
@@ -70,7 +86,9 @@ impl Idx {
     }
 }
 
-fn parse(mut source: impl Read, path: &Path) -> Result<Idx> {
+fn parse(source: impl Read, max_bytes: u64, path: &Path) -> Result<Idx> {
+    // One more, so that a file that is too long is told from the longest.
+    let mut source = source.take(max_bytes + 1);
     let mut magic = [0; 4];
     let n_magic = fill(&mut source, &mut magic).with_context(|| unreadable(path))?;
     ensure!(n_magic == 4, "{}: expected an IDX file, found {n_magic} bytes", path.display());
@@ -93,7 +111,9 @@ fn parse(mut source: impl Read, path: &Path) -> Result<Idx> {
     let n_elements = dims.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
     let with_header = n_elements.and_then(|n_elements| Some((n_elements, n_elements.checked_add(header_bytes)?)));
     let (n_elements, expected) =
-        with_header.with_context(|| format!("{}: sizes {dims:?} are too large", path.display()))?;
+        with_header.filter(|&(_, expected)| expected as u64 <= max_bytes).with_context(|| {
+            format!("{}: sizes {dims:?} are too large: at most {max_bytes} bytes are read", path.display())
+        })?;
     let mut elements = Vec::new();
     // No memory is reserved, since the header may be wrong.
     source.by_ref().take(n_elements as u64).read_to_end(&mut elements).with_context(|| unreadable(path))?;
@@ -154,6 +174,17 @@ mod tests {
         let page = b"<html>not found</html>";
         assert!(message(page).contains("0x3c68746d"), "{}", message(page));
         assert!(message(&[0, 0, 8, 9, 0]).contains("wrong magic number 0x00000809"));
+    }
+
+    #[test]
+    fn no_more_than_the_bound_is_decompressed() {
+        let read = |max_bytes, bytes: &[u8]| from_reader_up_to(max_bytes, bytes, Path::new("some-file"));
+        assert_eq!(read(22, &gzip(&PLAIN)).expect("it just fits").elements, [1, 2, 3, 4, 5, 6]);
+        let message = |max_bytes, bytes: &[u8]| read(max_bytes, bytes).expect_err("too large").to_string();
+        let large = message(21, &gzip(&PLAIN));
+        assert_eq!(large, "some-file: sizes [1, 2, 3] are too large: at most 21 bytes are read");
+        let long = [&PLAIN[..], &vec![0; 100_000]].concat();
+        assert!(message(22, &gzip(&long)).contains("too long: sizes [1, 2, 3] make 22 bytes, found 23"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::idx::{self, Idx};
 use anyhow::{Context, Result, bail, ensure};
 use std::env;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A published image set.
@@ -34,6 +35,9 @@ pub(super) enum Package {
         name: &'static str,
     },
 }
+
+/// Size in bytes of the largest plain file of a set: a header, and 60,000 images of 28 x 28 pixels.
+const MAX_FILE_BYTES: u64 = 16 + 60_000 * 28 * 28;
 
 /// All published sets.
 pub(crate) static ALL: [&Published; 2] = [&MNIST, &FASHION_MNIST];
@@ -97,23 +101,28 @@ impl Published {
 
     /// Returns the folder that contains all four files, or `None` if they must be fetched. The files are not read.
     pub(crate) fn found(&self) -> Option<PathBuf> {
+        self.folders().next()
+    }
+
+    /// Returns the folders that contain all four files, the system's before the cache. The files are not read.
+    pub(super) fn folders(&self) -> impl Iterator<Item = PathBuf> {
         let system = self.system.map(PathBuf::from);
-        system.into_iter().chain(self.cache().ok()).find(|folder| self.is_in(folder))
+        system.into_iter().chain(self.cache().ok()).filter(move |folder| self.is_in(folder))
     }
 
     /// Returns the paths of the four files, in the order of [`Published::files`]: in the folder `own`, if given, else
-    /// in the folder where they are [found](Published::found).
+    /// in the folder that they are read from, the first with undamaged files.
     ///
     /// # Errors
-    /// When one is missing.
+    /// When one is missing, or no folder has all of them undamaged.
     pub(crate) fn paths(&self, own: Option<&Path>) -> Result<Vec<PathBuf>> {
-        let folder = own.map(Path::to_owned).or_else(|| self.found());
+        let folder = own.map(Path::to_owned).or_else(|| self.folders().find(|folder| self.read(folder).is_ok()));
         let folder = folder.with_context(|| format!("{} is not on this machine", self.name))?;
         self.files.iter().map(|file| file.find(&folder)).collect()
     }
 
     /// Returns whether `folder` has all four files. Their contents are not checked.
-    pub(super) fn is_in(&self, folder: &Path) -> bool {
+    fn is_in(&self, folder: &Path) -> bool {
         self.files.iter().all(|file| file.find(folder).is_ok())
     }
 
@@ -138,23 +147,24 @@ impl File {
     /// # Errors
     /// When it is missing or not the published file.
     pub(super) fn read(&self, folder: &Path) -> Result<Idx> {
-        let idx = idx::read(&self.find(folder)?)?;
-        self.check(&idx)?;
-        Ok(idx)
+        let path = self.find(folder)?;
+        self.read_from(fs_err::File::open(&path)?, &path)
     }
 
-    /// Verifies the content against the checksum.
+    /// Reads the file from `source`, plain or compressed, and verifies it against its checksum. `path` is its name in
+    /// messages. At most [`MAX_FILE_BYTES`] are decompressed.
     ///
     /// # Errors
-    /// When it differs. The error names the file and both sums.
-    pub(super) fn check(&self, idx: &Idx) -> Result<()> {
+    /// When it cannot be read or differs. The error names the file and both sums.
+    pub(super) fn read_from(&self, source: impl Read, path: &Path) -> Result<Idx> {
+        let idx = idx::from_reader_up_to(MAX_FILE_BYTES, source, path)?;
         let (found, path) = (idx.sha256(), idx.path.display());
         ensure!(
             found == self.sha256,
             "{path} is damaged or another file: SHA-256 of its content is {found}, expected {}",
             self.sha256
         );
-        Ok(())
+        Ok(idx)
     }
 
     fn find(&self, folder: &Path) -> Result<PathBuf> {
@@ -162,18 +172,24 @@ impl File {
     }
 }
 
-/// Finds the file in `folder` whose name begins with one of `prefixes`, such as `train-images-idx3-ubyte`,
-/// `train-images.idx3-ubyte` or `train-images-idx3-ubyte.gz`. A plain file is preferred to a compressed one.
+/// Finds the file in `folder` whose name begins with one of `prefixes`, plain or with `.gz`. Names that go on as
+/// published, such as `train-images-idx3-ubyte` or `train-images.idx3-ubyte`, are preferred to others, and plain files
+/// to compressed ones. Folders are passed over, and so are files with other extensions, such as `.sha256`.
 ///
 /// # Errors
 /// When there is none.
 pub(super) fn find(folder: &Path, prefixes: &[&str]) -> Result<PathBuf> {
     let entries = fs_err::read_dir(folder)?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let is_it = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    let mut names: Vec<String> = entries.filter(is_it).collect();
-    names.sort_by_key(|name| (Path::new(name).extension().is_some_and(|suffix| suffix == "gz"), name.clone()));
-    match names.into_iter().next() {
-        Some(name) => Ok(folder.join(name)),
+    let found = entries.filter_map(|name| {
+        let plain = name.strip_suffix(".gz").unwrap_or(&name);
+        let rest = prefixes.iter().find_map(|prefix| plain.strip_prefix(prefix))?;
+        let published = ["-idx", ".idx"].iter().find_map(|start| rest.strip_prefix(start));
+        let has_extension = published.unwrap_or(rest).contains('.');
+        let order = (published.is_none(), plain.len() < name.len());
+        (!has_extension && folder.join(&name).is_file()).then_some((order, name))
+    });
+    match found.min() {
+        Some((_, name)) => Ok(folder.join(name)),
         None => bail!("there is no {}* in {}", prefixes.join("* or "), folder.display()),
     }
 }
@@ -217,5 +233,25 @@ mod tests {
             let found = find();
             assert_eq!(found.as_ref() == Some(&path), is_found, "{found:?}");
         }
+    }
+
+    #[test]
+    fn folders_and_side_files_are_passed_over() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (path, find) = (|name: &str| folder.path().join(name), || find(folder.path(), &["train-images"]).ok());
+        fs::create_dir(path("train-images-idx3-ubyte")).expect("writable");
+        for side in ["train-images.sha256", "train-images-idx3-ubyte.gz.part", "train-images.idx3-ubyte.md5"] {
+            fs::write(path(side), LABELS).expect("writable");
+        }
+        assert_eq!(find(), None);
+        // Each is preferred to those before it.
+        for name in ["train-images-old.gz", "train-images-old", "train-images-idx3-ubyte.gz", "train-images.idx3-ubyte"]
+        {
+            fs::write(path(name), LABELS).expect("writable");
+            assert_eq!(find(), Some(path(name)));
+        }
+        fs::remove_file(path("train-images.idx3-ubyte")).expect("writable");
+        std::os::unix::fs::symlink(path("train-images-old"), path("train-images.idx3-ubyte")).expect("writable");
+        assert_eq!(find(), Some(path("train-images.idx3-ubyte")), "links are followed");
     }
 }
