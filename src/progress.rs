@@ -41,7 +41,7 @@ impl Counter {
     }
 
     fn line(&self, n: u64, elapsed: Duration) -> String {
-        let left = elapsed.mul_f64(self.total.saturating_sub(n) as f64 / n.max(1) as f64);
+        let left = seconds(elapsed.as_secs_f64() * self.total.saturating_sub(n) as f64 / n.max(1) as f64);
         format!("{n} of {} {}  {} left", self.total, self.things, duration(left))
     }
 }
@@ -168,7 +168,7 @@ impl Display {
     fn message(&self, step: u64, place: String, score: Option<String>) -> String {
         let elapsed = self.began.0.elapsed().as_secs_f64().max(1e-9);
         let speed = (step - self.began.1) as f64 / elapsed;
-        let left = Duration::from_secs_f64(self.total.saturating_sub(step) as f64 / speed.max(1e-3));
+        let left = seconds(self.total.saturating_sub(step) as f64 / speed.max(1e-3));
         let mut parts = vec![place];
         parts.extend(score);
         parts.extend(self.loss.map(|loss| format!("loss {loss:.3e}")));
@@ -180,6 +180,11 @@ impl Display {
         }
         parts.join("  ")
     }
+}
+
+/// A time that may be longer than any.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 impl Drop for Display {
@@ -210,6 +215,14 @@ mod tests {
         let mut display = Display::new(1_000, 0, false);
         display.began.0 = ago(10);
         assert!(display.message(500, "step 500".to_owned(), None).ends_with(" steps/s  10s left"));
+    }
+
+    #[test]
+    fn a_time_longer_than_any_is_told() {
+        let mut display = Display::new(u64::MAX, 0, true);
+        display.note(&[("train/loss", 0.5)], 100);
+        assert!(display.message(101, "step 101".to_owned(), None).contains(" left"));
+        assert!(Counter::new(u64::MAX, "steps").line(1, Duration::from_secs(1 << 40)).contains(" left"));
     }
 
     #[test]

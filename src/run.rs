@@ -17,7 +17,7 @@ mod meta;
 mod metrics;
 pub(crate) mod stopwatch;
 
-pub(crate) use log::Log;
+pub(crate) use log::{LOG, Log};
 pub(crate) use metrics::{Metrics, MetricsFile};
 
 use crate::dotted::Change;
@@ -38,8 +38,6 @@ use std::time::Duration;
 /// Name of the file of a run's settings.
 pub(crate) const CONFIG: &str = "config.toml";
 const META: &str = "meta.json";
-/// Name of the file that tells what happened to a run.
-pub(crate) const LOG: &str = "log.txt";
 /// Key in `meta.json` of the run and checkpoint that the first weights are from.
 pub(crate) const ORIGIN: &str = "init_from";
 /// Key in `meta.json` of the number of processes that make a run, where there are several.

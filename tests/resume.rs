@@ -240,6 +240,9 @@ fn the_same_command_begins_continues_and_leaves_a_run() {
         let before = program.tree("cut");
         let said = String::from_utf8(program.run(&format!("{line} --out cut --continue")).stderr).expect("UTF-8");
         assert!(said.contains("cut is finished"), "{said}");
+        let summary = program.succeed(&format!("{line} --out cut --continue --json"));
+        assert_eq!(summary, program.succeed("resume cut --json"));
+        assert!(summary.starts_with('{') && summary.contains("\"run\":\"cut\""), "{summary}");
         assert_eq!(program.tree("cut").len(), before.len());
         program.assert_same("whole", "cut");
 

@@ -31,8 +31,8 @@ impl Choice {
     /// Returns the settings of this choice, and those of the command that have no effect on it.
     fn layers(&self, given: &Layer, below: &[Layer]) -> Result<(Layer, Vec<Fault>)> {
         let vary = Layer::from_assignments(&self.assignments, &TRAINING)?;
-        let given = given.clone().with("env", self.env.as_ref()).with("agent", self.agent.as_ref());
-        let mut layer = given.with("encoder", self.encoder.as_ref()).and(vary)?;
+        let own = Layer::default().with("env", self.env.as_ref()).with("agent", self.agent.as_ref());
+        let mut layer = given.clone().and(own.with("encoder", self.encoder.as_ref()))?.and(vary)?;
         let unheard = layer.prune(below, &TRAINING);
         Ok((layer, unheard))
     }

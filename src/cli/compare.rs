@@ -22,7 +22,7 @@ use crate::plot::estimates::{self, Heading};
 use crate::run::{Outcome, layout};
 use crate::train::session::Session;
 use crate::{files, interrupt, plot};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     /// Finished runs to compare, or folders of them, grouped by --by
     #[arg(long, value_name = "RUN", num_args = 1.., requires = "by", conflicts_with_all =
         ["env", "agent", "agents", "presets", "envs", "encoders", "vary", "encoder_mode", "steps", "device", "preset",
-        "set", "jobs", "seeds"])]
+        "set", "jobs", "seeds", "on", "slurm", "no_wait"])]
     runs: Vec<PathBuf>,
     /// Settings to group --runs by, separated by commas: agent, encoder, agent.lr
     #[arg(long, value_name = "KEYS", value_delimiter = ',', requires = "runs")]
@@ -132,11 +132,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let default = || PathBuf::from(format!("runs/compare-by-{}", arguments.by.join("-")));
         let dir = arguments.out.clone().unwrap_or_else(default);
         ensure!(!layout::is_run(&dir), "{} is a run; give a directory for tables and figures", dir.display());
+        arguments.check_scales(&entrants)?;
         fs_err::create_dir_all(&dir)?;
         report(&dir, &entrants, arguments)?;
         return Ok(ExitCode::SUCCESS);
     }
     let (dir, entrants) = arguments.entrants()?;
+    arguments.check_scales(&entrants)?;
     let Made::Ended(code) = make(&dir, &entrants, arguments.jobs, &arguments.launch)? else {
         return Ok(ExitCode::SUCCESS);
     };
@@ -156,7 +158,7 @@ pub(super) fn make(dir: &Path, entrants: &[Entrant], n_at_once: usize, launch: &
     // So are impossible runs. Runs of one entrant differ in their seeds.
     for entrant in entrants {
         if let Some((config, _)) = entrant.runs.iter().find(|(_, run_dir)| !run_dir.exists()) {
-            check_possible(config).with_context(|| format!("{} on {}", entrant.name, entrant.env()))?;
+            check_possible(config, is_elsewhere).with_context(|| format!("{} on {}", entrant.name, entrant.env()))?;
         }
     }
     // Seed by seed: if it is stopped, each entrant has about the same number of runs.
@@ -219,10 +221,11 @@ fn make_side_by_side<'a>(
     })
 }
 
-/// Returns an error if a run of `config` cannot be started.
-pub(super) fn check_possible(config: &TrainConfig) -> Result<()> {
-    match ObsTransform::check(config)? {
-        Some(transform) => Session::new(config.clone(), transform).map(drop),
+/// Returns an error if a run of `config` cannot be started. One that starts elsewhere needs no device here.
+pub(super) fn check_possible(config: &TrainConfig, is_elsewhere: bool) -> Result<()> {
+    let config = if is_elsewhere { config.clone().on(Some(Device::Cpu))? } else { config.clone() };
+    match ObsTransform::check(&config)? {
+        Some(transform) => Session::new(config, transform).map(drop),
         // Its encoder is not fitted yet.
         None => Ok(()),
     }
@@ -305,6 +308,21 @@ fn parse_scale(text: &str) -> Result<(String, Scale)> {
 }
 
 impl Arguments {
+    /// Checks that the settings of normalised scores have an effect on a comparison of `entrants`.
+    fn check_scales(&self, entrants: &[Entrant]) -> Result<()> {
+        let envs: BTreeSet<&str> = entrants.iter().map(Entrant::env).collect();
+        if let Some((env, _)) = self.scale.iter().find(|(env, _)| !envs.contains(env.as_str())) {
+            bail!("--scale {env}: this comparison has no such environment");
+        }
+        let is_given = !self.scale.is_empty() || self.reference.is_some();
+        ensure!(
+            envs.len() > 1 || !is_given,
+            "--scale and --reference have no effect: scores of one environment are \
+             its returns"
+        );
+        Ok(())
+    }
+
     /// Returns what is compared.
     fn subject(&self) -> Subject {
         let others = [&self.agents, &self.presets, &self.envs, &self.vary, &self.by];

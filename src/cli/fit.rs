@@ -15,11 +15,11 @@ use crate::fit::judges;
 use crate::fit::open::{self, begin};
 use crate::fit::run_loop::fit;
 use crate::fit::session::{FitProgress, FitSession};
-use crate::generative::model::Measures;
+use crate::generative::model::{Effort, Measures};
 use crate::generative::settings::{Optimizer, Schedule};
 use crate::human::{count, duration, parse_count, parse_seed, parse_seeds, plural, shell};
 use crate::interrupt;
-use crate::run::{self, Outcome, PLOTS, Replaces, Run, checkpoint, layout};
+use crate::run::{self, Log, Outcome, PLOTS, Replaces, Run, checkpoint, layout};
 use anyhow::Result;
 use carom_envs::{Values, registry as envs};
 use clap::Args;
@@ -147,7 +147,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     for (seed, dir) in runs {
         let config = first.with_seed(seed);
         let opened = match arguments.goes_on {
-            true => begin_or_continue(config, &dir)?,
+            true => begin_or_continue(config, &dir, arguments.json)?,
             false => Some(create(config, &dir, Replaces::forced(arguments.force))?),
         };
         let Some((mut session, mut run)) = opened else { continue };
@@ -174,18 +174,22 @@ fn create(config: FitConfig, dir: &Path, replaces: Replaces) -> Result<(FitSessi
     Ok((session, run))
 }
 
-/// Starts the run, or opens it at its newest checkpoint. Returns `None` if it is finished.
-fn begin_or_continue(config: FitConfig, dir: &Path) -> Result<Option<(FitSession, Run)>> {
+/// Starts the run, or opens it at its newest checkpoint. Returns `None` if it is finished, after its summary if `json`
+/// asks for that.
+fn begin_or_continue(config: FitConfig, dir: &Path, json: bool) -> Result<Option<(FitSession, Run)>> {
     if !is_begun(dir)? {
         return create(config, dir, Replaces::Unsaved).map(Some);
     }
     let lock = run::lock(dir)?;
     let saved = newest::<FitProgress>(dir)?;
-    let session = open::at(config, dir, &saved)?;
+    let mut session = open::at(config, dir, &saved)?;
     if session.is_finished() {
         // It may have been stopped between its last update and its pictures.
         session.draw(dir)?;
         say!("{} is finished", dir.display());
+        if json {
+            print_again(&mut session, dir)?;
+        }
         return Ok(None);
     }
     session.check_judge()?;
@@ -198,6 +202,10 @@ fn begin_or_continue(config: FitConfig, dir: &Path) -> Result<Option<(FitSession
 fn is_made(dir: &Path) -> Result<bool> {
     if !layout::is_run(dir) || !checkpoint::is_there(dir)? {
         return Ok(false);
+    }
+    // A run that was killed at its very end does not say so; then its session tells, on the device that it needs.
+    if Log::of(dir)?.has_finished() {
+        return Ok(true);
     }
     Ok(open::open(dir, fit_config(dir, "be collected")?)?.0.is_finished())
 }
@@ -224,10 +232,7 @@ pub(super) fn finish(session: &mut FitSession, run: &mut Run, json: bool) -> Res
     let pictures = run.dir().join(PLOTS);
     run.metrics.pictures(session.progress.step, &pictures)?;
     if json {
-        let mut summary = described(session, &session.measured);
-        summary["run"] = run.dir().display().to_string().into();
-        summary["wall_s"] = session.progress.wall_s.into();
-        print(&format!("{summary}\n"))?;
+        print_summary(session, run.dir())?;
         return Ok(outcome);
     }
     let time = duration(Duration::from_secs_f64(session.progress.wall_s));
@@ -239,6 +244,19 @@ pub(super) fn finish(session: &mut FitSession, run: &mut Run, json: bool) -> Res
         pictures.display()
     ))?;
     Ok(outcome)
+}
+
+/// Measures a finished fit as at its end, and prints its summary as JSON.
+pub(super) fn print_again(session: &mut FitSession, dir: &Path) -> Result<()> {
+    session.measured = session.evaluate(Effort::Curve);
+    print_summary(session, dir)
+}
+
+fn print_summary(session: &FitSession, dir: &Path) -> Result<()> {
+    let mut summary = described(session, &session.measured);
+    summary["run"] = dir.display().to_string().into();
+    summary["wall_s"] = session.progress.wall_s.into();
+    print(&format!("{summary}\n"))
 }
 
 /// Returns the model, its data and its `measures` as one JSON object.

@@ -1,7 +1,8 @@
 //! `carom resume`: continues a run from its newest checkpoint.
 
+use super::print;
 use super::start::{Opened, announce, check_same, complete_beside, follow, tell};
-use super::train::finish;
+use super::train::{finish, summary};
 use crate::config::fit::{FIT, FitConfig};
 use crate::config::kind::{self, Config};
 use crate::config::layers::{Form, Layer};
@@ -123,6 +124,9 @@ fn resume_fit(arguments: &Arguments, config: &FitConfig) -> Result<ExitCode> {
         } else {
             say!("{name} is finished at update {}; --epochs N makes it longer", count(step));
         }
+        if arguments.json {
+            super::fit::print_again(&mut session, dir)?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     session.check_judge()?;
@@ -164,14 +168,16 @@ fn resume_training(arguments: &Arguments, config: &TrainConfig, ranks: &Ranks) -
         // Scores by other evaluations cannot be compared with it.
         session.progress.best = None;
     }
-    if session.progress.converged {
-        say!("{name} has converged at sweep {}; more sweeps change nothing", count(step));
-        tell(ranks, Opened::Finished);
-        return Ok(ExitCode::SUCCESS);
-    }
     if session.progress.is_finished(steps) {
-        say!("{name} is finished at step {}; --steps N makes it longer", count(step));
+        if session.progress.converged {
+            say!("{name} has converged at sweep {}; more sweeps change nothing", count(step));
+        } else {
+            say!("{name} is finished at step {}; --steps N makes it longer", count(step));
+        }
         tell(ranks, Opened::Finished);
+        if arguments.json {
+            print(&format!("{}\n", summary(&mut session, dir)))?;
+        }
         return Ok(ExitCode::SUCCESS);
     }
     interrupt::listen()?;

@@ -90,7 +90,6 @@ struct Sweep {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    arguments.launch.is_elsewhere()?;
     let sweep = Sweep::open(arguments)?;
     fs_err::create_dir_all(&sweep.dir)?;
     let journal = Journal::open(&sweep.dir.join(JOURNAL), &sweep.file.settings)?;
@@ -117,13 +116,14 @@ impl Sweep {
         journal::check(&dir.join(JOURNAL), &file.settings)?;
         let trials = trials::resolve(&file).with_context(source)?;
         let sweep = Self { path: path.clone(), file, dir, trials };
+        let is_elsewhere = arguments.launch.is_elsewhere()?;
         for trial in &sweep.trials {
             let what = || format!("trial {} of {} ({})", trial.number, path.display(), sweep.words(&trial.values));
             for seed in &sweep.file.seeds {
                 check_unchanged(&trial.config.with_seed(*seed).to_toml(), &sweep.run_dir(trial.number, *seed))?;
             }
             if !sweep.run_dir(trial.number, sweep.file.seeds[0]).exists() {
-                check_possible(&trial.config).with_context(what)?;
+                check_possible(&trial.config, is_elsewhere).with_context(what)?;
             }
         }
         Ok(sweep)

@@ -158,7 +158,13 @@ fn make_here(arguments: &Arguments, config: TrainConfig, dir: &Path, ranks: &Ran
         return complete_beside(&mut session);
     }
     let opened = match arguments.goes_on {
-        true => begin_from_or_continue(&config, dir, init_from, ranks)?,
+        true => {
+            let opened = begin_from_or_continue(&config, dir, init_from, ranks)?;
+            if opened.is_none() && arguments.json {
+                print(&format!("{}\n", summary(&mut Session::open(config, dir)?.0, dir)))?;
+            }
+            opened
+        }
         false => Some(begin(config, dir, Replaces::forced(arguments.force), init_from, ranks)?),
     };
     let Some((mut session, mut run)) = opened else { return Ok(Outcome::Finished) };
@@ -181,7 +187,7 @@ pub(super) fn finish(session: &mut Session, run: &mut Run, json: bool) -> Result
 }
 
 /// Returns the summary of a finished run.
-fn summary(session: &mut Session, dir: &Path) -> Value {
+pub(super) fn summary(session: &mut Session, dir: &Path) -> Value {
     let evaluation = Evaluation::of_run(&session.config);
     let exact = match evaluation.exact(&mut session.player, &session.envs) {
         Some(Exact::Return(value)) => Some(value),

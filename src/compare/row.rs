@@ -2,6 +2,7 @@
 
 use super::entrant::{Entrant, METRIC};
 use super::table::NONE;
+use crate::config::training::TrainConfig;
 use crate::encoder::ObsTransform;
 use crate::human::count;
 use crate::plot;
@@ -9,7 +10,7 @@ use crate::statistics::{iqm, iqm_interval, median};
 use anyhow::Result;
 use std::collections::BTreeSet;
 use std::iter::once;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Results in one environment.
 #[derive(Debug)]
@@ -52,7 +53,8 @@ impl Row {
         let curves = entrant.runs.iter().map(|(_, dir)| Ok(plot::points(dir, METRIC)?)).collect::<Result<Vec<_>>>()?;
         let times = entrant.runs.iter().filter_map(|(_, dir)| last_time(dir).transpose());
         let times = times.collect::<Result<Vec<_>>>()?;
-        let transforms = entrant.runs.iter().map(|(config, dir)| ObsTransform::open(config, dir));
+        let read = |(config, dir): &(TrainConfig, PathBuf)| ObsTransform::open(&config.clone().for_reading(None)?, dir);
+        let transforms = entrant.runs.iter().map(read);
         let transforms = transforms.collect::<Result<Vec<_>>>()?;
         let n_env_steps: Vec<f64> = transforms.iter().map(|transform| transform.n_env_steps() as f64).collect();
         let weights = transforms.iter().filter_map(ObsTransform::sha256);

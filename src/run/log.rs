@@ -1,9 +1,11 @@
 //! `log.txt`: what happened to a run, a line each. Lines about the run at a step are `step N: what`.
 
-use super::LOG;
 use fs_err as fs;
 use std::io;
 use std::path::Path;
+
+/// Name of the file.
+pub(crate) const LOG: &str = "log.txt";
 
 /// What lines of a step say of a checkpoint, of the best policy, and of the end of a run that did not fail.
 pub(super) const SAVED: &str = "checkpoint";
@@ -42,6 +44,11 @@ impl Log {
     pub(crate) fn end(&self) -> Option<&str> {
         let (_, what) = of_step(self.0.lines().next_back()?)?;
         is_end(what).then_some(what)
+    }
+
+    /// Returns whether the run has made all that it was begun for.
+    pub(crate) fn has_finished(&self) -> bool {
+        self.end() == Some(FINISHED)
     }
 
     /// Returns the error that ended the run, if an error also ended it before, and no checkpoint was saved in between:
