@@ -27,7 +27,7 @@ use anyhow::{Context, Result, bail, ensure};
 use carom_agents::Snapshot;
 use checkpoint::{Checkpoint, CheckpointState};
 use fs_err as fs;
-use log::{BEST, FINISHED, INTERRUPTED, SAVED};
+use log::{BEST, CHANGED, FINISHED, INTERRUPTED, SAVED};
 use serde::Serialize;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -247,21 +247,20 @@ impl Run {
         Ok(())
     }
 
-    /// Replaces the run's configuration `before` by `config`, in force from `step` on, and records what changed. Both
-    /// are TOML texts.
+    /// Replaces the run's configuration by `config`, a TOML text, in force from `step` on, and records what has
+    /// `changed` in it.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(crate) fn reconfigure(&mut self, step: u64, before: &str, config: &str) -> Result<()> {
-        let changed = changes_to(&self.dir, config, before);
+    pub(crate) fn reconfigure(&mut self, step: u64, config: &str, changed: &[Change]) -> Result<()> {
         if changed.is_empty() {
             return Ok(());
         }
         files::write_whole(&self.dir.join(CONFIG), |file| {
             file.write_all(config.as_bytes()).map_err(anyhow::Error::from)
         })?;
-        meta::add(&self.dir, step, config, &changed)?;
-        changed.iter().try_for_each(|change| self.log(&format!("step {step}: {change}")))
+        meta::add(&self.dir, step, config, changed)?;
+        changed.iter().try_for_each(|change| self.log(&format!("step {step}: {CHANGED}{change}")))
     }
 }
 

@@ -300,7 +300,7 @@ fn a_setting_changed_on_the_way_is_recorded_with_its_step() {
     program.succeed(&format!("{SHORT} --out run"));
     program.succeed("resume run --steps 6k --set agent.lr=0.5");
     assert!(program.read("run/config.toml").contains("lr = 0.5"));
-    assert!(program.read("run/log.txt").contains("step 4000: agent.lr 0.1 -> 0.5"));
+    assert!(program.read("run/log.txt").contains("step 4000: setting agent.lr 0.1 -> 0.5"));
     let meta: serde_json::Value = serde_json::from_str(&program.read("run/meta.json")).expect("JSON");
     assert_eq!(meta["settings"]["agent.lr"], "0.5");
     assert_eq!(meta["changes"][0], serde_json::json!({ "step": 4000, "key": "agent.lr", "from": "0.1", "to": "0.5" }));

@@ -19,6 +19,7 @@ use crate::files::Scratch;
 use crate::human::{parse_count, parse_seeds};
 use crate::plot::PlotError;
 use crate::plot::estimates::{self, Heading};
+use crate::ranks::Ranks;
 use crate::run::{Outcome, layout};
 use crate::train::session::Session;
 use crate::{files, interrupt, plot};
@@ -108,7 +109,8 @@ pub(super) struct Arguments {
 
 const EXAMPLES: &str = "Examples:
   carom compare --env minatar/breakout --agent dqn --encoders raw,oracle,random,ae --steps 200k
-  carom compare --envs minatar/breakout,minatar/freeway --agents dqn,pqn --steps 500k --jobs 2
+  carom compare --envs minatar/breakout,minatar/freeway --agents dqn,pqn --steps 500k --jobs 2 \
+      --set env.sticky=0 --set env.action_set=minimal --set env.max_steps=1000
   carom compare --preset minatar-breakout-dqn --vary agent.lr=1e-4,3e-4 --seeds 0..10
   carom compare --runs runs --by agent,agent.lr --out runs/by-rate
 
@@ -225,7 +227,7 @@ fn make_side_by_side<'a>(
 pub(super) fn check_possible(config: &TrainConfig, is_elsewhere: bool) -> Result<()> {
     let config = if is_elsewhere { config.clone().on(Some(Device::Cpu))? } else { config.clone() };
     match ObsTransform::check(&config)? {
-        Some(transform) => Session::new(config, transform).map(drop),
+        Some(transform) => Session::new(config, transform, Ranks::alone()).map(drop),
         // Its encoder is not fitted yet.
         None => Ok(()),
     }

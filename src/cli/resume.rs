@@ -131,8 +131,9 @@ fn resume_fit(arguments: &Arguments, config: &FitConfig) -> Result<ExitCode> {
     }
     session.check_judge()?;
     interrupt::listen()?;
+    let changes = run::changes_to(dir, &config_text, &before);
     let mut run = Run::reopen(dir, lock, &checkpoint)?;
-    run.reconfigure(step, &before, &config_text)?;
+    run.reconfigure(step, &config_text, &changes)?;
     super::fit::announce(&session, &mut run, &format!("resuming at update {}:", count(step)))?;
     Ok(exit_code(super::fit::finish(&mut session, &mut run, arguments.json)?))
 }
@@ -159,7 +160,8 @@ fn resume_training(arguments: &Arguments, config: &TrainConfig, ranks: &Ranks) -
     let (step, steps) = (session.progress.step, session.config.run.steps);
     let name = dir.display();
     ensure!(steps >= begun_for, "--steps {steps} is less than the {begun_for} of {name}");
-    let changes = run::changes_to(dir, &session.config.to_toml(), &before);
+    let config_text = session.config.to_toml();
+    let changes = run::changes_to(dir, &config_text, &before);
     if changes.iter().any(|change| change.key.starts_with("agent.")) {
         // What was found by other settings is not final.
         session.progress.converged = false;
@@ -184,7 +186,7 @@ fn resume_training(arguments: &Arguments, config: &TrainConfig, ranks: &Ranks) -
     let mut run = Run::reopen(dir, lock, &checkpoint)?;
     tell(ranks, Opened::At(step));
     check_same(&session)?;
-    run.reconfigure(step, &before, &session.config.to_toml())?;
+    run.reconfigure(step, &config_text, &changes)?;
     announce(&mut session, &mut run, &format!("resuming at step {}:", count(step)))?;
     Ok(exit_code(finish(&mut session, &mut run, arguments.json)?))
 }

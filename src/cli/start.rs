@@ -40,7 +40,7 @@ pub(super) fn begin(
     ranks: &Ranks,
 ) -> Result<(Session, Run)> {
     let transform = ObsTransform::prepare(&config)?;
-    let mut session = Session::over(config, transform, ranks.clone())?;
+    let mut session = Session::new(config, transform, ranks.clone())?;
     let origin = init_from.map(|other| origin::init_from(&mut session, other)).transpose()?;
     let protocol = session.config.env.protocol();
     // A comment, since the weights follow from the settings.
@@ -105,7 +105,7 @@ pub(super) fn follow(
         Opened::Finished => Ok(None),
         Opened::New => {
             let transform = ObsTransform::prepare(&config)?;
-            let mut session = Session::over(config, transform, ranks.clone())?;
+            let mut session = Session::new(config, transform, ranks.clone())?;
             check_same(&session)?;
             if let Some(other) = init_from {
                 origin::init_from(&mut session, other)?;

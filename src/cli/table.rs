@@ -7,6 +7,7 @@ use crate::encoder::ObsTransform;
 use crate::human::{count, parse_count, plural};
 use crate::plot::policy::{self, Map};
 use crate::plot::raster;
+use crate::ranks::Ranks;
 use crate::run;
 use crate::table::{States, text};
 use crate::train::advance;
@@ -117,7 +118,7 @@ impl Arguments {
         );
         ensure!(last <= steps, "--at {last} is beyond the {steps} of {}", self.run.display());
         let transform = ObsTransform::open(&config, &self.run)?;
-        let mut session = Session::new(config, transform)?;
+        let mut session = Session::new(config, transform, Ranks::alone())?;
         let (mut actions, mut stacks) = (vec![0; session.config.run.n_envs], vec![]);
         let mut tables = vec![];
         for time in times {

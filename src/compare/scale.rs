@@ -3,6 +3,7 @@
 use crate::config::layers::{Layer, Part};
 use crate::config::training::TrainConfig;
 use crate::encoder::ObsTransform;
+use crate::ranks::Ranks;
 use crate::train::evaluation::{Evaluation, Games};
 use crate::train::session::Session;
 use anyhow::{Context, Result, ensure};
@@ -101,7 +102,7 @@ fn player(config: &TrainConfig, name: &str) -> Result<Session> {
     for (key, value) in config.env.settings() {
         layer = layer.with_part(Part::Env, key, Some(value));
     }
-    Session::new(TrainConfig::resolve(&[layer])?, ObsTransform::Raw)
+    Session::new(TrainConfig::resolve(&[layer])?, ObsTransform::Raw, Ranks::alone())
 }
 
 #[cfg(test)]

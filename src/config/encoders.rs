@@ -69,8 +69,8 @@ impl fmt::Display for EncoderMode {
 /// Default weight of the reconstruction loss in [`EncoderMode::Joint`].
 ///
 /// SAC-AE (Yarats et al. 2021) also adds the reconstruction loss unweighted, but optimises it separately. On
-/// `minatar/breakout` weights of 0, 0.1, 1 and 10 gave a DQN on an `ae` returns of 6.15, 6.20, 6.52 and 6.09 after
-/// 100,000 steps (means of three seeds, which differ by up to 2). All but 0 preserve the reconstruction
+/// `minatar/breakout` weights of 0, 0.1, 1 and 10 gave a DQN on an `ae` returns of 6.51, 5.85, 5.99 and 5.92 after
+/// 100,000 steps (means of three seeds, which differ by up to 1.1). All but 0 preserve the reconstruction
 /// (`docs/encoders.md`).
 pub(crate) const RECON_WEIGHT: f64 = 1.0;
 

@@ -20,7 +20,9 @@ pub(crate) fn env(id: &str) -> Result<EnvEntry> {
 pub(super) fn or_elsewhere<T>(found: Result<T, impl Into<Error>>, name: &str) -> Result<T> {
     found.map_err(|error| {
         let error = error.into();
+        let is_known = |known: &str| format!("{error:#}").contains(&format!("did you mean `{known}`"));
         match elsewhere(name) {
+            Some((_, known)) if is_known(known) => error,
             Some((kind, known)) => Error::msg(format!("{error:#}; {kind} is called `{known}`")),
             None => error,
         }
@@ -52,5 +54,11 @@ mod tests {
         assert_eq!(elsewhere("cnn"), Some(("a model", "cnn-ae")));
         assert_eq!(elsewhere("moveis"), Some(("a data set", "movies")));
         assert_eq!(elsewhere("quixotic"), None);
+    }
+
+    #[test]
+    fn a_name_is_suggested_once() {
+        let error = or_elsewhere(agents::find("q-lerning"), "q-lerning").expect_err("no agent").to_string();
+        assert_eq!(error.matches("`q-learning`").count(), 1, "{error}");
     }
 }

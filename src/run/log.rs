@@ -12,6 +12,8 @@ pub(super) const SAVED: &str = "checkpoint";
 pub(super) const BEST: &str = "best policy";
 pub(super) const FINISHED: &str = "finished";
 pub(super) const INTERRUPTED: &str = "interrupted";
+/// Beginning of what a line of a step says of a setting that has another value from there on.
+pub(super) const CHANGED: &str = "setting ";
 
 /// The log of a run, as text.
 pub(crate) struct Log(String);
@@ -68,7 +70,7 @@ fn of_step(line: &str) -> Option<(u64, &str)> {
 
 /// Returns whether the run ended there: it neither saved anything nor changed a setting.
 fn is_end(what: &str) -> bool {
-    what != SAVED && what != BEST && !what.contains(" -> ")
+    what != SAVED && what != BEST && !what.starts_with(CHANGED)
 }
 
 fn is_error(what: &str) -> bool {
@@ -89,7 +91,7 @@ mod tests {
     fn the_last_line_of_a_log_tells_how_a_run_ended() {
         assert_eq!(log(&[ERROR]).end(), ERROR.strip_prefix("step 7: "));
         assert_eq!(log(&["step 7: finished"]).end(), Some("finished"));
-        for other in ["step 7: best policy", "step 5: agent.lr 0.1 -> 0.2", "resuming at step 5: dqn"] {
+        for other in ["step 7: best policy", "step 5: setting agent.lr 0.1 -> 0.2", "resuming at step 5: dqn"] {
             let log = log(&[ERROR, other]);
             assert_eq!((log.end(), log.last_saved()), (None, Some(5)), "{other}");
         }

@@ -10,6 +10,7 @@ use crate::encoder::ObsTransform;
 use crate::fit::session::FitSession;
 use crate::generative::data::idx;
 use crate::generative::model::ImageBatch;
+use crate::ranks::Ranks;
 use crate::run::{Replaces, Run};
 use crate::train::session::Session;
 use crate::{files, fit};
@@ -313,7 +314,7 @@ fn update(session: &mut FitSession) {
 fn make_run(config: &Config, dir: &Path) {
     match config {
         Config::Training(config) => {
-            let mut session = Session::new(config.clone(), ObsTransform::Raw).expect("valid");
+            let mut session = Session::new(config.clone(), ObsTransform::Raw, Ranks::alone()).expect("valid");
             let mut run =
                 Run::create(dir, &config.to_toml(), Some("fuzz"), Replaces::Nothing, |_| Ok(())).expect("writable");
             advance(&mut session, N_STEPS / config.run.n_envs as u64);

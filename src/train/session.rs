@@ -71,12 +71,13 @@ pub(crate) struct Codes {
 }
 
 impl Session {
-    /// Starts a run, with observations made by `transform`.
+    /// Starts this process's part of a run that `ranks` make, with observations made by `transform`.
     ///
     /// # Errors
-    /// When the agent cannot play the environment, a setting is out of range, or the device is missing.
-    pub(crate) fn new(config: TrainConfig, transform: ObsTransform) -> Result<Self> {
-        Self::over(config, transform, Ranks::alone())
+    /// When the agent cannot play the environment or be trained by several ranks, a setting is out of range, or the
+    /// device is missing.
+    pub(crate) fn new(config: TrainConfig, transform: ObsTransform, ranks: Ranks) -> Result<Self> {
+        Self::made(config, transform, ranks, false)
     }
 
     /// Makes a session whose agent only acts, by a policy that it will be given: it has no memory to learn from.
@@ -85,15 +86,6 @@ impl Session {
     /// When the agent cannot play the environment, a setting is out of range, or the device is missing.
     pub(crate) fn acting_only(config: TrainConfig, transform: ObsTransform) -> Result<Self> {
         Self::made(config, transform, Ranks::alone(), true)
-    }
-
-    /// Starts this process's part of a run that `ranks` make together.
-    ///
-    /// # Errors
-    /// When the agent cannot play the environment or be trained by several ranks, a setting is out of range, or the
-    /// device is missing.
-    pub(crate) fn over(config: TrainConfig, transform: ObsTransform, ranks: Ranks) -> Result<Self> {
-        Self::made(config, transform, ranks, false)
     }
 
     fn made(config: TrainConfig, transform: ObsTransform, ranks: Ranks, acts_only: bool) -> Result<Self> {
@@ -232,7 +224,7 @@ impl Session {
         ranks: Ranks,
     ) -> Result<Self> {
         let transform = ObsTransform::open(&config, dir)?;
-        let mut session = Self::over(config, transform, ranks)?;
+        let mut session = Self::new(config, transform, ranks)?;
         session.load(checkpoint)?;
         session.forget_lost_best(dir);
         Ok(session)
