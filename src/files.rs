@@ -12,6 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs::TryLockError;
 use std::io::{self, BufWriter, ErrorKind, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -176,14 +177,20 @@ fn scratches() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     SCRATCHES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes all temporary folders of this process, which is about to end.
+/// Removes all temporary folders of this process, which is about to end. A thread that makes another one or drops one
+/// of these afterwards waits for the end.
 pub(crate) fn remove_scratches() {
-    scratches().iter().for_each(|folder| discard(folder));
+    let living = scratches();
+    living.iter().for_each(|folder| discard(folder));
+    mem::forget(living);
 }
 
 /// Removes a temporary folder. It is not there any more if it was renamed.
 fn discard(scratch: &Path) {
-    let _ = fs::remove_dir_all(scratch);
+    /// Another thread may write its first file there meanwhile, so that the folder is not empty.
+    const TRIES: usize = 10;
+    let is_filled = |removed: io::Result<()>| removed.is_err_and(|error| error.kind() == ErrorKind::DirectoryNotEmpty);
+    let _ = (0..TRIES).find(|_| !is_filled(fs::remove_dir_all(scratch)));
 }
 
 impl Scratch {
@@ -192,10 +199,12 @@ impl Scratch {
     /// # Errors
     /// When it cannot be made, or `path` has no name.
     pub(crate) fn beside(path: &Path) -> io::Result<Self> {
+        // Locked before the folder is there: a signal that comes next removes it.
+        let mut living = scratches();
         for name in names_beside(path, "new")? {
             match fs::create_dir(&name) {
                 Ok(()) => {
-                    scratches().insert(name.clone());
+                    living.insert(name.clone());
                     return Ok(Self(name));
                 }
                 // A killed process had this one's id: in a container it is often 1.
