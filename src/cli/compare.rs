@@ -109,7 +109,7 @@ pub(super) struct Arguments {
 
 const EXAMPLES: &str = "Examples:
   carom compare --env minatar/breakout --agent dqn --encoders raw,oracle,random,ae --steps 200k
-  carom compare --envs minatar/breakout,minatar/freeway --agents dqn,pqn --steps 500k --jobs 2 \
+  carom compare --envs minatar/breakout,minatar/freeway --agents dqn,pqn --steps 500k --jobs 2 \\
       --set env.sticky=0 --set env.action_set=minimal --set env.max_steps=1000
   carom compare --preset minatar-breakout-dqn --vary agent.lr=1e-4,3e-4 --seeds 0..10
   carom compare --runs runs --by agent,agent.lr --out runs/by-rate
@@ -319,8 +319,7 @@ impl Arguments {
         let is_given = !self.scale.is_empty() || self.reference.is_some();
         ensure!(
             envs.len() > 1 || !is_given,
-            "--scale and --reference have no effect: scores of one environment are \
-             its returns"
+            "--scale and --reference have no effect: scores of one environment are its returns"
         );
         Ok(())
     }
