@@ -6,7 +6,8 @@
 //! over its pixels:
 //! - `k = 1`: ELBO = E_q[ln p(x|z)] − KL(q(z|x) ‖ p(z)), one reparameterised sample z = μ + σ ε and the KL in closed
 //!   form;
-//! - `k > 1`: ln (1/k) Σ p(x|z_i) p(z_i) / q(z_i|x), whose expectation grows with k towards ln p(x).
+//! - `k > 1`: ln (1/k) Σ p(x|z_i) p(z_i) / q(z_i|x), whose expectation grows with k towards ln p(x). `elbo_updates` of
+//!   the ELBO may come first (Burda et al. 2016, table 2).
 //!
 //! Bounds on gray pixels and on black and white pixels are different quantities, so the binarisation is printed beside
 //! each. Agents and probes get μ(x).
@@ -118,7 +119,7 @@ impl Model for Vae {
             Binarisation::None => batch.x.shallow_clone(),
             Binarisation::Dynamic => batch.x.bernoulli(),
         };
-        let terms = if self.nets.config.k == 1 {
+        let terms = if self.nets.config.k == 1 || batch.step < self.nets.config.elbo_updates {
             self.nets.elbo_gradient(&x)
         } else {
             self.nets.bound_gradient(&x, MIN_CERTAIN_WEIGHT)

@@ -33,6 +33,8 @@ settings! {
         rarity: f64 = 0.0, in AtLeast(0.0);
         /// Samples of the importance-weighted bound that is fitted; 1 for the ELBO.
         k: i64 = 1, in AtLeast(1);
+        /// Updates of the ELBO before those of the bound of `k` samples, which take far longer.
+        elbo_updates: u64 = 0;
         /// `none` leaves pixels gray; `dynamic` draws each black or white with its gray level as the probability, anew
         /// in each batch.
         binarisation: Binarisation = Binarisation::None;
@@ -55,7 +57,9 @@ impl Settings for VaeConfig {
         if self.likelihood == Likelihood::Bernoulli {
             unheard.push(("sigma", "only likelihood gaussian has it".to_owned()));
         }
-        if self.k > 1 {
+        if self.k == 1 {
+            unheard.push(("elbo_updates", "k is 1: all updates are of the ELBO".to_owned()));
+        } else if self.elbo_updates == 0 {
             let lacks = |part| format!("k is {}, and the importance-weighted bound has no {part} to weigh", self.k);
             unheard.extend([("beta", lacks("KL")), ("kl", lacks("KL")), ("rarity", lacks("pixels"))]);
         }

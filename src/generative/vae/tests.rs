@@ -326,6 +326,27 @@ fn the_importance_weighted_bound_refuses_a_weight_of_the_kl() {
     let given = json!({"k": 5, "beta": 0.5});
     let error = settings::resolve::<VaeConfig>(given.as_object().expect("a table")).expect_err("a beta").to_string();
     assert!(error.contains("beta is 0.5") && error.contains("k is 5"), "{error}");
+    let given = json!({"k": 5, "beta": 0.5, "elbo_updates": 10});
+    settings::resolve::<VaeConfig>(given.as_object().expect("a table")).expect("ten updates have a KL to weigh");
+}
+
+#[test]
+fn the_importance_weighted_bound_can_follow_updates_of_the_elbo() {
+    let _torch = seeded(0);
+    let data = noise([1, 4, 4], 1, 8);
+    let small = VaeConfig { hidden: vec![8], ..VaeConfig::default() };
+    let plain = small.clone();
+    let both = VaeConfig { k: 5, elbo_updates: 3, ..small };
+    let params = |config: &VaeConfig, n_updates: u64| {
+        let mut vae = vae(config.clone(), &data);
+        tch::manual_seed(0);
+        fit(&mut vae, &data, 0..n_updates, 1e-2);
+        to_vec(vae.nets.encoder.params())
+    };
+    assert_eq!(params(&both, 3), params(&plain, 3));
+    assert_ne!(params(&both, 4), params(&plain, 4));
+    let bound = VaeConfig { elbo_updates: 0, ..both.clone() };
+    assert_ne!(params(&both, 1), params(&bound, 1));
 }
 
 #[test]
