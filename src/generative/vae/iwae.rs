@@ -9,10 +9,10 @@ use tch::{Kind, Tensor};
 
 /// Rows that are decoded at once: enough for a fast matrix product, few enough for the cache.
 pub(super) const ROWS_AT_ONCE: i64 = 1000;
-/// Share of an image's weights below which a sample is differentiated only by chance: see [`thinned`]. With k = 50 on
-/// MNIST ln w has a standard deviation of 20 over an image's samples, so that nine in ten are dropped. That adds less
-/// than a hundredth of each sample's share to the gradient's variance.
-pub(super) const MIN_CERTAIN_WEIGHT: f64 = 0.01;
+/// Share of an image's weights below which a sample is differentiated only by chance: see [`thinned`]. On average no
+/// more than twenty samples of an image are then differentiated, whatever k is, and far fewer where weights are as
+/// uneven as those of a young encoder. That adds at most a twentieth of a sample's squared gradient to the variance.
+pub(super) const MIN_CERTAIN_WEIGHT: f64 = 0.05;
 
 /// Returns the importance-weighted bound ln (1/k) Σ wᵢ of `log_w`, `[k, B]`: `[B]`. Burda et al. 2016, equation 8.
 pub(super) fn iwae_bound(log_w: &Tensor) -> Tensor {
