@@ -334,9 +334,8 @@ fn the_importance_weighted_bound_refuses_a_weight_of_the_kl() {
 fn the_importance_weighted_bound_can_follow_updates_of_the_elbo() {
     let _torch = seeded(0);
     let data = noise([1, 4, 4], 1, 8);
-    let small = VaeConfig { hidden: vec![8], ..VaeConfig::default() };
-    let plain = small.clone();
-    let both = VaeConfig { k: 5, elbo_updates: 3, ..small };
+    let plain = VaeConfig { hidden: vec![8], ..VaeConfig::default() };
+    let both = VaeConfig { k: 5, elbo_updates: 3, ..plain.clone() };
     let params = |config: &VaeConfig, n_updates: u64| {
         let mut vae = vae(config.clone(), &data);
         tch::manual_seed(0);
