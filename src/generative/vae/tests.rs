@@ -282,8 +282,23 @@ fn a_full_measurement_tells_the_bound_and_what_it_was_measured_on() {
     assert!(value("test/iwae_se") > 0.0 && (0.0..=2.0).contains(&value("test/active_units")));
     let json = measures.to_json();
     assert_eq!(json["iwae_k"], json!("2100"));
-    assert_eq!(json["iwae_images"], json!("4 of 12 test images, the gain over the ELBO carried over to the rest"));
+    assert_eq!(json["iwae_images"], json!("4 of 12 test images, the gain over 200 samples carried over to the rest"));
     assert!(json["binarisation"].as_str().is_some_and(|fact| fact.starts_with("dynamic")));
+}
+
+#[test]
+fn the_bound_of_some_images_stands_for_that_of_all() {
+    let _torch = seeded(0);
+    let data = noise([1, 4, 4], 1, 60);
+    let config = VaeConfig { hidden: vec![8], iwae_k: 1000, iwae_images: 60, ..VaeConfig::default() };
+    let mut vae = vae(config, &data);
+    let of_all = evaluate(&vae, &data, Effort::Full);
+    vae.nets.config.iwae_images = 20;
+    let of_some = evaluate(&vae, &data, Effort::Full);
+    let [bound, error] = ["test/iwae", "test/iwae_se"].map(|name| of_some.get(name).expect("a measure"));
+    assert_eq!(of_all.get("test/iwae_se"), Some(0.0));
+    assert!(0.0 < error && error < 0.1, "{error}");
+    assert!((bound - of_all.get("test/iwae").expect("a measure")).abs() < 4.0 * error);
 }
 
 #[test]
