@@ -70,9 +70,7 @@ pub(crate) const BASELINES: &[Baseline] = &[
             Known {
                 measure: Measure::Games { episodes: 1000, epsilon: 0.0 },
                 ours: &[93.8, 80.4, 86.5],
-                quoted: &[
-                    Quoted { score: 101.0, source: "`scripted`, which also aims" },
-                ],
+                quoted: &[Quoted { score: 101.0, source: "`scripted`" }],
             },
             Known {
                 measure: Measure::Games { episodes: 1000, epsilon: 0.01 },
