@@ -81,6 +81,7 @@ enum Command {
 pub fn main() -> ExitCode {
     keep_memory();
     end_at_once();
+    interrupt::outlive_file_limit();
     let code = match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) if error.is::<Interrupted>() => {

@@ -184,7 +184,7 @@ impl Comparison {
 
     /// Warns of the intervals of few runs, or returns `None` if there are enough.
     pub(crate) fn interval_warning(&self) -> Option<String> {
-        let fewest = self.rows().map(|row| row.n_runs).min().filter(|n| (2..MIN_SAFE_RUNS).contains(n))?;
+        let fewest = self.rows().map(|row| row.n_runs).filter(|n| (2..MIN_SAFE_RUNS).contains(n)).min()?;
         let [three, five] = [COVERAGE_OF_THREE, COVERAGE_OF_FIVE].map(|share| format!("{:.0} %", 100.0 * share));
         Some(format!(
             "The intervals are of {fewest} seeds and too narrow: a 95 % bootstrap interval covers the true value in \

@@ -21,7 +21,8 @@ use std::time::Duration;
 /// Tells whether this program wrote a file in a folder: the folder, and the file's path below it.
 pub(crate) type IsOurs = fn(&Path, &Path) -> bool;
 
-/// Mark of the pictures that this program writes: an SVG ends with it as a comment, a PNG names it as its software.
+/// Mark of the files that this program writes to places of its own choice: SVG, HTML, Markdown, TOML and scripts end
+/// with it as a comment, a PNG names it as its software.
 pub(crate) const MARK: &str = "Carom";
 
 /// Name of a file that is being written, in a folder beside its place.
@@ -37,13 +38,17 @@ const LOCK_EVERY: Duration = Duration::from_millis(100);
 /// it, which is fsynced and then renamed, so no reader sees half a file.
 ///
 /// # Errors
-/// When `write` fails or a file cannot be written. The file beside it is removed then, and `path` is left as it was.
+/// When `write` fails, a file cannot be written, or `path` is something else than a file, as a device is. The file
+/// beside it is removed then, and `path` is left as it was.
 pub(crate) fn write_whole<E: From<io::Error>>(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<fs::File>) -> Result<(), E>,
 ) -> Result<(), E> {
     let folder = folder_of(path);
     name_of(path)?;
+    if fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other(format!("{} is there and is not a file", path.display())).into());
+    }
     fs::create_dir_all(folder)?;
     let scratch = Scratch::beside(path)?;
     let aside = scratch.path().join(SCRATCH_FILE);
@@ -256,28 +261,56 @@ pub(crate) fn is_left_over(name: &str) -> bool {
     tail.is_some_and(|(name, id)| !name.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-'))
 }
 
-/// Returns whether the picture `path` has the mark of this program.
+/// Returns whether the file `path` has the mark of this program.
 pub(crate) fn is_marked(path: &Path) -> bool {
     let Ok(bytes) = fs::read(path) else { return false };
-    bytes.ends_with(svg_mark().as_bytes()) || bytes.windows(16).take(200).any(|part| part.starts_with(PNG_MARK))
+    [svg_mark(), line_mark()].iter().any(|mark| bytes.ends_with(mark.as_bytes()))
+        || bytes.windows(16).take(200).any(|part| part.starts_with(PNG_MARK))
 }
 
-/// Checks that a picture can be written to `path`, a place that the person who asked for it did not name.
+/// What to do about a picture that is in the way.
+pub(crate) const OTHER_FILE: &str = "-o FILE writes elsewhere";
+
+/// Checks that a file can be written to `path`, a place that the person who asked for it did not name.
 ///
 /// # Errors
-/// When there is something that this program did not write.
-pub(crate) fn check_default_picture(path: &Path) -> Result<()> {
+/// When there is something that this program did not write. The message ends with `advice`.
+pub(crate) fn check_default(path: &Path, advice: &str) -> Result<()> {
     let is_free = fs::symlink_metadata(path).is_err() || is_marked(path);
-    ensure!(is_free, "{} is there, and Carom did not write it; -o FILE writes elsewhere", path.display());
+    ensure!(is_free, "{} is there, and Carom did not write it; {advice}", path.display());
     Ok(())
+}
+
+/// Lets `draw` write pictures to an empty folder, and moves them to the folder `dir`. A file there that this program
+/// did not write stays, with a warning.
+///
+/// # Errors
+/// When `draw` fails or a file cannot be written. The pictures of `dir` are left as they were then.
+pub(crate) fn add_pictures<E: From<io::Error>>(dir: &Path, draw: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), E> {
+    fs::create_dir_all(dir)?;
+    let scratch = Scratch::beside(&dir.join("pictures"))?;
+    draw(scratch.path())?;
+    for file in contents(scratch.path())?.files {
+        let place = dir.join(&file);
+        match check_default(&place, "the new one is not written") {
+            Ok(()) => fs::rename(scratch.path().join(&file), place)?,
+            Err(refused) => tracing::warn!("{refused}"),
+        }
+    }
+    Ok(sync(dir)?)
 }
 
 /// Keyword and text of a PNG's chunk with the mark.
 const PNG_MARK: &[u8] = b"Software\0Carom";
 
-/// Returns the last line of an SVG.
+/// Returns the last line of an SVG, a page or a Markdown text.
 pub(crate) fn svg_mark() -> String {
     format!("<!-- {MARK} -->\n")
+}
+
+/// Returns the last line of TOML or a script.
+pub(crate) fn line_mark() -> String {
+    format!("# {MARK}\n")
 }
 
 /// Returns `path` as an absolute one without `.` and doubled or last slashes, so that it means the same in every

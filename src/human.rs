@@ -10,9 +10,12 @@ use std::time::Duration;
 /// # Errors
 /// When `text` is not a number, or its value is not a whole number.
 pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
+    // Where whole numbers stop being exact as floating-point numbers.
+    const LARGEST: u64 = 1 << 53;
     let digits = text.replace('_', "");
     if let Ok(count) = digits.parse::<u64>() {
-        return Ok(count);
+        let is_exact = count <= LARGEST;
+        return is_exact.then_some(count).ok_or_else(|| format!("`{text}` is more than {LARGEST}"));
     }
     let (mantissa, unit) = match digits.chars().last() {
         Some('k' | 'K') => (&digits[..digits.len() - 1], 1e3),
@@ -23,8 +26,8 @@ pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
     let error = || format!("`{text}` is not a count; write e.g. 50000, 10k, 1.5M or 2e6");
     let value = mantissa.parse::<f64>().map_err(|_| error())? * unit;
     let count = value.round();
-    // 4.35k is 4349.999… in binary; 2^53 is where whole numbers stop being exact.
-    let is_count = (value - count).abs() <= 1e-9 * value.abs() && (0.0..=9_007_199_254_740_992.0).contains(&count);
+    // 4.35k is 4349.999… in binary.
+    let is_count = (value - count).abs() <= 1e-9 * value.abs() && (0.0..=LARGEST as f64).contains(&count);
     if is_count { Ok(count as u64) } else { Err(error()) }
 }
 

@@ -1,7 +1,7 @@
 //! Ctrl-C and its siblings: the first asks the loop to save and end, a second Ctrl-C ends the program at once.
 
 use anyhow::Result;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 use std::process::{Command, ExitCode};
@@ -43,6 +43,13 @@ pub(crate) fn tidy_by(tidy: fn()) -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Makes a write beyond the largest size of a file an error of that write, as on a full disk. By default the system
+/// ends the program there.
+pub(crate) fn outlive_file_limit() {
+    // SAFETY: ignoring a signal touches no memory.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 /// Listens for Ctrl-C, for the signals by which a system that shuts down ends its programs, and for those by which
@@ -102,7 +109,7 @@ fn handle(first: impl Fn(i32) + Send + 'static, is_urgent: fn(i32) -> bool) -> R
 fn signals() -> impl Iterator<Item = i32> {
     // A program that outlives its terminal, as by `nohup`, was started so that it ignores the end of it.
     let hangup = (!hangup_is_ignored()).then_some(SIGHUP);
-    [SIGINT, SIGTERM, SIGUSR1, SIGUSR2].into_iter().chain(hangup)
+    [SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXCPU].into_iter().chain(hangup)
 }
 
 /// Asks the process `id`, a child of this one, to save and end.

@@ -1,7 +1,7 @@
 //! Nothing of a user's is lost.
 
 use crate::program::{self, Program};
-use crate::{encoder, preloaded};
+use crate::{encoder, preloaded, sweep};
 use std::path::Path;
 
 pub(crate) const TAXI: &str = "train --env taxi --agent q-learning --steps 2k";
@@ -77,11 +77,53 @@ fn an_old_checkpoint_leaves_what_a_user_put_beside_it() {
 fn a_comparison_overwrites_no_table_of_somebody_else() {
     let program = Program::new();
     fs_err::create_dir(program.path("mine")).expect("made");
-    for file in ["table.md", "table.csv", "returns.svg"] {
+    program.succeed(&format!("{TAXI} --out run"));
+    let made = "compare --env minatar/breakout --agent random --encoders raw --seeds 0..1 --steps 200 --out mine";
+    let grouped = "compare --runs run --by agent --out mine";
+    for file in ["table.md", "table.csv", "returns.svg", "intervals.svg", "profile.svg", "efficiency.svg"] {
         program.write(&format!("mine/{file}"), "x");
-        let line = "compare --env minatar/breakout --agent random --encoders raw --seeds 0..1 --steps 200 --out mine";
-        program.refuses(line, &[&format!("mine/{file} is there"), "--out"]);
+        for line in [made, grouped] {
+            program.refuses(line, &[&format!("mine/{file} is there"), "--out"]);
+        }
         fs_err::remove_file(program.path(&format!("mine/{file}"))).expect("there");
+    }
+    // Its own it replaces.
+    program.succeed(grouped);
+    program.succeed(grouped);
+}
+
+#[test]
+fn a_search_overwrites_no_file_of_somebody_else() {
+    let program = Program::new();
+    program.write("a.toml", sweep::GRID);
+    fs_err::create_dir(program.path("mine")).expect("made");
+    for file in ["journal.jsonl", "table.md", "trials.svg", "best.toml", "settings"] {
+        program.write(&format!("mine/{file}"), "{\"event\":\"drift\"}\n{\"half");
+        program.refuses("sweep a.toml --out mine", &[&format!("mine/{file} is there"), "--out"]);
+        assert_eq!(program.read(&format!("mine/{file}")), "{\"event\":\"drift\"}\n{\"half");
+        fs_err::remove_file(program.path(&format!("mine/{file}"))).expect("there");
+    }
+}
+
+#[test]
+fn pictures_of_a_run_replace_none_of_somebody_else() {
+    let program = Program::new();
+    for (line, file, more) in [
+        (TAXI, "return.svg", "resume run --steps 4k"),
+        ("fit ae --data movies --epochs 2", "loss.svg", "resume run --epochs 3"),
+    ] {
+        program.succeed(&format!("{line} --out run --force"));
+        let names = program.names("run/plots");
+        assert!(names.contains(&file.to_owned()), "{names:?}");
+        program.write(&format!("run/plots/{file}"), "mine");
+        let output = program.run(more);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(&format!("run/plots/{file} is there, and Carom did not write it")), "{said}");
+        assert_eq!(
+            (program.read(&format!("run/plots/{file}")), program.names("run/plots")),
+            ("mine".to_owned(), names)
+        );
+        fs_err::remove_dir_all(program.path("run")).expect("there");
     }
 }
 

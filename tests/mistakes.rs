@@ -71,7 +71,22 @@ fn errors_about_bad_values_name_value_and_expectation() {
     program.refuses(&format!("{train} --set precision=bf16"), &["precision", "bf16", "q-learning has no network"]);
     let small = "train --env minatar/breakout --agent dqn --set precision=bf16";
     program.refuses(small, &["precision is bf16", "only the network of 84x84 pixels"]);
-    for usage in ["--steps ten", "--seeds 5..5", "--seed 1 --seeds 0..2", "--device gpu"] {
+    let dqn = "train --env cartpole --agent dqn --set agent.";
+    for (setting, words) in [
+        ("lr=1e-320", "1e-37 to 1e38"),
+        ("n_updates=1000000000000", "n_updates is 1000000000000"),
+        ("gamma=0 --set agent.n_step=3", "n_step is 3, which has no effect: gamma is 0"),
+        ("munchausen=true --set agent.munchausen_alpha=0 --set agent.munchausen_floor=-2", "munchausen_alpha is 0"),
+    ] {
+        program.refuses(&format!("{dqn}{setting}"), &[words]);
+    }
+    let rbm = "fit rbm --data movies --set model.";
+    for setting in ["n_chains", "ais_chains", "ais_temperatures", "gibbs_steps", "sample_steps"] {
+        program.refuses(&format!("{rbm}{setting}=1000000000000"), &[&format!("model.{setting} is 1000000000000")]);
+    }
+    program.refuses("fit vae --data movies --set model.k=1000000000000", &["model.k is 1000000000000"]);
+    for usage in ["--steps ten", "--steps 9223372036854775808", "--seeds 5..5", "--seed 1 --seeds 0..2", "--device gpu"]
+    {
         assert_eq!(program.run(&format!("{train} {usage}")).status.code(), Some(2), "{usage}");
     }
     assert!(program.names(".").is_empty());
@@ -87,6 +102,8 @@ fn a_bad_configuration_file_is_named() {
     program.refuses("train --config unknown.toml", &["in unknown.toml", "`lamda`"]);
     program.refuses("train --config typed.toml", &["in typed.toml: steps is \"many\""]);
     program.refuses("train --config missing.toml", &["missing.toml"]);
+    program.succeed("fit ae --data movies --epochs 1 --out fit");
+    program.refuses("train --config fit/config.toml", &["fit/config.toml", "kind is \"fit\"", "`carom train`"]);
 }
 
 #[test]

@@ -53,6 +53,16 @@ fn networks_that_differ_are_refused_with_the_first_difference() {
     ] {
         program.refuses(&format!("{line} {rest}"), &words);
     }
+    // Equal shapes may stand for other things; the number of fractions is not one of the weights.
+    program.succeed(&format!("{DQN} 500 --set agent.head=c51 --set agent.atoms=8 --out c51"));
+    for (head, meaning) in
+        [("qr --set agent.quantiles=8", "quantiles"), ("c51 --set agent.atoms=8 --set agent.v_max=3", "-10.0..=3.0")]
+    {
+        let words = ["c51: its outputs have another meaning", "probabilities of returns in -10.0..=10.0", meaning];
+        program.refuses(&format!("{line} c51 --set agent.head={head}"), &words);
+    }
+    program.succeed(&format!("{DQN} 500 --set agent.head=iqn --out iqn"));
+    program.succeed(&format!("{DQN} 500 --set agent.head=iqn --set agent.taus=4 --init-from iqn --out fewer"));
     let taxi = "train --env taxi --agent q-learning --steps 100 --out second --init-from first";
     program.refuses(taxi, &["agent `q-learning`", "no network"]);
     // A run that goes on began where it began.

@@ -1,7 +1,7 @@
 //! Two processes that want the same run or encoder, and signals.
 
 use crate::kept::TAXI;
-use crate::program::{Program, send};
+use crate::program::{PROGRAM, Program, send};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
@@ -136,7 +136,7 @@ fn a_signal_saves_and_its_number_is_the_exit_code() {
     ];
     for (run, line) in runs {
         let mut line = line.to_owned();
-        for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129), ("USR1", 138), ("USR2", 140)] {
+        for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129), ("USR1", 138), ("USR2", 140), ("XCPU", 152)] {
             let mut child = spawn(&program, &line);
             wait_for_checkpoint(&program, run);
             // The second process needs a while to listen.
@@ -172,4 +172,10 @@ fn a_signal_leaves_no_half_written_file() {
         assert_eq!(end(child).0, None, "the signal ended it");
         assert_eq!(program.names("."), ["actions"], "{signal}");
     }
+    // Nor does a file that grows beyond what the system allows.
+    let line = format!("ulimit -f 64; exec {PROGRAM} trace --env breakout --actions actions --frames a.npy");
+    let output = Command::new("bash").current_dir(program.path(".")).args(["-c", &line]).output().expect("bash");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("cannot write a.npy"), "{said}");
+    assert_eq!(program.names("."), ["actions"]);
 }

@@ -306,12 +306,17 @@ fn a_setting_changed_on_the_way_is_recorded_with_its_step() {
     assert_eq!(meta["changes"][0], serde_json::json!({ "step": 4000, "key": "agent.lr", "from": "0.1", "to": "0.5" }));
     program.succeed("plot run --output curve.svg");
     assert!(program.read("curve.svg").contains("agent.lr=0.1, 0.5 from 4k"));
+    program
+        .refuses("resume run --set agent.lr=0.25", &["run is finished", "agent.lr 0.5 -> 0.25 would have no effect"]);
     for (set, words) in [
         ("seed=3", "begin a new run"),
         ("env.max_steps=5", "begin a new run"),
         ("steps=9k", "give it as --steps"),
         ("agent.q_init=1", "from the run's beginning"),
         ("agent.lrr=1", "did you mean `lr`"),
+        ("agent.ema_decay=0.9", "from the run's beginning"),
+        ("agent.priority_alpha=1", "from the run's beginning"),
+        ("agent.v_max=1", "from the run's beginning"),
     ] {
         let error = program.fail(&format!("resume run --steps 7k --set {set}"));
         assert!(error.contains(words), "{set}: {error}");

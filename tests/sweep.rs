@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const GRID: &str = "seeds = \"0..2\"\n[base]\nenv = \"taxi\"\nagent = \"q-learning\"\nsteps = \"4k\"\n\
+pub(crate) const GRID: &str = "seeds = \"0..2\"\n[base]\nenv = \"taxi\"\nagent = \"q-learning\"\nsteps = \"4k\"\n\
     [axes]\n\"agent.lr\" = [0.1, 1]\n\"agent.gamma\" = [0.9, 0.99]\n";
 
 const HALVING: &str = "search = \"halving\"\n[halving]\neta = 2\nleast = \"1k\"\nmost = \"4k\"\n\

@@ -249,7 +249,7 @@ impl QNetwork {
             return Some("an encoder that is trained with it is the first part of one of them".to_owned());
         };
         let (own, others) = (own.operations(), others.operations());
-        if let Some(i) = own.iter().zip(others).position(|(own, other)| own != other) {
+        if let Some(i) = own.iter().zip(others).position(|(own, other)| !own.is_like(other)) {
             return Some(format!("operation {} is {:?} here and {:?} there", i + 1, own[i], others[i]));
         }
         if own.len() != others.len() {

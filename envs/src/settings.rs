@@ -299,7 +299,7 @@ fn read<S: Settings>(given: &Values) -> Result<S, Fault> {
         if !S::KEYS.contains(&key.as_str()) {
             return Err(Fault::Unknown { key: key.clone(), known: S::KEYS.to_vec() });
         }
-        check_integers(key, value)?;
+        check_size(key, value)?;
         // Reads each key alone, so that an error is known to be about this key.
         let alone = Values::from_iter([(key.clone(), value.clone())]);
         S::deserialize(Value::Object(alone)).map_err(|error| Fault::value(key, value, expected(&error)))?;
@@ -309,13 +309,18 @@ fn read<S: Settings>(given: &Values) -> Result<S, Fault> {
     Ok(settings)
 }
 
-/// Refuses whole numbers that a configuration file, which is TOML, cannot hold.
-fn check_integers(key: &str, value: &Value) -> Result<(), Fault> {
+/// Refuses whole numbers that a configuration file, which is TOML, cannot hold, and numbers that become 0 or infinite
+/// where they are computed with in 32 bits.
+fn check_size(key: &str, value: &Value) -> Result<(), Fault> {
     const LARGEST: u64 = i64::MAX as u64;
+    const SIZES: std::ops::RangeInclusive<f64> = 1e-37..=1e38;
     match value {
-        Value::Array(values) => values.iter().try_for_each(|value| check_integers(key, value)),
+        Value::Array(values) => values.iter().try_for_each(|value| check_size(key, value)),
         _ if value.as_u64().is_some_and(|n| n > LARGEST) => {
             Err(Fault::value(key, value, format!("a whole number up to {LARGEST}")))
+        }
+        _ if value.as_f64().is_some_and(|x| x != 0.0 && !SIZES.contains(&x.abs())) => {
+            Err(Fault::value(key, value, "0 or a number of a size from 1e-37 to 1e38"))
         }
         _ => Ok(()),
     }

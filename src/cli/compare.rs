@@ -123,6 +123,8 @@ const TABLES: [&str; 2] = ["table.csv", "table.md"];
 const FIGURE: &str = "returns.svg";
 /// Files of the statistics over all environments.
 const FIGURES: [&str; 4] = ["intervals.svg", "profile.svg", "efficiency.svg", "improvement.svg"];
+/// What to do about a file that is in the way.
+pub(super) const OTHER_DIR: &str = "--out DIR writes elsewhere";
 /// Folder of the settings of runs that processes of their own make.
 const SETTINGS: &str = "settings";
 /// Folder of the files of a job array.
@@ -135,6 +137,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let dir = arguments.out.clone().unwrap_or_else(default);
         ensure!(!layout::is_run(&dir), "{} is a run; give a directory for tables and figures", dir.display());
         arguments.check_scales(&entrants)?;
+        check_files(&dir, &entrants)?;
         fs_err::create_dir_all(&dir)?;
         report(&dir, &entrants, arguments)?;
         return Ok(ExitCode::SUCCESS);
@@ -203,9 +206,9 @@ fn make_side_by_side<'a>(
             say!("{} is finished", run_dir.display());
             continue;
         }
-        let name = run_dir.file_name().context("a run has a name")?;
-        let file = settings.join(format!("{}.toml", name.to_string_lossy()));
-        files::write_whole(&file, |file| file.write_all(config.to_toml().as_bytes()))?;
+        let file = settings_file(settings, run_dir);
+        let text = config.to_toml() + &files::line_mark();
+        files::write_whole(&file, |file| file.write_all(text.as_bytes()))?;
         let words = ["train".into(), "--continue".into(), "--config".into(), file.into(), "--out".into()];
         let words = words.into_iter().chain([run_dir.clone().into()]).collect();
         jobs.push(Job { dir: run_dir.clone(), arguments: words });
@@ -223,6 +226,11 @@ fn make_side_by_side<'a>(
     })
 }
 
+/// Returns the file in `folder` of the settings of the run in `run_dir`.
+fn settings_file(folder: &Path, run_dir: &Path) -> PathBuf {
+    folder.join(format!("{}.toml", run_dir.file_name().unwrap_or_default().to_string_lossy()))
+}
+
 /// Returns an error if a run of `config` cannot be started. One that starts elsewhere needs no device here.
 pub(super) fn check_possible(config: &TrainConfig, is_elsewhere: bool) -> Result<()> {
     let config = if is_elsewhere { config.clone().on(Some(Device::Cpu))? } else { config.clone() };
@@ -233,6 +241,24 @@ pub(super) fn check_possible(config: &TrainConfig, is_elsewhere: bool) -> Result
     }
 }
 
+/// Checks that the tables, the figures and the settings of processes can be written to `dir`.
+fn check_files(dir: &Path, entrants: &[Entrant]) -> Result<()> {
+    let groups = by_env(entrants)?;
+    let curves: Vec<String> = groups.iter().map(|group| curves_file(group[0].env(), groups.len())).collect();
+    let marked = [TABLES[1]].into_iter().chain(FIGURES).chain(curves.iter().map(String::as_str));
+    // CSV has no comments: that table is ours beside the other.
+    let unmarked = (!files::is_marked(&dir.join(TABLES[1]))).then_some(TABLES[0]);
+    let settings =
+        entrants.iter().flat_map(|entrant| &entrant.runs).map(|(_, run)| settings_file(&dir.join(SETTINGS), run));
+    let mut places = marked.chain(unmarked).map(|name| dir.join(name)).chain(settings);
+    places.try_for_each(|place| files::check_default(&place, OTHER_DIR))
+}
+
+/// Returns the name of the file of an environment's learning curves, one of `n_envs`.
+fn curves_file(env: &str, n_envs: usize) -> String {
+    if n_envs == 1 { FIGURE.to_owned() } else { format!("returns-{}.svg", env.replace('/', "-")) }
+}
+
 /// Writes the tables and the figures, and prints the tables.
 fn report(dir: &Path, entrants: &[Entrant], arguments: &Arguments) -> Result<()> {
     let given = arguments.scale.iter().cloned().collect();
@@ -241,14 +267,11 @@ fn report(dir: &Path, entrants: &[Entrant], arguments: &Arguments) -> Result<()>
     let markdown = table.to_markdown();
     let write = |name, text: &str| files::write_whole(&dir.join(name), |file| file.write_all(text.as_bytes()));
     write(TABLES[0], &table.to_csv())?;
-    write(TABLES[1], &markdown)?;
+    write(TABLES[1], &format!("{markdown}\n{}", files::svg_mark()))?;
     let mut written: Vec<String> = TABLES.iter().rev().map(|name| (*name).to_owned()).collect();
     let groups = by_env(entrants)?;
     for group in &groups {
-        let name = match groups.len() {
-            1 => FIGURE.to_owned(),
-            _ => format!("returns-{}.svg", group[0].env().replace('/', "-")),
-        };
+        let name = curves_file(group[0].env(), groups.len());
         let dirs = |entrant: &Entrant| entrant.runs.iter().map(|(_, dir)| dir.clone()).collect::<Vec<_>>();
         let lines: Vec<_> = group.iter().map(|entrant| (entrant.name.as_str(), dirs(entrant))).collect();
         let lines: Vec<_> = lines.iter().map(|(name, dirs)| (*name, dirs.as_slice())).collect();
@@ -316,12 +339,16 @@ impl Arguments {
         if let Some((env, _)) = self.scale.iter().find(|(env, _)| !envs.contains(env.as_str())) {
             bail!("--scale {env}: this comparison has no such environment");
         }
+        let given: BTreeMap<String, Scale> = self.scale.iter().cloned().collect();
+        ensure!(given.len() == self.scale.len(), "--scale is given twice for one environment");
         let is_given = !self.scale.is_empty() || self.reference.is_some();
         ensure!(
             envs.len() > 1 || !is_given,
             "--scale and --reference have no effect: scores of one environment are its returns"
         );
-        Ok(())
+        let mut configs: Vec<&TrainConfig> = entrants.iter().map(|entrant| &entrant.runs[0].0).collect();
+        configs.dedup_by_key(|config| config.env.id());
+        scale::check(&configs, &given, self.reference)
     }
 
     /// Returns what is compared.
@@ -348,9 +375,8 @@ impl Arguments {
         }
         by_env(&entrants)?;
         // A comparison that was begun has a run before it has a table.
-        let is_begun = entrants.iter().flat_map(|entrant| &entrant.runs).any(|(_, run_dir)| layout::is_run(run_dir));
-        if let Some(path) = TABLES.iter().chain([&FIGURE]).map(|name| dir.join(name)).find(|path| path.exists()) {
-            ensure!(is_begun, "{} is there, and no run of this comparison; --out DIR writes elsewhere", path.display());
+        if !entrants.iter().flat_map(|entrant| &entrant.runs).any(|(_, run_dir)| layout::is_run(run_dir)) {
+            check_files(&dir, &entrants)?;
         }
         Ok((dir, entrants))
     }

@@ -46,6 +46,11 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let config = training_config(&arguments.run, "export")?.for_reading(None)?;
     ensure!(arguments.examples != Some(0), "--examples is 0: at least one is needed");
+    if let Some(out) = &arguments.out {
+        let (name, wanted) = (out.display(), arguments.to.extension());
+        let is_named = out.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted));
+        ensure!(is_named, "--out {name}: give a name that ends in .{wanted}");
+    }
     let mut policy = Policy::of(config, &arguments.run, arguments.checkpoint)?;
     let network = Network::of(&mut policy).with_context(|| format!("{}", arguments.run.display()))?;
     let extension = arguments.to.extension();

@@ -41,6 +41,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
         let name = out.display();
         ensure!(raster::is_figure(out), "-o {name}: plots are SVG or PNG; give a name that ends in .svg or .png");
     }
+    ensure!(args.smooth > 0, "--smooth is 0: a mean is of one point at least");
     let runs = plot::find_runs(&args.runs)?;
     let out = args.output.as_deref();
     let look = Look { along: args.along, smooth: args.smooth.try_into()?, band: args.band };
@@ -93,6 +94,6 @@ fn default_output(runs: &[PathBuf], metric: &str) -> Result<PathBuf> {
         [run] => run.join("plots").join(name),
         _ => Path::new(".").join(name),
     };
-    files::check_default_picture(&path)?;
+    files::check_default(&path, files::OTHER_FILE)?;
     Ok(path)
 }

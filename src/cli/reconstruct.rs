@@ -135,7 +135,7 @@ pub(super) fn picture_path(dir: &Path, n: u64, output: Option<&Path>, name: &str
     ensure!((1..=MAX_IMAGES).contains(&n), "-n is {n}: expected a number of images in 1..={MAX_IMAGES}");
     let path = output.map_or_else(|| dir.join("plots").join(name), Path::to_owned);
     if output.is_none() {
-        files::check_default_picture(&path)?;
+        files::check_default(&path, files::OTHER_FILE)?;
     }
     let is_png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
     ensure!(is_png, "-o {}: pictures are PNG files; give a name that ends in .png", path.display());

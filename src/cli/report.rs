@@ -93,7 +93,7 @@ impl Arguments {
         }
         let folder = std::path::absolute(first)?.parent().map(Path::to_path_buf).unwrap_or_default();
         let out = shown(&folder.join(FILE)).to_path_buf();
-        files::check_default_picture(&out)?;
+        files::check_default(&out, files::OTHER_FILE)?;
         Ok(out)
     }
 }

@@ -8,6 +8,7 @@ use crate::config::kind::{self, Config};
 use crate::config::layers::{Form, Layer};
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;
+use crate::dotted::Change;
 use crate::fit::open::open;
 use crate::generative::settings::Recipe;
 use crate::human::{count, parse_count, shell};
@@ -17,6 +18,7 @@ use crate::run::{self, CONFIG, Outcome, Run, checkpoint};
 use crate::train::session::Session;
 use anyhow::{Result, ensure};
 use clap::Args;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,8 +42,9 @@ pub(super) struct Arguments {
     epochs: Option<u64>,
     /// A setting that has another value from here on, such as agent.lr; may be repeated
     ///
-    /// Settings of the agent may change but for those of its memory and its network, the learning rate of a fit, and
-    /// how often a run is logged, evaluated and saved. log.txt, meta.json and plots name the change and its step.
+    /// Settings of the agent may change but for those that its memory and its network are made by, the learning rate of
+    /// a fit, and how often a run is logged, evaluated and saved. log.txt, meta.json and plots name the change and its
+    /// step.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Device that tensors are on from here on; another one rounds differently [default: the run's]
@@ -68,8 +71,9 @@ const MAY_CHANGE: [&str; 12] = [
     "checkpoint_replay",
 ];
 
-/// Settings of agents that a checkpoint has its form by, or that have had their effect before the first step.
-const MAY_NOT_CHANGE: [&str; 12] = [
+/// Settings of agents that a checkpoint has its form or its meaning by, or that have had their effect before the first
+/// step.
+const MAY_NOT_CHANGE: [&str; 16] = [
     "agent.hidden",
     "agent.layer_norm",
     "agent.dueling",
@@ -77,9 +81,13 @@ const MAY_NOT_CHANGE: [&str; 12] = [
     "agent.noisy_sigma",
     "agent.head",
     "agent.atoms",
+    "agent.v_min",
+    "agent.v_max",
     "agent.quantiles",
     "agent.buffer_size",
     "agent.prioritized",
+    "agent.priority_alpha",
+    "agent.ema_decay",
     "agent.rollout_len",
     "agent.q_init",
 ];
@@ -116,7 +124,9 @@ fn resume_fit(arguments: &Arguments, config: &FitConfig) -> Result<ExitCode> {
     let lock = run::lock(dir)?;
     let (mut session, checkpoint) = open(dir, config)?;
     let step = session.progress.step;
+    let changes = run::changes_to(dir, &config_text, &before);
     if session.is_finished() {
+        refuse_late(&changes, &name)?;
         // It may have been stopped between its last update and its pictures.
         session.draw(dir)?;
         if is_at_once {
@@ -131,7 +141,6 @@ fn resume_fit(arguments: &Arguments, config: &FitConfig) -> Result<ExitCode> {
     }
     session.check_judge()?;
     interrupt::listen()?;
-    let changes = run::changes_to(dir, &config_text, &before);
     let mut run = Run::reopen(dir, lock, &checkpoint)?;
     run.reconfigure(step, &config_text, &changes)?;
     super::fit::announce(&session, &mut run, &format!("resuming at update {}:", count(step)))?;
@@ -171,6 +180,7 @@ fn resume_training(arguments: &Arguments, config: &TrainConfig, ranks: &Ranks) -
         session.progress.best = None;
     }
     if session.progress.is_finished(steps) {
+        refuse_late(&changes, &name)?;
         if session.progress.converged {
             say!("{name} has converged at sweep {}; more sweeps change nothing", count(step));
         } else {
@@ -189,6 +199,19 @@ fn resume_training(arguments: &Arguments, config: &TrainConfig, ranks: &Ranks) -
     run.reconfigure(step, &config_text, &changes)?;
     announce(&mut session, &mut run, &format!("resuming at step {}:", count(step)))?;
     Ok(exit_code(finish(&mut session, &mut run, arguments.json)?))
+}
+
+/// Refuses changes of a run that has nothing left to do by them. A length is none: a plan that has converged is longer
+/// without more sweeps.
+fn refuse_late(changes: &[Change], name: &impl Display) -> Result<()> {
+    let others = changes.iter().filter(|change| !["steps", "epochs"].contains(&change.key.as_str()));
+    let shown: Vec<String> = others.map(ToString::to_string).collect();
+    ensure!(
+        shown.is_empty(),
+        "{name} is finished, so that {} would have no effect: make it longer too",
+        shown.join(", ")
+    );
+    Ok(())
 }
 
 impl Arguments {

@@ -10,7 +10,7 @@ use crate::interrupt;
 use crate::plot::{self, Look};
 use crate::ranks::{Ranks, Spent};
 use crate::run::checkpoint::{self, Checkpoint, Which};
-use crate::run::{self, Outcome, Replaces, Run, layout};
+use crate::run::{self, Outcome, PLOTS, Replaces, Run, layout};
 use crate::train::origin;
 use crate::train::session::{Session, TrainState};
 use crate::train::train;
@@ -18,14 +18,19 @@ use anyhow::{Context, Result, ensure};
 use carom_agents::Player;
 use carom_agents::settings::AgentKind;
 use serde::de::DeserializeOwned;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Bytes of a replay from which on its size is told before a run.
 const LARGE: u64 = 500_000_000;
 
-/// Path of the learning curve in a run.
-pub(super) const CURVE: &str = "plots/return.svg";
+/// Learning curve of a run, in its folder of pictures.
+const CURVE: &str = "return.svg";
+
+/// Returns the path of the learning curve of the run in `dir`.
+pub(super) fn curve(dir: &Path) -> PathBuf {
+    dir.join(PLOTS).join(CURVE)
+}
 
 /// Creates a run of `config` in `dir`, where it `replaces` another one. Mistakes in the settings are reported before
 /// any file is written. With `init_from`, the network begins at the weights of that run; a checkpoint of step 0 has
@@ -235,8 +240,11 @@ fn price_of_sums(before: Spent, after: Spent, time: Duration) -> String {
 /// Draws the learning curve. Failing is not an error: a run may be too short for an episode.
 fn draw(config: &TrainConfig, dir: &Path) {
     let metric = if config.agent.entry().kind == AgentKind::Planner { "plan/value_start" } else { "train/return" };
-    if let Err(error) = plot::returns(&[dir], metric, Look::default(), &dir.join(CURVE)) {
-        say!("no {CURVE}: {error}");
+    let drawn = files::add_pictures(&dir.join(PLOTS), |folder| {
+        plot::returns(&[dir], metric, Look::default(), &folder.join(CURVE)).map(drop)
+    });
+    if let Err(error) = drawn {
+        say!("no {PLOTS}/{CURVE}: {error}");
     }
 }
 
@@ -297,7 +305,7 @@ pub(super) fn begin_from_or_continue(
         let saved = newest::<TrainState>(dir)?;
         if saved.state.loop_state.progress.is_finished(config.run.steps) {
             // It may have been stopped between its last step and its curve.
-            if !dir.join(CURVE).exists() {
+            if !curve(dir).exists() {
                 draw(config, dir);
             }
             say!("{} is finished", dir.display());

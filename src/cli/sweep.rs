@@ -2,7 +2,7 @@
 
 mod trials;
 
-use super::compare::check_possible;
+use super::compare::{OTHER_DIR, check_possible};
 use super::jobs::{Job, Report};
 use super::launch::{Batch, Launch, Made, given_up};
 use super::print;
@@ -113,9 +113,14 @@ impl Sweep {
         let default = || Some(Path::new("runs").join(path.file_stem()?));
         let dir = arguments.out.clone().or_else(default).context("a file has a name")?;
         ensure!(!layout::is_run(&dir), "{} is a run; give a directory for the runs of a search", dir.display());
-        journal::check(&dir.join(JOURNAL), &file.settings)?;
+        let is_begun = journal::check(&dir.join(JOURNAL), &file.settings)?;
         let trials = trials::resolve(&file).with_context(source)?;
         let sweep = Self { path: path.clone(), file, dir, trials };
+        if !is_begun {
+            [TABLE, FIGURE, BEST, SETTINGS]
+                .iter()
+                .try_for_each(|name| files::check_default(&sweep.dir.join(name), OTHER_DIR))?;
+        }
         let is_elsewhere = arguments.launch.is_elsewhere()?;
         for trial in &sweep.trials {
             let what = || format!("trial {} of {} ({})", trial.number, path.display(), sweep.words(&trial.values));

@@ -3,7 +3,7 @@
 use super::jobs::{self, Job, OF_SEEDS};
 use super::launch::Launch;
 use super::seeds::{are_elsewhere, make_elsewhere, parse_jobs, run_directory, several_jobs};
-use super::start::{CURVE, begin, begin_from_or_continue, check_place, complete, complete_beside, follow, has_made};
+use super::start::{begin, begin_from_or_continue, check_place, complete, complete_beside, curve, follow, has_made};
 use super::{joined, print};
 use crate::config::encoders::EncoderMode;
 use crate::config::layers::{Layer, Part};
@@ -235,7 +235,7 @@ fn summarise(session: &mut Session, dir: &Path) -> Result<()> {
         None => None,
     };
     lines.extend(by_table.map(|found| format!("{found}, by the transition table ({protocol})")));
-    let curve = dir.join(CURVE);
+    let curve = curve(dir);
     if curve.exists() {
         lines.push(format!("curve: {}", curve.display()));
     }

@@ -1,5 +1,6 @@
 //! `carom watch`: shows a policy playing, in the terminal or as a GIF.
 
+use super::eval::refuse_epsilon;
 use super::print;
 use crate::config::kind::training_config;
 use crate::config::layers::{Layer, Part};
@@ -63,14 +64,14 @@ pub(super) struct Arguments {
     /// Probability of a uniformly random action instead of the policy's [default: the run's eval_epsilon, else 0]
     #[arg(long, value_name = "E", allow_hyphen_values = true)]
     epsilon: Option<f64>,
-    /// Checkpoint of the run: newest, best (by the evaluations during training), or a step
-    #[arg(long, value_name = "WHICH", requires = "run", default_value = "newest")]
-    checkpoint: Which,
+    /// Checkpoint of the run: newest, best (by the evaluations during training), or a step [default: newest]
+    #[arg(long, value_name = "WHICH")]
+    checkpoint: Option<Which>,
     /// A setting of the environment, e.g. env.sticky=0; may be repeated
     #[arg(long, value_name = "env.KEY=VALUE")]
     set: Vec<String>,
     /// Device that tensors are on [default: the run's, or cpu where that is missing]
-    #[arg(long, requires = "run")]
+    #[arg(long)]
     device: Option<Device>,
     /// Steps per second [default: depends on the environment]
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
@@ -133,11 +134,16 @@ impl Arguments {
         let (spec, actor, seed, epsilon) = match (&self.run, &self.env) {
             (Some(dir), _) => {
                 let config = training_config(dir, "watch")?.for_reading(self.device)?;
-                let policy = Policy::of(config, dir, self.checkpoint)?;
+                refuse_epsilon(self.epsilon, &config)?;
+                let policy = Policy::of(config, dir, self.checkpoint.unwrap_or_default())?;
                 let Evaluation { seed, epsilon, .. } = Evaluation::of_run(&policy.config);
                 (policy.config.env.clone(), Actor::Trained(Box::new(policy)), seed, epsilon)
             }
             (None, id) => {
+                // clap does not say so: the environment takes the run's place.
+                for (flag, is_given) in [("checkpoint", self.checkpoint.is_some()), ("device", self.device.is_some())] {
+                    ensure!(!is_given, "--{flag} has no effect: it is of a run, and --env is watched without one");
+                }
                 let plays_at_random = self.agent == Untrained::Random;
                 ensure!(
                     self.epsilon.is_none() || !plays_at_random,
@@ -367,7 +373,7 @@ pub(super) fn episode(dir: &Path, max_steps: u64) -> Result<(Vec<u8>, String)> {
         max_steps: None,
         seed: None,
         epsilon: None,
-        checkpoint: Which::Newest,
+        checkpoint: None,
         set: vec![],
         device: None,
         fps: None,

@@ -59,6 +59,7 @@ pub(crate) fn scales(
     let open: Vec<_> = envs.iter().filter(|(config, _)| !given.contains_key(config.env.id())).collect();
     let all_have_script = || open.iter().all(|(config, _)| player(config, "scripted").is_ok());
     let reference = reference.unwrap_or_else(|| if all_have_script() { Reference::Scripted } else { Reference::Best });
+    check(&open.iter().map(|(config, _)| *config).collect::<Vec<_>>(), given, Some(reference))?;
     let mut by_env = given.clone();
     for (config, best) in &open {
         let env = config.env.id();
@@ -68,15 +69,7 @@ pub(crate) fn scales(
         };
         by_env.insert(env.to_owned(), Scale { zero: mean_return(config, "random", RANDOM_EPISODES)?, one });
     }
-    for (env, scale) in &by_env {
-        ensure!(
-            scale.one > scale.zero,
-            "returns of {env} have no scale: 1 would stand for {}, which is not above the {} of 0; give --scale \
-             {env}=ZERO..ONE",
-            scale.one,
-            scale.zero
-        );
-    }
+    by_env.iter().try_for_each(check_rises)?;
     let one = match reference {
         Reference::Scripted => format!("the scripted player's ({SCRIPTED_EPISODES} episodes)"),
         Reference::Best => "that of the best of those compared".to_owned(),
@@ -86,6 +79,33 @@ pub(crate) fn scales(
         false => format!("0 is the random player's return ({RANDOM_EPISODES} episodes), 1 {one}"),
     };
     Ok(Scales { by_env, meaning })
+}
+
+/// Checks what can be known of scales before the runs are made: that those `given` rise, and that the `reference` plays
+/// in the environments of `configs` that have none.
+///
+/// # Errors
+/// When it is not so.
+pub(crate) fn check(
+    configs: &[&TrainConfig],
+    given: &BTreeMap<String, Scale>,
+    reference: Option<Reference>,
+) -> Result<()> {
+    given.iter().try_for_each(check_rises)?;
+    let mut open = configs.iter().filter(|config| !given.contains_key(config.env.id()));
+    match reference {
+        Some(Reference::Scripted) => open.try_for_each(|config| player(config, "scripted").map(drop)),
+        Some(Reference::Best) | None => Ok(()),
+    }
+}
+
+fn check_rises((env, Scale { zero, one }): (&String, &Scale)) -> Result<()> {
+    ensure!(
+        one > zero && (one - zero).is_finite(),
+        "returns of {env} have no scale: 1 would stand for {one}, which is not above the {zero} of 0; give --scale \
+         {env}=ZERO..ONE"
+    );
+    Ok(())
 }
 
 /// Returns the mean return of the agent called `name` over `episodes` in the environment of `config`.

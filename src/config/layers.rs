@@ -154,7 +154,10 @@ impl Layer {
     pub(crate) fn from_toml(text: &str, source: &str, form: &Form) -> Result<Self> {
         let table: toml::Table = toml::from_str(text).with_context(|| format!("{source} is not TOML"))?;
         let mut layer = Self { source: Some(source.to_owned()), ..Self::default() };
-        for (key, value) in table {
+        // Keys of another kind of run are no mistakes in its file.
+        let is_kind = |(key, _): &(String, toml::Value)| key == "kind";
+        let (kind, others): (Vec<_>, Vec<_>) = table.into_iter().partition(is_kind);
+        for (key, value) in kind.into_iter().chain(others) {
             layer.insert_from_file(&key, value, form).with_context(|| format!("in {source}"))?;
         }
         Ok(layer)

@@ -3,6 +3,7 @@
 use crate::config::fit::FitConfig;
 use crate::config::layers::Layer;
 use crate::device;
+use crate::files;
 use crate::gallery::{self, Captions};
 use crate::generative::data::dataset::Dataset;
 use crate::generative::data::{self, Source, frames};
@@ -14,7 +15,7 @@ use crate::generative::settings::{ModelTask, Recipe};
 use crate::human::count;
 use crate::plot::{self, PlotError};
 use crate::run::checkpoint::{Checkpoint, is_time};
-use crate::run::{Run, layout};
+use crate::run::{PLOTS, Run, layout};
 use anyhow::{Result, anyhow, ensure};
 use carom_envs::Seeds;
 use rand::RngCore;
@@ -248,16 +249,16 @@ impl FitSession {
     /// # Errors
     /// When one cannot be written.
     pub(crate) fn draw(&self, run_dir: &Path) -> Result<()> {
-        let dir = run_dir.join("plots");
-        fs_err::create_dir_all(&dir)?;
-        self.seed_torch("draw", self.progress.step);
-        tch::no_grad(|| gallery::draw(&*self.model, &self.data, &self.captions(), &dir))?;
-        match plot::losses(run_dir, &dir.join("loss.svg")) {
-            // A model that is fitted in closed form has no loss.
-            Ok(()) | Err(PlotError::UnknownMetric { .. } | PlotError::NoData { .. }) => {}
-            Err(error) => tracing::info!("no plots/loss.svg: {error}"),
-        }
-        Ok(())
+        files::add_pictures(&run_dir.join(PLOTS), |dir| {
+            self.seed_torch("draw", self.progress.step);
+            tch::no_grad(|| gallery::draw(&*self.model, &self.data, &self.captions(), dir))?;
+            match plot::losses(run_dir, &dir.join("loss.svg")) {
+                // A model that is fitted in closed form has no loss.
+                Ok(()) | Err(PlotError::UnknownMetric { .. } | PlotError::NoData { .. }) => {}
+                Err(error) => tracing::info!("no {PLOTS}/loss.svg: {error}"),
+            }
+            Ok(())
+        })
     }
 
     /// Returns the captions of the model's pictures.

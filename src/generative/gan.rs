@@ -53,7 +53,7 @@ settings! {
         /// Weight λ of the penalty of `wgan-gp`.
         lambda: f64 = 10.0, in AtLeast(0.0);
         /// Updates of the discriminator for each of the generator (5 in Gulrajani et al. 2017).
-        critic_steps: u64 = 1, in AtLeast(1);
+        critic_steps: u64 = 1, in 1..=1000;
         /// Whether the discriminator's weights are divided by their largest singular value.
         spectral_norm: bool = false;
         /// Decay of the running mean of the generator's parameters, by which samples are drawn; lower in the first

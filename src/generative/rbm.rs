@@ -57,11 +57,11 @@ settings! {
         /// `sample` or `probabilities`, for gray pixels in Bernoulli units.
         binarisation: Binarisation = Binarisation::Sample;
         /// Gibbs steps of an update: the k of CD-k.
-        gibbs_steps: u64 = 1, in AtLeast(1);
+        gibbs_steps: u64 = 1, in 1..=10_000;
         /// Whether chains continue from update to update instead of starting at the data.
         persistent: bool = true;
         /// Number of persistent chains; if chains start at the data, number of chains that are kept to sample from.
-        n_chains: i64 = 100, in AtLeast(1);
+        n_chains: i64 = 100, in 1..=10_000;
         /// Momentum: share of the last step that is added to the next.
         momentum: f64 = 0.0, in BelowOne;
         /// Weight decay: share of each weight that is subtracted from its gradient.
@@ -71,11 +71,11 @@ settings! {
         /// Standard deviation of the first weights.
         init_std: f64 = 0.01, in AtLeast(0.0);
         /// Gibbs steps before a sample is taken.
-        sample_steps: u64 = 1000, in AtLeast(1);
+        sample_steps: u64 = 1000, in 1..=1_000_000;
         /// Inverse temperatures of annealed importance sampling.
-        ais_temperatures: u64 = 10_000, in AtLeast(1);
+        ais_temperatures: u64 = 10_000, in 1..=10_000_000;
         /// Chains of annealed importance sampling, in either direction.
-        ais_chains: i64 = 200, in AtLeast(1);
+        ais_chains: i64 = 200, in 1..=10_000;
     }
 }
 

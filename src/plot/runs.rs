@@ -184,7 +184,7 @@ impl Run {
             if name == EPOCH && point.1 > 0.0 {
                 self.steps_per_epoch = Some((point.0 / point.1).round());
             }
-            if is_wanted && point.0.is_finite() && point.1.is_finite() {
+            if is_wanted && [point.0, point.1].iter().all(|x| x.abs() <= MAX_VALUE) {
                 match points.get_mut(name) {
                     Some(points) => points.push(point),
                     None => drop(points.insert(name.to_owned(), vec![point])),
@@ -194,6 +194,9 @@ impl Run {
         Ok(())
     }
 }
+
+/// Values beyond it count as infinite: squares and ranges of larger ones are.
+const MAX_VALUE: f64 = 1e100;
 
 /// Returns `text` without an incomplete last line, which a running process may have written.
 fn whole_lines(text: &str) -> &str {

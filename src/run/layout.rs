@@ -40,8 +40,10 @@ pub(crate) fn is_ours(dir: &Path, file: &Path) -> bool {
         [CONFIG | META | LOG | ENCODER_FACTS] | [events::FOLDER, events::NAME] => true,
         [name] => metrics::is_table(name) || is_export(name),
         [PLOTS, _] => files::is_marked(&dir.join(file)),
-        // A killed process may leave a half-written picture.
-        [PLOTS, folder, files::SCRATCH_FILE] => files::is_left_over(folder),
+        // A killed process may leave pictures that were not in their place yet.
+        [PLOTS, ref folders @ .., name] if folders.iter().all(|folder| files::is_left_over(folder)) => {
+            name == files::SCRATCH_FILE || files::is_marked(&dir.join(file))
+        }
         [checkpoint::FOLDER, ref below @ ..] => checkpoint::is_ours(below),
         [run @ (ENCODER | JUDGE), ref below @ ..] => is_ours(&dir.join(run), &below.iter().collect::<PathBuf>()),
         _ => false,

@@ -23,6 +23,9 @@ pub(crate) enum Event {
     Promotion { steps: u64, trials: Vec<usize> },
 }
 
+/// What a journal begins with.
+const BEGINNING: &str = r#"{"event":"sweep""#;
+
 /// The journal, open for writing and locked against other processes.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -44,23 +47,23 @@ impl Journal {
         let file = fs::OpenOptions::new().create(true).read(true).append(true).open(path)?;
         ensure!(files::try_lock(&file), "another process is at work on the search of {name}");
         let text = fs::read_to_string(path)?;
+        check_beginning(&text, path)?;
         // A process that was killed may have left half a line.
         let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-        file.set_len(whole.len() as u64)?;
-        let mut journal = Self { path: path.to_owned(), file, results: BTreeMap::new(), promoted: BTreeMap::new() };
         let mut events = vec![];
         for (i, line) in whole.lines().enumerate() {
             let event: Event =
                 serde_json::from_str(line).with_context(|| format!("{name}, line {} is damaged", i + 1))?;
             events.push(event);
         }
-        match events.first() {
-            None => {
-                let carom = env!("CARGO_PKG_VERSION").to_owned();
-                journal.write(Event::Sweep { carom, settings: settings.clone() })?;
-            }
-            Some(Event::Sweep { settings: before, .. }) => check_settings(before, settings, path)?,
-            Some(_) => anyhow::bail!("{name} does not begin with the settings of a search"),
+        if let Some(Event::Sweep { settings: before, .. }) = events.first() {
+            check_settings(before, settings, path)?;
+        }
+        file.set_len(whole.len() as u64)?;
+        let mut journal = Self { path: path.to_owned(), file, results: BTreeMap::new(), promoted: BTreeMap::new() };
+        if events.is_empty() {
+            let carom = env!("CARGO_PKG_VERSION").to_owned();
+            journal.write(Event::Sweep { carom, settings: settings.clone() })?;
         }
         for event in events {
             journal.take(event);
@@ -109,17 +112,30 @@ impl Journal {
     }
 }
 
-/// Checks that the journal in the file `path`, if it is there, is of a search with these `settings`.
+/// Checks that the journal in the file `path`, if it is there, is of a search with these `settings`. Returns whether it
+/// is there.
 ///
 /// # Errors
-/// When it is of another search.
-pub(crate) fn check(path: &Path, settings: &Dotted) -> Result<()> {
-    let text = fs::read_to_string(path).unwrap_or_default();
+/// When it is of another search, or of none.
+pub(crate) fn check(path: &Path, settings: &Dotted) -> Result<bool> {
+    let text = fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    check_beginning(&text, path)?;
     match text.split_once('\n').map(|(first, _)| serde_json::from_str(first)) {
-        Some(Ok(Event::Sweep { settings: before, .. })) => check_settings(&before, settings, path),
+        Some(Ok(Event::Sweep { settings: before, .. })) => check_settings(&before, settings, path).map(|()| true),
         // A damaged line is an error when the journal is opened.
-        _ => Ok(()),
+        _ => Ok(!text.is_empty()),
     }
+}
+
+fn check_beginning(text: &str, journal: &Path) -> Result<()> {
+    let is_journal = text.starts_with(BEGINNING) || BEGINNING.starts_with(text);
+    ensure!(
+        is_journal,
+        "{} is there and is not the journal of a search; --out DIR writes elsewhere",
+        journal.display()
+    );
+    Ok(())
 }
 
 fn check_settings(before: &Dotted, now: &Dotted, journal: &Path) -> Result<()> {
@@ -159,7 +175,16 @@ mod tests {
         let other = Dotted::from([("axes.agent.lr".to_owned(), "[0.2]".to_owned())]);
         let error = Journal::open(&path, &other).expect_err("other settings").to_string();
         assert!(error.contains("axes.agent.lr [0.1] -> [0.2]"), "{error}");
-        fs::write(&path, "what\n").expect("written");
-        assert!(Journal::open(&path, &settings).expect_err("damaged").to_string().contains("line 1"));
+        fs::write(&path, whole.clone() + "what\nand").expect("written");
+        assert!(Journal::open(&path, &settings).expect_err("damaged").to_string().contains("line 3"));
+        assert_eq!(fs::read_to_string(&path).expect("text"), whole.clone() + "what\nand");
+        for foreign in ["what\n", "{\"event\":\"drift\"}", "half a line"] {
+            fs::write(&path, foreign).expect("written");
+            let errors = [Journal::open(&path, &settings).map(drop), check(&path, &settings).map(drop)];
+            assert!(
+                errors.map(|error| error.expect_err("foreign").to_string()).iter().all(|e| e.contains("journal of"))
+            );
+            assert_eq!(fs::read_to_string(&path).expect("text"), foreign);
+        }
     }
 }

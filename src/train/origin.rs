@@ -6,7 +6,8 @@ use crate::config::kind::training_config;
 use crate::files;
 use crate::human::count;
 use crate::run::checkpoint;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use carom_agents::settings::AgentSpec;
 use serde::Serialize;
 use std::fmt;
 use std::path::Path;
@@ -34,6 +35,7 @@ impl fmt::Display for Origin {
 pub(crate) fn init_from(session: &mut Session, dir: &Path) -> Result<Origin> {
     let name = dir.display();
     let config = training_config(dir, "give its weights to an agent")?.for_reading(None)?;
+    let [our_outputs, their_outputs] = [&session.config, &config].map(|config| outputs(&config.agent));
     let (own, other) = (session.config.agent.name().to_owned(), config.agent.name().to_owned());
     let lacks = |agent: &str| format!("--init-from {name}: agent `{agent}` has no network whose weights could be used");
     let checkpoint = checkpoint::newest(dir)?;
@@ -43,7 +45,21 @@ pub(crate) fn init_from(session: &mut Session, dir: &Path) -> Result<Origin> {
     if let Some(difference) = ours.difference(theirs) {
         bail!("--init-from {name}: its network is another one: {difference}");
     }
+    ensure!(
+        our_outputs == their_outputs,
+        "--init-from {name}: its outputs have another meaning: they are {their_outputs} there, and {our_outputs} here"
+    );
     checkpoint.load(|learned| Ok(ours.begin_at(&learned.nested("network")?)?))?;
     let run = files::absolute(&dir.to_string_lossy())?;
     Ok(Origin { run, step: checkpoint.state.step, sha256: checkpoint.sha256().to_owned() })
+}
+
+/// Says what the outputs of an agent's network mean.
+fn outputs(agent: &AgentSpec) -> String {
+    let settings = agent.settings();
+    match settings.get("head").and_then(|head| head.as_str()) {
+        None | Some("scalar") => "values".to_owned(),
+        Some("c51") => format!("probabilities of returns in {}..={}", settings["v_min"], settings["v_max"]),
+        Some(_) => "quantiles".to_owned(),
+    }
 }

@@ -37,7 +37,13 @@ impl Settings for BootstrapSettings {
 
     fn unheard(&self) -> Vec<(&'static str, String)> {
         if self.munchausen {
-            return vec![("double", "munchausen is on, whose policy takes no best action".to_owned())];
+            let mut unheard = vec![("double", "munchausen is on, whose policy takes no best action".to_owned())];
+            if self.munchausen_alpha == 0.0 {
+                unheard.push(("munchausen_floor", "munchausen_alpha is 0".to_owned()));
+            } else if self.munchausen_floor == 0.0 {
+                unheard.push(("munchausen_alpha", "munchausen_floor is 0".to_owned()));
+            }
+            return unheard;
         }
         let keys = ["munchausen_alpha", "munchausen_tau", "munchausen_floor"];
         keys.map(|key| (key, "munchausen is off".to_owned())).to_vec()

@@ -19,7 +19,7 @@ carom_envs::settings! {
         /// Steps between updates.
         train_every: u64 = 4, in AtLeast(1);
         /// Number of updates that are made each time.
-        n_updates: u64 = 1, in AtLeast(1);
+        n_updates: u64 = 1, in 1..=10_000;
         /// Steps between moves of the target network.
         target_every: u64 = 1_000, in AtLeast(1);
         /// Share of the way to the network that a move takes the target network. At 1 it becomes a copy.
@@ -65,7 +65,14 @@ impl Settings for DqnConfig {
     }
 
     fn unheard(&self) -> Vec<(&'static str, String)> {
+        let blind = || "gamma is 0, so no next state is looked at".to_owned();
+        let keys: &[&str] = match (self.gamma == 0.0, self.bootstrap.munchausen) {
+            (false, _) => &[],
+            (true, true) => &["n_step"],
+            (true, false) => &["n_step", "double", "target_every", "tau"],
+        };
         let sections = [
+            keys.iter().map(|key| (*key, blind())).collect(),
             self.descent.unheard(),
             self.replay.unheard(),
             self.exploration.unheard(),

@@ -117,6 +117,17 @@ impl Operation {
         Operation::Act(Activation::Relu)
     }
 
+    /// Whether parameters of `other` mean the same to it. The number of fractions where none are given is no matter of
+    /// theirs.
+    pub(crate) fn is_like(&self, other: &Operation) -> bool {
+        match (self, other) {
+            (Operation::Embed { taus, .. }, Operation::Embed { cosines, width, .. }) => {
+                *self == Operation::Embed { cosines: *cosines, width: *width, taus: *taus }
+            }
+            _ => self == other,
+        }
+    }
+
     /// Shapes of its two parameters, weight and bias or scale and shift; `None` if it has none.
     pub fn param_shapes(&self) -> Option<[Vec<i64>; 2]> {
         match *self {

@@ -90,6 +90,9 @@ fn faults_say_what_was_expected() {
     assert_eq!(error(json!({"limit": 1, "slip": 0.5, "slip_size": 2})), "slip_size is 2: expected at most limit");
     assert_eq!(error(json!({"slip_size": 2})), "slip_size is 2, which has no effect: slip is 0");
     assert!(error(json!({"limit": u64::MAX})).contains("a whole number up to 9223372036854775807"));
+    for size in [-1e39, 1e-38] {
+        assert!(error(json!({"slip": size})).contains("0 or a number of a size from 1e-37 to 1e38"), "{size}");
+    }
     let unknown = resolve::<Toy>(&values(json!({"slpi": 1}))).expect_err("no such key").of("env", "environment `toy`");
     assert!(unknown.to_string().starts_with("environment `toy` has no setting `slpi`; did you mean `slip`? (it has"));
     let bad = resolve::<Toy>(&values(json!({"slip": 2}))).expect_err("out of range").of("env", "environment `toy`");

@@ -90,6 +90,14 @@ fn assignments(text: &str) -> Result<Vec<String>> {
         }
     }
     ensure!(all.iter().all(|value| !value.trim().is_empty()), "--vary {text}: {example}");
+    for (i, value) in all.iter().enumerate() {
+        let number = |text: &str| text.trim().parse::<f64>().ok();
+        let is_same =
+            |other: &&String| other.trim() == value.trim() || number(other).is_some_and(|n| number(value) == Some(n));
+        if let Some(other) = all[..i].iter().find(is_same) {
+            bail!("--vary {text}: {} and {} are one value", other.trim(), value.trim());
+        }
+    }
     Ok(all.iter().map(|value| format!("{}={}", key.trim(), value.trim())).collect())
 }
 
@@ -146,7 +154,12 @@ mod tests {
         let found = assignments("agent.hidden=[16,32],[64]").expect("two");
         assert_eq!(found, ["agent.hidden=[16,32]", "agent.hidden=[64]"]);
         assert_eq!(assignments("agent.lr=1e-4").expect("one"), ["agent.lr=1e-4"]);
-        for (text, words) in [("agent.lr", "KEY=VALUE"), ("agent.lr=1,", "KEY=VALUE"), ("seed=1,2", "--seeds")] {
+        for (text, words) in [
+            ("agent.lr", "KEY=VALUE"),
+            ("agent.lr=1,", "KEY=VALUE"),
+            ("seed=1,2", "--seeds"),
+            ("agent.lr=0.1,1e-1", "one value"),
+        ] {
             let error = assignments(text).expect_err("no values").to_string();
             assert!(error.contains(words), "{error}");
         }

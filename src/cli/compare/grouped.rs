@@ -21,6 +21,9 @@ const IGNORED: [&str; 8] =
 /// # Errors
 /// When a path is not a training run, no run is finished, or no run has a setting of that key.
 pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant>> {
+    if let Some(i) = (1..keys.len()).find(|&i| keys[..i].contains(&keys[i])) {
+        bail!("--by names {} twice", keys[i]);
+    }
     let mut entrants: Vec<(Entrant, BTreeSet<String>, Dotted)> = vec![];
     let mut known = BTreeSet::new();
     for dir in find_runs(paths)? {

@@ -107,6 +107,7 @@ fn submit(folder: &Path, options: &[String], n_at_once: usize, waiting: &[&Job])
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let lines: Vec<String> = waiting.iter().map(|job| command_line(program.as_os_str(), job)).collect::<Result<_>>()?;
     let write = |name, text: &str| files::write_whole(&folder.join(name), |file| file.write_all(text.as_bytes()));
+    files::check_default(&folder.join(SCRIPT), "move it away")?;
     write(COMMANDS, &joined(&lines))?;
     write(SCRIPT, &script(folder, options, n_at_once, waiting.len())?)?;
     let output = Command::new("sbatch").arg("--parsable").arg(folder.join(SCRIPT)).output();
@@ -143,7 +144,7 @@ fn script(folder: &Path, options: &[String], n_at_once: usize, n_tasks: usize) -
     let flags = joined(&flags);
     let commands = folder.join(COMMANDS);
     let commands = shlex::try_quote(commands.to_str().context("a path that is text")?)?.into_owned();
-    Ok(format!("#!/bin/bash\n{flags}{}", BODY.replace("COMMANDS", &commands)))
+    Ok(format!("#!/bin/bash\n{flags}{}", BODY.replace("COMMANDS", &commands) + &files::line_mark()))
 }
 
 /// Commands of a task.

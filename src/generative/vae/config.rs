@@ -32,14 +32,14 @@ settings! {
         /// alike. Measures have no weights.
         rarity: f64 = 0.0, in AtLeast(0.0);
         /// Samples of the importance-weighted bound that is fitted; 1 for the ELBO.
-        k: i64 = 1, in AtLeast(1);
+        k: i64 = 1, in 1..=1000;
         /// Updates of the ELBO before those of the bound of `k` samples, which take far longer.
         elbo_updates: u64 = 0;
         /// `none` leaves pixels gray; `dynamic` draws each black or white with its gray level as the probability, anew
         /// in each batch.
         binarisation: Binarisation = Binarisation::None;
         /// Samples of the importance-weighted bound that `carom eval` measures.
-        iwae_k: i64 = 5000, in AtLeast(1);
+        iwae_k: i64 = 5000, in 1..=100_000;
         /// Largest number of test images that this bound is measured on; evenly spaced.
         iwae_images: usize = 500, in AtLeast(1);
     }
