@@ -299,8 +299,12 @@ pub(crate) fn changes_to(dir: &Path, config: &str, resolved: &str) -> Vec<Change
 /// Checks that a run can be created in `dir`.
 ///
 /// # Errors
-/// When `dir` exists (with `force`: when it is not a run, or holds files that Carom did not write).
+/// When it would be inside another run, or `dir` exists (with `force`: when it is not a run, or holds files that Carom
+/// did not write).
 pub(crate) fn check_free(dir: &Path, force: bool) -> Result<()> {
+    if let Some(outer) = std::path::absolute(dir)?.ancestors().skip(1).find(|outer| layout::is_run(outer)) {
+        bail!("{} would be inside the run {}: choose another --out", dir.display(), files::shown(outer).display());
+    }
     let Ok(found) = fs::symlink_metadata(dir) else { return Ok(()) };
     // A link to an empty folder is not free, since the link itself would be replaced.
     if found.is_dir() && fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none()) {

@@ -38,6 +38,7 @@ fn an_output_never_replaces_the_input_or_a_file_at_a_place_that_nobody_named() {
     fs_err::create_dir(program.path("folder.onnx")).expect("made");
     program.refuses("export net --to onnx --out folder.onnx", &["folder.onnx is there and is not a file"]);
     program.refuses("watch --env taxi --checkpoint best --gif a.gif", &["--checkpoint has no effect"]);
+    program.refuses(&format!("{TAXI} --out net/checkpoints/new"), &["inside the run net"]);
     // A place that cannot be one is refused before its folders are made.
     program.refuses(&format!("{TAXI} --out new/deep/.."), &["does not name a file"]);
 }
