@@ -321,6 +321,11 @@ fn errors_name_what_is_missing() {
 
     let unlike = error(std::slice::from_ref(&run), "colour");
     assert!(unlike.contains("no metric `colour`, or none yet (there is train/loss, train/return)"), "{unlike}");
+    // A range of the largest numbers is infinite.
+    let rows = "1,train/return,1e308\n2,train/return,-1e308\n";
+    std::fs::write(run.join("metrics.csv"), format!("step,name,value\n{rows}")).expect("writable");
+    let infinite = error(std::slice::from_ref(&run), "train/return");
+    assert!(infinite.contains("NaN or infinite"), "{infinite}");
     std::fs::write(run.join("metrics.csv"), "step,name,value\n1,train/return,NaN\n").expect("writable");
     let diverged = error(std::slice::from_ref(&run), "train/return");
     assert!(diverged.contains("no finite value of `train/return`: all that were logged are NaN"), "{diverged}");
