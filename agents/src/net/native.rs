@@ -2,7 +2,8 @@
 //! faster than autograd. Each says which lists it covers, and gives `None` for any other; autograd serves all of them,
 //! and is the test of each.
 //!
-//! - [`q`]: small Q-networks, of sparse binary planes, vectors and states, around torch's matrix products;
+//! - [`q`]: small Q-networks, of sparse binary planes, vectors and states, around torch's matrix products, or sums over
+//!   the features of planes that are not 0;
 //! - [`pixels`]: the network of Mnih et al. 2015, from the bytes of a stack of frames, in plain Rust;
 //! - [`dense`]: dense layers and rectifiers, of torch's products without autograd's graph;
 //! - [`convolutions`]: 3×3 convolutions with rectifiers, maxima and upsampling, in plain Rust.
@@ -21,6 +22,7 @@ mod q_kernels;
 mod rounded;
 mod rows;
 mod simd;
+mod sparse;
 mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod x86;

@@ -82,6 +82,7 @@ mod tests {
             // Numbers whose maximum with 0 depends on the instruction and on the order of its operands.
             let special = [f32::NAN, -0.0, 0.0, f32::INFINITY, f32::NEG_INFINITY, -1.0];
             let special = s.load(&std::array::from_fn(|i| special[i % special.len()]));
+            out.push(s.splat(s.positive(special) as f32));
             out.extend([s.relu(special), s.where_positive(special, b)]);
             self.0.extend(out.into_iter().map(|v| {
                 let mut lanes = [0.0; LANES];

@@ -4,6 +4,7 @@ use super::embed::Embed;
 use super::isa::Isa;
 use super::q_kernels::{self as kernels, Active, FILTERS, Taps};
 use super::rows::{NormRelu, NormReluBackward};
+use super::sparse::{Forward, InputGradient, Sparse, WeightGradient};
 use crate::encoder::{Encoder, Raw};
 use crate::net::activation::Activation;
 use crate::net::lanes::LANES;
@@ -50,6 +51,9 @@ struct Scratch {
     /// Quantile fractions of an observation, 1 where there are none.
     n_taus: usize,
     active: Active,
+    /// Input of the layer behind the convolution, if it is mostly zeros. It is rectified, so that its zeros pass no
+    /// gradient on.
+    sparse: Option<Box<Sparse>>,
     /// Input of the first dense layer when there is no convolution.
     input: Matrix,
     hidden: Vec<Hidden>,
@@ -162,7 +166,7 @@ impl QPasses {
         let n_taus = self.embed.as_ref().map_or(1, |embed| embed.n_taus(fractions, batch));
         let filled = self.scratch_of(batch, n_taus);
         self.kept = keep.then_some(filled);
-        let Scratch { active, input, hidden, q, .. } = &mut self.scratch[filled];
+        let Scratch { active, sparse, input, hidden, q, .. } = &mut self.scratch[filled];
         let p = params.as_slice();
         if self.taps.is_none() {
             self.raw.encode(obs, input.as_mut_slice());
@@ -181,9 +185,14 @@ impl QPasses {
                         Some(embed) if embed.at == i => embed.forward(params, x.as_slice(), fractions),
                         _ => x,
                     };
-                    let x = x.view(0, rows, layer.fan_in);
                     let z = above.first_mut().map_or(&mut *q, |hidden| &mut hidden.z);
-                    matmul(&x, &layer.weight(params), &mut z.whole_mut());
+                    let features = &x.as_slice()[..rows * layer.fan_in];
+                    let sparse = sparse.as_mut().filter(|_| i == 1);
+                    if let Some(x) = sparse.and_then(|sparse| sparse.list(self.isa, features, layer.fan_in)) {
+                        self.isa.run(Forward { x, weight: &p[layer.weight.clone()], z: z.as_mut_slice() });
+                    } else {
+                        matmul(&x.view(0, rows, layer.fan_in), &layer.weight(params), &mut z.whole_mut());
+                    }
                 }
             }
             if let Some(hidden) = above.first_mut() {
@@ -202,7 +211,7 @@ impl QPasses {
     pub(crate) fn backward(&mut self, params: &Matrix, d_q: &[f32], grads: &mut Matrix) {
         let _no_grad = tch::no_grad_guard();
         let kept = self.kept.expect("a kept pass, and no other since");
-        let Scratch { batch, n_taus, active, input, hidden, d_q: d_q_matrix, .. } = &mut self.scratch[kept];
+        let Scratch { batch, n_taus, active, sparse, input, hidden, d_q: d_q_matrix, .. } = &mut self.scratch[kept];
         d_q_matrix.as_mut_slice().copy_from_slice(d_q);
         for layer in &self.layers {
             // Products overwrite the weights' gradients; everything else is added to.
@@ -221,13 +230,29 @@ impl QPasses {
             }
             let rows = *batch * n_copies(self.embed.as_deref(), i, *n_taus);
             let embed = self.embed.as_mut().filter(|embed| embed.at == i);
-            let x = below.last().map_or(&*input, |hidden| &hidden.y);
-            let x = embed.as_ref().map_or(x, |embed| embed.merged()).view(0, rows, layer.fan_in);
-            let mut d_weight = grads.view_mut(layer.weight.start, layer.fan_in, layer.width);
-            matmul(&x.transposed(), &grad.whole(), &mut d_weight);
+            let mut sparse = sparse.as_mut().filter(|_| i == 1).and_then(|sparse| sparse.listed());
+            if let Some(x) = &mut sparse {
+                x.list_columns();
+                let d_weight = &mut grads.as_mut_slice()[layer.weight.clone()];
+                self.isa.run(WeightGradient { x, grad: grad.as_slice(), d_weight });
+            } else {
+                let x = below.last().map_or(&*input, |hidden| &hidden.y);
+                let x = embed.as_ref().map_or(x, |embed| embed.merged()).view(0, rows, layer.fan_in);
+                let mut d_weight = grads.view_mut(layer.weight.start, layer.fan_in, layer.width);
+                matmul(&x.transposed(), &grad.whole(), &mut d_weight);
+            }
+            let isa = self.isa;
+            let input_gradient = |d_x: &mut Matrix| {
+                if let Some(x) = sparse {
+                    let (weight, d_x) = (&params.as_slice()[layer.weight.clone()], d_x.as_mut_slice());
+                    isa.run(InputGradient { x, weight, grad: grad.as_slice(), d_x });
+                } else {
+                    let mut d_x = d_x.view_mut(0, rows, layer.fan_in);
+                    matmul(&grad.whole(), &layer.weight(params).transposed(), &mut d_x);
+                }
+            };
             if let Some(embed) = embed {
-                let mut d_x = embed.d_merged.view_mut(0, rows, layer.fan_in);
-                matmul(&grad.whole(), &layer.weight(params).transposed(), &mut d_x);
+                input_gradient(&mut embed.d_merged);
                 match below.last_mut() {
                     Some(Hidden { y, grad, .. }) => {
                         embed.backward(y.as_slice(), Some(grad.as_mut_slice()), grads);
@@ -238,8 +263,7 @@ impl QPasses {
                     rectify_backward(self.isa, &self.layers[i - 1], params.as_slice(), hidden, grads);
                 }
             } else if let Some(hidden) = below.last_mut() {
-                let mut d_x = hidden.grad.view_mut(0, rows, layer.fan_in);
-                matmul(&grad.whole(), &layer.weight(params).transposed(), &mut d_x);
+                input_gradient(&mut hidden.grad);
                 rectify_backward(self.isa, &self.layers[i - 1], params.as_slice(), hidden, grads);
             }
         }
@@ -258,7 +282,9 @@ impl QPasses {
         let rows = rows(hidden_layers.len());
         let (q, d_q) = (Matrix::zeros(rows, head.width), Matrix::zeros(rows, head.width));
         let input = Matrix::zeros(batch, n_features);
-        self.scratch.push(Scratch { batch, n_taus, active: Active::default(), input, hidden, q, d_q });
+        let is_whole = self.layers.get(1).is_some_and(|layer| layer.width.is_multiple_of(LANES));
+        let sparse = (self.taps.is_some() && is_whole).then(Box::default);
+        self.scratch.push(Scratch { batch, n_taus, active: Active::default(), sparse, input, hidden, q, d_q });
         self.scratch.len() - 1
     }
 }
@@ -297,6 +323,33 @@ fn rectify_backward(isa: Isa, layer: &Layer, p: &[f32], hidden: &mut Hidden, gra
                 g.get_disjoint_mut([layer.bias.clone(), scale.clone(), shift.clone()]).expect("places apart");
             let (normed, y, scale, grad) = (z.as_slice(), y.as_slice(), &p[scale.clone()], grad.as_mut_slice());
             isa.run(NormReluBackward { normed, y, inv_std, scale, grad, d_bias, d_scale, d_shift });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::NetSpec;
+    use rand::SeedableRng;
+    use rand_pcg::Pcg32;
+
+    #[test]
+    fn features_are_listed_where_they_are_mostly_zeros() {
+        let spec = NetSpec::new(ObsSpace::Planes { shape: [10, 10, 4] }, 1, &[32], 3);
+        let layout = spec.layout();
+        let first = layout.first_params(spec.init(), &mut Pcg32::seed_from_u64(1));
+        let mut params = Matrix::zeros(1, first.len());
+        params.as_mut_slice().copy_from_slice(&first);
+        let mut passes = QPasses::of(&layout).expect("planes");
+        let bias = passes.layers[0].bias.clone();
+        let mut obs = [0; 400];
+        obs[201] = 1;
+        for (of_all_cells, is_listed) in [(0.0, true), (1.0, false), (-1.0, true)] {
+            params.as_mut_slice()[bias.clone()].fill(of_all_cells);
+            passes.forward(&params, &obs, &[], true);
+            let sparse = passes.scratch[0].sparse.as_mut().expect("a width of whole lanes");
+            assert_eq!(sparse.listed().is_some(), is_listed, "a bias of {of_all_cells}");
         }
     }
 }

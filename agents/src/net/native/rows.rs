@@ -112,7 +112,11 @@ impl Kernel for NormReluBackward<'_> {
                 s.store(of_scale, &mut d_scale[group]);
                 s.store(of_shift, &mut d_shift[group]);
             }
-            let [means, products] = [sums, products].map(|rows| totals(s, rows).map(|total| total / width));
+            let (mut means, mut products) = (totals(s, sums), totals(s, products));
+            for row in 0..LANES {
+                means[row] /= width;
+                products[row] /= width;
+            }
             for (group, d_bias) in d_bias.iter_mut().enumerate() {
                 let mut of_bias = s.load(d_bias);
                 for row in 0..n_rows {

@@ -29,6 +29,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn relu(self, x: Self::V) -> Self::V;
     /// `v` where `x` is above 0 or NaN, else 0.
     fn where_positive(self, x: Self::V, v: Self::V) -> Self::V;
+    /// A bit for each lane of `x` that is above 0 or NaN.
+    fn positive(self, x: Self::V) -> u32;
     /// Sixteen bytes as numbers.
     fn of_bytes(self, bytes: &[u8; LANES]) -> Self::V;
     /// A bit for each group of four bytes in which two rows of 64 bytes differ.
@@ -204,6 +206,11 @@ impl Simd for Plain {
     #[inline(always)]
     fn where_positive(self, x: Lanes, v: Lanes) -> Lanes {
         std::array::from_fn(|i| if x[i] <= 0.0 { 0.0 } else { v[i] })
+    }
+
+    #[inline(always)]
+    fn positive(self, x: Lanes) -> u32 {
+        (0..LANES).map(|i| u32::from(x[i] > 0.0 || x[i].is_nan()) << i).sum()
     }
 
     #[inline(always)]

@@ -108,6 +108,7 @@ impl<const ROUNDS: bool> Simd for Avx512<ROUNDS> {
         fn where_positive(x: __m512, v: __m512) -> __m512 {
             _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_ps()), v)
         }
+        fn positive(x: __m512) -> u32 { u32::from(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_ps())) }
         fn of_bytes(bytes: &[u8; LANES]) -> __m512 {
             _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())))
         }
@@ -263,6 +264,12 @@ impl Simd for Avx2 {
                 _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x[0], zero), v[0]),
                 _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x[1], zero), v[1]),
             ]
+        }}
+        fn positive(x: Halves) -> u32 {{
+            let zero = _mm256_setzero_ps();
+            let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x[0], zero)) as u32;
+            let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x[1], zero)) as u32;
+            low | high << 8
         }}
         fn of_bytes(bytes: &[u8; LANES]) -> Halves {{
             let bytes = _mm_loadu_si128(bytes.as_ptr().cast());

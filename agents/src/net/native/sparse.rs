@@ -1,0 +1,341 @@
+//! Products of a matrix that is mostly zeros, as rectified features of MinAtar's planes are: an eighth to a third of
+//! them is above 0 behind a normalised convolution.
+//!
+//! The elements that are not 0 are listed once, by rows and by columns, and each of the three products of a layer adds
+//! up their terms alone. A number is listed unless it is 0 or below, so that NaN is passed on.
+
+use super::isa::Isa;
+use super::simd::{Kernel, Simd};
+use crate::net::lanes::{LANES, Lanes};
+use multiversion::multiversion;
+
+/// The elements above 0 of a matrix `[rows, width]`. The width is a multiple of [`LANES`].
+#[derive(Debug, Default)]
+pub(super) struct Sparse {
+    /// Whether the latest matrix had so few of them that they were listed.
+    is_listed: bool,
+    width: usize,
+    by_row: Lists,
+    by_column: Lists,
+}
+
+/// Elements of each row, or each column: where they are in it, and what they are.
+#[derive(Debug, Default)]
+struct Lists {
+    /// List `i` is `starts[i]..starts[i + 1]`.
+    starts: Vec<u32>,
+    places: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl Lists {
+    #[inline(always)]
+    fn of(&self, i: usize) -> (&[u32], &[f32]) {
+        let range = self.starts[i] as usize..self.starts[i + 1] as usize;
+        (&self.places[range.clone()], &self.values[range])
+    }
+
+    fn n(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
+    fn resize(&mut self, n_lists: usize, n_values: usize) {
+        self.starts.clear();
+        self.starts.resize(n_lists + 1, 0);
+        self.places.resize(n_values, 0);
+        self.values.resize(n_values, 0.0);
+    }
+}
+
+impl Sparse {
+    /// Lists the elements of `x`, `[rows, width]`, if they are so few that products are faster by them.
+    pub(super) fn list(&mut self, isa: Isa, x: &[f32], width: usize) -> Option<&mut Self> {
+        // In hundredths. A listed element takes about as long as two of a dense product.
+        const MOST: usize = 50;
+        let n_values = x.len() - n_zeros(x);
+        self.is_listed = 100 * n_values <= MOST * x.len();
+        if !self.is_listed {
+            return None;
+        }
+        self.width = width;
+        self.by_row.resize(x.len() / width, n_values);
+        isa.run(Collect { x, width, lists: &mut self.by_row });
+        Some(self)
+    }
+
+    /// The elements of the latest matrix, if they are few.
+    pub(super) fn listed(&mut self) -> Option<&mut Self> {
+        self.is_listed.then_some(self)
+    }
+
+    /// Lists the elements by columns too, for [`WeightGradient`].
+    pub(super) fn list_columns(&mut self) {
+        let (rows, columns) = (&self.by_row, &mut self.by_column);
+        columns.resize(self.width, rows.values.len());
+        for &column in &rows.places {
+            columns.starts[column as usize + 1] += 1;
+        }
+        for i in 0..self.width {
+            columns.starts[i + 1] += columns.starts[i];
+        }
+        // Each start moves to the end of its list, which is the start of the next.
+        for row in 0..rows.n() {
+            let (places, values) = rows.of(row);
+            for (&column, &value) in places.iter().zip(values) {
+                let at = &mut columns.starts[column as usize];
+                columns.places[*at as usize] = row as u32;
+                columns.values[*at as usize] = value;
+                *at += 1;
+            }
+        }
+        columns.starts.copy_within(..self.width, 1);
+        columns.starts[0] = 0;
+    }
+}
+
+#[multiversion(targets("x86_64+avx512f", "x86_64+avx2+fma"))]
+fn n_zeros(x: &[f32]) -> usize {
+    x.iter().map(|&x| u32::from(x <= 0.0)).sum::<u32>() as usize
+}
+
+/// Writes the elements of `x`, `[rows, width]`, to `lists` of as many.
+struct Collect<'a> {
+    x: &'a [f32],
+    width: usize,
+    lists: &'a mut Lists,
+}
+
+impl Kernel for Collect<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { x, width, lists } = self;
+        let mut n = 0;
+        for (row, x) in x.chunks_exact(width).enumerate() {
+            for (group, lanes) in x.as_chunks::<LANES>().0.iter().enumerate() {
+                let mut left = s.positive(s.load(lanes));
+                while left != 0 {
+                    let lane = left.trailing_zeros() as usize;
+                    lists.places[n] = (group * LANES + lane) as u32;
+                    lists.values[n] = lanes[lane];
+                    n += 1;
+                    left &= left - 1;
+                }
+            }
+            lists.starts[row + 1] = n as u32;
+        }
+    }
+}
+
+/// Most groups of lanes whose sums are in registers at once.
+const GROUPS: usize = 8;
+
+/// Rows of lanes of a matrix with `width` columns, a multiple of [`LANES`].
+#[inline(always)]
+fn groups(matrix: &[f32], width: usize, row: usize, first: usize) -> &[Lanes] {
+    let at = row * width + first * LANES;
+    matrix[at..(row + 1) * width].as_chunks().0
+}
+
+/// Does `$body` for each block of groups of a row, with their number as the constant `$n`.
+macro_rules! blocks {
+    ($width:expr, |$first:ident, $n:ident| $body:expr) => {{
+        let (n_groups, mut $first) = ($width / LANES, 0);
+        while $first < n_groups {
+            match n_groups - $first {
+                GROUPS.. => {
+                    const $n: usize = GROUPS;
+                    $body;
+                    $first += $n;
+                }
+                4.. => {
+                    const $n: usize = 4;
+                    $body;
+                    $first += $n;
+                }
+                2.. => {
+                    const $n: usize = 2;
+                    $body;
+                    $first += $n;
+                }
+                _ => {
+                    const $n: usize = 1;
+                    $body;
+                    $first += $n;
+                }
+            }
+        }
+    }};
+}
+
+/// `z = x weight`, `[rows, width]`, of `weight`, `[columns of x, width]`.
+pub(super) struct Forward<'a> {
+    pub(super) x: &'a Sparse,
+    pub(super) weight: &'a [f32],
+    pub(super) z: &'a mut [f32],
+}
+
+impl Kernel for Forward<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        combine(s, &self.x.by_row, self.weight, self.z);
+    }
+}
+
+/// `d_weight = xᵀ grad` of `grad`, `[rows, width]`.
+pub(super) struct WeightGradient<'a> {
+    pub(super) x: &'a Sparse,
+    pub(super) grad: &'a [f32],
+    pub(super) d_weight: &'a mut [f32],
+}
+
+impl Kernel for WeightGradient<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        combine(s, &self.x.by_column, self.grad, self.d_weight);
+    }
+}
+
+/// Makes row `i` of `sums` the sum of the rows of `from` that list `i` names, each times its value.
+#[inline(always)]
+fn combine<S: Simd>(s: S, lists: &Lists, from: &[f32], sums: &mut [f32]) {
+    let width = sums.len() / lists.n().max(1);
+    for (i, sums) in sums.chunks_exact_mut(width).enumerate() {
+        let (places, values) = lists.of(i);
+        let sums = sums.as_chunks_mut().0;
+        blocks!(width, |first, N| {
+            let mut block = [s.zero(); N];
+            for (&place, &value) in places.iter().zip(values) {
+                let (value, from) = (s.splat(value), groups(from, width, place as usize, first));
+                let from: &[Lanes; N] = from.first_chunk().expect("a block of the row");
+                for g in 0..N {
+                    block[g] = s.mul_add(value, s.load(&from[g]), block[g]);
+                }
+            }
+            for g in 0..N {
+                s.store(block[g], &mut sums[first + g]);
+            }
+        });
+    }
+}
+
+/// `d_x = grad weightᵀ` where an element of x is listed; the others are left as they are.
+pub(super) struct InputGradient<'a> {
+    pub(super) x: &'a Sparse,
+    pub(super) weight: &'a [f32],
+    pub(super) grad: &'a [f32],
+    pub(super) d_x: &'a mut [f32],
+}
+
+impl Kernel for InputGradient<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { x, weight, grad, d_x } = self;
+        let width = weight.len() / x.width;
+        let rows = grad.chunks_exact(width).zip(d_x.chunks_exact_mut(x.width));
+        for (row, (grad, d_x)) in rows.enumerate() {
+            let (places, _) = x.by_row.of(row);
+            blocks!(width, |first, N| {
+                let grads: &[Lanes; N] = groups(grad, width, 0, first).first_chunk().expect("a block of the row");
+                let mut of_grad = [s.zero(); N];
+                for g in 0..N {
+                    of_grad[g] = s.load(&grads[g]);
+                }
+                // Sixteen elements at once: their sums over lanes take the instructions of one.
+                for places in places.chunks(LANES) {
+                    let mut products = [s.zero(); LANES];
+                    for (product, &place) in products.iter_mut().zip(places) {
+                        let weight = groups(weight, width, place as usize, first);
+                        let weight: &[Lanes; N] = weight.first_chunk().expect("a block of the row");
+                        for g in 0..N {
+                            *product = s.mul_add(of_grad[g], s.load(&weight[g]), *product);
+                        }
+                    }
+                    let mut sums = [0.0; LANES];
+                    s.store(s.sums(products), &mut sums);
+                    for (&place, sum) in places.iter().zip(sums) {
+                        let d_x = &mut d_x[place as usize];
+                        *d_x = if first == 0 { sum } else { *d_x + sum };
+                    }
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::matrix::{Matrix, matmul};
+
+    const ROWS: usize = 37;
+    const COLUMNS: usize = 6 * LANES;
+
+    fn numbers(len: usize, seed: usize) -> Vec<f32> {
+        (0..len).map(|i| ((i * 7919 + seed * 104_729) % 1000) as f32 / 500.0 - 1.0).collect()
+    }
+
+    /// Rectified numbers, a fifth of which is above 0.
+    fn features() -> Vec<f32> {
+        numbers(ROWS * COLUMNS, 1).into_iter().map(|x| (x - 0.6).max(0.0)).collect()
+    }
+
+    fn products(isa: Isa, x: &[f32], width: usize) -> [Vec<f32>; 3] {
+        let (weight, grad) = (numbers(COLUMNS * width, 2), numbers(ROWS * width, 3));
+        let mut sparse = Sparse::default();
+        sparse.list(isa, x, COLUMNS).expect("few elements").list_columns();
+        let (mut z, mut d_weight) = (vec![f32::NAN; ROWS * width], vec![f32::NAN; COLUMNS * width]);
+        let mut d_x = vec![-1.0; ROWS * COLUMNS];
+        isa.run(Forward { x: &sparse, weight: &weight, z: &mut z });
+        isa.run(WeightGradient { x: &sparse, grad: &grad, d_weight: &mut d_weight });
+        isa.run(InputGradient { x: &sparse, weight: &weight, grad: &grad, d_x: &mut d_x });
+        [z, d_weight, d_x]
+    }
+
+    fn matrix(values: &[f32], columns: usize) -> Matrix {
+        let mut matrix = Matrix::zeros(values.len() / columns, columns);
+        matrix.as_mut_slice().copy_from_slice(values);
+        matrix
+    }
+
+    #[test]
+    fn products_agree_with_dense_ones() {
+        let x = features();
+        for width in [LANES, 3 * LANES, 8 * LANES, 15 * LANES] {
+            let (of_x, weight) = (matrix(&x, COLUMNS), matrix(&numbers(COLUMNS * width, 2), width));
+            let grad = matrix(&numbers(ROWS * width, 3), width);
+            let (mut z, mut d_weight) = (Matrix::zeros(ROWS, width), Matrix::zeros(COLUMNS, width));
+            let mut d_x = Matrix::zeros(ROWS, COLUMNS);
+            matmul(&of_x.whole(), &weight.whole(), &mut z.whole_mut());
+            matmul(&of_x.whole().transposed(), &grad.whole(), &mut d_weight.whole_mut());
+            matmul(&grad.whole(), &weight.whole().transposed(), &mut d_x.whole_mut());
+            for (d_x, x) in d_x.as_mut_slice().iter_mut().zip(&x) {
+                *d_x = if *x > 0.0 { *d_x } else { -1.0 };
+            }
+            let found = products(Isa::all()[0], &x, width);
+            for (found, expected) in found.iter().zip([&z, &d_weight, &d_x]) {
+                let apart = found.iter().zip(expected.as_slice()).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(apart < 1e-4, "{apart}");
+            }
+        }
+    }
+
+    #[test]
+    fn instructions_that_round_once_give_the_same_bits() {
+        let x = features();
+        let all: Vec<_> = Isa::all().into_iter().filter(|isa| !matches!(isa, Isa::Plain)).collect();
+        let bits: Vec<_> = all.into_iter().map(|isa| products(isa, &x, 7 * LANES)).collect();
+        assert!(bits.windows(2).all(|pair| pair[0] == pair[1]));
+    }
+
+    #[test]
+    fn nan_is_passed_on_and_few_zeros_are_left_to_dense_products() {
+        let mut x = features();
+        x[5 * COLUMNS + 7] = f32::NAN;
+        let [z, d_weight, _] = products(Isa::all()[0], &x, LANES);
+        assert!(z[5 * LANES].is_nan() && z[4 * LANES].is_finite() && d_weight[7 * LANES].is_nan());
+        let mut sparse = Sparse::default();
+        assert!(
+            sparse.list(Isa::all()[0], &numbers(ROWS * COLUMNS, 1), COLUMNS).is_none() && sparse.listed().is_none()
+        );
+    }
+}
