@@ -159,7 +159,7 @@ pub(crate) fn comparison(groups: &[(&str, &[PathBuf])], metric: &str, out: &Path
         }
     }
     if drawn.is_empty() {
-        return Err(PlotError::NoData { place: format!("the runs beside {} have", out.display()) });
+        return Err(PlotError::NoData { place: "the runs have".to_owned() });
     }
     write_file(out, &figure(&drawn, &[], metric, "environment steps", Look::default())?.svg()?)
 }
