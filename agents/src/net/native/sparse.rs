@@ -333,9 +333,8 @@ mod tests {
         x[5 * COLUMNS + 7] = f32::NAN;
         let [z, d_weight, _] = products(Isa::all()[0], &x, LANES);
         assert!(z[5 * LANES].is_nan() && z[4 * LANES].is_finite() && d_weight[7 * LANES].is_nan());
+        let many: Vec<f32> = numbers(ROWS * COLUMNS, 1).iter().map(|x| x + 0.5).collect();
         let mut sparse = Sparse::default();
-        assert!(
-            sparse.list(Isa::all()[0], &numbers(ROWS * COLUMNS, 1), COLUMNS).is_none() && sparse.listed().is_none()
-        );
+        assert!(sparse.list(Isa::all()[0], &many, COLUMNS).is_none() && sparse.listed().is_none());
     }
 }
