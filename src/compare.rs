@@ -365,5 +365,8 @@ mod tests {
         }
         // One seed has no interval.
         assert!([1, 10].iter().all(|&n_runs| table(n_runs).interval_warning().is_none()));
+        // A row of one run has no interval, but the other has.
+        let rows = [1, 3].map(|n_runs| Row { n_runs, ..row("raw", None, None, None) });
+        assert!(comparison("t", rows.into()).interval_warning().is_some_and(|warning| warning.contains("of 3 seeds")));
     }
 }

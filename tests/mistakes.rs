@@ -93,6 +93,24 @@ fn errors_about_bad_values_name_value_and_expectation() {
 }
 
 #[test]
+fn flags_without_effect_or_sense_are_refused_before_anything_is_made() {
+    let program = Program::new();
+    program.succeed("train --env taxi --agent random --steps 400 --out random");
+    program.refuses("eval random --epsilon 0.5", &["--epsilon has no effect", "`random`"]);
+    program.refuses("plot random --smooth 0", &["--smooth is 0"]);
+    program.refuses("compare --runs random --by agent,agent --out new", &["--by names agent twice"]);
+    let compare = "compare --envs taxi,cartpole --agents random,dqn --steps 100 --out new";
+    for (flags, words) in [
+        ("--scale taxi=0..inf", "--scale taxi=ZERO..ONE"),
+        ("--scale taxi=0..1 --scale taxi=0..2", "given twice"),
+        ("--reference scripted", "no scripted player"),
+    ] {
+        program.refuses(&format!("{compare} {flags}"), &[words]);
+    }
+    assert_eq!(program.names("."), ["random"]);
+}
+
+#[test]
 fn a_bad_configuration_file_is_named() {
     let program = Program::new();
     program.write("broken.toml", "env = taxi\n");
