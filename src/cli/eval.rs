@@ -148,9 +148,11 @@ fn score(arguments: &Arguments, config: TrainConfig) -> Result<()> {
     Ok(out.write_all(report.text().as_bytes())?)
 }
 
+/// Agent of random actions.
+pub(super) const RANDOM: &str = "random";
+
 /// Refuses a share of random actions of an agent that plays no others.
-pub(super) fn refuse_epsilon(epsilon: Option<f64>, config: &TrainConfig) -> Result<()> {
-    let plays_at_random = config.agent.name() == "random";
+pub(super) fn refuse_epsilon(epsilon: Option<f64>, plays_at_random: bool) -> Result<()> {
     ensure!(epsilon.is_none() || !plays_at_random, "--epsilon has no effect: agent `random` plays random actions only");
     Ok(())
 }
@@ -158,7 +160,7 @@ pub(super) fn refuse_epsilon(epsilon: Option<f64>, config: &TrainConfig) -> Resu
 impl Arguments {
     fn evaluation(&self, config: &TrainConfig) -> Result<Evaluation> {
         let of_run = Evaluation::of_run(config);
-        refuse_epsilon(self.epsilon, config)?;
+        refuse_epsilon(self.epsilon, config.agent.name() == RANDOM)?;
         let (episodes, epsilon) = (self.episodes.unwrap_or(DEFAULT_EPISODES), self.epsilon.unwrap_or(of_run.epsilon));
         ensure!(episodes > 0, "--episodes is 0: at least one is needed");
         ensure!((0.0..=1.0).contains(&epsilon), "--epsilon is {epsilon}: expected a number in 0..=1");

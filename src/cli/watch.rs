@@ -1,6 +1,6 @@
 //! `carom watch`: shows a policy playing, in the terminal or as a GIF.
 
-use super::eval::refuse_epsilon;
+use super::eval::{RANDOM, refuse_epsilon};
 use super::print;
 use crate::config::kind::training_config;
 use crate::config::layers::{Layer, Part};
@@ -134,7 +134,7 @@ impl Arguments {
         let (spec, actor, seed, epsilon) = match (&self.run, &self.env) {
             (Some(dir), _) => {
                 let config = training_config(dir, "watch")?.for_reading(self.device)?;
-                refuse_epsilon(self.epsilon, &config)?;
+                refuse_epsilon(self.epsilon, config.agent.name() == RANDOM)?;
                 let policy = Policy::of(config, dir, self.checkpoint.unwrap_or_default())?;
                 let Evaluation { seed, epsilon, .. } = Evaluation::of_run(&policy.config);
                 (policy.config.env.clone(), Actor::Trained(Box::new(policy)), seed, epsilon)
@@ -144,11 +144,7 @@ impl Arguments {
                 for (flag, is_given) in [("checkpoint", self.checkpoint.is_some()), ("device", self.device.is_some())] {
                     ensure!(!is_given, "--{flag} has no effect: it is of a run, and --env is watched without one");
                 }
-                let plays_at_random = self.agent == Untrained::Random;
-                ensure!(
-                    self.epsilon.is_none() || !plays_at_random,
-                    "--epsilon has no effect: agent `random` plays random actions only"
-                );
+                refuse_epsilon(self.epsilon, self.agent == Untrained::Random)?;
                 let spec = names::env(id.as_deref().unwrap_or_default())?.resolve(&Values::new())?;
                 (spec, Actor::Untrained(self.agent), 0, 0.0)
             }

@@ -59,7 +59,6 @@ pub(crate) fn scales(
     let open: Vec<_> = envs.iter().filter(|(config, _)| !given.contains_key(config.env.id())).collect();
     let all_have_script = || open.iter().all(|(config, _)| player(config, "scripted").is_ok());
     let reference = reference.unwrap_or_else(|| if all_have_script() { Reference::Scripted } else { Reference::Best });
-    check(&open.iter().map(|(config, _)| *config).collect::<Vec<_>>(), given, Some(reference))?;
     let mut by_env = given.clone();
     for (config, best) in &open {
         let env = config.env.id();

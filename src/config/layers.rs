@@ -3,7 +3,7 @@
 use super::names;
 use crate::generative::registry as models;
 use crate::human::parse_count;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use carom_agents::registry as agents;
 use carom_envs::registry as envs;
 use carom_envs::settings::{Fault, Schema, Values, nearest, suggest};
@@ -152,23 +152,19 @@ impl Layer {
     /// # Errors
     /// When it is not TOML, is of another kind of run, or holds an unknown key.
     pub(crate) fn from_toml(text: &str, source: &str, form: &Form) -> Result<Self> {
-        let table: toml::Table = toml::from_str(text).with_context(|| format!("{source} is not TOML"))?;
+        let mut table: toml::Table = toml::from_str(text).with_context(|| format!("{source} is not TOML"))?;
         let mut layer = Self { source: Some(source.to_owned()), ..Self::default() };
         // Keys of another kind of run are no mistakes in its file.
-        let is_kind = |(key, _): &(String, toml::Value)| key == "kind";
-        let (kind, others): (Vec<_>, Vec<_>) = table.into_iter().partition(is_kind);
-        for (key, value) in kind.into_iter().chain(others) {
+        if let Some(kind) = table.remove("kind").filter(|kind| kind.as_str() != Some(form.kind)) {
+            bail!("in {source}: kind is {kind}: expected \"{}\", as for `carom {}`", form.kind, form.command);
+        }
+        for (key, value) in table {
             layer.insert_from_file(&key, value, form).with_context(|| format!("in {source}"))?;
         }
         Ok(layer)
     }
 
     fn insert_from_file(&mut self, key: &str, value: toml::Value, form: &Form) -> Result<()> {
-        if key == "kind" {
-            let found = value.as_str().unwrap_or_default();
-            ensure!(found == form.kind, "kind is {value}: expected \"{}\", as for `carom {}`", form.kind, form.command);
-            return Ok(());
-        }
         let value = json(key, value)?;
         if let Some(part) = form.parts.iter().copied().find(|part| part.table() == key) {
             let Value::Object(settings) = value else { bail!("{key} is {value}: expected a table") };

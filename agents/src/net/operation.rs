@@ -121,8 +121,8 @@ impl Operation {
     /// theirs.
     pub(crate) fn is_like(&self, other: &Operation) -> bool {
         match (self, other) {
-            (Operation::Embed { taus, .. }, Operation::Embed { cosines, width, .. }) => {
-                *self == Operation::Embed { cosines: *cosines, width: *width, taus: *taus }
+            (Operation::Embed { cosines, width, .. }, Operation::Embed { cosines: others, width: other, .. }) => {
+                (cosines, width) == (others, other)
             }
             _ => self == other,
         }

@@ -4,7 +4,7 @@ use super::embed::Embed;
 use super::isa::Isa;
 use super::q_kernels::{self as kernels, Active, FILTERS, Taps};
 use super::rows::{NormRelu, NormReluBackward};
-use super::sparse::{Forward, InputGradient, Sparse, WeightGradient};
+use super::sparse::Sparse;
 use crate::encoder::{Encoder, Raw};
 use crate::net::activation::Activation;
 use crate::net::lanes::LANES;
@@ -189,7 +189,7 @@ impl QPasses {
                     let features = &x.as_slice()[..rows * layer.fan_in];
                     let sparse = sparse.as_mut().filter(|_| i == 1);
                     if let Some(x) = sparse.and_then(|sparse| sparse.list(self.isa, features, layer.fan_in)) {
-                        self.isa.run(Forward { x, weight: &p[layer.weight.clone()], z: z.as_mut_slice() });
+                        x.product(self.isa, &p[layer.weight.clone()], z.as_mut_slice());
                     } else {
                         matmul(&x.view(0, rows, layer.fan_in), &layer.weight(params), &mut z.whole_mut());
                     }
@@ -232,9 +232,8 @@ impl QPasses {
             let embed = self.embed.as_mut().filter(|embed| embed.at == i);
             let mut sparse = sparse.as_mut().filter(|_| i == 1).and_then(|sparse| sparse.listed());
             if let Some(x) = &mut sparse {
-                x.list_columns();
                 let d_weight = &mut grads.as_mut_slice()[layer.weight.clone()];
-                self.isa.run(WeightGradient { x, grad: grad.as_slice(), d_weight });
+                x.weight_gradient(self.isa, grad.as_slice(), d_weight);
             } else {
                 let x = below.last().map_or(&*input, |hidden| &hidden.y);
                 let x = embed.as_ref().map_or(x, |embed| embed.merged()).view(0, rows, layer.fan_in);
@@ -244,8 +243,8 @@ impl QPasses {
             let isa = self.isa;
             let input_gradient = |d_x: &mut Matrix| {
                 if let Some(x) = sparse {
-                    let (weight, d_x) = (&params.as_slice()[layer.weight.clone()], d_x.as_mut_slice());
-                    isa.run(InputGradient { x, weight, grad: grad.as_slice(), d_x });
+                    let weight = &params.as_slice()[layer.weight.clone()];
+                    x.input_gradient(isa, weight, grad.as_slice(), d_x.as_mut_slice());
                 } else {
                     let mut d_x = d_x.view_mut(0, rows, layer.fan_in);
                     matmul(&grad.whole(), &layer.weight(params).transposed(), &mut d_x);

@@ -135,21 +135,21 @@ impl Kernel for NormReluBackward<'_> {
 
 /// The sum of each row's lanes.
 #[inline(always)]
-fn totals<S: Simd>(s: S, rows: [S::V; LANES]) -> Lanes {
+pub(super) fn totals<S: Simd>(s: S, rows: [S::V; LANES]) -> Lanes {
     let mut totals = [0.0; LANES];
     s.store(s.sums(rows), &mut totals);
     totals
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::net::native::isa::Isa;
 
     const ROWS: usize = 37;
     const WIDTH: usize = 3 * LANES;
 
-    fn numbers(len: usize, seed: usize) -> Vec<f32> {
+    pub(crate) fn numbers(len: usize, seed: usize) -> Vec<f32> {
         (0..len).map(|i| ((i * 7919 + seed * 104_729) % 1000) as f32 / 500.0 - 1.0).collect()
     }
 

@@ -5,6 +5,7 @@
 //! up their terms alone. A number is listed unless it is 0 or below, so that NaN is passed on.
 
 use super::isa::Isa;
+use super::rows::totals;
 use super::simd::{Kernel, Simd};
 use crate::net::lanes::{LANES, Lanes};
 use multiversion::multiversion;
@@ -68,8 +69,24 @@ impl Sparse {
         self.is_listed.then_some(self)
     }
 
-    /// Lists the elements by columns too, for [`WeightGradient`].
-    pub(super) fn list_columns(&mut self) {
+    /// `z = x weight`, `[rows, width]`, of `weight`, `[columns of x, width]`.
+    pub(super) fn product(&self, isa: Isa, weight: &[f32], z: &mut [f32]) {
+        isa.run(Combine { lists: &self.by_row, from: weight, sums: z });
+    }
+
+    /// `d_weight = xᵀ grad` of `grad`, `[rows, width]`.
+    pub(super) fn weight_gradient(&mut self, isa: Isa, grad: &[f32], d_weight: &mut [f32]) {
+        self.list_columns();
+        isa.run(Combine { lists: &self.by_column, from: grad, sums: d_weight });
+    }
+
+    /// `d_x = grad weightᵀ` where an element of x is listed; the others are left as they are.
+    pub(super) fn input_gradient(&self, isa: Isa, weight: &[f32], grad: &[f32], d_x: &mut [f32]) {
+        isa.run(InputGradient { x: self, weight, grad, d_x });
+    }
+
+    /// Lists the elements by columns too.
+    fn list_columns(&mut self) {
         let (rows, columns) = (&self.by_row, &mut self.by_column);
         columns.resize(self.width, rows.values.len());
         for &column in &rows.places {
@@ -167,63 +184,44 @@ macro_rules! blocks {
     }};
 }
 
-/// `z = x weight`, `[rows, width]`, of `weight`, `[columns of x, width]`.
-pub(super) struct Forward<'a> {
-    pub(super) x: &'a Sparse,
-    pub(super) weight: &'a [f32],
-    pub(super) z: &'a mut [f32],
-}
-
-impl Kernel for Forward<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        combine(s, &self.x.by_row, self.weight, self.z);
-    }
-}
-
-/// `d_weight = xᵀ grad` of `grad`, `[rows, width]`.
-pub(super) struct WeightGradient<'a> {
-    pub(super) x: &'a Sparse,
-    pub(super) grad: &'a [f32],
-    pub(super) d_weight: &'a mut [f32],
-}
-
-impl Kernel for WeightGradient<'_> {
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        combine(s, &self.x.by_column, self.grad, self.d_weight);
-    }
-}
-
 /// Makes row `i` of `sums` the sum of the rows of `from` that list `i` names, each times its value.
-#[inline(always)]
-fn combine<S: Simd>(s: S, lists: &Lists, from: &[f32], sums: &mut [f32]) {
-    let width = sums.len() / lists.n().max(1);
-    for (i, sums) in sums.chunks_exact_mut(width).enumerate() {
-        let (places, values) = lists.of(i);
-        let sums = sums.as_chunks_mut().0;
-        blocks!(width, |first, N| {
-            let mut block = [s.zero(); N];
-            for (&place, &value) in places.iter().zip(values) {
-                let (value, from) = (s.splat(value), groups(from, width, place as usize, first));
-                let from: &[Lanes; N] = from.first_chunk().expect("a block of the row");
-                for g in 0..N {
-                    block[g] = s.mul_add(value, s.load(&from[g]), block[g]);
+struct Combine<'a> {
+    lists: &'a Lists,
+    from: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Kernel for Combine<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { lists, from, sums } = self;
+        let width = sums.len() / lists.n().max(1);
+        for (i, sums) in sums.chunks_exact_mut(width).enumerate() {
+            let (places, values) = lists.of(i);
+            let sums = sums.as_chunks_mut().0;
+            blocks!(width, |first, N| {
+                let mut block = [s.zero(); N];
+                for (&place, &value) in places.iter().zip(values) {
+                    let (value, from) = (s.splat(value), groups(from, width, place as usize, first));
+                    let from: &[Lanes; N] = from.first_chunk().expect("a block of the row");
+                    for g in 0..N {
+                        block[g] = s.mul_add(value, s.load(&from[g]), block[g]);
+                    }
                 }
-            }
-            for g in 0..N {
-                s.store(block[g], &mut sums[first + g]);
-            }
-        });
+                for g in 0..N {
+                    s.store(block[g], &mut sums[first + g]);
+                }
+            });
+        }
     }
 }
 
-/// `d_x = grad weightᵀ` where an element of x is listed; the others are left as they are.
-pub(super) struct InputGradient<'a> {
-    pub(super) x: &'a Sparse,
-    pub(super) weight: &'a [f32],
-    pub(super) grad: &'a [f32],
-    pub(super) d_x: &'a mut [f32],
+/// [`Sparse::input_gradient`].
+struct InputGradient<'a> {
+    x: &'a Sparse,
+    weight: &'a [f32],
+    grad: &'a [f32],
+    d_x: &'a mut [f32],
 }
 
 impl Kernel for InputGradient<'_> {
@@ -250,9 +248,7 @@ impl Kernel for InputGradient<'_> {
                             *product = s.mul_add(of_grad[g], s.load(&weight[g]), *product);
                         }
                     }
-                    let mut sums = [0.0; LANES];
-                    s.store(s.sums(products), &mut sums);
-                    for (&place, sum) in places.iter().zip(sums) {
+                    for (&place, sum) in places.iter().zip(totals(s, products)) {
                         let d_x = &mut d_x[place as usize];
                         *d_x = if first == 0 { sum } else { *d_x + sum };
                     }
@@ -266,13 +262,10 @@ impl Kernel for InputGradient<'_> {
 mod tests {
     use super::*;
     use crate::net::matrix::{Matrix, matmul};
+    use crate::net::native::rows::tests::numbers;
 
     const ROWS: usize = 37;
     const COLUMNS: usize = 6 * LANES;
-
-    fn numbers(len: usize, seed: usize) -> Vec<f32> {
-        (0..len).map(|i| ((i * 7919 + seed * 104_729) % 1000) as f32 / 500.0 - 1.0).collect()
-    }
 
     /// Rectified numbers, a fifth of which is above 0.
     fn features() -> Vec<f32> {
@@ -282,12 +275,12 @@ mod tests {
     fn products(isa: Isa, x: &[f32], width: usize) -> [Vec<f32>; 3] {
         let (weight, grad) = (numbers(COLUMNS * width, 2), numbers(ROWS * width, 3));
         let mut sparse = Sparse::default();
-        sparse.list(isa, x, COLUMNS).expect("few elements").list_columns();
+        let sparse = sparse.list(isa, x, COLUMNS).expect("few elements");
         let (mut z, mut d_weight) = (vec![f32::NAN; ROWS * width], vec![f32::NAN; COLUMNS * width]);
         let mut d_x = vec![-1.0; ROWS * COLUMNS];
-        isa.run(Forward { x: &sparse, weight: &weight, z: &mut z });
-        isa.run(WeightGradient { x: &sparse, grad: &grad, d_weight: &mut d_weight });
-        isa.run(InputGradient { x: &sparse, weight: &weight, grad: &grad, d_x: &mut d_x });
+        sparse.product(isa, &weight, &mut z);
+        sparse.weight_gradient(isa, &grad, &mut d_weight);
+        sparse.input_gradient(isa, &weight, &grad, &mut d_x);
         [z, d_weight, d_x]
     }
 
