@@ -82,8 +82,13 @@ mod tests {
             // Numbers whose maximum with 0 depends on the instruction and on the order of its operands.
             let special = [f32::NAN, -0.0, 0.0, f32::INFINITY, f32::NEG_INFINITY, -1.0];
             let special = s.load(&std::array::from_fn(|i| special[i % special.len()]));
-            out.push(s.splat(s.positive(special) as f32));
             out.extend([s.relu(special), s.where_positive(special, b)]);
+            let (mut places, mut values, mut lanes) = ([0; LANES], [0.0; LANES], [0.0; LANES]);
+            s.store(special, &mut lanes);
+            let n = s.collect_positive(&lanes, 7, &mut places, &mut values);
+            values[n..].fill(0.0);
+            places[n..].fill(0);
+            out.extend([values, places.map(|place| place as f32)].map(|lanes| s.load(&lanes)));
             self.0.extend(out.into_iter().map(|v| {
                 let mut lanes = [0.0; LANES];
                 s.store(v, &mut lanes);
@@ -102,9 +107,12 @@ mod tests {
         let results: Vec<_> = results.collect();
         let (_, plain) = results.last().expect("at least one set");
         assert_eq!(plain[12][0], 16.0, "the second row was the second column");
-        let [rectified, passed] = plain.last_chunk::<2>().expect("two results");
+        let [rectified, passed, values, places] = plain.last_chunk().expect("four results");
         assert!(rectified[0].is_nan() && rectified[1..6] == [0.0, 0.0, f32::INFINITY, 0.0, 0.0]);
         assert!(passed[0] != 0.0 && passed[1..3] == [0.0; 2] && passed[3] != 0.0 && passed[4..6] == [0.0; 2]);
+        // NaN, infinity, NaN, ... are lanes 0, 3, 6, ...
+        assert!(values[0].is_nan() && values[1] == f32::INFINITY && values[6..] == [0.0; 10]);
+        assert_eq!(places[..7], [7.0, 10.0, 13.0, 16.0, 19.0, 22.0, 0.0]);
         for (isa, ours) in &results {
             let bits = |results: &[Lanes]| results.as_flattened().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(ours), bits(plain), "{isa:?}");

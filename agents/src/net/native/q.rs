@@ -231,14 +231,15 @@ impl QPasses {
             let rows = *batch * n_copies(self.embed.as_deref(), i, *n_taus);
             let embed = self.embed.as_mut().filter(|embed| embed.at == i);
             let mut sparse = sparse.as_mut().filter(|_| i == 1).and_then(|sparse| sparse.listed());
-            if let Some(x) = &mut sparse {
+            let x = below.last().map_or(&*input, |hidden| &hidden.y);
+            let x = embed.as_ref().map_or(x, |embed| embed.merged());
+            if let Some(sparse) = &mut sparse {
+                let x = &x.as_slice()[..rows * layer.fan_in];
                 let d_weight = &mut grads.as_mut_slice()[layer.weight.clone()];
-                x.weight_gradient(self.isa, grad.as_slice(), d_weight);
+                sparse.weight_gradient(self.isa, x, grad.as_slice(), d_weight);
             } else {
-                let x = below.last().map_or(&*input, |hidden| &hidden.y);
-                let x = embed.as_ref().map_or(x, |embed| embed.merged()).view(0, rows, layer.fan_in);
                 let mut d_weight = grads.view_mut(layer.weight.start, layer.fan_in, layer.width);
-                matmul(&x.transposed(), &grad.whole(), &mut d_weight);
+                matmul(&x.view(0, rows, layer.fan_in).transposed(), &grad.whole(), &mut d_weight);
             }
             let isa = self.isa;
             let input_gradient = |d_x: &mut Matrix| {

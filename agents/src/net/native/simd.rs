@@ -29,8 +29,6 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn relu(self, x: Self::V) -> Self::V;
     /// `v` where `x` is above 0 or NaN, else 0.
     fn where_positive(self, x: Self::V, v: Self::V) -> Self::V;
-    /// A bit for each lane of `x` that is above 0 or NaN.
-    fn positive(self, x: Self::V) -> u32;
     /// Sixteen bytes as numbers.
     fn of_bytes(self, bytes: &[u8; LANES]) -> Self::V;
     /// A bit for each group of four bytes in which two rows of 64 bytes differ.
@@ -61,6 +59,19 @@ pub(crate) trait Simd: Copy + Send + Sync {
     #[inline(always)]
     fn mul_add_pairs(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         mul_add_pairs(self, a, b, c)
+    }
+
+    /// Writes the lanes of `x` that are above 0 or NaN one behind the other to `values`, and their numbers plus `first`
+    /// to `places`. Returns how many. What the other elements become is open.
+    #[inline(always)]
+    fn collect_positive(self, x: &Lanes, first: u32, places: &mut [u32; LANES], values: &mut Lanes) -> usize {
+        let mut n = 0;
+        for (i, &x) in x.iter().enumerate() {
+            // Written in any case: a branch would be guessed wrong too often.
+            (places[n], values[n]) = (first + i as u32, x);
+            n += usize::from(x > 0.0 || x.is_nan());
+        }
+        n
     }
 
     #[inline(always)]
@@ -206,11 +217,6 @@ impl Simd for Plain {
     #[inline(always)]
     fn where_positive(self, x: Lanes, v: Lanes) -> Lanes {
         std::array::from_fn(|i| if x[i] <= 0.0 { 0.0 } else { v[i] })
-    }
-
-    #[inline(always)]
-    fn positive(self, x: Lanes) -> u32 {
-        (0..LANES).map(|i| u32::from(x[i] > 0.0 || x[i].is_nan()) << i).sum()
     }
 
     #[inline(always)]

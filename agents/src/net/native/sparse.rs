@@ -40,11 +40,25 @@ impl Lists {
         self.starts.len().saturating_sub(1)
     }
 
-    fn resize(&mut self, n_lists: usize, n_values: usize) {
+    /// Makes place for `n_values` elements in `n_lists`, and for the lanes written behind the last one.
+    fn begin(&mut self, n_lists: usize, n_values: usize) {
         self.starts.clear();
-        self.starts.resize(n_lists + 1, 0);
-        self.places.resize(n_values, 0);
-        self.values.resize(n_values, 0.0);
+        self.starts.reserve(n_lists + 1);
+        self.starts.push(0);
+        self.places.resize(n_values + LANES, 0);
+        self.values.resize(n_values + LANES, 0.0);
+    }
+
+    /// Adds a list of the elements above 0.
+    #[inline(always)]
+    fn push<S: Simd>(&mut self, s: S, elements: &[Lanes]) {
+        let mut n = self.starts[self.starts.len() - 1] as usize;
+        for (group, lanes) in elements.iter().enumerate() {
+            let places = self.places[n..].first_chunk_mut().expect("place for all lanes");
+            let values = self.values[n..].first_chunk_mut().expect("place for all lanes");
+            n += s.collect_positive(lanes, (group * LANES) as u32, places, values);
+        }
+        self.starts.push(n as u32);
     }
 }
 
@@ -59,7 +73,7 @@ impl Sparse {
             return None;
         }
         self.width = width;
-        self.by_row.resize(x.len() / width, n_values);
+        self.by_row.begin(x.len() / width, n_values);
         isa.run(Collect { x, width, lists: &mut self.by_row });
         Some(self)
     }
@@ -74,39 +88,17 @@ impl Sparse {
         isa.run(Combine { lists: &self.by_row, from: weight, sums: z });
     }
 
-    /// `d_weight = xᵀ grad` of `grad`, `[rows, width]`.
-    pub(super) fn weight_gradient(&mut self, isa: Isa, grad: &[f32], d_weight: &mut [f32]) {
-        self.list_columns();
+    /// `d_weight = xᵀ grad` of the latest matrix and of `grad`, `[rows, width]`.
+    pub(super) fn weight_gradient(&mut self, isa: Isa, x: &[f32], grad: &[f32], d_weight: &mut [f32]) {
+        let n_values = self.by_row.starts[self.by_row.n()] as usize;
+        self.by_column.begin(self.width, n_values);
+        isa.run(CollectColumns { x, width: self.width, lists: &mut self.by_column });
         isa.run(Combine { lists: &self.by_column, from: grad, sums: d_weight });
     }
 
     /// `d_x = grad weightᵀ` where an element of x is listed; the others are left as they are.
     pub(super) fn input_gradient(&self, isa: Isa, weight: &[f32], grad: &[f32], d_x: &mut [f32]) {
         isa.run(InputGradient { x: self, weight, grad, d_x });
-    }
-
-    /// Lists the elements by columns too.
-    fn list_columns(&mut self) {
-        let (rows, columns) = (&self.by_row, &mut self.by_column);
-        columns.resize(self.width, rows.values.len());
-        for &column in &rows.places {
-            columns.starts[column as usize + 1] += 1;
-        }
-        for i in 0..self.width {
-            columns.starts[i + 1] += columns.starts[i];
-        }
-        // Each start moves to the end of its list, which is the start of the next.
-        for row in 0..rows.n() {
-            let (places, values) = rows.of(row);
-            for (&column, &value) in places.iter().zip(values) {
-                let at = &mut columns.starts[column as usize];
-                columns.places[*at as usize] = row as u32;
-                columns.values[*at as usize] = value;
-                *at += 1;
-            }
-        }
-        columns.starts.copy_within(..self.width, 1);
-        columns.starts[0] = 0;
     }
 }
 
@@ -115,7 +107,7 @@ fn n_zeros(x: &[f32]) -> usize {
     x.iter().map(|&x| u32::from(x <= 0.0)).sum::<u32>() as usize
 }
 
-/// Writes the elements of `x`, `[rows, width]`, to `lists` of as many.
+/// Adds a list for each row of `x`, `[rows, width]`, to `lists`.
 struct Collect<'a> {
     x: &'a [f32],
     width: usize,
@@ -125,20 +117,39 @@ struct Collect<'a> {
 impl Kernel for Collect<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        for row in self.x.chunks_exact(self.width) {
+            self.lists.push(s, row.as_chunks().0);
+        }
+    }
+}
+
+/// Adds a list for each column of `x`, `[rows, width]`, to `lists`.
+struct CollectColumns<'a> {
+    x: &'a [f32],
+    width: usize,
+    lists: &'a mut Lists,
+}
+
+impl Kernel for CollectColumns<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
         let Self { x, width, lists } = self;
-        let mut n = 0;
-        for (row, x) in x.chunks_exact(width).enumerate() {
-            for (group, lanes) in x.as_chunks::<LANES>().0.iter().enumerate() {
-                let mut left = s.positive(s.load(lanes));
-                while left != 0 {
-                    let lane = left.trailing_zeros() as usize;
-                    lists.places[n] = (group * LANES + lane) as u32;
-                    lists.values[n] = lanes[lane];
-                    n += 1;
-                    left &= left - 1;
+        // Sixteen columns at a time are turned into rows, which stay in the first cache.
+        let n_blocks = (x.len() / width).div_ceil(LANES);
+        let mut columns = vec![[0.0; LANES]; LANES * n_blocks];
+        for first in (0..width).step_by(LANES) {
+            for (block, x) in x.chunks(LANES * width).enumerate() {
+                let mut lanes = [s.zero(); LANES];
+                for (lanes, row) in lanes.iter_mut().zip(x.chunks_exact(width)) {
+                    *lanes = s.load(row[first..].first_chunk().expect("a width of whole lanes"));
+                }
+                for (i, column) in s.transpose(lanes).into_iter().enumerate() {
+                    s.store(column, &mut columns[i * n_blocks + block]);
                 }
             }
-            lists.starts[row + 1] = n as u32;
+            for column in columns.chunks_exact(n_blocks) {
+                lists.push(s, column);
+            }
         }
     }
 }
@@ -279,7 +290,7 @@ mod tests {
         let (mut z, mut d_weight) = (vec![f32::NAN; ROWS * width], vec![f32::NAN; COLUMNS * width]);
         let mut d_x = vec![-1.0; ROWS * COLUMNS];
         sparse.product(isa, &weight, &mut z);
-        sparse.weight_gradient(isa, &grad, &mut d_weight);
+        sparse.weight_gradient(isa, x, &grad, &mut d_weight);
         sparse.input_gradient(isa, &weight, &grad, &mut d_x);
         [z, d_weight, d_x]
     }

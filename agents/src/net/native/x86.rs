@@ -38,7 +38,8 @@ impl Avx512<false> {
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma");
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("popcnt");
         has.then_some(Self(()))
     }
 }
@@ -69,12 +70,12 @@ impl<const ROUNDS: bool> Simd for Avx512<ROUNDS> {
 
     fn run(self, kernel: impl Kernel) {
         #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt")]
         fn run(simd: Avx512<false>, kernel: impl Kernel) {
             kernel.run(simd);
         }
         #[inline(never)]
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,avx512bf16")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,popcnt,avx512bf16")]
         fn run_rounding(simd: Avx512<true>, kernel: impl Kernel) {
             kernel.run(simd);
         }
@@ -88,6 +89,12 @@ impl<const ROUNDS: bool> Simd for Avx512<ROUNDS> {
     }
 
     const ROUNDS: bool = ROUNDS;
+
+    #[inline(always)]
+    fn collect_positive(self, x: &Lanes, first: u32, places: &mut [u32; LANES], values: &mut Lanes) -> usize {
+        // SAFETY: `self` is only made where the processor has the instructions.
+        unsafe { collect512(self.load(x), first, places, values) }
+    }
 
     #[inline(always)]
     fn prefetch<T>(self, at: &T) {
@@ -108,7 +115,6 @@ impl<const ROUNDS: bool> Simd for Avx512<ROUNDS> {
         fn where_positive(x: __m512, v: __m512) -> __m512 {
             _mm512_maskz_mov_ps(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_ps()), v)
         }
-        fn positive(x: __m512) -> u32 { u32::from(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_ps())) }
         fn of_bytes(bytes: &[u8; LANES]) -> __m512 {
             _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(bytes.as_ptr().cast())))
         }
@@ -177,6 +183,21 @@ fn mul_add_pairs(a: __m512, b: __m512, c: __m512) -> __m512 {
 fn bits(v: __m512bh) -> __m512 {
     // SAFETY: both types are registers of 512 bits.
     unsafe { std::mem::transmute(v) }
+}
+
+/// [`Simd::collect_positive`]. Registers are written whole: parts of one take many times as long.
+#[inline]
+#[target_feature(enable = "avx512f,popcnt")]
+fn collect512(x: __m512, first: u32, places: &mut [u32; LANES], values: &mut Lanes) -> usize {
+    let is_positive = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, _mm512_setzero_ps());
+    let numbers = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    let numbers = _mm512_add_epi32(numbers, _mm512_set1_epi32(first as i32));
+    // SAFETY: both arrays are as long as a register, and no alignment is asked for.
+    unsafe {
+        _mm512_storeu_epi32(places.as_mut_ptr().cast(), _mm512_maskz_compress_epi32(is_positive, numbers));
+        _mm512_storeu_ps(values.as_mut_ptr(), _mm512_maskz_compress_ps(is_positive, x));
+    }
+    is_positive.count_ones() as usize
 }
 
 /// By pairs of numbers, pairs of pairs, and twice by quarters of a register.
@@ -264,12 +285,6 @@ impl Simd for Avx2 {
                 _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x[0], zero), v[0]),
                 _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x[1], zero), v[1]),
             ]
-        }}
-        fn positive(x: Halves) -> u32 {{
-            let zero = _mm256_setzero_ps();
-            let low = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x[0], zero)) as u32;
-            let high = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x[1], zero)) as u32;
-            low | high << 8
         }}
         fn of_bytes(bytes: &[u8; LANES]) -> Halves {{
             let bytes = _mm_loadu_si128(bytes.as_ptr().cast());
