@@ -7,7 +7,9 @@ mod heard;
 pub(crate) mod kind;
 pub(crate) mod layers;
 pub(crate) mod names;
+pub(crate) mod part;
 pub(crate) mod presets;
 #[cfg(test)]
 mod tests;
 pub(crate) mod training;
+mod values;

@@ -3,8 +3,9 @@
 use super::watch::env_settings;
 use super::{Out, joined};
 use crate::config::encoders::EncoderSpec;
-use crate::config::layers::{Layer, Part};
+use crate::config::layers::Layer;
 use crate::config::names;
+use crate::config::part::Part;
 use crate::config::training::TrainConfig;
 use crate::generative::data::frames::{check_n_frames, default_n_frames};
 use crate::human::{parse_count, parse_seed};

@@ -6,7 +6,8 @@ use super::seeds::{are_elsewhere, make_elsewhere, parse_jobs, run_directory, sev
 use super::start::{begin, begin_from_or_continue, check_place, complete, complete_beside, curve, follow, has_made};
 use super::{joined, print};
 use crate::config::encoders::EncoderMode;
-use crate::config::layers::{Layer, Part};
+use crate::config::layers::Layer;
+use crate::config::part::Part;
 use crate::config::presets;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::device::Device;

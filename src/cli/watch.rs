@@ -3,8 +3,9 @@
 use super::eval::{RANDOM, refuse_epsilon};
 use super::print;
 use crate::config::kind::training_config;
-use crate::config::layers::{Layer, Part};
+use crate::config::layers::Layer;
 use crate::config::names;
+use crate::config::part::Part;
 use crate::config::training::TRAINING;
 use crate::device::Device;
 use crate::encoder::ObsTransform;

@@ -1,6 +1,7 @@
 //! Scales on which returns of different games are comparable: 0 and 1 stand for two returns of each game.
 
-use crate::config::layers::{Layer, Part};
+use crate::config::layers::Layer;
+use crate::config::part::Part;
 use crate::config::training::TrainConfig;
 use crate::encoder::ObsTransform;
 use crate::ranks::Ranks;

@@ -1,7 +1,8 @@
 //! Configuration of a fit, resolved once from defaults, preset, configuration file and flags.
 
-use super::layers::{Form, Idle, Layer, Part, merge};
+use super::layers::{Form, Idle, Layer, merge};
 use super::names;
+use super::part::Part;
 use super::training::MAX_THREADS;
 use crate::device::Device;
 use crate::files;

@@ -1,11 +1,8 @@
 //! Layers of settings. Each layer has one source: a preset, a file or the command line. Later layers win.
 
-use super::names;
-use crate::generative::registry as models;
-use crate::human::parse_count;
+use super::part::Part;
+use super::values::{insert_once, json, parse_value};
 use anyhow::{Context, Result, bail};
-use carom_agents::registry as agents;
-use carom_envs::registry as envs;
 use carom_envs::settings::{Fault, Schema, Values, nearest, suggest};
 use serde::Serialize;
 use serde_json::Value;
@@ -57,73 +54,6 @@ impl Idle {
         let Some(found) = given.filter(|&found| Some(found) != self.value.as_ref()) else { return Ok(()) };
         let key = self.part.map_or(self.key.to_owned(), |part| format!("{}.{}", part.prefix(), self.key));
         Err(Fault::Unheard { key, found: found.clone(), reason: self.reason.clone() })
-    }
-}
-
-/// A part of a run that is chosen by name and has settings of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Part {
-    /// The environment that an agent is trained in, or that frames are taken of.
-    Env,
-    /// The agent.
-    Agent,
-    /// The generative model.
-    Model,
-}
-
-impl Part {
-    /// Returns the prefix of its keys in `--set`. Its table in a file is `<prefix>_settings`.
-    fn prefix(self) -> &'static str {
-        match self {
-            Part::Env => "env",
-            Part::Agent => "agent",
-            Part::Model => "model",
-        }
-    }
-
-    /// Returns the name of its table in a configuration file.
-    pub(super) fn table(self) -> String {
-        format!("{}_settings", self.prefix())
-    }
-
-    /// Returns the name that a run's own settings give this part.
-    fn name(self, own: &Values) -> Option<&str> {
-        let text = |key: &str| own.get(key).and_then(Value::as_str);
-        match self {
-            Part::Env => text("env").or_else(|| text("data")?.strip_prefix("env:")),
-            Part::Agent => text("agent"),
-            Part::Model => text("model"),
-        }
-    }
-
-    /// Returns the schema of the part `name`.
-    fn schema(self, name: &str) -> Result<Schema> {
-        Ok(match self {
-            Part::Env => names::env(name)?.schema,
-            Part::Agent => names::or_elsewhere(agents::find(name), name)?.schema,
-            Part::Model => names::or_elsewhere(models::find(name), name)?.schema,
-        })
-    }
-
-    /// Checks `settings` of the part `name`.
-    fn check(self, name: &str, settings: &Values) -> Result<()> {
-        self.schema(name)?;
-        match self {
-            Part::Env => drop(envs::resolve(name, settings)?),
-            Part::Agent => drop(agents::resolve(name, settings)?),
-            Part::Model => drop(models::resolve(name, settings)?),
-        }
-        Ok(())
-    }
-
-    /// Returns whether any part of this kind has a setting `key`.
-    pub(super) fn has_key(self, key: &str) -> bool {
-        let has_key = |schema: Schema| (schema.list)().iter().any(|setting| setting.key == key);
-        match self {
-            Part::Env => envs::all().into_iter().any(|entry| has_key(entry.schema)),
-            Part::Agent => agents::all().any(|entry| has_key(entry.schema)),
-            Part::Model => models::MODELS.iter().any(|entry| has_key(entry.schema)),
-        }
     }
 }
 
@@ -438,60 +368,5 @@ impl Form {
             table.insert(part.table(), Value::Object((*settings).clone()));
         }
         toml::to_string(&table).expect("settings are plain values")
-    }
-}
-
-/// Sets `key`, called `name` in messages, which one command must not give two values.
-fn insert_once(values: &mut Values, key: &str, name: &str, value: Value) -> Result<()> {
-    let is_same = |before: &Value| *before == value || before.as_f64().is_some_and(|n| Some(n) == value.as_f64());
-    if let Some(before) = values.get(key).filter(|before| !is_same(before)) {
-        bail!("{name} is given twice, as {before} and as {value}");
-    }
-    values.insert(key.to_owned(), value);
-    Ok(())
-}
-
-/// Converts a TOML value to JSON.
-fn json(key: &str, value: toml::Value) -> Result<Value> {
-    match &value {
-        toml::Value::Float(number) if !number.is_finite() => bail!("{key} is {number}: expected a finite number"),
-        toml::Value::Datetime(date) => bail!("{key} is {date}, a date: no setting is one"),
-        _ => {}
-    }
-    Ok(match value {
-        toml::Value::Table(table) => {
-            let entries = table.into_iter().map(|(key, value)| json(&key, value).map(|value| (key, value)));
-            Value::Object(entries.collect::<Result<_>>()?)
-        }
-        toml::Value::Array(values) => values.into_iter().map(|value| json(key, value)).collect::<Result<_>>()?,
-        plain => serde_json::to_value(plain)?,
-    })
-}
-
-/// Reads a typed value: a count (`10k`, `1e6`), else a TOML value, else the text itself.
-fn parse_value(text: &str) -> Value {
-    if let Ok(count) = parse_count(text) {
-        return count.into();
-    }
-    let document = toml::from_str::<Values>(&format!("value = {text}")).ok();
-    let value = document.and_then(|mut document| document.remove("value"));
-    // TOML's nan and inf become null in JSON; no setting has them.
-    value.filter(|value| !value.is_null()).unwrap_or_else(|| text.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn values_are_read_as_typed() {
-        let cases =
-            [("1e-4", json!(1e-4)), ("1M", json!(1_000_000)), ("true", json!(true)), ("minimal", json!("minimal"))];
-        for (text, value) in
-            cases.into_iter().chain([("0.5", json!(0.5)), ("-1", json!(-1)), ("[1, 2]", json!([1, 2]))])
-        {
-            assert_eq!(parse_value(text), value, "{text}");
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! The presets of `presets/`, which are compiled into the program.
 
 use super::fit::FIT;
-use super::layers::{Form, Layer, Part};
+use super::layers::{Form, Layer};
+use super::part::Part;
 use super::training::TRAINING;
 use anyhow::{Result, bail, ensure};
 use carom_envs::settings::nearest;

@@ -1,7 +1,8 @@
 //! All settings are documented and valid, and the command line agrees with them.
 
 use super::fit::FIT;
-use super::layers::{Form, Part};
+use super::layers::Form;
+use super::part::Part;
 use super::training::TRAINING;
 use crate::cli::Cli;
 use crate::generative::registry as models;

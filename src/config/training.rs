@@ -1,7 +1,8 @@
 //! Configuration of a training run, resolved once from defaults, preset, configuration file and flags.
 
 use super::encoders::{self, EncoderMode, EncoderSpec};
-use super::layers::{Form, Idle, Layer, Part, merge};
+use super::layers::{Form, Idle, Layer, merge};
+use super::part::Part;
 use crate::device::{self, Device};
 use crate::human::round_down;
 use anyhow::{Result, anyhow, bail};

@@ -222,7 +222,9 @@ fn axis((key, value): (String, Value)) -> Result<Axis> {
         Value::Array(values) => {
             let texts: Vec<String> = values.iter().map(|value| text_of(&key, value)).collect::<Result<_>>()?;
             ensure!(!texts.is_empty(), "[axes] {key} is empty: expected a list of values");
-            let repeated = texts.iter().enumerate().find(|(i, text)| texts[..*i].contains(text));
+            let number = |text: &str| text.parse::<f64>().ok();
+            let is_same = |a: &str, b: &str| a == b || number(a).is_some_and(|a| number(b) == Some(a));
+            let repeated = texts.iter().enumerate().find(|(i, a)| texts[..*i].iter().any(|b| is_same(a, b)));
             if let Some((_, text)) = repeated {
                 bail!("[axes] {key} names {text} twice");
             }
@@ -352,6 +354,7 @@ mod tests {
             (format!("search = \"halving\"\n[halving]\nleast = 5\nmost = 5\n{axes}[1]"), "below most"),
             (format!("{axes}0.1"), "agent.lr is 0.1: expected a list"),
             (format!("{axes}[1, 1]"), "names 1 twice"),
+            (format!("{axes}[1, 1.0]"), "names 1.0 twice"),
             (format!("{axes}{{ min = 1, maxx = 2 }}"), "did you mean `max`?"),
             (format!("{axes}{{ min = 2, max = 1 }}"), "below max"),
             (format!("{axes}{{ min = 0, max = 1, log = true }}"), "above 0"),
