@@ -67,7 +67,8 @@ pub(super) struct Arguments {
         ["env", "agent", "agents", "presets", "envs", "encoders", "vary", "encoder_mode", "steps", "device", "preset",
         "set", "jobs", "seeds", "on", "slurm", "no_wait"])]
     runs: Vec<PathBuf>,
-    /// Settings to group --runs by, separated by commas: agent, encoder, agent.lr
+    /// Settings to group --runs by, separated by commas: agent, encoder, agent.lr. Names of groups leave out what most
+    /// of them have; a group that has nothing else is called base, and is the first
     #[arg(long, value_name = "KEYS", value_delimiter = ',', requires = "runs")]
     by: Vec<String>,
     /// How fitted encoders take part in training; raw and oracle have no modes

@@ -8,12 +8,18 @@ use crate::dotted::{Dotted, changes, dotted};
 use crate::plot::{self, find_runs};
 use anyhow::{Result, bail, ensure};
 use carom_envs::settings::nearest;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Settings that do not affect learning, and the seed.
 const IGNORED: [&str; 8] =
     ["seed", "log_every", "checkpoint_every", "eval_every", "eval_episodes", "eval_epsilon", "eval_max_steps", "kind"];
+
+/// Name of the group whose values most groups have, if no name tells it.
+const BASE: &str = "base";
+
+/// Values of the keys that runs are grouped by. `None` where a run has no such setting.
+type Values = Vec<Option<String>>;
 
 /// Reads the finished runs at and below `paths`, and groups them by environment and by the values of `keys`. Runs that
 /// are not finished, copies of a run, and fits below a folder are left out, with a note.
@@ -24,15 +30,16 @@ pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant
     if let Some(i) = (1..keys.len()).find(|&i| keys[..i].contains(&keys[i])) {
         bail!("--by names {} twice", keys[i]);
     }
-    let mut entrants: Vec<(Entrant, BTreeSet<String>, Dotted)> = vec![];
+    let mut entrants: Vec<(Values, Entrant, BTreeSet<String>, Dotted)> = vec![];
     let mut known = BTreeSet::new();
     for dir in find_runs(paths)? {
         let Some(config) = finished(&dir, paths.contains(&dir))? else { continue };
         let settings = dotted(&config.to_toml());
         known.extend(settings.keys().cloned());
-        let (name, env) = (name(&settings, keys), config.env.id().to_owned());
-        match entrants.iter_mut().find(|(entrant, ..)| entrant.name == name && entrant.env() == env) {
-            Some((entrant, differing, first)) => {
+        let values: Values = keys.iter().map(|key| settings.get(key).cloned()).collect();
+        let env = config.env.id().to_owned();
+        match entrants.iter_mut().find(|(other, entrant, ..)| *other == values && entrant.env() == env) {
+            Some((_, entrant, differing, first)) => {
                 if let Some(original) = original(entrant, &config, &dir)? {
                     say!("note: {} is a copy of {}, and is left out", dir.display(), original.display());
                     continue;
@@ -40,7 +47,10 @@ pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant
                 differing.extend(changes(first, &settings).into_iter().map(|change| change.key));
                 entrant.runs.push((config, dir));
             }
-            None => entrants.push((Entrant { name, runs: vec![(config, dir)] }, BTreeSet::new(), settings)),
+            None => {
+                let entrant = Entrant { name: String::new(), runs: vec![(config, dir)] };
+                entrants.push((values, entrant, BTreeSet::new(), settings));
+            }
         }
     }
     ensure!(!entrants.is_empty(), "none of these runs is finished");
@@ -49,7 +59,15 @@ pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant
         let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         bail!("none of these runs has a setting `{key}`{near}");
     }
-    let finish = |(mut entrant, differing, _): (Entrant, BTreeSet<String>, Dotted)| {
+    let mut groups: Vec<&Values> = vec![];
+    for (values, ..) in &entrants {
+        if !groups.contains(&values) {
+            groups.push(values);
+        }
+    }
+    let names: BTreeMap<Values, String> = groups.iter().copied().cloned().zip(names(&groups, keys)).collect();
+    let finish = |(values, mut entrant, differing, _): (Values, Entrant, BTreeSet<String>, Dotted)| {
+        entrant.name.clone_from(&names[&values]);
         let differing: Vec<String> =
             differing.into_iter().filter(|key| !IGNORED.contains(&key.as_str()) && !keys.contains(key)).collect();
         if !differing.is_empty() {
@@ -58,7 +76,10 @@ pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant
         entrant.runs.sort_by_key(|(config, _)| config.run.seed);
         entrant
     };
-    Ok(entrants.into_iter().map(finish).collect())
+    let mut entrants: Vec<Entrant> = entrants.into_iter().map(finish).collect();
+    // The first one is what the others are compared with.
+    entrants.sort_by_key(|entrant| entrant.name != BASE);
+    Ok(entrants)
 }
 
 /// Returns the settings of the run in `dir`, or `None` with a note if it is not finished, or is a fit that is not
@@ -92,14 +113,61 @@ fn original<'a>(entrant: &'a Entrant, config: &TrainConfig, dir: &Path) -> Resul
     Ok(None)
 }
 
-/// Returns the values of `keys` in words. Names stand alone.
-fn name(settings: &Dotted, keys: &[String]) -> String {
-    let word = |key: &String| {
-        let value = settings.get(key).map_or("not given", String::as_str);
-        match key.as_str() {
-            "agent" | "encoder" | "env" => value.to_owned(),
-            key => format!("{}={value}", key.rsplit('.').next().unwrap_or(key)),
-        }
+/// Names `groups` by their values of `keys`. What more than half of them have is left out, and so is that a setting is
+/// not given, unless two groups would have one name.
+fn names(groups: &[&Values], keys: &[String]) -> Vec<String> {
+    let is_usual = |i: usize, value: &Option<String>| {
+        groups.len() > 2 && 2 * groups.iter().filter(|values| values[i] == *value).count() > groups.len()
     };
-    keys.iter().map(word).collect::<Vec<_>>().join(" ")
+    let word = |(i, value): (usize, &Option<String>)| match (keys[i].as_str(), value) {
+        ("agent" | "encoder" | "env", Some(value)) => Some(value.clone()),
+        (_, value) if is_usual(i, value) => None,
+        (key, value) => Some(format!("{}={}", short(key), value.as_deref()?)),
+    };
+    let names = groups.iter().map(|values| {
+        let words: Vec<String> = values.iter().enumerate().filter_map(word).collect();
+        if words.is_empty() { BASE.to_owned() } else { words.join(" ") }
+    });
+    let names: Vec<String> = names.collect();
+    if names.iter().collect::<BTreeSet<_>>().len() == names.len() {
+        return names;
+    }
+    let word = |(key, value): (&String, &Option<String>)| {
+        format!("{}={}", short(key), value.as_deref().unwrap_or("not given"))
+    };
+    groups.iter().map(|values| keys.iter().zip(*values).map(word).collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// Returns the last part of a dotted key.
+fn short(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names_of<const N: usize>(keys: [&str; N], groups: &[[&str; N]]) -> Vec<String> {
+        let given = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+        let groups: Vec<Values> = groups.iter().map(|values| values.map(given).into()).collect();
+        names(&groups.iter().collect::<Vec<_>>(), &keys.map(str::to_owned))
+    }
+
+    #[test]
+    fn groups_are_named_by_what_tells_them_apart() {
+        assert_eq!(names_of(["agent.lr"], &[["0.1"], ["0.2"]]), ["lr=0.1", "lr=0.2"]);
+        let parts = ["agent.dueling", "agent.munchausen", "agent.double"];
+        let groups = [["false", "false", "true"], ["true", "false", "true"], ["false", "true", ""]];
+        assert_eq!(names_of(parts, &groups), ["base", "dueling=true", "munchausen=true"]);
+        let groups = [["dqn", "true"], ["dqn", "false"], ["pqn", ""]];
+        assert_eq!(names_of(["agent", "agent.noisy"], &groups), ["dqn noisy=true", "dqn noisy=false", "pqn"]);
+    }
+
+    #[test]
+    fn no_two_groups_have_one_name() {
+        let groups = [["dqn", "1", "3"], ["dqn", "1", "5"], ["dqn", "", "3"]];
+        let names = names_of(["agent", "agent.tau", "agent.n_step"], &groups);
+        let expected = ["agent=dqn tau=1 n_step=3", "agent=dqn tau=1 n_step=5", "agent=dqn tau=not given n_step=3"];
+        assert_eq!(names, expected);
+    }
 }
