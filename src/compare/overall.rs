@@ -3,7 +3,7 @@
 use super::row::{Game, Score};
 use super::scale::Scales;
 use super::table::{NONE, table};
-use crate::human::count;
+use crate::human::{count, plural};
 use crate::statistics::stratified::{Estimate, iqm, probability_of_improvement, profile};
 
 /// Points of a sample-efficiency curve.
@@ -70,9 +70,10 @@ impl Overall {
     /// Returns a note for figures: over what the scores are.
     pub(crate) fn note(&self) -> String {
         let runs = self.entrants.iter().map(|entrant| entrant.n_runs).min().unwrap_or(0);
+        let runs = plural(runs as u64, "seed");
         match self.n_games {
-            1 => format!("{runs} seeds"),
-            games => format!("{games} environments \u{d7} {runs} seeds"),
+            1 => runs,
+            games => format!("{games} environments \u{d7} {runs}"),
         }
     }
 
