@@ -185,7 +185,7 @@ fn bits(v: __m512bh) -> __m512 {
     unsafe { std::mem::transmute(v) }
 }
 
-/// [`Simd::collect_positive`]. Registers are written whole: parts of one take many times as long.
+/// [`Simd::collect_positive`]. A store that compresses takes many times as long on Zen 4 as a whole one.
 #[inline]
 #[target_feature(enable = "avx512f,popcnt")]
 fn collect512(x: __m512, first: u32, places: &mut [u32; LANES], values: &mut Lanes) -> usize {
