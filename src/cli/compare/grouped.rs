@@ -37,21 +37,19 @@ pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant
         let settings = dotted(&config.to_toml());
         known.extend(settings.keys().cloned());
         let values: Values = keys.iter().map(|key| settings.get(key).cloned()).collect();
-        let env = config.env.id().to_owned();
-        match entrants.iter_mut().find(|(other, entrant, ..)| *other == values && entrant.env() == env) {
-            Some((_, entrant, differing, first)) => {
-                if let Some(original) = original(entrant, &config, &dir)? {
-                    say!("note: {} is a copy of {}, and is left out", dir.display(), original.display());
-                    continue;
-                }
-                differing.extend(changes(first, &settings).into_iter().map(|change| change.key));
-                entrant.runs.push((config, dir));
-            }
-            None => {
-                let entrant = Entrant { name: String::new(), runs: vec![(config, dir)] };
-                entrants.push((values, entrant, BTreeSet::new(), settings));
-            }
+        let same =
+            entrants.iter_mut().find(|(other, entrant, ..)| *other == values && entrant.env() == config.env.id());
+        let Some((_, entrant, differing, first)) = same else {
+            let entrant = Entrant { name: String::new(), runs: vec![(config, dir)] };
+            entrants.push((values, entrant, BTreeSet::new(), settings));
+            continue;
+        };
+        if let Some(original) = original(entrant, &config, &dir)? {
+            say!("note: {} is a copy of {}, and is left out", dir.display(), original.display());
+            continue;
         }
+        differing.extend(changes(first, &settings).into_iter().map(|change| change.key));
+        entrant.runs.push((config, dir));
     }
     ensure!(!entrants.is_empty(), "none of these runs is finished");
     if let Some(key) = keys.iter().find(|key| !known.contains(*key)) {
@@ -59,13 +57,9 @@ pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant
         let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         bail!("none of these runs has a setting `{key}`{near}");
     }
-    let mut groups: Vec<&Values> = vec![];
-    for (values, ..) in &entrants {
-        if !groups.contains(&values) {
-            groups.push(values);
-        }
-    }
-    let names: BTreeMap<Values, String> = groups.iter().copied().cloned().zip(names(&groups, keys)).collect();
+    let groups: BTreeSet<Values> = entrants.iter().map(|(values, ..)| values.clone()).collect();
+    let names = names(&groups.iter().collect::<Vec<_>>(), keys);
+    let names: BTreeMap<Values, String> = groups.into_iter().zip(names).collect();
     let finish = |(values, mut entrant, differing, _): (Values, Entrant, BTreeSet<String>, Dotted)| {
         entrant.name.clone_from(&names[&values]);
         let differing: Vec<String> =
