@@ -313,7 +313,9 @@ fn draw(overall: &Overall, envs: &str, dir: &Path) -> Result<Vec<String>, PlotEr
         let mut heading = heading(&format!("Probability of improvement over {}", overall.first()), spread);
         heading.notes.push("0.5 is no difference".to_owned());
         let bounds = Some((0.0, 1.0));
-        estimates::intervals(&heading, "probability", &improvements, bounds, &at(improvement))?;
+        // The first has no row, and the others the colours of the other figures.
+        let rows: Vec<_> = std::iter::once(None).chain(improvements.into_iter().map(Some)).collect();
+        estimates::intervals(&heading, "probability", &rows, bounds, &at(improvement))?;
         written.push(improvement);
     }
     let spread = "bands: 95 % stratified bootstrap";

@@ -83,9 +83,9 @@ impl Overall {
     }
 
     /// Returns each entrant with the interquartile mean of its last scores.
-    pub(crate) fn intervals(&self) -> Vec<(String, Estimate)> {
+    pub(crate) fn intervals(&self) -> Vec<Option<(String, Estimate)>> {
         let last = |entrant: &OfEntrant| Some((entrant.name.clone(), (*entrant.marks.last()?)?));
-        self.entrants.iter().filter_map(last).collect()
+        self.entrants.iter().map(last).collect()
     }
 
     /// Returns each entrant's interquartile mean along the runs.

@@ -30,23 +30,25 @@ const TICKS: usize = 7;
 const MAX_NAMES: f64 = 0.45;
 
 /// Draws a row for each name, with a bar from end to end of the interval and a line at the estimate, to the SVG file
-/// `out`. The axis goes from end to end of `bounds`, or of the estimates.
+/// `out`. The axis goes from end to end of `bounds`, or of the estimates. `None` has no row, but keeps its colour.
 ///
 /// # Errors
 /// When it cannot be drawn or written.
 pub(crate) fn intervals(
     heading: &Heading,
     x_name: &str,
-    rows: &[(String, Estimate)],
+    rows: &[Option<(String, Estimate)>],
     bounds: Option<(f64, f64)>,
     out: &Path,
 ) -> Result<(), PlotError> {
     let notes = wrap(&heading.notes, " \u{b7} ", NOTE_SIZE, WIDTH - 2.0 * MARGIN);
     let top = MARGIN + TITLE_SIZE + 14.0 + notes.len() as f64 * LINE_HEIGHT;
+    let coloured = rows.iter().enumerate().filter_map(|(i, row)| row.as_ref().map(|row| (colour(i), row)));
+    let (colours, rows): (Vec<_>, Vec<_>) = coloured.unzip();
     let bottom = top + rows.len() as f64 * ROW;
     let widest = rows.iter().map(|(name, _)| text_width(name, TEXT_SIZE)).fold(0.0, f64::max);
     let (left, right) = (MARGIN + widest.min(MAX_NAMES * WIDTH) + 10.0, WIDTH - MARGIN - 10.0);
-    let (low, high) = bounds.unwrap_or_else(|| range(rows));
+    let (low, high) = bounds.unwrap_or_else(|| range(&rows));
     let place = |value: f64| left + (right - left) * (value - low) / (high - low);
     let text = svg(WIDTH, bottom + 52.0, |canvas| {
         write(canvas, &heading.title, (MARGIN, MARGIN), TITLE_SIZE, INK, (HPos::Left, VPos::Top))?;
@@ -65,7 +67,7 @@ pub(crate) fn intervals(
         for (i, (name, estimate)) in rows.iter().enumerate() {
             let middle = top + (i as f64 + 0.5) * ROW;
             write(canvas, name, (left - 8.0, middle), TEXT_SIZE, INK, (HPos::Right, VPos::Center))?;
-            draw_interval(canvas, *estimate, &place, middle, colour(i))?;
+            draw_interval(canvas, *estimate, &place, middle, colours[i])?;
         }
         Ok(())
     })?;
@@ -89,7 +91,7 @@ fn draw_interval(
 }
 
 /// Returns the range of all estimates and intervals, with a margin. It starts at 0 if that is near.
-fn range(rows: &[(String, Estimate)]) -> (f64, f64) {
+fn range(rows: &[&(String, Estimate)]) -> (f64, f64) {
     let bounds = rows.iter().flat_map(|(_, estimate)| {
         let (low, high) = estimate.interval.unwrap_or((estimate.value, estimate.value));
         [low.min(estimate.value), high.max(estimate.value)]
@@ -171,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let out = folder.path().join("intervals.svg");
         let rows = [(1.0, Some((0.5, 2.0))), (3.0, None)];
-        let rows = rows.map(|(value, interval)| (format!("a{value}"), Estimate { value, interval }));
+        let rows = rows.map(|(value, interval)| Some((format!("a{value}"), Estimate { value, interval })));
         let heading = Heading { title: "a title".to_owned(), notes: vec![] };
         intervals(&heading, "score", &rows, None, &out).expect("drawn");
         let text = fs_err::read_to_string(out).expect("UTF-8").replace('\n', "");
@@ -180,5 +182,16 @@ mod tests {
         }
         // One of them is white paper.
         assert_eq!(text.matches("<rect").count(), 2, "{text}");
+    }
+
+    #[test]
+    fn a_name_without_a_row_keeps_its_colour() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("intervals.svg");
+        let rows = [None, Some(("a".to_owned(), Estimate { value: 1.0, interval: Some((0.5, 2.0)) }))];
+        intervals(&Heading { title: "a title".to_owned(), notes: vec![] }, "score", &rows, None, &out).expect("drawn");
+        let text = fs_err::read_to_string(out).expect("UTF-8");
+        let hex = |i: usize| format!("#{:02X}{:02X}{:02X}", colour(i).0, colour(i).1, colour(i).2);
+        assert!(text.contains(&hex(1)) && !text.contains(&hex(0)), "{text}");
     }
 }
