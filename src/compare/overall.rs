@@ -82,7 +82,7 @@ impl Overall {
         if self.scales.is_some() { "normalised score" } else { "return, mean of the last 100 episodes" }
     }
 
-    /// Returns each entrant with the interquartile mean of its last scores.
+    /// Returns each entrant with the interquartile mean of its last scores, or `None` if it has none.
     pub(crate) fn intervals(&self) -> Vec<Option<(String, Estimate)>> {
         let last = |entrant: &OfEntrant| Some((entrant.name.clone(), (*entrant.marks.last()?)?));
         self.entrants.iter().map(last).collect()
