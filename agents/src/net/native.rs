@@ -10,6 +10,7 @@
 
 mod buffer;
 pub(super) mod convolutions;
+mod copies;
 pub(super) mod dense;
 mod embed;
 mod gemm;

@@ -75,6 +75,11 @@ mod tests {
             // A product that is exact, so that one rounding and two are the same.
             out.push(s.mul_add(s.splat(0.5), b, c));
             out.extend(s.transpose(std::array::from_fn(|j| s.load(&std::array::from_fn(|i| (16 * i + j) as f32)))));
+            let mut rows = [s.zero(); LANES];
+            for (j, row) in rows.iter_mut().enumerate() {
+                *row = s.load(&numbers(4.0 + j as f32));
+            }
+            out.push(s.sums(rows));
             // Pairs as numbers of their bits, and products that are exact.
             let small = s.load(&std::array::from_fn(|i| i as f32 - 7.0));
             out.extend([s.pair_neighbours([a, b]), s.pair_lanes(a, b)]);

@@ -78,6 +78,11 @@ impl Hidden {
     }
 }
 
+/// Most features, in hundredths, by whose lists products are faster: a listed element takes about as long as two of a
+/// dense product, but one of several copies no longer than that.
+const MOST: usize = 50;
+const MOST_OF_COPIES: usize = 100;
+
 /// The layers of a network that begins with single frames of `space`; `None` where they are not as [`QPasses::of`]
 /// says.
 fn layers_of(layout: &Layout, space: &ObsSpace) -> Option<(Vec<Layer>, Option<Embed>)> {
@@ -181,17 +186,20 @@ impl QPasses {
                 (_, below) => {
                     let x = below.map_or(&*input, |hidden| &hidden.y);
                     let rows = batch * n_copies(self.embed.as_deref(), i, n_taus);
-                    let x = match &mut self.embed {
-                        Some(embed) if embed.at == i => embed.forward(params, x.as_slice(), fractions),
-                        _ => x,
-                    };
                     let z = above.first_mut().map_or(&mut *q, |hidden| &mut hidden.z);
-                    let features = &x.as_slice()[..rows * layer.fan_in];
                     let sparse = sparse.as_mut().filter(|_| i == 1);
-                    if let Some(x) = sparse.and_then(|sparse| sparse.list(self.isa, features, layer.fan_in)) {
-                        x.product(self.isa, &p[layer.weight.clone()], z.as_mut_slice());
-                    } else {
-                        matmul(&x.view(0, rows, layer.fan_in), &layer.weight(params), &mut z.whole_mut());
+                    let embed = self.embed.as_mut().filter(|embed| embed.at == i);
+                    let most = if embed.is_some() { MOST_OF_COPIES } else { MOST };
+                    let listed = sparse.and_then(|sparse| sparse.list(self.isa, x.as_slice(), layer.fan_in, most));
+                    match (listed, embed) {
+                        (Some(x), Some(embed)) => {
+                            embed.forward_listed(p, x.lists(), fractions, &layer.weight, z.as_mut_slice());
+                        }
+                        (Some(x), None) => x.product(self.isa, &p[layer.weight.clone()], z.as_mut_slice()),
+                        (None, embed) => {
+                            let x = embed.map_or(x, |embed| embed.forward(params, x.as_slice(), fractions));
+                            matmul(&x.view(0, rows, layer.fan_in), &layer.weight(params), &mut z.whole_mut());
+                        }
                     }
                 }
             }
@@ -229,8 +237,15 @@ impl QPasses {
                 break;
             }
             let rows = *batch * n_copies(self.embed.as_deref(), i, *n_taus);
-            let embed = self.embed.as_mut().filter(|embed| embed.at == i);
             let mut sparse = sparse.as_mut().filter(|_| i == 1).and_then(|sparse| sparse.listed());
+            if let (Some(sparse), Some(embed)) = (&sparse, &mut self.embed.as_mut().filter(|embed| embed.at == i)) {
+                let hidden = below.last_mut().expect("features are listed behind the convolution");
+                let (p, d_z, d_x) = (params.as_slice(), grad.as_slice(), hidden.grad.as_mut_slice());
+                embed.backward_listed(p, sparse.lists(), &layer.weight, d_z, d_x, grads.as_mut_slice());
+                rectify_backward(self.isa, &self.layers[i - 1], p, hidden, grads);
+                continue;
+            }
+            let embed = self.embed.as_mut().filter(|embed| embed.at == i);
             let x = below.last().map_or(&*input, |hidden| &hidden.y);
             let x = embed.as_ref().map_or(x, |embed| embed.merged());
             if let Some(sparse) = &mut sparse {
@@ -282,7 +297,8 @@ impl QPasses {
         let rows = rows(hidden_layers.len());
         let (q, d_q) = (Matrix::zeros(rows, head.width), Matrix::zeros(rows, head.width));
         let input = Matrix::zeros(batch, n_features);
-        let is_whole = self.layers.get(1).is_some_and(|layer| layer.width.is_multiple_of(LANES));
+        let is_whole = self.layers.get(1).is_some_and(|layer| layer.width.is_multiple_of(LANES))
+            && self.embed.as_ref().is_none_or(|embed| embed.is_whole());
         let sparse = (self.taps.is_some() && is_whole).then(Box::default);
         self.scratch.push(Scratch { batch, n_taus, active: Active::default(), sparse, input, hidden, q, d_q });
         self.scratch.len() - 1

@@ -14,6 +14,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     type V: Copy;
     /// Rows and columns (of sixteen lanes) of the largest tile of sums that stays in registers.
     const TILE: [usize; 2];
+    /// Groups of lanes whose sums stay in registers, beside a factor.
+    const GROUPS: usize;
 
     fn load(self, from: &Lanes) -> Self::V;
     fn store(self, v: Self::V, to: &mut Lanes);
@@ -162,6 +164,7 @@ pub(crate) struct Plain;
 impl Simd for Plain {
     type V = Lanes;
     const TILE: [usize; 2] = [2, 1];
+    const GROUPS: usize = 2;
 
     #[inline(never)]
     fn run(self, kernel: impl Kernel) {

@@ -22,7 +22,7 @@ pub(super) struct Sparse {
 
 /// Elements of each row, or each column: where they are in it, and what they are.
 #[derive(Debug, Default)]
-struct Lists {
+pub(super) struct Lists {
     /// List `i` is `starts[i]..starts[i + 1]`.
     starts: Vec<u32>,
     places: Vec<u32>,
@@ -36,8 +36,34 @@ impl Lists {
         (&self.places[range.clone()], &self.values[range])
     }
 
-    fn n(&self) -> usize {
+    /// Number of lists.
+    pub(super) fn n(&self) -> usize {
         self.starts.len().saturating_sub(1)
+    }
+
+    /// Number of elements in the lists before list `i`.
+    pub(super) fn start(&self, i: usize) -> usize {
+        self.starts[i] as usize
+    }
+
+    /// Where the elements of list `i` are.
+    #[inline(always)]
+    pub(super) fn places(&self, i: usize) -> &[u32] {
+        self.of(i).0
+    }
+
+    /// The elements of list `i`.
+    #[inline(always)]
+    pub(super) fn values(&self, i: usize) -> &[f32] {
+        self.of(i).1
+    }
+
+    /// Places and elements of all lists.
+    #[inline(always)]
+    pub(super) fn elements(&self) -> impl Iterator<Item = (usize, f32)> {
+        // Behind the last list is what the lanes of its last elements held.
+        let n = self.start(self.n());
+        self.places[..n].iter().zip(&self.values[..n]).map(|(&place, &value)| (place as usize, value))
     }
 
     /// Makes place for `n_values` elements in `n_lists`, and for the lanes written behind the last one.
@@ -63,12 +89,10 @@ impl Lists {
 }
 
 impl Sparse {
-    /// Lists the elements of `x`, `[rows, width]`, if they are so few that products are faster by them.
-    pub(super) fn list(&mut self, isa: Isa, x: &[f32], width: usize) -> Option<&mut Self> {
-        // In hundredths. A listed element takes about as long as two of a dense product.
-        const MOST: usize = 50;
+    /// Lists the elements of `x`, `[rows, width]`, if they are at most `most` hundredths of all.
+    pub(super) fn list(&mut self, isa: Isa, x: &[f32], width: usize, most: usize) -> Option<&mut Self> {
         let n_values = x.len() - n_zeros(x);
-        self.is_listed = 100 * n_values <= MOST * x.len();
+        self.is_listed = 100 * n_values <= most * x.len();
         if !self.is_listed {
             return None;
         }
@@ -81,6 +105,11 @@ impl Sparse {
     /// The elements of the latest matrix, if they are few.
     pub(super) fn listed(&mut self) -> Option<&mut Self> {
         self.is_listed.then_some(self)
+    }
+
+    /// The elements of each row.
+    pub(super) fn lists(&self) -> &Lists {
+        &self.by_row
     }
 
     /// `z = x weight`, `[rows, width]`, of `weight`, `[columns of x, width]`.
@@ -154,33 +183,33 @@ impl Kernel for CollectColumns<'_> {
     }
 }
 
-/// Most groups of lanes whose sums are in registers at once.
-const GROUPS: usize = 8;
+/// Groups of a row whose products are summed before lanes are: the same for all instructions, as the order of a sum is.
+pub(super) const SUMMED: usize = 8;
 
-/// Rows of lanes of a matrix with `width` columns, a multiple of [`LANES`].
+/// Row `row` of a matrix with `width` columns, a multiple of [`LANES`], from group `first` of its lanes on.
 #[inline(always)]
-fn groups(matrix: &[f32], width: usize, row: usize, first: usize) -> &[Lanes] {
+pub(super) fn groups(matrix: &[f32], width: usize, row: usize, first: usize) -> &[Lanes] {
     let at = row * width + first * LANES;
     matrix[at..(row + 1) * width].as_chunks().0
 }
 
-/// Does `$body` for each block of groups of a row, with their number as the constant `$n`.
+/// Does `$body` for each block of at most `$most` groups of a row, with their number as the constant `$n`.
 macro_rules! blocks {
-    ($width:expr, |$first:ident, $n:ident| $body:expr) => {{
+    ($most:expr, $width:expr, |$first:ident, $n:ident| $body:expr) => {{
         let (n_groups, mut $first) = ($width / LANES, 0);
         while $first < n_groups {
             match n_groups - $first {
-                GROUPS.. => {
-                    const $n: usize = GROUPS;
+                8.. if $most >= 8 => {
+                    const $n: usize = 8;
                     $body;
                     $first += $n;
                 }
-                4.. => {
+                4.. if $most >= 4 => {
                     const $n: usize = 4;
                     $body;
                     $first += $n;
                 }
-                2.. => {
+                2.. if $most >= 2 => {
                     const $n: usize = 2;
                     $body;
                     $first += $n;
@@ -194,6 +223,7 @@ macro_rules! blocks {
         }
     }};
 }
+pub(super) use blocks;
 
 /// Makes row `i` of `sums` the sum of the rows of `from` that list `i` names, each times its value.
 struct Combine<'a> {
@@ -210,7 +240,7 @@ impl Kernel for Combine<'_> {
         for (i, sums) in sums.chunks_exact_mut(width).enumerate() {
             let (places, values) = lists.of(i);
             let sums = sums.as_chunks_mut().0;
-            blocks!(width, |first, N| {
+            blocks!(S::GROUPS, width, |first, N| {
                 let mut block = [s.zero(); N];
                 for (&place, &value) in places.iter().zip(values) {
                     let (value, from) = (s.splat(value), groups(from, width, place as usize, first));
@@ -243,7 +273,7 @@ impl Kernel for InputGradient<'_> {
         let rows = grad.chunks_exact(width).zip(d_x.chunks_exact_mut(x.width));
         for (row, (grad, d_x)) in rows.enumerate() {
             let (places, _) = x.by_row.of(row);
-            blocks!(width, |first, N| {
+            blocks!(SUMMED, width, |first, N| {
                 let grads: &[Lanes; N] = groups(grad, width, 0, first).first_chunk().expect("a block of the row");
                 let mut of_grad = [s.zero(); N];
                 for g in 0..N {
@@ -286,7 +316,7 @@ mod tests {
     fn products(isa: Isa, x: &[f32], width: usize) -> [Vec<f32>; 3] {
         let (weight, grad) = (numbers(COLUMNS * width, 2), numbers(ROWS * width, 3));
         let mut sparse = Sparse::default();
-        let sparse = sparse.list(isa, x, COLUMNS).expect("few elements");
+        let sparse = sparse.list(isa, x, COLUMNS, 50).expect("few elements");
         let (mut z, mut d_weight) = (vec![f32::NAN; ROWS * width], vec![f32::NAN; COLUMNS * width]);
         let mut d_x = vec![-1.0; ROWS * COLUMNS];
         sparse.product(isa, &weight, &mut z);
@@ -339,6 +369,6 @@ mod tests {
         assert!(z[5 * LANES].is_nan() && z[4 * LANES].is_finite() && d_weight[7 * LANES].is_nan());
         let many: Vec<f32> = numbers(ROWS * COLUMNS, 1).iter().map(|x| x + 0.5).collect();
         let mut sparse = Sparse::default();
-        assert!(sparse.list(Isa::all()[0], &many, COLUMNS).is_none() && sparse.listed().is_none());
+        assert!(sparse.list(Isa::all()[0], &many, COLUMNS, 50).is_none() && sparse.listed().is_none());
     }
 }

@@ -67,6 +67,7 @@ impl<const ROUNDS: bool> Simd for Avx512<ROUNDS> {
     type V = __m512;
     // 24 sums, 4 columns of the second factor and a number of the first: 29 of 32 registers.
     const TILE: [usize; 2] = [6, 4];
+    const GROUPS: usize = 8;
 
     fn run(self, kernel: impl Kernel) {
         #[inline(never)]
@@ -236,10 +237,50 @@ fn transpose512(r: [__m512; LANES]) -> [__m512; LANES] {
 
 type Halves = [__m256; 2];
 
+/// Lanes of eight that are set in a mask, one behind the other, by mask.
+const SET_LANES: [[u8; 8]; 256] = {
+    let mut table = [[0; 8]; 256];
+    let mut mask = 0;
+    while mask < table.len() {
+        let (mut lane, mut n) = (0, 0);
+        while lane < 8 {
+            if mask >> lane & 1 == 1 {
+                table[mask][n] = lane;
+                n += 1;
+            }
+            lane += 1;
+        }
+        mask += 1;
+    }
+    table
+};
+
+/// [`Simd::collect_positive`] by halves. All eight lanes of a half are written: the second half begins at most at lane
+/// eight.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+fn collect256(x: Halves, first: u32, places: &mut [u32; LANES], values: &mut Lanes) -> usize {
+    let mut n = 0;
+    for (half, x) in x.into_iter().enumerate() {
+        let is_positive = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(x, _mm256_setzero_ps())) as usize;
+        let offset = _mm256_set1_epi32(first as i32 + 8 * half as i32);
+        // SAFETY: eight bytes are read of a row of eight. Both arrays have sixteen elements, of which eight are written
+        // from `n` on, and `n` is at most eight. No alignment is asked for.
+        unsafe {
+            let lanes = _mm256_cvtepu8_epi32(_mm_loadl_epi64(SET_LANES[is_positive].as_ptr().cast()));
+            _mm256_storeu_ps(values.as_mut_ptr().add(n), _mm256_permutevar8x32_ps(x, lanes));
+            _mm256_storeu_si256(places.as_mut_ptr().add(n).cast(), _mm256_add_epi32(lanes, offset));
+        }
+        n += is_positive.count_ones() as usize;
+    }
+    n
+}
+
 impl Simd for Avx2 {
     type V = Halves;
     // 12 sums, 2 halves of a column and a number: 15 of 16 registers.
     const TILE: [usize; 2] = [6, 1];
+    const GROUPS: usize = 4;
 
     fn run(self, kernel: impl Kernel) {
         #[inline(never)]
@@ -249,6 +290,12 @@ impl Simd for Avx2 {
         }
         // SAFETY: `self` is only made where the processor has these instructions.
         unsafe { run(self, kernel) }
+    }
+
+    #[inline(always)]
+    fn collect_positive(self, x: &Lanes, first: u32, places: &mut [u32; LANES], values: &mut Lanes) -> usize {
+        // SAFETY: `self` is only made where the processor has the instructions.
+        unsafe { collect256(self.load(x), first, places, values) }
     }
 
     #[inline(always)]
@@ -303,7 +350,37 @@ impl Simd for Avx2 {
             first | second << 8
         }}
         fn transpose(rows: [Halves; LANES]) -> [Halves; LANES] { transpose256(rows) }
+        fn sums(rows: [Halves; LANES]) -> Halves { sums256(rows) }
     }
+}
+
+/// [`Simd::sums`], with half the instructions of a transposition.
+#[inline]
+#[target_feature(enable = "avx2")]
+#[allow(clippy::large_types_passed_by_value, reason = "inlined: they are registers")]
+fn sums256(rows: [Halves; LANES]) -> Halves {
+    let mut out = rows[0];
+    for (half, out) in out.iter_mut().enumerate() {
+        let mut eight = [_mm256_setzero_ps(); 8];
+        for (i, sum) in eight.iter_mut().enumerate() {
+            let [low, high] = rows[8 * half + i];
+            *sum = _mm256_add_ps(low, high);
+        }
+        // Rows i and i + 4: four lanes each.
+        let mut four = [_mm256_setzero_ps(); 4];
+        for (i, sum) in four.iter_mut().enumerate() {
+            let (a, b) = (eight[i], eight[i + 4]);
+            *sum = _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(a, b), _mm256_permute2f128_ps::<0x31>(a, b));
+        }
+        let mut two = [_mm256_setzero_ps(); 2];
+        for (i, sum) in two.iter_mut().enumerate() {
+            let (a, b) = (four[2 * i], four[2 * i + 1]);
+            *sum = _mm256_add_ps(_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xee>(a, b));
+        }
+        let [a, b] = two;
+        *out = _mm256_add_ps(_mm256_shuffle_ps::<0x88>(a, b), _mm256_shuffle_ps::<0xdd>(a, b));
+    }
+    out
 }
 
 /// By quadrants of eight numbers.
