@@ -1,7 +1,9 @@
 //! Compares agents, presets, encoders or settings by the returns of their runs over seeds and environments, in tables.
 
 mod entrant;
+pub(crate) mod kept;
 mod overall;
+mod results;
 mod row;
 pub(crate) mod scale;
 pub(crate) mod table;
@@ -11,8 +13,9 @@ use crate::human::count;
 use crate::statistics::stratified::Estimate;
 use crate::statistics::{COVERAGE_OF_FIVE, COVERAGE_OF_THREE, MIN_SAFE_RUNS};
 use anyhow::{Result, ensure};
-pub(crate) use entrant::{Entrant, METRIC};
+pub(crate) use entrant::{Entrant, METRIC, Side};
 pub(crate) use overall::Overall;
+pub(crate) use results::Results;
 use row::{Game, Row};
 use scale::Scales;
 use serde_json::{Map, Value, json};
@@ -45,31 +48,27 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// Reads the results of finished runs. `scales` is given the settings and the best return of each environment, if
-    /// there are several.
+    /// Compares results. `scales` is given the settings and the best return of each environment, if there are several.
     ///
     /// # Errors
-    /// When a file of a run cannot be read, an entrant lacks an environment, or there are no scales.
+    /// When one side lacks an environment, or there are no scales.
     ///
     /// # Panics
-    /// When `entrants` is empty, or an entrant has no runs.
-    pub(crate) fn read(
-        entrants: &[Entrant],
+    /// When `results` is empty.
+    pub(crate) fn of(
+        results: &[Results],
         subject: Subject,
         scales: impl FnOnce(&[(&TrainConfig, Option<f64>)]) -> Result<Scales>,
     ) -> Result<Self> {
-        let shortest = entrants.iter().flat_map(|entrant| &entrant.runs).map(|(config, _)| config.run.steps).min();
-        let marks: Vec<u64> = PARTS.iter().map(|part| shortest.expect("an entrant") / part).collect();
-        let mut games = vec![];
-        for group in by_env(entrants)? {
-            games.push(Game::read(&group, &marks)?);
-        }
+        let shortest = results.iter().flat_map(|results| &results.runs).map(|run| run.config.run.steps).min();
+        let marks: Vec<u64> = PARTS.iter().map(|part| shortest.expect("a run") / part).collect();
+        let groups = by_env(results)?;
+        let games: Vec<Game> = groups.iter().map(|group| Game::of(group, &marks)).collect();
         let scales = match &games[..] {
             [_] => None,
             games => {
-                let config = |game: &Game| entrants.iter().find(|entrant| entrant.env() == game.env).expect("its runs");
-                let found: Vec<_> = games.iter().map(|game| (&config(game).runs[0].0, game.best())).collect();
-                Some(scales(&found)?)
+                let configs = groups.iter().map(|group| &group[0].runs[0].config);
+                Some(scales(&configs.zip(games.iter().map(Game::best)).collect::<Vec<_>>())?)
             }
         };
         let overall = Overall::of(&games, &marks, scales);
@@ -209,24 +208,24 @@ impl Comparison {
     }
 }
 
-/// Groups entrants by environment, in order of first appearance, each with the entrants in one order.
+/// Groups sides by environment, in order of first appearance, each with the names in one order.
 ///
 /// # Errors
-/// When an entrant lacks an environment that another has.
-pub(crate) fn by_env(entrants: &[Entrant]) -> Result<Vec<Vec<&Entrant>>> {
+/// When one lacks an environment that another has.
+pub(crate) fn by_env<T: Side>(sides: &[T]) -> Result<Vec<Vec<&T>>> {
     let (mut envs, mut names) = (vec![], vec![]);
-    for entrant in entrants {
-        if !envs.contains(&entrant.env()) {
-            envs.push(entrant.env());
+    for side in sides {
+        if !envs.contains(&side.env()) {
+            envs.push(side.env());
         }
-        if !names.contains(&&entrant.name) {
-            names.push(&entrant.name);
+        if !names.contains(&side.name()) {
+            names.push(side.name());
         }
     }
-    let find = |env: &str, name: &String| entrants.iter().find(|e| e.env() == env && e.name == *name);
+    let find = |env: &str, name: &str| sides.iter().find(|side| side.env() == env && side.name() == name);
     let mut groups = vec![];
     for env in envs {
-        let lacking: Vec<_> = names.iter().filter(|name| find(env, name).is_none()).map(|name| name.as_str()).collect();
+        let lacking: Vec<_> = names.iter().copied().filter(|name| find(env, name).is_none()).collect();
         ensure!(
             lacking.is_empty(),
             "{env} has no runs of {}: all are compared in the same environments",
@@ -252,13 +251,13 @@ encoder among the runs: if it is 1 for several seeds, intervals leave out what a
 const LEGEND_OF_TIMES: &str = "Seconds and steps/s are medians over seeds.\n";
 
 impl Game {
-    fn read(entrants: &[&Entrant], marks: &[u64]) -> Result<Self> {
-        let mut rows = entrants.iter().map(|entrant| Row::read(entrant, marks)).collect::<Result<Vec<_>>>()?;
+    fn of(group: &[&Results], marks: &[u64]) -> Self {
+        let mut rows: Vec<Row> = group.iter().map(|results| Row::of(results, marks)).collect();
         let oracle = rows.iter().find(|row| row.entrant == "oracle").and_then(Row::last_iqm).filter(|&iqm| iqm > 0.0);
         for row in &mut rows {
             row.share_of_oracle = row.last_iqm().zip(oracle).map(|(iqm, oracle)| iqm / oracle);
         }
-        Ok(Self { env: entrants[0].env().to_owned(), title: title(entrants), rows })
+        Self { env: group[0].env().to_owned(), title: title(group), rows }
     }
 
     /// Returns the highest of the last scores.
@@ -268,26 +267,31 @@ impl Game {
 }
 
 /// Returns what the runs of one environment share: agent, environment, protocol, steps and seeds.
-fn title(entrants: &[&Entrant]) -> String {
-    let runs = || entrants.iter().flat_map(|entrant| &entrant.runs).map(|(config, _)| config);
+fn title(group: &[&Results]) -> String {
+    let runs = || group.iter().flat_map(|results| &results.runs);
     let shared = |mut all: Vec<String>| {
         all.sort();
         all.dedup();
         all
     };
-    let first = &entrants[0].runs[0].0;
-    let agent = match &shared(runs().map(|config| config.agent.name().to_owned()).collect())[..] {
+    // That of results without their run is not known.
+    let agents: Option<Vec<String>> = runs().map(|run| run.run.actor().map(str::to_owned)).collect();
+    let agent = match &shared(agents.unwrap_or_default())[..] {
         [agent] => format!("`{agent}` on "),
         _ => String::new(),
     };
-    let protocols = shared(runs().map(|config| config.env.protocol()).collect()).join(" / ");
-    let mut steps: Vec<u64> = runs().map(|config| config.run.steps).collect();
+    let protocols = shared(runs().map(|run| run.config.env.protocol()).collect()).join(" / ");
+    let mut steps: Vec<u64> = runs().map(|run| run.config.run.steps).collect();
     steps.sort_unstable();
     steps.dedup();
     let steps: Vec<String> = steps.into_iter().map(count).collect();
-    let seeds: Vec<_> = entrants[0].runs.iter().map(|(config, _)| config.run.seed.to_string()).collect();
-    let env = first.env.id();
-    format!("{agent}`{env}` ({protocols}), {} steps, seeds {}", steps.join(" / "), seeds.join(", "))
+    let of_side = |results: &&Results| {
+        results.runs.iter().map(|run| run.config.run.seed.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let mut seeds: Vec<String> = group.iter().map(of_side).collect();
+    seeds.dedup();
+    let env = group[0].env();
+    format!("{agent}`{env}` ({protocols}), {} steps, seeds {}", steps.join(" / "), seeds.join(" / "))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub(crate) mod table;
 pub(crate) mod trials;
 
 pub(crate) use error::PlotError;
-pub(crate) use runs::find_runs;
+pub(crate) use runs::{Run, find_runs};
 
 use carom_envs::settings::nearest;
 use chart::{Across, Chart, Curve};
@@ -29,7 +29,6 @@ use chart::{Across, Chart, Curve};
 use groups::Group;
 use raster::write_file;
 use reference::Reference;
-use runs::Run;
 use std::path::{Path, PathBuf};
 
 /// Metrics of which the first that runs have logged is drawn, unless one is named.
@@ -145,17 +144,20 @@ fn prepare(run_dirs: &[impl AsRef<Path>], metric: &str, look: Look) -> Result<Dr
     Ok(Drawn { runs, x_name, left_out: left_out.into_iter().map(|run| run.dir).collect() })
 }
 
-/// Draws `metric` to the SVG file `out`, with a line for each of `groups`: a name and its runs.
+/// Draws `metric` to the SVG file `out`, with a line for each name and its runs.
 ///
 /// # Errors
-/// When a folder is not a run, its files cannot be read, no run has the metric, or `out` cannot be written.
-pub(crate) fn comparison(groups: &[(&str, &[PathBuf])], metric: &str, out: &Path) -> Result<(), PlotError> {
+/// When no run has the metric, or the figure cannot be written.
+pub(crate) fn comparison<'a>(
+    lines: impl Iterator<Item = (&'a str, &'a [Run])>,
+    metric: &str,
+    out: &Path,
+) -> Result<(), PlotError> {
     let mut drawn = Vec::new();
-    for (name, dirs) in groups {
-        let runs = dirs.iter().map(|dir| Run::read(dir, metric)).collect::<Result<Vec<_>, _>>()?;
-        let runs: Vec<_> = runs.into_iter().filter(|run| !run.points.is_empty()).collect();
+    for (name, runs) in lines {
+        let runs: Vec<_> = runs.iter().filter(|run| !run.points.is_empty()).cloned().collect();
         if !runs.is_empty() {
-            drawn.push(Group { label: (*name).to_owned(), runs });
+            drawn.push(Group { label: name.to_owned(), runs });
         }
     }
     if drawn.is_empty() {

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 const RUNS: [&str; 6] = ["oracle-s0", "oracle-s1", "pca-s0", "pca-s1", "raw-s0", "raw-s1"];
 
-const WRITTEN: [&str; 3] = ["returns.svg", "table.csv", "table.md"];
+const WRITTEN: [&str; 4] = ["results.csv", "returns.svg", "table.csv", "table.md"];
 
 /// A comparison whose runs have no more than 600 steps and 16 hidden units.
 const COMPARE: &str = "compare --env minatar/breakout --agent dqn --encoders raw,oracle,pca --seeds 0..2 \
@@ -182,6 +182,43 @@ fn agents_are_compared_over_several_games_and_grouped_again() {
     assert!(fail(&program, "compare --runs all/fit --by agent --out by").contains("it cannot be compared"));
     let error = fail(&program, "compare --runs all --by agent.lrr --out by");
     assert!(error.contains("did you mean `agent.lr`?"), "{error}");
+}
+
+#[test]
+fn results_are_compared_with_when_their_runs_are_gone() {
+    let program = Program::new();
+    let games = "--envs cliff-walking,taxi --steps 5k";
+    let (table, _) =
+        succeed(&program, &format!("compare {games} --agents q-learning,sarsa --seeds 0..2 --out all {SCALES}"));
+    fs_err::copy(program.path("all/results.csv"), program.path("kept.csv")).expect("copied");
+    fs_err::remove_dir_all(program.path("all")).expect("removed");
+    let (again, _) = succeed(&program, &format!("compare --results kept.csv --out again {SCALES}"));
+    // Without the runs the agent is not known, and their times are rounded.
+    let scores = |table: &str| -> Vec<String> {
+        let rows = table.lines().filter(|line| line.contains('[')).map(|line| line.rsplitn(3, '|').last());
+        rows.map(|row| row.unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(scores(&again), scores(&table));
+    assert!(scores(&table).len() > 6 && again.contains("probability of improvement over q-learning"), "{again}");
+    assert!(program.names("again").contains(&"returns-taxi.svg".to_owned()));
+
+    // Further seeds of one side and another side join the results, which come first.
+    let line = format!("compare {games} --agents sarsa --seeds 2..3 --results kept.csv --out more {SCALES}");
+    succeed(&program, &line);
+    let kept = |file: &str| program.read(file).lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!((kept("kept.csv").len(), kept("more/results.csv").len()), (9, 11));
+    assert!(kept("more/results.csv")[1].starts_with("q-learning,cliff-walking,"));
+    let error = fail(&program, &line.replace("2..3", "1..3"));
+    assert!(error.contains("there are two runs of sarsa in cliff-walking with seed 1"), "{error}");
+    let line = format!("compare --env taxi --agent double-q --steps 5k --results kept.csv --out few {SCALES}");
+    let error = fail(&program, &line);
+    assert!(error.contains("cliff-walking has no runs of"), "{error}");
+    assert!(!program.names(".").contains(&"few".to_owned()));
+    // A file of the user's with that name stays.
+    fs_err::create_dir(program.path("own")).expect("made");
+    program.write("own/results.csv", "seed,score\n0,1\n");
+    let error = fail(&program, &format!("compare --results kept.csv --out own {SCALES}"));
+    assert!(error.contains("own/results.csv") && program.read("own/results.csv").contains("score"), "{error}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::print;
 use super::seeds::parse_jobs;
 use super::start::{begin_or_continue, check_unchanged, complete, has_made, is_finished};
 use crate::compare::scale::{self, Reference, Scale};
-use crate::compare::{Comparison, Entrant, METRIC, Overall, Subject, by_env};
+use crate::compare::{Comparison, Entrant, METRIC, Overall, Results, Side, Subject, by_env, kept};
 use crate::config::encoders::EncoderMode;
 use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
@@ -36,7 +36,8 @@ use std::process::ExitCode;
 /// Each combination of what the lists give is trained with each seed, in DIR/<combination>-s<seed>. The same command
 /// continues a comparison that was stopped: it starts missing runs, resumes unfinished ones, and keeps finished ones.
 /// Settings are resolved as by `carom train`. An encoder given by name is fitted once for each seed, so that intervals
-/// include what a fit varies. With --runs nothing is trained: finished runs are grouped by the settings of --by.
+/// include what a fit varies. With --runs nothing is trained: finished runs are grouped by the settings of --by. With
+/// --results the results of other comparisons take part, whose runs need not be there.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
@@ -57,7 +58,7 @@ pub(super) struct Arguments {
     envs: Vec<String>,
     /// Encoders to compare, separated by commas (`carom list encoders`), or directories of fitted models
     #[arg(long, value_name = "NAMES", value_delimiter = ',',
-        required_unless_present_any = ["agents", "presets", "envs", "vary", "runs"])]
+        required_unless_present_any = ["agents", "presets", "envs", "vary", "runs", "results"])]
     encoders: Vec<String>,
     /// Values of a setting to compare, as in agent.lr=1e-4,3e-4; may be repeated
     #[arg(long, value_name = "KEY=V,V")]
@@ -71,6 +72,10 @@ pub(super) struct Arguments {
     /// of them have; a group that has nothing else is called base, and is the first
     #[arg(long, value_name = "KEYS", value_delimiter = ',', requires = "runs")]
     by: Vec<String>,
+    /// Files results.csv of other comparisons, whose results take part: the first of them is what others are compared
+    /// with
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    results: Vec<PathBuf>,
     /// How fitted encoders take part in training; raw and oracle have no modes
     #[arg(long, value_name = "MODE")]
     encoder_mode: Option<EncoderMode>,
@@ -114,12 +119,15 @@ const EXAMPLES: &str = "Examples:
       --set env.sticky=0 --set env.action_set=minimal --set env.max_steps=1000
   carom compare --preset minatar-breakout-dqn --vary agent.lr=1e-4,3e-4 --seeds 0..10
   carom compare --runs runs --by agent,agent.lr --out runs/by-rate
+  carom compare --presets minatar-breakout-dqn --vary agent.lr=1e-3 --results published.csv
 
-Writes table.md, which is also printed, table.csv, returns.svg (returns-<env>.svg for several environments),
-intervals.svg, profile.svg, efficiency.svg and improvement.svg.";
+Writes table.md, which is also printed, table.csv, results.csv, returns.svg (returns-<env>.svg for several
+environments), intervals.svg, profile.svg, efficiency.svg and improvement.svg.";
 
 /// Files of the table.
 const TABLES: [&str; 2] = ["table.csv", "table.md"];
+/// File of the results of all runs, to be compared with.
+const RESULTS: &str = "results.csv";
 /// File of the learning curves of a single environment.
 const FIGURE: &str = "returns.svg";
 /// Files of the statistics over all environments.
@@ -132,26 +140,25 @@ const SETTINGS: &str = "settings";
 const SLURM: &str = "slurm";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    if !arguments.runs.is_empty() {
-        let entrants = grouped::entrants(&arguments.runs, &arguments.by)?;
-        let default = || PathBuf::from(format!("runs/compare-by-{}", arguments.by.join("-")));
-        let dir = arguments.out.clone().unwrap_or_else(default);
-        ensure!(!layout::is_run(&dir), "{} is a run; give a directory for tables and figures", dir.display());
-        arguments.check_scales(&entrants)?;
-        check_files(&dir, &entrants)?;
-        fs_err::create_dir_all(&dir)?;
-        report(&dir, &entrants, arguments)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let (dir, entrants) = arguments.entrants()?;
-    arguments.check_scales(&entrants)?;
-    let Made::Ended(code) = make(&dir, &entrants, arguments.jobs, &arguments.launch)? else {
-        return Ok(ExitCode::SUCCESS);
+    let kept = arguments.kept()?;
+    let is_trained = arguments.is_trained();
+    let (dir, entrants) = match is_trained {
+        true => arguments.entrants()?,
+        false => (arguments.dir_of_runs(), grouped::entrants(&arguments.runs, &arguments.by)?),
     };
-    if code == ExitCode::SUCCESS {
-        report(&dir, &entrants, arguments)?;
+    ensure!(!layout::is_run(&dir), "{} is a run; give another directory for a comparison", dir.display());
+    arguments.check(&dir, &entrants, &kept)?;
+    if is_trained {
+        let Made::Ended(code) = make(&dir, &entrants, arguments.jobs, &arguments.launch)? else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
     }
-    Ok(code)
+    fs_err::create_dir_all(&dir)?;
+    report(&dir, &entrants, kept, arguments)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Makes all runs that are not finished, in or below `dir`, `n_at_once` at a time.
@@ -242,13 +249,13 @@ pub(super) fn check_possible(config: &TrainConfig, is_elsewhere: bool) -> Result
     }
 }
 
-/// Checks that the tables, the figures and the settings of processes can be written to `dir`.
-fn check_files(dir: &Path, entrants: &[Entrant]) -> Result<()> {
-    let groups = by_env(entrants)?;
-    let curves: Vec<String> = groups.iter().map(|group| curves_file(group[0].env(), groups.len())).collect();
+/// Checks that the tables and the figures of `envs`, and the settings of processes, can be written to `dir`.
+fn check_files(dir: &Path, envs: &[&str], entrants: &[Entrant]) -> Result<()> {
+    let curves: Vec<String> = envs.iter().map(|env| curves_file(env, envs.len())).collect();
     let marked = [TABLES[1]].into_iter().chain(FIGURES).chain(curves.iter().map(String::as_str));
-    // CSV has no comments: that table is ours beside the other.
+    // CSV has no comments: one table is ours beside the other, and results begin as no other file does.
     let unmarked = (!files::is_marked(&dir.join(TABLES[1]))).then_some(TABLES[0]);
+    let unmarked = unmarked.into_iter().chain((!kept::is_kept(&dir.join(RESULTS))).then_some(RESULTS));
     let settings =
         entrants.iter().flat_map(|entrant| &entrant.runs).map(|(_, run)| settings_file(&dir.join(SETTINGS), run));
     let mut places = marked.chain(unmarked).map(|name| dir.join(name)).chain(settings);
@@ -261,23 +268,28 @@ fn curves_file(env: &str, n_envs: usize) -> String {
 }
 
 /// Writes the tables and the figures, and prints the tables.
-fn report(dir: &Path, entrants: &[Entrant], arguments: &Arguments) -> Result<()> {
+fn report(dir: &Path, entrants: &[Entrant], kept: Vec<Results>, arguments: &Arguments) -> Result<()> {
+    let mut results = kept;
+    for entrant in entrants {
+        kept::add(&mut results, Results::read(entrant)?)?;
+    }
     let given = arguments.scale.iter().cloned().collect();
     let found = |envs: &[(&TrainConfig, Option<f64>)]| scale::scales(envs, &given, arguments.reference);
-    let table = Comparison::read(entrants, arguments.subject(), found)?;
+    let table = Comparison::of(&results, arguments.subject(), found)?;
     let markdown = table.to_markdown();
     let write = |name, text: &str| files::write_whole(&dir.join(name), |file| file.write_all(text.as_bytes()));
+    write(RESULTS, &kept::to_csv(&results))?;
     write(TABLES[0], &table.to_csv())?;
     write(TABLES[1], &format!("{markdown}\n{}", files::svg_mark()))?;
-    let mut written: Vec<String> = TABLES.iter().rev().map(|name| (*name).to_owned()).collect();
-    let groups = by_env(entrants)?;
+    let mut written: Vec<String> = TABLES.iter().rev().chain([&RESULTS]).map(|name| (*name).to_owned()).collect();
+    let groups = by_env(&results)?;
     for group in &groups {
         let name = curves_file(group[0].env(), groups.len());
-        let dirs = |entrant: &Entrant| entrant.runs.iter().map(|(_, dir)| dir.clone()).collect::<Vec<_>>();
-        let lines: Vec<_> = group.iter().map(|entrant| (entrant.name.as_str(), dirs(entrant))).collect();
-        let lines: Vec<_> = lines.iter().map(|(name, dirs)| (*name, dirs.as_slice())).collect();
+        let curves: Vec<Vec<_>> =
+            group.iter().map(|results| results.runs.iter().map(|run| run.run.clone()).collect()).collect();
+        let lines = group.iter().zip(&curves).map(|(results, runs)| (results.name(), runs.as_slice()));
         // Without a finished episode there is no figure, but there is a table.
-        match plot::comparison(&lines, METRIC, &dir.join(&name)) {
+        match plot::comparison(lines, METRIC, &dir.join(&name)) {
             Ok(()) => written.push(name),
             Err(error) => say!("no {name}: {error}"),
         }
@@ -336,10 +348,44 @@ fn parse_scale(text: &str) -> Result<(String, Scale)> {
 }
 
 impl Arguments {
-    /// Checks that the settings of normalised scores have an effect on a comparison of `entrants`.
-    fn check_scales(&self, entrants: &[Entrant]) -> Result<()> {
-        let envs: BTreeSet<&str> = entrants.iter().map(Entrant::env).collect();
-        if let Some((env, _)) = self.scale.iter().find(|(env, _)| !envs.contains(env.as_str())) {
+    /// Returns whether runs are made, not only read.
+    fn is_trained(&self) -> bool {
+        let lists = [&self.agents, &self.presets, &self.envs, &self.encoders, &self.vary, &self.set];
+        let names = [&self.env, &self.agent, &self.preset];
+        lists.iter().any(|list| !list.is_empty())
+            || names.iter().any(|name| name.is_some())
+            || self.steps.is_some()
+            || self.device.is_some()
+            || self.encoder_mode.is_some()
+    }
+
+    /// Returns the results of other comparisons.
+    fn kept(&self) -> Result<Vec<Results>> {
+        let mut all = vec![];
+        for path in &self.results {
+            for results in kept::read(path)? {
+                kept::add(&mut all, results).with_context(|| path.display().to_string())?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns the directory of a comparison that makes no runs.
+    fn dir_of_runs(&self) -> PathBuf {
+        let name = if self.by.is_empty() { "results".to_owned() } else { format!("by-{}", self.by.join("-")) };
+        self.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/compare-{name}")))
+    }
+
+    /// Checks what can be known before runs are made: that all sides can be compared, that the settings of normalised
+    /// scores have an effect, and that files can be written to `dir`.
+    fn check(&self, dir: &Path, entrants: &[Entrant], kept: &[Results]) -> Result<()> {
+        for entrant in entrants {
+            entrant.runs.iter().try_for_each(|(config, _)| kept::check_new(kept, entrant, config.run.seed))?;
+        }
+        let sides: Vec<&dyn Side> =
+            kept.iter().map(|side| side as &dyn Side).chain(entrants.iter().map(|side| side as &dyn Side)).collect();
+        let envs: Vec<&str> = by_env(&sides)?.into_iter().map(|group| group[0].env()).collect();
+        if let Some((env, _)) = self.scale.iter().find(|(env, _)| !envs.contains(&env.as_str())) {
             bail!("--scale {env}: this comparison has no such environment");
         }
         let given: BTreeMap<String, Scale> = self.scale.iter().cloned().collect();
@@ -349,15 +395,20 @@ impl Arguments {
             envs.len() > 1 || !is_given,
             "--scale and --reference have no effect: scores of one environment are its returns"
         );
-        let mut configs: Vec<&TrainConfig> = entrants.iter().map(|entrant| &entrant.runs[0].0).collect();
+        let of_kept = kept.iter().map(|results| &results.runs[0].config);
+        let mut configs: Vec<&TrainConfig> = of_kept.chain(entrants.iter().map(|entrant| &entrant.runs[0].0)).collect();
         configs.dedup_by_key(|config| config.env.id());
-        scale::check(&configs, &given, self.reference)
+        scale::check(&configs, &given, self.reference)?;
+        // A comparison that was begun has a run before it has a table.
+        let is_begun = entrants.iter().flat_map(|entrant| &entrant.runs).any(|(_, run_dir)| layout::is_run(run_dir));
+        if is_begun && self.is_trained() { Ok(()) } else { check_files(dir, &envs, entrants) }
     }
 
     /// Returns what is compared.
     fn subject(&self) -> Subject {
         let others = [&self.agents, &self.presets, &self.envs, &self.vary, &self.by];
-        if others.iter().all(|list| list.is_empty()) { Subject::Encoders } else { Subject::Algorithms }
+        let is_of_encoders = others.iter().all(|list| list.is_empty()) && !self.encoders.is_empty();
+        if is_of_encoders { Subject::Encoders } else { Subject::Algorithms }
     }
 
     /// Returns the directory of the comparison and its runs.
@@ -365,7 +416,6 @@ impl Arguments {
         let variants = choices::variants(self)?;
         let configs: Vec<&TrainConfig> = variants.iter().map(|variant| &variant.config).collect();
         let dir = self.out.clone().unwrap_or_else(|| self.default_dir(&configs));
-        ensure!(!layout::is_run(&dir), "{} is a run; give a directory for the runs of a comparison", dir.display());
         let mut names = BTreeSet::new();
         let mut entrants = vec![];
         for variant in &variants {
@@ -375,11 +425,6 @@ impl Arguments {
                 (variant.config.with_seed(seed), run_dir)
             });
             entrants.push(Entrant { name: variant.name.clone(), runs: runs.collect() });
-        }
-        by_env(&entrants)?;
-        // A comparison that was begun has a run before it has a table.
-        if !entrants.iter().flat_map(|entrant| &entrant.runs).any(|(_, run_dir)| layout::is_run(run_dir)) {
-            check_files(&dir, &entrants)?;
         }
         Ok((dir, entrants))
     }

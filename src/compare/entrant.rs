@@ -14,9 +14,30 @@ pub(crate) struct Entrant {
     pub runs: Vec<(TrainConfig, PathBuf)>,
 }
 
-impl Entrant {
+/// One side of a comparison in one environment.
+pub(crate) trait Side {
+    /// Returns the name of what is compared.
+    fn name(&self) -> &str;
     /// Returns the id of the environment.
-    pub(crate) fn env(&self) -> &str {
+    fn env(&self) -> &str;
+}
+
+impl Side for Entrant {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn env(&self) -> &str {
         self.runs[0].0.env.id()
+    }
+}
+
+impl<T: Side + ?Sized> Side for &T {
+    fn name(&self) -> &str {
+        (**self).name()
+    }
+
+    fn env(&self) -> &str {
+        (**self).env()
     }
 }

@@ -1,16 +1,11 @@
 //! A row of a comparison: the runs of one entrant in one environment.
 
-use super::entrant::{Entrant, METRIC};
+use super::results::Results;
 use super::table::NONE;
-use crate::config::training::TrainConfig;
-use crate::encoder::ObsTransform;
 use crate::human::count;
-use crate::plot;
 use crate::statistics::{iqm, iqm_interval, median};
-use anyhow::Result;
 use std::collections::BTreeSet;
 use std::iter::once;
-use std::path::{Path, PathBuf};
 
 /// Results in one environment.
 #[derive(Debug)]
@@ -49,27 +44,23 @@ pub(super) struct Score {
 }
 
 impl Row {
-    pub(super) fn read(entrant: &Entrant, marks: &[u64]) -> Result<Self> {
-        let curves = entrant.runs.iter().map(|(_, dir)| Ok(plot::points(dir, METRIC)?)).collect::<Result<Vec<_>>>()?;
-        let times = entrant.runs.iter().filter_map(|(_, dir)| last_time(dir).transpose());
-        let times = times.collect::<Result<Vec<_>>>()?;
-        let read = |(config, dir): &(TrainConfig, PathBuf)| ObsTransform::open(&config.clone().for_reading(None)?, dir);
-        let transforms = entrant.runs.iter().map(read);
-        let transforms = transforms.collect::<Result<Vec<_>>>()?;
-        let n_env_steps: Vec<f64> = transforms.iter().map(|transform| transform.n_env_steps() as f64).collect();
-        let weights = transforms.iter().filter_map(ObsTransform::sha256);
-        Ok(Self {
-            entrant: entrant.name.clone(),
-            n_runs: entrant.runs.len(),
+    pub(super) fn of(results: &Results, marks: &[u64]) -> Self {
+        let runs = &results.runs;
+        let curves: Vec<_> = runs.iter().map(|run| run.run.points.clone()).collect();
+        let times: Vec<_> = runs.iter().filter_map(|run| run.time).collect();
+        let n_env_steps: Vec<f64> = runs.iter().map(|run| run.encoder.n_env_steps as f64).collect();
+        Self {
+            entrant: results.name.clone(),
+            n_runs: runs.len(),
             scores: marks.iter().map(|&mark| Score::at(mark, &curves)).collect(),
             curves,
             share_of_oracle: None,
             wall_s: median(&times.iter().map(|&(_, wall_s)| wall_s).collect::<Vec<_>>()),
             steps_per_s: median(&times.iter().map(|&(step, wall_s)| step / wall_s).collect::<Vec<_>>()),
             n_env_steps: median(&n_env_steps).unwrap_or_default().round() as u64,
-            code_size: transforms[0].n_features(),
-            weights: weights.collect(),
-        })
+            code_size: runs[0].encoder.code_size,
+            weights: runs.iter().filter_map(|run| run.encoder.sha256.clone()).collect(),
+        }
     }
 
     /// Returns the weights of different fits, in the order of the runs.
@@ -150,9 +141,4 @@ impl Score {
             None => format!("{:.2}", self.iqm),
         }
     }
-}
-
-/// Returns the last step in the run's `timing.csv` and the seconds up to it, or `None` if it has no row.
-fn last_time(dir: &Path) -> Result<Option<(f64, f64)>> {
-    Ok(plot::points(dir, "wall_s")?.last().copied().filter(|&(_, wall_s)| wall_s > 0.0))
 }

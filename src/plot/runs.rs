@@ -26,13 +26,16 @@ pub(super) type Points = BTreeMap<String, Vec<(f64, f64)>>;
 
 /// One run's configuration and the points of one metric.
 #[derive(Clone, Debug)]
-pub(super) struct Run {
+pub(crate) struct Run {
+    /// Its folder; empty if the run itself is not there.
     pub dir: PathBuf,
     /// Settings without the seed. One that changed along the run has all of its values: `0.1, 0.2 from 5k`.
     pub settings: Dotted,
     /// Keys of the settings that changed along the run.
     pub changed: BTreeSet<String>,
     pub seed: Option<String>,
+    /// Protocol of the environment.
+    pub protocol: Option<String>,
     /// `(step, value)`, in the order of their steps, finite.
     pub points: Vec<(f64, f64)>,
     /// Names of all metrics of the run.
@@ -42,8 +45,17 @@ pub(super) struct Run {
 }
 
 impl Run {
+    /// A run in `env` of which there are `points` alone.
+    pub(crate) fn kept(env: &str, protocol: String, seed: u64, points: Vec<(f64, f64)>) -> Self {
+        let settings = Dotted::from([("env".to_owned(), env.to_owned())]);
+        Self { settings, seed: Some(seed.to_string()), protocol: Some(protocol), points, ..Self::empty() }
+    }
+
     /// Reads `dir/config.toml` and the points of `metric`.
-    pub(super) fn read(dir: &Path, metric: &str) -> Result<Self, PlotError> {
+    ///
+    /// # Errors
+    /// When the folder is not a run, or its files cannot be read.
+    pub(crate) fn read(dir: &Path, metric: &str) -> Result<Self, PlotError> {
         let (mut run, mut points) = Self::read_if(dir, |name| name == metric)?;
         run.points = points.remove(metric).unwrap_or_default();
         Ok(run)
@@ -62,7 +74,10 @@ impl Run {
             PlotError::BadFile { path: path.clone(), line: None, reason: error.to_string().trim_end().to_owned() }
         })?;
         let mut run = Self { dir: dir.to_owned(), settings: of_table(&config), ..Self::empty() };
-        run.follow_changes();
+        if let Some(meta) = run.meta() {
+            run.protocol = meta.get("protocol").and_then(|protocol| protocol.as_str()).map(str::to_owned);
+            run.follow_changes(meta);
+        }
         run.settings.remove("kind");
         run.seed = run.settings.remove("seed");
         let mut points = Points::new();
@@ -76,7 +91,7 @@ impl Run {
     }
 
     /// Returns the agent or the model.
-    pub(super) fn actor(&self) -> Option<&str> {
+    pub(crate) fn actor(&self) -> Option<&str> {
         self.setting(["agent", "model"])
     }
 
@@ -105,8 +120,7 @@ impl Run {
 
     /// Returns the protocol of the environment, if it differs from the environment's id.
     pub(super) fn protocol(&self) -> Option<String> {
-        let protocol = self.meta()?.get("protocol")?.as_str()?.to_owned();
-        Some(protocol).filter(|protocol| self.settings.get("env") != Some(protocol))
+        self.protocol.clone().filter(|protocol| self.settings.get("env") != Some(protocol))
     }
 
     fn meta(&self) -> Option<serde_json::Value> {
@@ -114,8 +128,8 @@ impl Run {
     }
 
     /// Replaces the settings by those that the steps were made with. `config.toml` may have been edited after the run.
-    fn follow_changes(&mut self) {
-        let Some(history) = self.meta().and_then(|meta| serde_json::from_value::<History>(meta).ok()) else { return };
+    fn follow_changes(&mut self, meta: serde_json::Value) {
+        let Ok(history) = serde_json::from_value::<History>(meta) else { return };
         self.settings = history.settings;
         let mut values = Dotted::new();
         for AtStep { step, change: Change { key, from, to } } in history.changes {
@@ -151,6 +165,7 @@ impl Run {
             settings: Dotted::new(),
             changed: BTreeSet::new(),
             seed: None,
+            protocol: None,
             points: Vec::new(),
             metrics: BTreeSet::new(),
             steps_per_epoch: None,

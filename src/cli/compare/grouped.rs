@@ -1,7 +1,7 @@
 //! Runs that were made before, grouped by the values of settings.
 
 use crate::cli::start::is_finished;
-use crate::compare::{Entrant, METRIC};
+use crate::compare::{Entrant, METRIC, Side};
 use crate::config::kind::{self, Config, training_config};
 use crate::config::training::TrainConfig;
 use crate::dotted::{Dotted, changes, dotted};
@@ -27,6 +27,9 @@ type Values = Vec<Option<String>>;
 /// # Errors
 /// When a path is not a training run, no run is finished, or no run has a setting of that key.
 pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant>> {
+    if paths.is_empty() {
+        return Ok(vec![]);
+    }
     if let Some(i) = (1..keys.len()).find(|&i| keys[..i].contains(&keys[i])) {
         bail!("--by names {} twice", keys[i]);
     }
