@@ -31,7 +31,7 @@ impl Kernel for Combine<'_> {
         let Self { lists, n_copies, values, from, sums } = self;
         let width = sums.len() / (lists.n() * n_copies).max(1);
         let most = (S::GROUPS / COPIES).max(1);
-        // A block's groups of all rows side by side: they stay in the second cache, and few of them share a place there.
+        // A block's groups of all rows side by side stay in the second cache, and few of them share a place there.
         let mut stripe: Vec<Lanes> = vec![];
         blocks!(most, width, |first, N| {
             stripe.clear();
