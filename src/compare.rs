@@ -1,9 +1,9 @@
 //! Compares agents, presets, encoders or settings by the returns of their runs over seeds and environments, in tables.
 
 mod entrant;
-pub(crate) mod kept;
 mod overall;
 mod results;
+pub(crate) mod results_file;
 mod row;
 pub(crate) mod scale;
 pub(crate) mod table;
@@ -67,7 +67,7 @@ impl Comparison {
         let scales = match &games[..] {
             [_] => None,
             games => {
-                let configs = groups.iter().map(|group| &group[0].runs[0].config);
+                let configs = groups.iter().map(|group| group[0].config());
                 Some(scales(&configs.zip(games.iter().map(Game::best)).collect::<Vec<_>>())?)
             }
         };
@@ -274,9 +274,8 @@ fn title(group: &[&Results]) -> String {
         all.dedup();
         all
     };
-    // That of results without their run is not known.
-    let agents: Option<Vec<String>> = runs().map(|run| run.run.actor().map(str::to_owned)).collect();
-    let agent = match &shared(agents.unwrap_or_default())[..] {
+    let agents = runs().filter_map(|run| run.run.actor().map(str::to_owned)).collect();
+    let agent = match &shared(agents)[..] {
         [agent] => format!("`{agent}` on "),
         _ => String::new(),
     };

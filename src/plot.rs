@@ -149,13 +149,13 @@ fn prepare(run_dirs: &[impl AsRef<Path>], metric: &str, look: Look) -> Result<Dr
 /// # Errors
 /// When no run has the metric, or the figure cannot be written.
 pub(crate) fn comparison<'a>(
-    lines: impl Iterator<Item = (&'a str, &'a [Run])>,
+    lines: impl Iterator<Item = (&'a str, Vec<&'a Run>)>,
     metric: &str,
     out: &Path,
 ) -> Result<(), PlotError> {
     let mut drawn = Vec::new();
     for (name, runs) in lines {
-        let runs: Vec<_> = runs.iter().filter(|run| !run.points.is_empty()).cloned().collect();
+        let runs: Vec<_> = runs.into_iter().filter(|run| !run.points.is_empty()).cloned().collect();
         if !runs.is_empty() {
             drawn.push(Group { label: name.to_owned(), runs });
         }

@@ -193,7 +193,7 @@ fn results_are_compared_with_when_their_runs_are_gone() {
     fs_err::copy(program.path("all/results.csv"), program.path("kept.csv")).expect("copied");
     fs_err::remove_dir_all(program.path("all")).expect("removed");
     let (again, _) = succeed(&program, &format!("compare --results kept.csv --out again {SCALES}"));
-    // Without the runs the agent is not known, and their times are rounded.
+    // Times are rounded.
     let scores = |table: &str| -> Vec<String> {
         let rows = table.lines().filter(|line| line.contains('[')).map(|line| line.rsplitn(3, '|').last());
         rows.map(|row| row.unwrap_or_default().to_owned()).collect()
@@ -205,11 +205,24 @@ fn results_are_compared_with_when_their_runs_are_gone() {
     // Further seeds of one side and another side join the results, which come first.
     let line = format!("compare {games} --agents sarsa --seeds 2..3 --results kept.csv --out more {SCALES}");
     succeed(&program, &line);
+    let line_of_more = line.clone();
     let kept = |file: &str| program.read(file).lines().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!((kept("kept.csv").len(), kept("more/results.csv").len()), (9, 11));
     assert!(kept("more/results.csv")[1].starts_with("q-learning,cliff-walking,"));
-    let error = fail(&program, &line.replace("2..3", "1..3"));
-    assert!(error.contains("there are two runs of sarsa in cliff-walking with seed 1"), "{error}");
+    // The same command again, and one that makes a run again that is among the results.
+    succeed(&program, &line);
+    succeed(&program, &line.replace("2..3", "1..3"));
+    assert_eq!(kept("more/results.csv").len(), 11);
+    // Results of runs that are gone are not replaced by fewer.
+    let fewer = format!("compare --results kept.csv --out more {SCALES}");
+    let error = fail(&program, &fewer);
+    for words in ["more/results.csv has a run that this comparison lacks: sarsa in", "seed 2", "--out DIR writes"] {
+        assert!(error.contains(words), "{words} in {error}");
+    }
+    assert_eq!(kept("more/results.csv").len(), 11);
+    // Flags of runs have no effect where none is made.
+    assert_eq!(run(&program, "compare --results kept.csv --seeds 0..1").status.code(), Some(2));
+    assert!(fail(&program, "compare --results kept.csv --on print").contains("--on has no effect"));
     let line = format!("compare --env taxi --agent double-q --steps 5k --results kept.csv --out few {SCALES}");
     let error = fail(&program, &line);
     assert!(error.contains("cliff-walking has no runs of"), "{error}");
@@ -219,6 +232,10 @@ fn results_are_compared_with_when_their_runs_are_gone() {
     program.write("own/results.csv", "seed,score\n0,1\n");
     let error = fail(&program, &format!("compare --results kept.csv --out own {SCALES}"));
     assert!(error.contains("own/results.csv") && program.read("own/results.csv").contains("score"), "{error}");
+    // Also where the comparison's runs are.
+    program.write("more/results.csv", "seed,score\n0,1\n");
+    assert!(fail(&program, &line_of_more).contains("more/results.csv"));
+    assert!(program.read("more/results.csv").contains("score"));
 }
 
 #[test]

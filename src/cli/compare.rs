@@ -9,7 +9,7 @@ use super::print;
 use super::seeds::parse_jobs;
 use super::start::{begin_or_continue, check_unchanged, complete, has_made, is_finished};
 use crate::compare::scale::{self, Reference, Scale};
-use crate::compare::{Comparison, Entrant, METRIC, Overall, Results, Side, Subject, by_env, kept};
+use crate::compare::{Comparison, Entrant, METRIC, Overall, Results, Side, Subject, by_env, results_file};
 use crate::config::encoders::EncoderMode;
 use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
@@ -24,7 +24,7 @@ use crate::run::{Outcome, layout};
 use crate::train::session::Session;
 use crate::{files, interrupt, plot};
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::Range;
@@ -39,7 +39,8 @@ use std::process::ExitCode;
 /// include what a fit varies. With --runs nothing is trained: finished runs are grouped by the settings of --by. With
 /// --results the results of other comparisons take part, whose runs need not be there.
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("made").multiple(true).args(["env", "agent", "agents", "presets",
+    "envs", "encoders", "vary", "encoder_mode", "steps", "device", "preset", "set"]))]
 pub(super) struct Arguments {
     /// Environment (`carom list envs`)
     #[arg(long, value_name = "ID")]
@@ -80,10 +81,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MODE")]
     encoder_mode: Option<EncoderMode>,
     /// Seeds of each combination's runs: `0..5` is 0, 1, 2, 3, 4
-    #[arg(long, value_name = "A..B", value_parser = parse_seeds, default_value = "0..5")]
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds, default_value = "0..5", requires = "made")]
     seeds: Range<u64>,
     /// Runs that are made at once, each in a process of its own
-    #[arg(long, value_name = "J", value_parser = parse_jobs, default_value = "1")]
+    #[arg(long, value_name = "J", value_parser = parse_jobs, default_value = "1", requires = "made")]
     jobs: usize,
     /// Environment steps of each run, summed over its environments: 50000, 10k, 1.5M, 2e6
     #[arg(long, value_name = "N", value_parser = parse_count, allow_hyphen_values = true)]
@@ -140,14 +141,15 @@ const SETTINGS: &str = "settings";
 const SLURM: &str = "slurm";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let kept = arguments.kept()?;
+    let given = arguments.given_results()?;
     let is_trained = arguments.is_trained();
     let (dir, entrants) = match is_trained {
         true => arguments.entrants()?,
-        false => (arguments.dir_of_runs(), grouped::entrants(&arguments.runs, &arguments.by)?),
+        false if arguments.runs.is_empty() => (arguments.dir_of_results(), vec![]),
+        false => (arguments.dir_of_results(), grouped::entrants(&arguments.runs, &arguments.by)?),
     };
     ensure!(!layout::is_run(&dir), "{} is a run; give another directory for a comparison", dir.display());
-    arguments.check(&dir, &entrants, &kept)?;
+    arguments.check(&dir, &entrants, &given)?;
     if is_trained {
         let Made::Ended(code) = make(&dir, &entrants, arguments.jobs, &arguments.launch)? else {
             return Ok(ExitCode::SUCCESS);
@@ -157,7 +159,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
         }
     }
     fs_err::create_dir_all(&dir)?;
-    report(&dir, &entrants, kept, arguments)?;
+    report(&dir, &entrants, given, arguments)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -253,13 +255,28 @@ pub(super) fn check_possible(config: &TrainConfig, is_elsewhere: bool) -> Result
 fn check_files(dir: &Path, envs: &[&str], entrants: &[Entrant]) -> Result<()> {
     let curves: Vec<String> = envs.iter().map(|env| curves_file(env, envs.len())).collect();
     let marked = [TABLES[1]].into_iter().chain(FIGURES).chain(curves.iter().map(String::as_str));
-    // CSV has no comments: one table is ours beside the other, and results begin as no other file does.
+    // CSV has no comments: that table is ours beside the other.
     let unmarked = (!files::is_marked(&dir.join(TABLES[1]))).then_some(TABLES[0]);
-    let unmarked = unmarked.into_iter().chain((!kept::is_kept(&dir.join(RESULTS))).then_some(RESULTS));
     let settings =
         entrants.iter().flat_map(|entrant| &entrant.runs).map(|(_, run)| settings_file(&dir.join(SETTINGS), run));
     let mut places = marked.chain(unmarked).map(|name| dir.join(name)).chain(settings);
     places.try_for_each(|place| files::check_default(&place, OTHER_DIR))
+}
+
+/// Checks that the results in `dir`, if there are any, are a comparison's, and that their runs are among `runs`.
+fn check_results(dir: &Path, runs: &[(&str, &TrainConfig)]) -> Result<()> {
+    let path = dir.join(RESULTS);
+    if !results_file::is_ours(&path) {
+        return files::check_default(&path, OTHER_DIR);
+    }
+    let lost = results_file::lost(&results_file::read(&path)?, runs);
+    ensure!(
+        lost.is_none(),
+        "{path} has a run that this comparison lacks: {}; --results {path} takes its runs in, {OTHER_DIR}",
+        lost.unwrap_or_default(),
+        path = path.display()
+    );
+    Ok(())
 }
 
 /// Returns the name of the file of an environment's learning curves, one of `n_envs`.
@@ -268,26 +285,24 @@ fn curves_file(env: &str, n_envs: usize) -> String {
 }
 
 /// Writes the tables and the figures, and prints the tables.
-fn report(dir: &Path, entrants: &[Entrant], kept: Vec<Results>, arguments: &Arguments) -> Result<()> {
-    let mut results = kept;
+fn report(dir: &Path, entrants: &[Entrant], given: Vec<Results>, arguments: &Arguments) -> Result<()> {
+    let mut results = given;
     for entrant in entrants {
-        kept::add(&mut results, Results::read(entrant)?)?;
+        results_file::add(&mut results, Results::read(entrant)?)?;
     }
-    let given = arguments.scale.iter().cloned().collect();
-    let found = |envs: &[(&TrainConfig, Option<f64>)]| scale::scales(envs, &given, arguments.reference);
+    let scales = arguments.scale.iter().cloned().collect();
+    let found = |envs: &[(&TrainConfig, Option<f64>)]| scale::scales(envs, &scales, arguments.reference);
     let table = Comparison::of(&results, arguments.subject(), found)?;
     let markdown = table.to_markdown();
     let write = |name, text: &str| files::write_whole(&dir.join(name), |file| file.write_all(text.as_bytes()));
-    write(RESULTS, &kept::to_csv(&results))?;
+    write(RESULTS, &results_file::to_csv(&results))?;
     write(TABLES[0], &table.to_csv())?;
     write(TABLES[1], &format!("{markdown}\n{}", files::svg_mark()))?;
     let mut written: Vec<String> = TABLES.iter().rev().chain([&RESULTS]).map(|name| (*name).to_owned()).collect();
     let groups = by_env(&results)?;
     for group in &groups {
         let name = curves_file(group[0].env(), groups.len());
-        let curves: Vec<Vec<_>> =
-            group.iter().map(|results| results.runs.iter().map(|run| run.run.clone()).collect()).collect();
-        let lines = group.iter().zip(&curves).map(|(results, runs)| (results.name(), runs.as_slice()));
+        let lines = group.iter().map(|results| (results.name(), results.runs.iter().map(|run| &run.run).collect()));
         // Without a finished episode there is no figure, but there is a table.
         match plot::comparison(lines, METRIC, &dir.join(&name)) {
             Ok(()) => written.push(name),
@@ -298,7 +313,7 @@ fn report(dir: &Path, entrants: &[Entrant], kept: Vec<Results>, arguments: &Argu
         let names: Vec<_> = groups.iter().map(|group| group[0].env()).collect();
         written.extend(draw(overall, &names.join(", "), dir)?);
     } else {
-        say!("no {}: a run has ended no episode", FIGURES.join(", "));
+        say!("no {}: a run has no return by the last step of the table", FIGURES.join(", "));
     }
     if let Some(warning) = table.interval_warning() {
         say!("note: {warning}");
@@ -360,45 +375,45 @@ impl Arguments {
     }
 
     /// Returns the results of other comparisons.
-    fn kept(&self) -> Result<Vec<Results>> {
+    fn given_results(&self) -> Result<Vec<Results>> {
         let mut all = vec![];
         for path in &self.results {
-            for results in kept::read(path)? {
-                kept::add(&mut all, results).with_context(|| path.display().to_string())?;
+            for results in results_file::read(path)? {
+                results_file::add(&mut all, results).with_context(|| path.display().to_string())?;
             }
         }
         Ok(all)
     }
 
     /// Returns the directory of a comparison that makes no runs.
-    fn dir_of_runs(&self) -> PathBuf {
+    fn dir_of_results(&self) -> PathBuf {
         let name = if self.by.is_empty() { "results".to_owned() } else { format!("by-{}", self.by.join("-")) };
         self.out.clone().unwrap_or_else(|| PathBuf::from(format!("runs/compare-{name}")))
     }
 
     /// Checks what can be known before runs are made: that all sides can be compared, that the settings of normalised
     /// scores have an effect, and that files can be written to `dir`.
-    fn check(&self, dir: &Path, entrants: &[Entrant], kept: &[Results]) -> Result<()> {
-        for entrant in entrants {
-            entrant.runs.iter().try_for_each(|(config, _)| kept::check_new(kept, entrant, config.run.seed))?;
-        }
+    fn check(&self, dir: &Path, entrants: &[Entrant], given: &[Results]) -> Result<()> {
+        ensure!(self.is_trained() || !self.launch.is_elsewhere()?, "--on has no effect: no run is made");
         let sides: Vec<&dyn Side> =
-            kept.iter().map(|side| side as &dyn Side).chain(entrants.iter().map(|side| side as &dyn Side)).collect();
-        let envs: Vec<&str> = by_env(&sides)?.into_iter().map(|group| group[0].env()).collect();
+            given.iter().map(|side| side as &dyn Side).chain(entrants.iter().map(|side| side as &dyn Side)).collect();
+        let groups = by_env(&sides)?;
+        let envs: Vec<&str> = groups.iter().map(|group| group[0].env()).collect();
         if let Some((env, _)) = self.scale.iter().find(|(env, _)| !envs.contains(&env.as_str())) {
             bail!("--scale {env}: this comparison has no such environment");
         }
-        let given: BTreeMap<String, Scale> = self.scale.iter().cloned().collect();
-        ensure!(given.len() == self.scale.len(), "--scale is given twice for one environment");
+        let scales: BTreeMap<String, Scale> = self.scale.iter().cloned().collect();
+        ensure!(scales.len() == self.scale.len(), "--scale is given twice for one environment");
         let is_given = !self.scale.is_empty() || self.reference.is_some();
         ensure!(
             envs.len() > 1 || !is_given,
             "--scale and --reference have no effect: scores of one environment are its returns"
         );
-        let of_kept = kept.iter().map(|results| &results.runs[0].config);
-        let mut configs: Vec<&TrainConfig> = of_kept.chain(entrants.iter().map(|entrant| &entrant.runs[0].0)).collect();
-        configs.dedup_by_key(|config| config.env.id());
-        scale::check(&configs, &given, self.reference)?;
+        let configs: Vec<&TrainConfig> = groups.iter().map(|group| group[0].config()).collect();
+        scale::check(&configs, &scales, self.reference)?;
+        let of_given = given.iter().flat_map(|side| side.runs.iter().map(|run| (side.name(), &run.config)));
+        let of_entrants = entrants.iter().flat_map(|side| side.runs.iter().map(|(config, _)| (side.name(), config)));
+        check_results(dir, &of_given.chain(of_entrants).collect::<Vec<_>>())?;
         // A comparison that was begun has a run before it has a table.
         let is_begun = entrants.iter().flat_map(|entrant| &entrant.runs).any(|(_, run_dir)| layout::is_run(run_dir));
         if is_begun && self.is_trained() { Ok(()) } else { check_files(dir, &envs, entrants) }

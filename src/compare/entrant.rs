@@ -18,8 +18,13 @@ pub(crate) struct Entrant {
 pub(crate) trait Side {
     /// Returns the name of what is compared.
     fn name(&self) -> &str;
+    /// Returns the settings of its first run.
+    fn config(&self) -> &TrainConfig;
+
     /// Returns the id of the environment.
-    fn env(&self) -> &str;
+    fn env(&self) -> &str {
+        self.config().env.id()
+    }
 }
 
 impl Side for Entrant {
@@ -27,8 +32,8 @@ impl Side for Entrant {
         &self.name
     }
 
-    fn env(&self) -> &str {
-        self.runs[0].0.env.id()
+    fn config(&self) -> &TrainConfig {
+        &self.runs[0].0
     }
 }
 
@@ -37,7 +42,7 @@ impl<T: Side + ?Sized> Side for &T {
         (**self).name()
     }
 
-    fn env(&self) -> &str {
-        (**self).env()
+    fn config(&self) -> &TrainConfig {
+        (**self).config()
     }
 }

@@ -49,7 +49,7 @@ impl Overall {
         };
         let of_entrant = |entrant: usize| {
             let at = |step: f64| scores(entrant, step).map(|scores| iqm(&scores));
-            let steps = (1..=N_POINTS).map(|i| (last * i) as f64 / N_POINTS as f64);
+            let steps = (1..=N_POINTS).map(|i| last as f64 * i as f64 / N_POINTS as f64);
             Some(OfEntrant {
                 name: games[0].rows[entrant].entrant.clone(),
                 n_runs: games.iter().map(|game| game.rows[entrant].n_runs).min()?,

@@ -18,7 +18,7 @@ pub(crate) struct Results {
 /// Results of one run.
 #[derive(Debug)]
 pub(crate) struct RunResults {
-    /// Settings of the run. Without the run itself, those of its environment, its steps and its seed.
+    /// Settings of the run. Of results in a file, those of its environment, its steps and its seed; `run` has all.
     pub config: TrainConfig,
     /// The points of [`METRIC`], and what a figure tells of the run.
     pub run: Run,
@@ -53,8 +53,8 @@ impl Side for Results {
         &self.name
     }
 
-    fn env(&self) -> &str {
-        self.runs[0].config.env.id()
+    fn config(&self) -> &TrainConfig {
+        &self.runs[0].config
     }
 }
 

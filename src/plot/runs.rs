@@ -45,9 +45,8 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// A run in `env` of which there are `points` alone.
-    pub(crate) fn kept(env: &str, protocol: String, seed: u64, points: Vec<(f64, f64)>) -> Self {
-        let settings = Dotted::from([("env".to_owned(), env.to_owned())]);
+    /// A run of which there are settings and `points` alone.
+    pub(crate) fn of_points(settings: Dotted, protocol: String, seed: u64, points: Vec<(f64, f64)>) -> Self {
         Self { settings, seed: Some(seed.to_string()), protocol: Some(protocol), points, ..Self::empty() }
     }
 

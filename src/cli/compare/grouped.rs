@@ -27,9 +27,6 @@ type Values = Vec<Option<String>>;
 /// # Errors
 /// When a path is not a training run, no run is finished, or no run has a setting of that key.
 pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant>> {
-    if paths.is_empty() {
-        return Ok(vec![]);
-    }
     if let Some(i) = (1..keys.len()).find(|&i| keys[..i].contains(&keys[i])) {
         bail!("--by names {} twice", keys[i]);
     }

@@ -10,11 +10,11 @@
 
 use super::rows::totals;
 use super::simd::{Kernel, Simd};
-use super::sparse::{Lists, SUMMED, blocks, groups};
+use super::sparse::{GROUPS_PER_SUM, Lists, blocks, groups};
 use crate::net::lanes::{LANES, Lanes};
 
 /// Makes row `(list, copy)` of `sums` the sum of the rows of `from` that the list names, each times the copy's value.
-pub(super) struct Combine<'a> {
+pub(super) struct CombineCopies<'a> {
     pub(super) lists: &'a Lists,
     pub(super) n_copies: usize,
     pub(super) values: &'a [f32],
@@ -25,18 +25,18 @@ pub(super) struct Combine<'a> {
 /// Copies whose sums are in registers at once.
 const COPIES: usize = 4;
 
-impl Kernel for Combine<'_> {
+impl Kernel for CombineCopies<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { lists, n_copies, values, from, sums } = self;
         let width = sums.len() / (lists.n() * n_copies).max(1);
         let most = (S::GROUPS / COPIES).max(1);
-        // A block's groups of all rows side by side stay in the second cache, and few of them share a place there.
-        let mut stripe: Vec<Lanes> = vec![];
+        // The block's groups of all rows are packed side by side: so they stay in the L2 cache, without conflicts.
+        let mut panel: Vec<Lanes> = Vec::with_capacity(from.len() / width.max(1) * most);
         blocks!(most, width, |first, N| {
-            stripe.clear();
+            panel.clear();
             for row in from.chunks_exact(width) {
-                stripe.extend_from_slice(groups(row, width, 0, first).first_chunk::<N>().expect("a block of the row"));
+                panel.extend_from_slice(groups(row, width, 0, first).first_chunk::<N>().expect("a block of the row"));
             }
             for (list, sums) in sums.chunks_exact_mut(n_copies * width).enumerate() {
                 let places = lists.places(list);
@@ -45,9 +45,9 @@ impl Kernel for Combine<'_> {
                 while copy < n_copies {
                     let at = Tile { places, n_copies, copy, width, first };
                     copy += match n_copies - copy {
-                        COPIES.. => at.sums::<S, COPIES, N>(s, values, &stripe, sums),
-                        2.. => at.sums::<S, 2, N>(s, values, &stripe, sums),
-                        _ => at.sums::<S, 1, N>(s, values, &stripe, sums),
+                        COPIES.. => at.sums::<S, COPIES, N>(s, values, &panel, sums),
+                        2.. => at.sums::<S, 2, N>(s, values, &panel, sums),
+                        _ => at.sums::<S, 1, N>(s, values, &panel, sums),
                     };
                 }
             }
@@ -66,18 +66,18 @@ struct Tile<'a> {
 }
 
 impl Tile<'_> {
-    /// Computes `R` copies of `C` groups, which `stripe` has of each place, and returns `R`.
+    /// Computes `R` copies of `C` groups, which `panel` has of each place, and returns `R`.
     #[inline(always)]
     fn sums<S: Simd, const R: usize, const C: usize>(
         self,
         s: S,
         values: &[f32],
-        stripe: &[Lanes],
+        panel: &[Lanes],
         sums: &mut [f32],
     ) -> usize {
         let mut tile = [[s.zero(); C]; R];
         for (&place, values) in self.places.iter().zip(values.chunks_exact(self.n_copies)) {
-            let row: &[Lanes; C] = stripe[place as usize * C..].first_chunk().expect("groups of the place");
+            let row: &[Lanes; C] = panel[place as usize * C..].first_chunk().expect("groups of the place");
             let values: &[f32; R] = values[self.copy..].first_chunk().expect("copies of the element");
             for r in 0..R {
                 let value = s.splat(values[r]);
@@ -112,7 +112,7 @@ impl Kernel for Spread<'_> {
     fn run<S: Simd>(self, s: S) {
         let Self { lists, n_copies, values, from, sums } = self;
         let width = from.len() / (lists.n() * n_copies).max(1);
-        // Blocks come first: those of all rows stay in the second cache.
+        // Blocks come first: those of all rows stay in the L2 cache.
         blocks!(S::GROUPS, width, |first, N| {
             for (list, from) in from.chunks_exact(n_copies * width).enumerate() {
                 let places = lists.places(list);
@@ -164,7 +164,7 @@ impl Kernel for Products<'_> {
             let values = &mut values[lists.start(list) * n_copies..][..places.len() * n_copies];
             let first_row = if is_common { 0 } else { list * n_copies };
             let rows = &by_copy[first_row * width..][..n_copies * width];
-            blocks!(SUMMED, width, |first, N| {
+            blocks!(GROUPS_PER_SUM, width, |first, N| {
                 // Sixteen products at once: their sums over lanes take the instructions of one.
                 let (mut products, mut n, mut written) = ([s.zero(); LANES], 0, 0);
                 for &place in places {
@@ -273,7 +273,7 @@ mod tests {
         let (values, weight) = (numbers(n_values, 2), numbers(COLUMNS * width, 3));
         let grad = numbers(ROWS * n_copies * width, 4);
         let [mut z, mut d_weight] = [vec![f32::NAN; ROWS * n_copies * width], vec![0.0; COLUMNS * width]];
-        isa.run(Combine { lists, n_copies, values: &values, from: &weight, sums: &mut z });
+        isa.run(CombineCopies { lists, n_copies, values: &values, from: &weight, sums: &mut z });
         isa.run(Spread { lists, n_copies, values: &values, from: &grad, sums: &mut d_weight });
         let products = |by_copy: &[f32]| {
             let mut values = vec![f32::NAN; n_values];

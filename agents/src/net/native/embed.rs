@@ -1,9 +1,9 @@
 //! The product of features and of quantile fractions' features, forward and backward (see `net/cosines.rs`).
 //!
-//! Many features behind a convolution of planes are 0. There products of both are computed where they are not: all
-//! products of the layer behind and of the embedding are sums over lists (see `copies.rs`).
+//! Many features behind a convolution of planes are 0, and so are their products with the features of all fractions.
+//! Only the others are computed: by lists, both in the embedding and in the layer behind (see `copies.rs`).
 
-use super::copies::{Combine, Products, Spread};
+use super::copies::{CombineCopies, Products, Spread};
 use super::isa::Isa;
 use super::q_kernels as kernels;
 use super::simd::{Kernel, Simd};
@@ -87,7 +87,7 @@ impl Embed {
     /// `ψ ∘ φ(τ)`, `[batch * K, width]`, of ψ, `[batch, width]`.
     pub(super) fn forward(&mut self, params: &Matrix, x: &[f32], taus: &[f32]) -> &Matrix {
         let batch = x.len() / self.width;
-        self.take(taus, batch);
+        self.set_fractions(taus, batch);
         let rows = batch * self.n_taus;
         for matrix in [&mut self.features, &mut self.d_features] {
             grow(matrix, self.n_rows * self.width);
@@ -111,7 +111,7 @@ impl Embed {
     }
 
     /// Computes the cosines of `taus`, or of the midpoints if these are empty.
-    fn take(&mut self, taus: &[f32], batch: usize) {
+    fn set_fractions(&mut self, taus: &[f32], batch: usize) {
         self.n_taus = self.n_taus(taus, batch);
         let taus = if taus.is_empty() { &self.midpoints } else { taus };
         self.n_rows = taus.len();
@@ -129,7 +129,7 @@ impl Embed {
         weight: &Range<usize>,
         z: &mut [f32],
     ) {
-        self.take(taus, x.n());
+        self.set_fractions(taus, x.n());
         let (n_copies, width) = (self.n_taus, self.n_cosines);
         let Listed { weight: of_features, features, merged, .. } = &mut self.listed;
         of_features.resize(width * self.width, 0.0);
@@ -140,7 +140,7 @@ impl Embed {
         let by_copy = &self.cosines.as_slice()[..self.n_rows * width];
         self.isa.run(Products { lists: x, n_copies, by_place: of_features, by_copy, width, values: features });
         merge_listed(x, n_copies, &params[self.bias.clone()], features, merged);
-        self.isa.run(Combine { lists: x, n_copies, values: merged, from: &params[weight.clone()], sums: z });
+        self.isa.run(CombineCopies { lists: x, n_copies, values: merged, from: &params[weight.clone()], sums: z });
     }
 
     /// Given the gradient of the `z` of the latest [`Embed::forward_listed`], overwrites those of the embedding's

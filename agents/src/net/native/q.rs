@@ -51,8 +51,8 @@ struct Scratch {
     /// Quantile fractions of an observation, 1 where there are none.
     n_taus: usize,
     active: Active,
-    /// Input of the layer behind the convolution, if it is mostly zeros. It is rectified, so that its zeros pass no
-    /// gradient on.
+    /// Input of the layer behind the convolution, where its zeros are left out. It is rectified, so that its zeros pass
+    /// no gradient on.
     sparse: Option<Box<Sparse>>,
     /// Input of the first dense layer when there is no convolution.
     input: Matrix,
@@ -78,10 +78,10 @@ impl Hidden {
     }
 }
 
-/// Most features, in hundredths, by whose lists products are faster: a listed element takes about as long as two of a
-/// dense product, but one of several copies no longer than that.
-const MOST: usize = 50;
-const MOST_OF_COPIES: usize = 100;
+/// Largest share of features above 0, in hundredths, at which products by their lists are faster than dense ones: a
+/// listed feature takes about as long as two of a dense product. With several quantile fractions it takes no longer.
+const MAX_LISTED: usize = 50;
+const MAX_LISTED_OF_SEVERAL: usize = 100;
 
 /// The layers of a network that begins with single frames of `space`; `None` where they are not as [`QPasses::of`]
 /// says.
@@ -189,7 +189,8 @@ impl QPasses {
                     let z = above.first_mut().map_or(&mut *q, |hidden| &mut hidden.z);
                     let sparse = sparse.as_mut().filter(|_| i == 1);
                     let embed = self.embed.as_mut().filter(|embed| embed.at == i);
-                    let most = if embed.is_some() { MOST_OF_COPIES } else { MOST };
+                    let is_of_several = embed.is_some() && n_taus > 1;
+                    let most = if is_of_several { MAX_LISTED_OF_SEVERAL } else { MAX_LISTED };
                     let listed = sparse.and_then(|sparse| sparse.list(self.isa, x.as_slice(), layer.fan_in, most));
                     match (listed, embed) {
                         (Some(x), Some(embed)) => {

@@ -13,7 +13,7 @@ use multiversion::multiversion;
 /// The elements above 0 of a matrix `[rows, width]`. The width is a multiple of [`LANES`].
 #[derive(Debug, Default)]
 pub(super) struct Sparse {
-    /// Whether the latest matrix had so few of them that they were listed.
+    /// Whether those of the latest matrix were listed.
     is_listed: bool,
     width: usize,
     by_row: Lists,
@@ -184,7 +184,7 @@ impl Kernel for CollectColumns<'_> {
 }
 
 /// Groups of a row whose products are summed before lanes are: the same for all instructions, as the order of a sum is.
-pub(super) const SUMMED: usize = 8;
+pub(super) const GROUPS_PER_SUM: usize = 8;
 
 /// Row `row` of a matrix with `width` columns, a multiple of [`LANES`], from group `first` of its lanes on.
 #[inline(always)]
@@ -273,7 +273,7 @@ impl Kernel for InputGradient<'_> {
         let rows = grad.chunks_exact(width).zip(d_x.chunks_exact_mut(x.width));
         for (row, (grad, d_x)) in rows.enumerate() {
             let (places, _) = x.by_row.of(row);
-            blocks!(SUMMED, width, |first, N| {
+            blocks!(GROUPS_PER_SUM, width, |first, N| {
                 let grads: &[Lanes; N] = groups(grad, width, 0, first).first_chunk().expect("a block of the row");
                 let mut of_grad = [s.zero(); N];
                 for g in 0..N {
