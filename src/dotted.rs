@@ -7,6 +7,12 @@ use std::fmt;
 /// Values by key, such as `agent.lr`, as text.
 pub(crate) type Dotted = BTreeMap<String, String>;
 
+/// Returns whether a setting affects what a run learns. How often a run is logged, saved and evaluated does not, nor
+/// does the place of its data.
+pub(crate) fn affects_learning(key: &str) -> bool {
+    !["log_every", "checkpoint_every", "data_dir"].contains(&key) && !key.starts_with("eval_")
+}
+
 /// A setting with another value than before. `None` stands for a setting that was not given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Change {

@@ -213,6 +213,8 @@ fn results_are_compared_with_when_their_runs_are_gone() {
     succeed(&program, &line);
     succeed(&program, &line.replace("2..3", "1..3"));
     assert_eq!(kept("more/results.csv").len(), 11);
+    let line = format!("{} --set agent.lr=0.3", line.replace("2..3", "3..4").replace("more", "mixed"));
+    assert!(succeed(&program, &line).1.contains("note: runs of sarsa on taxi differ in agent.lr"));
     // Results of runs that are gone are not replaced by fewer.
     let fewer = format!("compare --results kept.csv --out more {SCALES}");
     let error = fail(&program, &fewer);

@@ -286,9 +286,15 @@ fn curves_file(env: &str, n_envs: usize) -> String {
 
 /// Writes the tables and the figures, and prints the tables.
 fn report(dir: &Path, entrants: &[Entrant], given: Vec<Results>, arguments: &Arguments) -> Result<()> {
-    let mut results = given;
+    let (n_given, mut results) = (given.len(), given);
     for entrant in entrants {
         results_file::add(&mut results, Results::read(entrant)?)?;
+    }
+    for joined in &results[..n_given] {
+        let differing: Vec<&str> = results_file::differing(joined).into_iter().collect();
+        if !differing.is_empty() {
+            say!("note: runs of {} on {} differ in {}", joined.name(), joined.env(), differing.join(", "));
+        }
     }
     let scales = arguments.scale.iter().cloned().collect();
     let found = |envs: &[(&TrainConfig, Option<f64>)]| scale::scales(envs, &scales, arguments.reference);

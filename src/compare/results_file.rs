@@ -7,7 +7,7 @@ use super::entrant::Side;
 use super::results::{Encoding, Results, RunResults};
 use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
-use crate::dotted::Dotted;
+use crate::dotted::{Dotted, affects_learning};
 use crate::plot::Run;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
@@ -22,19 +22,6 @@ const RETURN: &str = "return_";
 const N_POINTS: u64 = 100;
 /// What stands between settings.
 const BETWEEN: &str = "; ";
-/// Settings that have a column of their own, or do not affect learning.
-const LEFT_OUT: [&str; 9] = [
-    "env",
-    "steps",
-    "log_every",
-    "checkpoint_every",
-    "eval_every",
-    "eval_episodes",
-    "eval_epsilon",
-    "eval_max_steps",
-    "data_dir",
-];
-
 /// Returns whether the file `path` is one of [`to_csv`].
 pub(crate) fn is_ours(path: &Path) -> bool {
     fs_err::read_to_string(path).is_ok_and(|text| text.starts_with(&COLUMNS.join(",")))
@@ -74,7 +61,15 @@ pub(crate) fn to_csv(results: &[Results]) -> String {
 
 /// Returns the settings of a run that tell it from others, but for its environment, its steps and its seed.
 fn settings(run: &RunResults) -> impl Iterator<Item = (&String, &String)> {
-    run.run.settings.iter().filter(|(key, _)| !LEFT_OUT.contains(&key.as_str()))
+    run.run.settings.iter().filter(|(key, _)| !["env", "steps"].contains(&key.as_str()) && affects_learning(key))
+}
+
+/// Returns the settings in which the runs differ, but for their seeds.
+pub(crate) fn differing(results: &Results) -> BTreeSet<&str> {
+    let of = |run| settings(run).collect::<BTreeSet<_>>();
+    let first = of(&results.runs[0]);
+    let apart = results.runs[1..].iter().flat_map(|run| &first ^ &of(run));
+    apart.map(|(key, _)| key.as_str()).collect()
 }
 
 /// Returns whether both are of one run, or of two that only chance tells apart.
@@ -268,10 +263,12 @@ mod tests {
             let error = format!("{:#}", row(&bad));
             assert!(error.contains(words), "{words} in {error}");
         }
+        assert_eq!(differing(&read_text(&format!("{HEAD}{good}\n")).expect("whole")[0]).len(), 0);
         // The same run twice counts once, and one with other settings is another run.
         let other = good.replace("lr=0.5", "lr=0.1");
         let results = read_text(&format!("{HEAD}{good}\n{good}\n{other}\n")).expect("two runs");
         assert_eq!((results.len(), results[0].runs.len()), (1, 2));
+        assert!(differing(&results[0]).into_iter().eq(["agent.lr"]));
         for text in ["", "name,env,seed\n", "algorithm,env,seeds,iqm_250\nsarsa,taxi,2,8\n"] {
             let error = read_text(text).expect_err("no such file").to_string();
             assert!(error.contains("is not a results.csv of `carom compare`"), "{error}");

@@ -1,11 +1,8 @@
 //! Groups of runs with one configuration, and short labels that distinguish groups.
 
 use super::runs::{Run, short_value};
+use crate::dotted::affects_learning;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Settings that do not affect learning.
-const IGNORED_SETTINGS: &[&str] =
-    &["log_every", "checkpoint_every", "eval_every", "eval_episodes", "eval_epsilon", "eval_max_steps", "data_dir"];
 
 /// Runs that differ only in their seed.
 #[derive(Debug)]
@@ -66,7 +63,7 @@ pub(super) fn shared(groups: &[Group], name: fn(&Run) -> Option<&str>) -> Option
 
 fn compared(run: &Run) -> BTreeMap<&str, &str> {
     let settings = run.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    settings.filter(|(key, _)| !IGNORED_SETTINGS.contains(key)).collect()
+    settings.filter(|(key, _)| affects_learning(key)).collect()
 }
 
 /// Returns a label: the environment if there are several, the agent, and the settings that differ between groups of

@@ -4,16 +4,12 @@ use crate::cli::start::is_finished;
 use crate::compare::{Entrant, METRIC, Side};
 use crate::config::kind::{self, Config, training_config};
 use crate::config::training::TrainConfig;
-use crate::dotted::{Dotted, changes, dotted};
+use crate::dotted::{Dotted, affects_learning, changes, dotted};
 use crate::plot::{self, find_runs};
 use anyhow::{Result, bail, ensure};
 use carom_envs::settings::nearest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-
-/// Settings that do not affect learning, and the seed.
-const IGNORED: [&str; 8] =
-    ["seed", "log_every", "checkpoint_every", "eval_every", "eval_episodes", "eval_epsilon", "eval_max_steps", "kind"];
 
 /// Name of the group whose values most groups have, if no name tells it.
 const BASE: &str = "base";
@@ -62,8 +58,8 @@ pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant
     let names: BTreeMap<Values, String> = groups.into_iter().zip(names).collect();
     let finish = |(values, mut entrant, differing, _): (Values, Entrant, BTreeSet<String>, Dotted)| {
         entrant.name.clone_from(&names[&values]);
-        let differing: Vec<String> =
-            differing.into_iter().filter(|key| !IGNORED.contains(&key.as_str()) && !keys.contains(key)).collect();
+        let is_told = |key: &String| key != "seed" && affects_learning(key) && !keys.contains(key);
+        let differing: Vec<String> = differing.into_iter().filter(is_told).collect();
         if !differing.is_empty() {
             say!("note: runs of {} on {} differ in {} too", entrant.name, entrant.env(), differing.join(", "));
         }
