@@ -10,9 +10,7 @@ pub(crate) type Dotted = BTreeMap<String, String>;
 /// Returns whether a setting affects what a run learns. How often a run is logged, saved and evaluated does not, nor
 /// does the place of its data.
 pub(crate) fn affects_learning(key: &str) -> bool {
-    let is_beside =
-        ["log_every", "data_dir"].contains(&key) || ["checkpoint_", "eval_"].iter().any(|s| key.starts_with(s));
-    !is_beside
+    !["log_every", "data_dir"].contains(&key) && !["checkpoint_", "eval_"].iter().any(|start| key.starts_with(start))
 }
 
 /// A setting with another value than before. `None` stands for a setting that was not given.

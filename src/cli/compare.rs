@@ -65,9 +65,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "KEY=V,V")]
     vary: Vec<String>,
     /// Finished runs to compare, or folders of them, grouped by --by
-    #[arg(long, value_name = "RUN", num_args = 1.., requires = "by", conflicts_with_all =
-        ["env", "agent", "agents", "presets", "envs", "encoders", "vary", "encoder_mode", "steps", "device", "preset",
-        "set", "jobs", "seeds", "on", "slurm", "no_wait"])]
+    #[arg(long, value_name = "RUN", num_args = 1.., requires = "by",
+        conflicts_with_all = ["made", "jobs", "seeds", "on", "slurm", "no_wait"])]
     runs: Vec<PathBuf>,
     /// Settings to group --runs by, separated by commas: agent, encoder, agent.lr. Names of groups leave out what most
     /// of them have; a group that has nothing else is called base, and is the first

@@ -169,7 +169,8 @@ fn parse(record: &csv::StringRecord, steps: &[f64]) -> Result<(String, RunResult
         let (key, value) = text.split_once('=').with_context(|| format!("settings: `{text}` is not KEY=VALUE"))?;
         Ok((key.to_owned(), value.to_owned()))
     };
-    let settings = settings.split(BETWEEN).filter(|text| !text.is_empty()).map(setting).collect::<Result<Dotted>>()?;
+    let settings = settings.split(BETWEEN).filter(|text| !text.is_empty()).map(setting);
+    let mut settings = settings.collect::<Result<Dotted>>()?;
     // Any agent serves: results are not made again. That of the run may be unknown here.
     let mut layer = Layer::default().with("env", Some(env)).with("agent", Some("random"));
     layer = layer.with("seed", Some(count("seed", seed)?)).with("steps", Some(count("steps", n_steps)?));
@@ -188,7 +189,6 @@ fn parse(record: &csv::StringRecord, steps: &[f64]) -> Result<(String, RunResult
         code_size: if_given(code_size).map(|text| count("code_size", &text)).transpose()?.map(|size| size as usize),
         sha256: if_given(sha256),
     };
-    let mut settings = settings;
     settings.insert("env".to_owned(), env.to_owned());
     Ok((
         name.to_owned(),

@@ -40,7 +40,7 @@ impl Kernel for CombineCopies<'_> {
             }
             for (list, sums) in sums.chunks_exact_mut(n_copies * width).enumerate() {
                 let places = lists.places(list);
-                let values = &values[lists.start(list) * n_copies..][..places.len() * n_copies];
+                let values = &values[lists.span(list, n_copies)];
                 let mut copy = 0;
                 while copy < n_copies {
                     let at = Tile { places, n_copies, copy, width, first };
@@ -116,7 +116,7 @@ impl Kernel for Spread<'_> {
         blocks!(S::GROUPS, width, |first, N| {
             for (list, from) in from.chunks_exact(n_copies * width).enumerate() {
                 let places = lists.places(list);
-                let values = &values[lists.start(list) * n_copies..][..places.len() * n_copies];
+                let values = &values[lists.span(list, n_copies)];
                 for (&place, values) in places.iter().zip(values.chunks_exact(n_copies)) {
                     let at = place as usize * width + first * LANES;
                     let row: &mut [Lanes; N] =
@@ -161,7 +161,7 @@ impl Kernel for Products<'_> {
         let is_common = by_copy.len() == n_copies * width;
         for list in 0..lists.n() {
             let places = lists.places(list);
-            let values = &mut values[lists.start(list) * n_copies..][..places.len() * n_copies];
+            let values = &mut values[lists.span(list, n_copies)];
             let first_row = if is_common { 0 } else { list * n_copies };
             let rows = &by_copy[first_row * width..][..n_copies * width];
             blocks!(GROUPS_PER_SUM, width, |first, N| {
@@ -239,7 +239,7 @@ mod tests {
     fn spread_out(lists: &Lists, values: &[f32], n_copies: usize) -> Vec<f32> {
         let mut rows = vec![0.0; ROWS * n_copies * COLUMNS];
         for list in 0..ROWS {
-            let values = values[lists.start(list) * n_copies..].chunks_exact(n_copies);
+            let values = values[lists.span(list, n_copies)].chunks_exact(n_copies);
             for (&place, values) in lists.places(list).iter().zip(values) {
                 for (copy, &value) in values.iter().enumerate() {
                     rows[(list * n_copies + copy) * COLUMNS + place as usize] = value;

@@ -265,8 +265,8 @@ fn merge_listed_backward(
     d_bias: &mut [f32],
 ) {
     for (list, d_x) in d_x.chunks_exact_mut(d_bias.len()).enumerate() {
-        let values = x.start(list) * n_copies..x.start(list + 1) * n_copies;
-        let rows = features[values.clone()].chunks_exact(n_copies).zip(grad[values].chunks_exact_mut(n_copies));
+        let span = x.span(list, n_copies);
+        let rows = features[span.clone()].chunks_exact(n_copies).zip(grad[span].chunks_exact_mut(n_copies));
         for ((&place, &value), (features, grad)) in x.places(list).iter().zip(x.values(list)).zip(rows) {
             let (mut of_x, mut of_bias) = (0.0, 0.0);
             for (feature, grad) in features.iter().zip(grad) {

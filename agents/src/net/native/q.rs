@@ -239,14 +239,14 @@ impl QPasses {
             }
             let rows = *batch * n_copies(self.embed.as_deref(), i, *n_taus);
             let mut sparse = sparse.as_mut().filter(|_| i == 1).and_then(|sparse| sparse.listed());
-            if let (Some(sparse), Some(embed)) = (&sparse, &mut self.embed.as_mut().filter(|embed| embed.at == i)) {
+            let mut embed = self.embed.as_mut().filter(|embed| embed.at == i);
+            if let (Some(sparse), Some(embed)) = (&sparse, &mut embed) {
                 let hidden = below.last_mut().expect("features are listed behind the convolution");
                 let (p, d_z, d_x) = (params.as_slice(), grad.as_slice(), hidden.grad.as_mut_slice());
                 embed.backward_listed(p, sparse.lists(), &layer.weight, d_z, d_x, grads.as_mut_slice());
                 rectify_backward(self.isa, &self.layers[i - 1], p, hidden, grads);
                 continue;
             }
-            let embed = self.embed.as_mut().filter(|embed| embed.at == i);
             let x = below.last().map_or(&*input, |hidden| &hidden.y);
             let x = embed.as_ref().map_or(x, |embed| embed.merged());
             if let Some(sparse) = &mut sparse {

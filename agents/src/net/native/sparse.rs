@@ -9,6 +9,7 @@ use super::rows::totals;
 use super::simd::{Kernel, Simd};
 use crate::net::lanes::{LANES, Lanes};
 use multiversion::multiversion;
+use std::ops::Range;
 
 /// The elements above 0 of a matrix `[rows, width]`. The width is a multiple of [`LANES`].
 #[derive(Debug, Default)]
@@ -32,8 +33,8 @@ pub(super) struct Lists {
 impl Lists {
     #[inline(always)]
     fn of(&self, i: usize) -> (&[u32], &[f32]) {
-        let range = self.starts[i] as usize..self.starts[i + 1] as usize;
-        (&self.places[range.clone()], &self.values[range])
+        let span = self.span(i, 1);
+        (&self.places[span.clone()], &self.values[span])
     }
 
     /// Number of lists.
@@ -44,6 +45,12 @@ impl Lists {
     /// Number of elements in the lists before list `i`.
     pub(super) fn start(&self, i: usize) -> usize {
         self.starts[i] as usize
+    }
+
+    /// Place of the values of list `i` among those of all lists, `[listed, n_copies]`.
+    #[inline(always)]
+    pub(super) fn span(&self, i: usize, n_copies: usize) -> Range<usize> {
+        self.start(i) * n_copies..self.start(i + 1) * n_copies
     }
 
     /// Where the elements of list `i` are.
