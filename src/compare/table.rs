@@ -3,8 +3,10 @@
 /// Cell without a number.
 pub(crate) const NONE: &str = "–";
 
-/// Returns rows of cells, the first being the head, as a Markdown table.
+/// Returns rows of cells, the first being the head, as a Markdown table. A `|` in a cell does not end it.
 pub(crate) fn table(cells: &[Vec<String>]) -> String {
+    let escaped = |row: &Vec<String>| row.iter().map(|cell| cell.replace('|', "\\|")).collect();
+    let cells: Vec<Vec<String>> = cells.iter().map(escaped).collect();
     let width = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..cells[0].len()).map(width).collect();
     let mut text = String::new();
@@ -23,4 +25,15 @@ pub(crate) fn table(cells: &[Vec<String>]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+
+    #[test]
+    fn a_bar_in_a_cell_is_no_border() {
+        let cells = [["name", "score"], ["a|b", "1"]].map(|row| row.map(String::from).to_vec());
+        assert_eq!(table(&cells), "| name | score |\n| ---- | ----: |\n| a\\|b |     1 |\n");
+    }
 }

@@ -15,7 +15,7 @@ pub(crate) type TaskScores = [Vec<f64>];
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Estimate {
     pub value: f64,
-    /// Bounds; `None` if no task has two runs.
+    /// Bounds; `None` if an algorithm has two runs of no task.
     pub interval: Option<(f64, f64)>,
 }
 
@@ -69,7 +69,8 @@ fn share_above(x: &[f64], y: &[f64]) -> f64 {
 }
 
 /// Returns the 95 % percentile intervals of the statistics that `statistics` computes of two algorithms' resampled
-/// scores, which it is given task after task. `None` if no task has two runs.
+/// scores, which it is given task after task. `None` if an algorithm has two runs of no task: what its other runs would
+/// score is unknown then.
 ///
 /// The random numbers are the same at each call.
 fn bootstrap(
@@ -77,7 +78,8 @@ fn bootstrap(
     n_resamples: usize,
     mut statistics: impl FnMut([&[f64]; 2]) -> Vec<f64>,
 ) -> Option<Vec<(f64, f64)>> {
-    if algorithms.iter().copied().flatten().all(|runs| runs.len() < 2) {
+    let is_single = |scores: &TaskScores| !scores.is_empty() && scores.iter().all(|runs| runs.len() < 2);
+    if algorithms.into_iter().any(is_single) {
         return None;
     }
     let mut rng = Seeds::new(0).stream("bootstrap");
@@ -132,7 +134,10 @@ mod tests {
         let runs = vec![4.0, 1.0, 8.0, 3.0, 3.5];
         assert_eq!(iqm(std::slice::from_ref(&runs)).interval, super::super::iqm_interval(&runs));
         assert_eq!(iqm(&[vec![1.0], vec![2.0]]), Estimate { value: 1.5, interval: None });
-        assert_eq!(probability_of_improvement(&[vec![1.0]], &[vec![0.0]]), Estimate { value: 1.0, interval: None });
+        // Whichever of the two has one run of each task.
+        let (one, two) = ([vec![1.0], vec![2.0]], [vec![0.0, 0.0], vec![0.0, 0.0]]);
+        assert_eq!(probability_of_improvement(&one, &two), Estimate { value: 1.0, interval: None });
+        assert_eq!(probability_of_improvement(&two, &one), Estimate { value: 0.0, interval: None });
     }
 
     /// Returns numbers of the file that rliable wrote.
