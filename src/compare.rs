@@ -19,6 +19,7 @@ pub(crate) use results::Results;
 use row::{Game, Row};
 use scale::Scales;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
 use std::iter::once;
 use table::table;
 
@@ -37,6 +38,14 @@ pub(crate) enum Subject {
     Algorithms,
 }
 
+impl Subject {
+    /// Returns what `results` are of. Those of encoders have the names of their encoders.
+    pub(crate) fn of(results: &[Results]) -> Self {
+        let is_encoder = |side: &Results| side.runs[0].run.settings.get("encoder") == Some(&side.name);
+        if results.iter().all(is_encoder) { Self::Encoders } else { Self::Algorithms }
+    }
+}
+
 /// The comparison as numbers.
 #[derive(Debug)]
 pub(crate) struct Comparison {
@@ -45,6 +54,8 @@ pub(crate) struct Comparison {
     marks: Vec<u64>,
     games: Vec<Game>,
     overall: Option<Overall>,
+    /// What makes its numbers less comparable than they look.
+    caveats: Vec<String>,
 }
 
 impl Comparison {
@@ -72,7 +83,13 @@ impl Comparison {
             }
         };
         let overall = Overall::of(&games, &marks, scales);
-        Ok(Self { subject, marks, games, overall })
+        let caveats = results.iter().filter_map(mixture).chain(groups.iter().filter_map(|group| rules(group)));
+        Ok(Self { subject, marks, games, overall, caveats: caveats.collect() })
+    }
+
+    /// Returns what a reader of the tables has to know, sentence by sentence.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        self.caveats.iter().cloned().chain(self.interval_warning()).collect()
     }
 
     /// Returns the statistics over all environments, or `None` if a run has not ended an episode.
@@ -89,8 +106,8 @@ impl Comparison {
         String::from_utf8(writer.into_inner().expect("a vector takes all")).expect("rows are text")
     }
 
-    /// Returns the table as JSON: the rows as objects with the names of the CSV file's columns, and the probabilities
-    /// of improvement over the first entrant. Missing numbers are null.
+    /// Returns the table as JSON: the rows as objects with the names of the CSV file's columns, the probabilities of
+    /// improvement over the first entrant, and the notes. Missing numbers are null.
     pub(crate) fn to_json(&self) -> Value {
         let mut records = self.records().into_iter();
         let head = records.next().unwrap_or_default();
@@ -110,7 +127,7 @@ impl Comparison {
             };
             overall.improvements().into_iter().map(of).collect::<Vec<_>>()
         });
-        json!({"rows": rows, "improvement": improvement, "warning": self.interval_warning()})
+        json!({"rows": rows, "improvement": improvement, "notes": self.notes()})
     }
 
     /// Returns the names of the columns, and the rows.
@@ -161,7 +178,7 @@ impl Comparison {
         }
         text + LEGEND
             + if of_encoders { LEGEND_OF_ENCODERS } else { LEGEND_OF_TIMES }
-            + &self.interval_warning().map(|warning| format!("\n{warning}\n")).unwrap_or_default()
+            + &self.notes().iter().map(|note| format!("\n{note}\n")).collect::<Vec<_>>().concat()
             + &self.weights()
     }
 
@@ -182,7 +199,7 @@ impl Comparison {
     }
 
     /// Warns of the intervals of few runs, or returns `None` if there are enough.
-    pub(crate) fn interval_warning(&self) -> Option<String> {
+    fn interval_warning(&self) -> Option<String> {
         let fewest = self.rows().map(|row| row.n_runs).filter(|n| (2..MIN_SAFE_RUNS).contains(n)).min()?;
         let [three, five] = [COVERAGE_OF_THREE, COVERAGE_OF_FIVE].map(|share| format!("{:.0} %", 100.0 * share));
         Some(format!(
@@ -236,10 +253,39 @@ pub(crate) fn by_env<T: Side>(sides: &[T]) -> Result<Vec<Vec<&T>>> {
     Ok(groups)
 }
 
+/// Returns a note if the runs of one side differ in more than their seeds.
+fn mixture(results: &Results) -> Option<String> {
+    let differing: Vec<String> = results.differing().into_iter().collect();
+    let (name, env) = (results.name(), results.env());
+    (!differing.is_empty()).then(|| format!("The runs of {name} on {env} differ in {}.", differing.join(", ")))
+}
+
+/// Returns a note if the sides play one environment by different rules.
+fn rules(group: &[&Results]) -> Option<String> {
+    let of = |results: &Results| -> BTreeSet<(String, String)> {
+        let settings = results.runs[0].settings().filter(|(key, _)| key.starts_with("env."));
+        settings.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let first = of(group[0]);
+    let differing: BTreeSet<String> = group.iter().flat_map(|side| &first ^ &of(side)).map(|(key, _)| key).collect();
+    if differing.is_empty() {
+        return None;
+    }
+    let side = |side: &&Results| format!("{} ({})", side.name(), side.config().env.protocol());
+    Some(format!(
+        "{} is played by different rules, so that returns do not compare: {}. They differ in {}, which --set gives to \
+         all. Random and scripted players play by the rules of {}.",
+        group[0].env(),
+        group.iter().map(side).collect::<Vec<_>>().join(", "),
+        differing.into_iter().collect::<Vec<_>>().join(", "),
+        group[0].name()
+    ))
+}
+
 const LEGEND: &str = "\
 Returns are interquartile means over seeds of the mean return of the last 100 training episodes at that step, with 95 %
 bootstrap intervals (percentiles of 50,000 resamples of the seeds; fewer than four seeds are not trimmed, one has no
-interval). ";
+interval). A dash is where a run had not ended an episode. ";
 
 const LEGEND_OF_ENCODERS: &str = "\
 `of oracle` is the last return divided by the oracle's. Seconds and steps/s are medians over seeds for the
@@ -327,7 +373,7 @@ mod tests {
 
     fn comparison(title: &str, rows: Vec<Row>) -> Comparison {
         let game = Game { env: "taxi".to_owned(), title: title.to_owned(), rows };
-        Comparison { subject: Subject::Encoders, marks: vec![600], games: vec![game], overall: None }
+        Comparison { subject: Subject::Encoders, marks: vec![600], games: vec![game], overall: None, caveats: vec![] }
     }
 
     #[test]

@@ -101,6 +101,8 @@ impl Run {
     ) -> Result<Self> {
         let may_replace = replaces != Replaces::Nothing;
         check_free(dir, may_replace)?;
+        // One that another process makes from here on is not replaced.
+        let is_there = layout::is_run(dir);
         // The run that is replaced stays locked until it is gone.
         let locked = dir.join(LOG).exists().then(|| lock(dir)).transpose()?;
         let mut log = String::new();
@@ -110,13 +112,20 @@ impl Run {
             // How it ended before is known after the next end too.
             log = fs::read_to_string(dir.join(LOG)).unwrap_or_default();
         }
-        files::replace_folder(dir, may_replace.then_some(layout::is_ours), |made| {
+        let mut own = None;
+        files::replace_folder(dir, (may_replace && is_there).then_some(layout::is_ours), |made| {
             fill(made, config, protocol, &log)?;
+            // It is locked before others can see it.
+            own = Some(lock(made)?);
             add(made)
         })
-        .with_context(|| format!("cannot make the run directory {}", dir.display()))?;
+        .with_context(|| match !is_there && layout::is_run(dir) {
+            true => format!("another process has made {} in the meantime", dir.display()),
+            false => format!("cannot make the run directory {}", dir.display()),
+        })?;
         drop(locked);
-        Self::attach(dir)
+        let Lock(log) = own.expect("it was filled");
+        Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: None })
     }
 
     /// Opens the directory of a run to resume it from `saved`, its newest checkpoint, which was read under `lock`. Rows
@@ -128,11 +137,6 @@ impl Run {
         metrics::cut(dir, &saved.state.file_lengths)?;
         checkpoint::remove_beyond(dir, saved.state.step)?;
         Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: Some(saved.state.step) })
-    }
-
-    fn attach(dir: &Path) -> Result<Self> {
-        let Lock(log) = lock(dir)?;
-        Ok(Self { dir: dir.to_path_buf(), metrics: Metrics::open(dir)?, log, saved_at: None })
     }
 
     /// Returns the directory.
@@ -264,6 +268,14 @@ impl Run {
     }
 }
 
+/// Checks that the tables of the run in `dir` still have all rows that they had at its checkpoint `saved`.
+///
+/// # Errors
+/// When a table is missing, is shorter, or was changed where it ended.
+pub(crate) fn check_tables<S>(dir: &Path, saved: &Checkpoint<S>) -> Result<()> {
+    metrics::check(dir, &saved.state.file_lengths)
+}
+
 /// Reads the configuration file of the run in `dir`.
 ///
 /// # Errors
@@ -367,5 +379,29 @@ pub(crate) fn is_saved(dir: &Path) -> Result<bool> {
              away, the same command starts it anew",
             dir.display()
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_another_process_made_meanwhile_is_not_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dir = folder.path().join("run");
+        let create = |add: &dyn Fn() -> Result<()>| Run::create(&dir, "", None, Replaces::Unsaved, |_| add());
+        let other = std::cell::RefCell::new(None);
+        let meanwhile = || {
+            *other.borrow_mut() = Some(create(&|| Ok(()))?);
+            Ok(())
+        };
+        let error = create(&meanwhile).map(drop).expect_err("two runs in one place");
+        assert!(format!("{error:#}").contains("another process has made"), "{error:#}");
+        // The other is locked from the moment that it is there.
+        assert!(is_at_work(&dir));
+        other.borrow().as_ref().expect("made").check_place().expect("it is there");
+        let error = create(&|| Ok(())).map(drop).expect_err("it is locked");
+        assert!(format!("{error:#}").contains("another process is at work"), "{error:#}");
     }
 }

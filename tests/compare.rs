@@ -82,7 +82,7 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
     let json: Value = serde_json::from_str(&succeed(&program, &format!("{line} --json")).0).expect("JSON");
     assert_eq!(json["rows"][1]["encoder"], "oracle");
     assert_eq!(json["rows"][1]["iqm_600"].as_f64(), Some(number(1, "iqm_600")), "{json}");
-    assert!(json["rows"][0]["code_size"].is_null() && json["warning"].is_string(), "{json}");
+    assert!(json["rows"][0]["code_size"].is_null() && json["notes"][0].is_string(), "{json}");
     assert_eq!((&json["improvement"][1]["name"], &json["improvement"][1]["over"]), (&"pca".into(), &"raw".into()));
     assert!(stderr.contains("intervals are of 2 seeds and too narrow"), "{stderr}");
     // A text stands on a line of its own between its tags.
@@ -95,6 +95,12 @@ fn a_comparison_is_made_once_and_mended_where_it_was_cut_off() {
     assert_eq!(again, table);
     assert_eq!(runs_with("is finished", &stderr), RUNS, "{stderr}");
     assert!(!stderr.contains("training dqn"), "{stderr}");
+
+    // Results alone are those of encoders too, with what they cost.
+    let (kept, _) = succeed(&program, "compare --results all/results.csv --out kept");
+    for words in ["of oracle", "frames' steps", &fits[0][..12]] {
+        assert!(kept.contains(words), "{words} in {kept}");
+    }
 
     // Runs that are trained again differ in their times alone.
     let metrics = |run: &str| program.read(&format!("all/{run}/metrics.csv"));
@@ -180,6 +186,14 @@ fn agents_are_compared_over_several_games_and_grouped_again() {
         assert!(stderr.contains(&format!("note: {note}, and is left out")), "{note} in {stderr}");
     }
     assert!(fail(&program, "compare --runs all/fit --by agent --out by").contains("it cannot be compared"));
+    // Neither the same comparison nor another takes a run as it is whose rows were lost.
+    let rows = program.read("all/taxi-sarsa-s0/metrics.csv");
+    program.write("all/taxi-sarsa-s0/metrics.csv", &rows[..rows.len() / 2]);
+    for line in [&line, &format!("compare --runs all --by agent --out by {SCALES}")] {
+        let error = fail(&program, line);
+        assert!(error.contains("all/taxi-sarsa-s0/metrics.csv") && error.contains("rows are missing"), "{error}");
+    }
+    program.write("all/taxi-sarsa-s0/metrics.csv", &rows);
     let error = fail(&program, "compare --runs all --by agent.lrr --out by");
     assert!(error.contains("did you mean `agent.lr`?"), "{error}");
 }
@@ -214,7 +228,9 @@ fn results_are_compared_with_when_their_runs_are_gone() {
     succeed(&program, &line.replace("2..3", "1..3"));
     assert_eq!(kept("more/results.csv").len(), 11);
     let line = format!("{} --set agent.lr=0.3", line.replace("2..3", "3..4").replace("more", "mixed"));
-    assert!(succeed(&program, &line).1.contains("note: runs of sarsa on taxi differ in agent.lr"));
+    let (mixed, stderr) = succeed(&program, &line);
+    let note = "The runs of sarsa on taxi differ in agent.lr.";
+    assert!(stderr.contains(&format!("note: {note}")) && mixed.contains(note), "{mixed}");
     // Results of runs that are gone are not replaced by fewer.
     let fewer = format!("compare --results kept.csv --out more {SCALES}");
     let error = fail(&program, &fewer);
@@ -222,6 +238,11 @@ fn results_are_compared_with_when_their_runs_are_gone() {
         assert!(error.contains(words), "{words} in {error}");
     }
     assert_eq!(kept("more/results.csv").len(), 11);
+    let whole = program.read("more/results.csv");
+    program.write("more/results.csv", whole.trim_end());
+    let error = fail(&program, &line_of_more);
+    assert!(error.contains("is not replaced: remove it") && error.contains("ends within a line"), "{error}");
+    program.write("more/results.csv", &whole);
     // Flags of runs have no effect where none is made.
     assert_eq!(run(&program, "compare --results kept.csv --seeds 0..1").status.code(), Some(2));
     assert!(fail(&program, "compare --results kept.csv --on print").contains("--on has no effect"));
@@ -247,6 +268,18 @@ fn values_of_a_setting_are_compared() {
     let (table, _) = succeed(&program, line);
     assert!(table.contains("\n| lr=0.1 ") && table.contains("\n| lr=0.5 "), "{table}");
     assert!(program.read("all/agent.lr=0.5-s0/config.toml").contains("lr = 0.5\n"));
+    // Rules that differ are told, and by which the reference players play.
+    assert!(!table.contains("different rules"), "{table}");
+    let rules = "compare --env taxi --agent sarsa --vary env.max_steps=50,100 --seeds 0..1 --steps 2k --out rules";
+    let (table, _) = succeed(&program, rules);
+    for words in ["taxi is played by different rules", "They differ in env.max_steps", "by the rules of max_steps=50."]
+    {
+        assert!(table.contains(words), "{words} in {table}");
+    }
+    // Presets are named without the environment, of which the title tells.
+    let presets = "compare --presets gridworld-sarsa,gridworld-q-learning --seeds 0..1 --steps 1k --out presets";
+    let (table, _) = succeed(&program, presets);
+    assert!(table.contains("\n| sarsa ") && table.contains("\n| q-learning "), "{table}");
     let error = fail(&program, "compare --env taxi --vary agent=sarsa,q-learning --seeds 0..1 --out all");
     assert!(error.contains("--agents gives several"), "{error}");
 }

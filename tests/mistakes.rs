@@ -101,11 +101,14 @@ fn flags_without_effect_or_sense_are_refused_before_anything_is_made() {
     program.refuses("compare --runs random --by agent,agent --out new", &["--by names agent twice"]);
     let compare = "compare --envs taxi,cartpole --agents random,dqn --steps 100 --out new";
     for (flags, words) in [
-        ("--scale taxi=0..inf", "--scale taxi=ZERO..ONE"),
+        ("--scale taxi=1..0", "--scale taxi=ZERO..ONE"),
         ("--scale taxi=0..1 --scale taxi=0..2", "given twice"),
         ("--reference scripted", "no scripted player"),
     ] {
         program.refuses(&format!("{compare} {flags}"), &[words]);
+    }
+    for usage in ["--scale taxi=0..inf", "--scale taxi=0", "--scale taxi=a..1"] {
+        assert_eq!(program.run(&format!("{compare} {usage}")).status.code(), Some(2), "{usage}");
     }
     assert_eq!(program.names("."), ["random"]);
 }

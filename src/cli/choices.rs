@@ -92,6 +92,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_setting_for_one_choice_is_left_out_of_the_others() {
+        let of = |head: &str| Choice { assignments: vec![format!("agent.head={head}")], ..Choice::default() };
+        let run = ["env=minatar/breakout", "agent=dqn"].map(String::from);
+        let given =
+            |set: &str| Layer::from_assignments(&[&run[..], &[set.to_owned()]].concat(), &TRAINING).expect("set");
+        let both = resolve(&[of("scalar"), of("c51")], &given("agent.atoms=21")).expect("c51 has atoms");
+        let unheard: Vec<_> = both.iter().map(|one| one.unheard.iter().filter_map(key).collect::<Vec<_>>()).collect();
+        assert_eq!(unheard, [vec!["agent.atoms"], vec![]]);
+        assert!(both[1].config.to_toml().contains("atoms = 21") && !both[0].config.to_toml().contains("atoms"));
+        let error = resolve(&[of("scalar"), of("qr")], &given("agent.atoms=21")).map(drop).expect_err("none has atoms");
+        assert!(error.to_string().contains("agent.atoms is 21, which has no effect"), "{error}");
+    }
+
+    #[test]
     fn settings_are_named_by_the_last_part_of_their_key() {
         let both = ["agent.lr=1", "env.lr=2", "agent.tau=3"].map(String::from);
         assert_eq!(both.each_ref().map(|text| short(text, &both)), ["agent.lr=1", "env.lr=2", "tau=3"]);

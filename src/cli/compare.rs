@@ -268,7 +268,10 @@ fn check_results(dir: &Path, runs: &[(&str, &TrainConfig)]) -> Result<()> {
     if !results_file::is_ours(&path) {
         return files::check_default(&path, OTHER_DIR);
     }
-    let lost = results_file::lost(&results_file::read(&path)?, runs);
+    let old = results_file::read(&path).with_context(|| {
+        format!("{} is not replaced: remove it if its runs are there or not wanted, {OTHER_DIR}", path.display())
+    })?;
+    let lost = results_file::lost(&old, runs);
     ensure!(
         lost.is_none(),
         "{path} has a run that this comparison lacks: {}; --results {path} takes its runs in, {OTHER_DIR}",
@@ -285,26 +288,32 @@ fn curves_file(env: &str, n_envs: usize) -> String {
 
 /// Writes the tables and the figures, and prints the tables.
 fn report(dir: &Path, entrants: &[Entrant], given: Vec<Results>, arguments: &Arguments) -> Result<()> {
-    let (n_given, mut results) = (given.len(), given);
+    let mut results = given;
     for entrant in entrants {
         results_file::add(&mut results, Results::read(entrant)?)?;
     }
-    for joined in &results[..n_given] {
-        let differing: Vec<&str> = results_file::differing(joined).into_iter().collect();
-        if !differing.is_empty() {
-            say!("note: runs of {} on {} differ in {}", joined.name(), joined.env(), differing.join(", "));
-        }
-    }
     let scales = arguments.scale.iter().cloned().collect();
     let found = |envs: &[(&TrainConfig, Option<f64>)]| scale::scales(envs, &scales, arguments.reference);
-    let table = Comparison::of(&results, arguments.subject(), found)?;
-    let markdown = table.to_markdown();
+    let subject = if arguments.is_trained() { arguments.subject() } else { Subject::of(&results) };
+    let table = Comparison::of(&results, subject, found)?;
+    let written = write_all(dir, &results, &table);
+    for note in table.notes() {
+        say!("note: {note}");
+    }
+    // What was found is told where it cannot be kept.
+    print(&if arguments.json { format!("{}\n", table.to_json()) } else { table.to_markdown() })?;
+    say!("-> {}: {}", dir.display(), written?.join(", "));
+    Ok(())
+}
+
+/// Writes the tables and the figures to `dir`, and returns their names.
+fn write_all(dir: &Path, results: &[Results], table: &Comparison) -> Result<Vec<String>> {
     let write = |name, text: &str| files::write_whole(&dir.join(name), |file| file.write_all(text.as_bytes()));
-    write(RESULTS, &results_file::to_csv(&results))?;
+    write(RESULTS, &results_file::to_csv(results))?;
     write(TABLES[0], &table.to_csv())?;
-    write(TABLES[1], &format!("{markdown}\n{}", files::svg_mark()))?;
+    write(TABLES[1], &format!("{}\n{}", table.to_markdown(), files::svg_mark()))?;
     let mut written: Vec<String> = TABLES.iter().rev().chain([&RESULTS]).map(|name| (*name).to_owned()).collect();
-    let groups = by_env(&results)?;
+    let groups = by_env(results)?;
     for group in &groups {
         let name = curves_file(group[0].env(), groups.len());
         let lines = group.iter().map(|results| (results.name(), results.runs.iter().map(|run| &run.run).collect()));
@@ -320,25 +329,31 @@ fn report(dir: &Path, entrants: &[Entrant], given: Vec<Results>, arguments: &Arg
     } else {
         say!("no {}: a run has no return by the last step of the table", FIGURES.join(", "));
     }
-    if let Some(warning) = table.interval_warning() {
-        say!("note: {warning}");
-    }
-    say!("-> {}: {}", dir.display(), written.join(", "));
-    print(&if arguments.json { format!("{}\n", table.to_json()) } else { markdown })
+    Ok(written)
 }
 
 /// Draws the figures of the statistics over all environments, and returns their names.
 fn draw(overall: &Overall, envs: &str, dir: &Path) -> Result<Vec<String>, PlotError> {
     let heading = |title: &str, spread: &str| {
-        let mut notes = vec![format!("{} of {envs}", overall.note()), spread.to_owned()];
-        notes.extend(overall.meaning().map(str::to_owned));
+        let notes = vec![format!("{} of {envs}", overall.note()), spread.to_owned()];
         Heading { title: title.to_owned(), notes }
+    };
+    let score_heading = |title: &str, spread: &str| {
+        let mut heading = heading(title, spread);
+        heading.notes.extend(overall.meaning().map(str::to_owned));
+        heading
     };
     let name = overall.score_name();
     let [intervals, profile, efficiency, improvement] = FIGURES;
     let spread = "bars: 95 % stratified bootstrap";
     let at = |file: &str| dir.join(file);
-    estimates::intervals(&heading("Interquartile means", spread), name, &overall.intervals(), None, &at(intervals))?;
+    estimates::intervals(
+        &score_heading("Interquartile means", spread),
+        name,
+        &overall.intervals(),
+        None,
+        &at(intervals),
+    )?;
     let improvements = overall.improvements();
     let mut written = vec![intervals, profile, efficiency];
     if !improvements.is_empty() {
@@ -351,9 +366,9 @@ fn draw(overall: &Overall, envs: &str, dir: &Path) -> Result<Vec<String>, PlotEr
         written.push(improvement);
     }
     let spread = "bands: 95 % stratified bootstrap";
-    estimates::profiles(&heading("Performance profiles", spread), name, &overall.profiles(), &at(profile))?;
+    estimates::profiles(&score_heading("Performance profiles", spread), name, &overall.profiles(), &at(profile))?;
     let title = "Sample efficiency: interquartile means";
-    estimates::efficiency(&heading(title, spread), name, &overall.efficiency(), &at(efficiency))?;
+    estimates::efficiency(&score_heading(title, spread), name, &overall.efficiency(), &at(efficiency))?;
     Ok(written.into_iter().map(str::to_owned).collect())
 }
 
@@ -362,9 +377,10 @@ fn parse_scale(text: &str) -> Result<(String, Scale)> {
     let scale = || {
         let (env, bounds) = text.split_once('=')?;
         let (zero, one) = bounds.split_once("..")?;
-        Some((env.to_owned(), Scale { zero: zero.parse().ok()?, one: one.parse().ok()? }))
+        let number = |text: &str| text.parse::<f64>().ok().filter(|value| value.is_finite());
+        Some((env.to_owned(), Scale { zero: number(zero)?, one: number(one)? }))
     };
-    scale().context("expected ENV=ZERO..ONE, e.g. minatar/breakout=0.5..17.5")
+    scale().context("expected ENV=ZERO..ONE with two numbers, e.g. minatar/breakout=0.5..17.5")
 }
 
 impl Arguments {

@@ -304,6 +304,7 @@ pub(super) fn begin_from_or_continue(
         let lock = run::lock(dir)?;
         let saved = newest::<TrainState>(dir)?;
         if saved.state.loop_state.progress.is_finished(config.run.steps) {
+            run::check_tables(dir, &saved)?;
             // It may have been stopped between its last step and its curve.
             if !curve(dir).exists() {
                 draw(config, dir);
@@ -340,7 +341,7 @@ fn check_origin(dir: &Path, init_from: Option<&Path>) -> Result<()> {
 /// Returns whether there is a run in `dir` that has made all its steps.
 ///
 /// # Errors
-/// When it has checkpoints and all are damaged.
+/// As those of [`has_made`].
 pub(super) fn is_finished(config: &TrainConfig, dir: &Path) -> Result<bool> {
     has_made(config.run.steps, dir)
 }
@@ -348,11 +349,17 @@ pub(super) fn is_finished(config: &TrainConfig, dir: &Path) -> Result<bool> {
 /// Returns whether there is a run in `dir` that has made `steps` steps, or has converged before.
 ///
 /// # Errors
-/// When it has checkpoints and all are damaged.
+/// When it has checkpoints and all are damaged, or has lost rows of its tables since it has made them.
 pub(super) fn has_made(steps: u64, dir: &Path) -> Result<bool> {
-    Ok(layout::is_run(dir)
-        && checkpoint::is_there(dir)?
-        && newest::<TrainState>(dir)?.state.loop_state.progress.is_finished(steps))
+    if !layout::is_run(dir) || !checkpoint::is_there(dir)? {
+        return Ok(false);
+    }
+    let saved = newest::<TrainState>(dir)?;
+    let has_made = saved.state.loop_state.progress.is_finished(steps);
+    if has_made {
+        run::check_tables(dir, &saved)?;
+    }
+    Ok(has_made)
 }
 
 /// Returns whether there is a run in `dir` that has a checkpoint.

@@ -69,8 +69,10 @@ impl Overall {
 
     /// Returns a note for figures: over what the scores are.
     pub(crate) fn note(&self) -> String {
-        let runs = self.entrants.iter().map(|entrant| entrant.n_runs).min().unwrap_or(0);
-        let runs = plural(runs as u64, "seed");
+        let numbers = || self.entrants.iter().map(|entrant| entrant.n_runs);
+        let (fewest, most) = (numbers().min().unwrap_or(0), numbers().max().unwrap_or(0));
+        let range = if fewest == most { String::new() } else { format!("{fewest} to ") };
+        let runs = range + &plural(most as u64, "seed");
         match self.n_games {
             1 => runs,
             games => format!("{games} environments \u{d7} {runs}"),

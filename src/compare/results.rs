@@ -2,9 +2,11 @@
 
 use super::entrant::{Entrant, METRIC, Side};
 use crate::config::training::TrainConfig;
+use crate::dotted::affects_learning;
 use crate::encoder::ObsTransform;
 use crate::plot::{self, Run};
 use anyhow::Result;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Results of runs that differ in their seeds.
@@ -46,6 +48,16 @@ impl Results {
         let runs = entrant.runs.iter().map(|(config, dir)| RunResults::read(config, dir));
         Ok(Self { name: entrant.name.clone(), runs: runs.collect::<Result<_>>()? })
     }
+
+    /// Returns the settings in which the runs differ, but for their seeds.
+    pub(super) fn differing(&self) -> BTreeSet<String> {
+        let of = |run: &RunResults| -> BTreeSet<(String, String)> {
+            let steps = ("steps".to_owned(), run.config.run.steps.to_string());
+            run.settings().map(|(key, value)| (key.clone(), value.clone())).chain([steps]).collect()
+        };
+        let first = of(&self.runs[0]);
+        self.runs[1..].iter().flat_map(|run| &first ^ &of(run)).map(|(key, _)| key).collect()
+    }
 }
 
 impl Side for Results {
@@ -59,6 +71,11 @@ impl Side for Results {
 }
 
 impl RunResults {
+    /// Returns the settings that tell it from others, but for its environment, its steps and its seed.
+    pub(super) fn settings(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.run.settings.iter().filter(|(key, _)| !["env", "steps"].contains(&key.as_str()) && affects_learning(key))
+    }
+
     fn read(config: &TrainConfig, dir: &Path) -> Result<Self> {
         let transform = ObsTransform::open(&config.clone().for_reading(None)?, dir)?;
         Ok(Self {

@@ -7,7 +7,7 @@ use super::entrant::Side;
 use super::results::{Encoding, Results, RunResults};
 use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
-use crate::dotted::{Dotted, affects_learning};
+use crate::dotted::Dotted;
 use crate::plot::Run;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
@@ -22,6 +22,9 @@ const RETURN: &str = "return_";
 const N_POINTS: u64 = 100;
 /// What stands between settings.
 const BETWEEN: &str = "; ";
+/// Bounds numbers: squares and sums of larger ones may be infinite.
+const MAX_VALUE: f64 = 1e100;
+
 /// Returns whether the file `path` is one of [`to_csv`].
 pub(crate) fn is_ours(path: &Path) -> bool {
     fs_err::read_to_string(path).is_ok_and(|text| text.starts_with(&COLUMNS.join(",")))
@@ -37,7 +40,7 @@ pub(crate) fn to_csv(results: &[Results]) -> String {
     let head = COLUMNS.map(str::to_owned).into_iter().chain(points.iter().map(|step| format!("{RETURN}{step}")));
     writer.write_record(head).expect("a vector takes all");
     for (name, run) in runs() {
-        let settings: Vec<String> = settings(run).map(|(key, value)| format!("{key}={value}")).collect();
+        let settings: Vec<String> = run.settings().map(|(key, value)| format!("{key}={value}")).collect();
         let of_run = [
             name.clone(),
             run.config.env.id().to_owned(),
@@ -59,30 +62,17 @@ pub(crate) fn to_csv(results: &[Results]) -> String {
     String::from_utf8(writer.into_inner().expect("a vector takes all")).expect("rows are text")
 }
 
-/// Returns the settings of a run that tell it from others, but for its environment, its steps and its seed.
-fn settings(run: &RunResults) -> impl Iterator<Item = (&String, &String)> {
-    run.run.settings.iter().filter(|(key, _)| !["env", "steps"].contains(&key.as_str()) && affects_learning(key))
-}
-
-/// Returns the settings in which the runs differ, but for their seeds.
-pub(crate) fn differing(results: &Results) -> BTreeSet<&str> {
-    let of = |run| settings(run).collect::<BTreeSet<_>>();
-    let first = of(&results.runs[0]);
-    let apart = results.runs[1..].iter().flat_map(|run| &first ^ &of(run));
-    apart.map(|(key, _)| key.as_str()).collect()
-}
-
 /// Returns whether both are of one run, or of two that only chance tells apart.
 fn is_same(a: &RunResults, b: &RunResults) -> bool {
     let of = |run: &RunResults| (run.config.run.seed, run.config.run.steps);
-    of(a) == of(b) && settings(a).eq(settings(b))
+    of(a) == of(b) && a.settings().eq(b.settings())
 }
 
 /// Reads the results in the file `path`.
 ///
 /// # Errors
-/// When it cannot be read, is not a file of [`to_csv`], names an environment or a setting of it that does not exist, or
-/// has two runs with the same settings.
+/// When it cannot be read, is not a whole file of [`to_csv`], names an environment or a setting of it that does not
+/// exist, or has two runs with the same settings.
 pub(crate) fn read(path: &Path) -> Result<Vec<Results>> {
     let text = fs_err::read_to_string(path)?;
     let mut reader = csv::Reader::from_reader(text.as_bytes());
@@ -96,6 +86,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Results>> {
             COLUMNS.join(",")
         );
     };
+    ensure!(text.ends_with('\n'), "{} ends within a line: the rest of it was lost", path.display());
     let mut all = vec![];
     for record in reader.records() {
         let record = record.with_context(|| path.display().to_string())?;
@@ -158,11 +149,13 @@ fn parse(record: &csv::StringRecord, steps: &[f64]) -> Result<(String, RunResult
     let [name, env, seed, n_steps, settings, wall_s, n_env_steps, code_size, sha256] =
         std::array::from_fn(|i| &record[i]);
     ensure!(!name.trim().is_empty(), "name is empty");
+    ensure!(!name.contains(char::is_control), "name is {name:?}, expected one line of text");
     let count = |column: &str, text: &str| {
         text.parse::<u64>().map_err(|_| anyhow::anyhow!("{column} is `{text}`, expected a whole number"))
     };
     let number = |column: &str, text: &str| match text.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
+        Ok(value) if value.abs() <= MAX_VALUE => Ok(value),
+        Ok(value) if value.is_finite() => bail!("{column} is `{text}`, expected a number up to {MAX_VALUE:e}"),
         _ => bail!("{column} is `{text}`, expected a number"),
     };
     let setting = |text: &str| {
@@ -249,6 +242,8 @@ mod tests {
         let good = format!("sarsa,taxi,0,200,{SARSA},1,0,,,-90,8");
         for (bad, words) in [
             (good.replace(",-90,", ",often,"), "line 2: return_100 is `often`, expected a number"),
+            (good.replace(",-90,", ",1.7e308,"), "return_100 is `1.7e308`, expected a number up to 1e100"),
+            (good.replace("sarsa,taxi", "\"sar\nsa\",taxi"), "name is \"sar\\nsa\", expected one line of text"),
             (good.replace(",0,200,", ",0,2.5,"), "line 2: steps is `2.5`, expected a whole number"),
             (good.replace("taxi", "taxy"), "line 2: "),
             (good.replace("env.max_steps", "env.max_step"), "max_step"),
@@ -263,12 +258,17 @@ mod tests {
             let error = format!("{:#}", row(&bad));
             assert!(error.contains(words), "{words} in {error}");
         }
-        assert_eq!(differing(&read_text(&format!("{HEAD}{good}\n")).expect("whole")[0]).len(), 0);
+        let cut = read_text(&format!("{HEAD}{good}")).expect_err("the last number is not whole").to_string();
+        assert!(cut.contains("ends within a line"), "{cut}");
+        assert!(read_text(&format!("{HEAD}{good}\n")).expect("whole")[0].differing().is_empty());
         // The same run twice counts once, and one with other settings is another run.
         let other = good.replace("lr=0.5", "lr=0.1");
         let results = read_text(&format!("{HEAD}{good}\n{good}\n{other}\n")).expect("two runs");
         assert_eq!((results.len(), results[0].runs.len()), (1, 2));
-        assert!(differing(&results[0]).into_iter().eq(["agent.lr"]));
+        assert!(results[0].differing().into_iter().eq(["agent.lr"]));
+        let shorter = good.replace(",0,200,", ",1,100,").replace(",-90,8", ",-90,");
+        let results = read_text(&format!("{HEAD}{good}\n{shorter}\n")).expect("two runs");
+        assert!(results[0].differing().into_iter().eq(["steps"]));
         for text in ["", "name,env,seed\n", "algorithm,env,seeds,iqm_250\nsarsa,taxi,2,8\n"] {
             let error = read_text(text).expect_err("no such file").to_string();
             assert!(error.contains("is not a results.csv of `carom compare`"), "{error}");

@@ -136,9 +136,13 @@ impl Score {
     }
 
     pub(super) fn text(self) -> String {
+        let two = |value: f64| match format!("{value:.2}") {
+            text if text == "-0.00" => "0.00".to_owned(),
+            text => text,
+        };
         match self.interval {
-            Some((low, high)) => format!("{:.2} [{low:.2}, {high:.2}]", self.iqm),
-            None => format!("{:.2}", self.iqm),
+            Some((low, high)) => format!("{} [{}, {}]", two(self.iqm), two(low), two(high)),
+            None => two(self.iqm),
         }
     }
 }

@@ -3,7 +3,7 @@
 /// Cell without a number.
 pub(crate) const NONE: &str = "–";
 
-/// Returns rows of cells, the first being the head, as a Markdown table. A `|` in a cell does not end it.
+/// Returns rows of cells, the first being the head, as a Markdown table. A `|` does not end a cell.
 pub(crate) fn table(cells: &[Vec<String>]) -> String {
     let escaped = |row: &Vec<String>| row.iter().map(|cell| cell.replace('|', "\\|")).collect();
     let cells: Vec<Vec<String>> = cells.iter().map(escaped).collect();

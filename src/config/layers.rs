@@ -221,7 +221,23 @@ impl Layer {
                 removed.push(Fault::Unheard { key: key.to_owned(), found, reason });
             }
         }
+        for part in form.parts.iter().copied() {
+            self.prune_part(part, &below, form, &mut removed);
+        }
         removed
+    }
+
+    /// Moves the settings that this layer gives `part`, and that have no effect over `below`, to `removed`.
+    fn prune_part(&mut self, part: Part, below: &Self, form: &Form, removed: &mut Vec<Fault>) {
+        loop {
+            let merged = self.over(below, form);
+            let Some(Ok(schema)) = merged.name(part).map(|name| part.schema(name)) else { return };
+            let Err(Fault::Unheard { key, found, reason }) = (schema.resolve)(&merged.part(part)) else { return };
+            if self.part_mut(part).remove(&key).is_none() {
+                return;
+            }
+            removed.push(Fault::Unheard { key: format!("{}.{key}", part.prefix()), found, reason });
+        }
     }
 
     /// Returns the name of `part`, if it has one.

@@ -3,6 +3,7 @@
 use super::modules::{Module, Parameters, modules};
 use super::{Element, Head, Input, Network};
 use anyhow::Result;
+use carom_agents::net::NORM_EPSILON;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use std::collections::HashMap;
@@ -24,6 +25,9 @@ pub(super) fn network(network: &Network) -> Result<Vec<u8>> {
     let mut metadata: HashMap<String, String> = network.facts.iter().cloned().collect();
     metadata.insert("format".to_owned(), "pt".to_owned());
     metadata.insert("observation".to_owned(), network.input.to_string());
+    if modules.iter().any(|module| matches!(module, Module::LayerNorm { .. })) {
+        metadata.insert("layer_norm_epsilon".to_owned(), format!("{NORM_EPSILON:e}"));
+    }
     Ok(safetensors::serialize(views, Some(metadata))?)
 }
 

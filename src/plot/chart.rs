@@ -93,6 +93,10 @@ const ENTRY_GAP: f64 = 22.0;
 const X_TICKS: usize = 6;
 const Y_TICKS: usize = 7;
 
+/// Opacity of a band, and the most bands that have it. More of them are fainter, so that lines are seen through all.
+const BAND_OPACITY: f64 = 0.18;
+const MAX_BANDS: usize = 7;
+
 /// Bounds the points of lines whose points are drawn as dots.
 const MAX_DOTS: usize = 40;
 
@@ -123,12 +127,13 @@ impl Chart {
             draw_entry(canvas, entry)?;
         }
         self.draw_axes(canvas, layout)?;
+        let opacity = BAND_OPACITY * (MAX_BANDS as f64 / self.curves.len().max(1) as f64).min(1.0);
         for (i, curve) in self.curves.iter().enumerate() {
             let band = curve.band.iter().map(|&(step, _, highest)| frame.at(step, highest));
             let lower_edge = curve.band.iter().rev().map(|&(step, lowest, _)| frame.at(step, lowest));
             let outline: Vec<_> = band.chain(lower_edge).collect();
             if outline.len() > 2 {
-                canvas.draw(&Polygon::new(outline, colour(i).mix(0.18).filled())).map_err(failed)?;
+                canvas.draw(&Polygon::new(outline, colour(i).mix(opacity).filled())).map_err(failed)?;
             }
         }
         for (i, reference) in self.references.iter().enumerate().filter(|(_, level)| frame.shows(level.value)) {
@@ -380,12 +385,12 @@ fn legend(chart: &Chart, y: &ValueRange, left: f64, right: f64, top: f64) -> (Ve
     (entries, y + row_lines as f64 * LINE_HEIGHT - top)
 }
 
-/// Joins `parts` to lines of at most `width`, unless a single word is wider.
+/// Joins `parts` to lines of at most `width`. A single word that is wider is cut off.
 pub(super) fn wrap(parts: &[String], joint: &str, size: f64, width: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let pieces = |part: &String| match text_width(part, size) > width && part.contains(' ') {
         true => wrap(&part.split(' ').map(str::to_owned).collect::<Vec<_>>(), " ", size, width),
-        false => vec![part.clone()],
+        false => vec![shortened(part, size, width)],
     };
     for part in parts.iter().flat_map(pieces) {
         match lines.last_mut() {
@@ -397,6 +402,17 @@ pub(super) fn wrap(parts: &[String], joint: &str, size: f64, width: f64) -> Vec<
         }
     }
     lines
+}
+
+/// Returns `text`, cut off where it is wider than `width`.
+pub(super) fn shortened(text: &str, size: f64, width: f64) -> String {
+    const DOTS: &str = "\u{2026}";
+    if text_width(text, size) <= width {
+        return text.to_owned();
+    }
+    let fits = |end: &usize| text_width(&text[..*end], size) + text_width(DOTS, size) <= width;
+    let end = text.char_indices().map(|(at, _)| at).take_while(fits).last().unwrap_or(0);
+    text[..end].to_owned() + DOTS
 }
 
 /// Returns an estimated width in pixels of `text` in a sans-serif font, based on DejaVu Sans, one of the widest.

@@ -3,7 +3,7 @@
 use super::axis;
 use super::chart::{
     AXIS, Across, Canvas, Chart, Curve, Drawn, GRID, INK, LINE_HEIGHT, MARGIN, NOTE, NOTE_SIZE, TEXT_SIZE, TITLE_SIZE,
-    colour, failed, stroke, svg, text_width, units, wrap, write,
+    colour, failed, shortened, stroke, svg, text_width, units, wrap, write,
 };
 use super::error::PlotError;
 use super::raster::write_file;
@@ -46,12 +46,14 @@ pub(crate) fn intervals(
     let coloured = rows.iter().enumerate().filter_map(|(i, row)| row.as_ref().map(|row| (colour(i), row)));
     let (colours, rows): (Vec<_>, Vec<_>) = coloured.unzip();
     let bottom = top + rows.len() as f64 * ROW;
-    let widest = rows.iter().map(|(name, _)| text_width(name, TEXT_SIZE)).fold(0.0, f64::max);
-    let (left, right) = (MARGIN + widest.min(MAX_NAMES * WIDTH) + 10.0, WIDTH - MARGIN - 10.0);
+    let names: Vec<String> = rows.iter().map(|(name, _)| shortened(name, TEXT_SIZE, MAX_NAMES * WIDTH)).collect();
+    let widest = names.iter().map(|name| text_width(name, TEXT_SIZE)).fold(0.0, f64::max);
+    let (left, right) = (MARGIN + widest + 10.0, WIDTH - MARGIN - 10.0);
     let (low, high) = bounds.unwrap_or_else(|| range(&rows));
     let place = |value: f64| left + (right - left) * (value - low) / (high - low);
     let text = svg(WIDTH, bottom + 52.0, |canvas| {
-        write(canvas, &heading.title, (MARGIN, MARGIN), TITLE_SIZE, INK, (HPos::Left, VPos::Top))?;
+        let title = shortened(&heading.title, TITLE_SIZE, WIDTH - 2.0 * MARGIN);
+        write(canvas, &title, (MARGIN, MARGIN), TITLE_SIZE, INK, (HPos::Left, VPos::Top))?;
         for (i, note) in notes.iter().enumerate() {
             let at = (MARGIN, MARGIN + TITLE_SIZE + 8.0 + i as f64 * LINE_HEIGHT);
             write(canvas, note, at, NOTE_SIZE, NOTE, (HPos::Left, VPos::Top))?;
@@ -64,7 +66,7 @@ pub(crate) fn intervals(
         stroke(canvas, &[(left, bottom), (right, bottom)], AXIS, 1.0)?;
         let below = (f64::midpoint(left, right), bottom + 28.0);
         write(canvas, x_name, below, TEXT_SIZE, INK, (HPos::Center, VPos::Top))?;
-        for (i, (name, estimate)) in rows.iter().enumerate() {
+        for (i, (name, (_, estimate))) in names.iter().zip(&rows).enumerate() {
             let middle = top + (i as f64 + 0.5) * ROW;
             write(canvas, name, (left - 8.0, middle), TEXT_SIZE, INK, (HPos::Right, VPos::Center))?;
             draw_interval(canvas, *estimate, &place, middle, colours[i])?;

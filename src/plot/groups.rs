@@ -39,7 +39,10 @@ pub(super) fn group(runs: Vec<Run>) -> Vec<Group> {
             None => groups.push(Group { label: String::new(), runs: vec![run] }),
         }
     }
-    let labels: Vec<String> = groups.iter().map(|group| label(group, &groups)).collect();
+    let mut labels: Vec<String> = groups.iter().map(|group| label(group, &groups, true)).collect();
+    if labels.iter().collect::<BTreeSet<_>>().len() < labels.len() {
+        labels = groups.iter().map(|group| label(group, &groups, false)).collect();
+    }
     for (group, label) in groups.iter_mut().zip(labels) {
         group.label = label;
     }
@@ -67,11 +70,16 @@ fn compared(run: &Run) -> BTreeMap<&str, &str> {
 }
 
 /// Returns a label: the environment if there are several, the agent, and the settings that differ between groups of
-/// this environment and agent. Fits have data and model instead.
-fn label(group: &Group, groups: &[Group]) -> String {
+/// this environment and agent, `without_usual` those that more than half of them have. Fits have data and model
+/// instead.
+fn label(group: &Group, groups: &[Group], without_usual: bool) -> String {
     let (actor, task) = (group.runs[0].actor(), group.runs[0].task());
     let is_kin = |other: &&Group| (other.runs[0].actor(), other.runs[0].task()) == (actor, task);
     let kin: Vec<&Group> = groups.iter().filter(is_kin).collect();
+    let is_usual = |key: &str| {
+        let n_equal = kin.iter().filter(|other| other.setting(key) == group.setting(key)).count();
+        kin.len() > 2 && 2 * n_equal > kin.len()
+    };
     let differing: Vec<&str> = compared(&group.runs[0])
         .into_keys()
         .filter(|&key| {
@@ -83,7 +91,8 @@ fn label(group: &Group, groups: &[Group]) -> String {
         words.extend(task.map(str::to_owned));
     }
     words.extend(actor.map(str::to_owned));
-    for key in &differing {
+    let is_told = |key: &&&str| !without_usual || group.runs[0].changed.contains(**key) || !is_usual(key);
+    for key in differing.iter().filter(is_told) {
         words.extend(group.setting(key).map(|value| format!("{}={}", short_key(key, &differing), short_value(value))));
     }
     if words.is_empty() {

@@ -51,6 +51,35 @@ fn texts(svg: &str) -> Vec<&str> {
 }
 
 #[test]
+fn settings_that_most_groups_have_are_not_told() {
+    let folder = folder();
+    let settings = ["lr = 0.1\nnoisy = false", "lr = 0.2\nnoisy = false", "lr = 0.1\nnoisy = true"];
+    let runs = settings.iter().enumerate().map(|(i, settings)| run(folder.path(), &format!("r{i}"), 0, settings, 9.0));
+    let svg = draw(&runs.collect::<Vec<_>>(), "train/return");
+    let texts = texts(&svg);
+    for label in ["dqn", "dqn lr=0.2", "dqn noisy=true"] {
+        assert!(texts.contains(&label), "{label} in {texts:?}");
+    }
+}
+
+#[test]
+fn means_begin_where_all_runs_have_ended_an_episode() {
+    let folder = folder();
+    let runs: Vec<PathBuf> =
+        (0..2).map(|seed| run(folder.path(), &format!("r{seed}"), seed, "lr = 0.1", 9.0)).collect();
+    let late =
+        |row: &&str| row.split(',').next().and_then(|step| step.parse().ok()).is_none_or(|step: u64| step > 500_000);
+    let rows = std::fs::read_to_string(runs[1].join("metrics.csv")).expect("written");
+    std::fs::write(runs[1].join("metrics.csv"), rows.lines().filter(late).collect::<Vec<_>>().join("\n") + "\n")
+        .expect("writable");
+    let runs: Vec<Run> = runs.iter().map(|dir| Run::read(dir, "train/return").expect("a run")).collect();
+    let curve = series::curve(&runs, Band::Range);
+    let begin = curve.line[0].0;
+    assert!((490_000.0..520_000.0).contains(&begin), "{begin}");
+    assert_eq!(curve.band[0].0, begin);
+}
+
+#[test]
 fn a_plot_of_six_runs_says_what_it_shows() {
     let folder = folder();
     let runs = (0..6).map(|i| {

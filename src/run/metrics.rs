@@ -82,13 +82,29 @@ pub(super) fn is_table(name: &str) -> bool {
 /// # Errors
 /// When a file is no table of a run, is shorter, or does not end a row there: somebody has changed it.
 pub(super) fn cut(dir: &Path, lengths: &Lengths) -> Result<()> {
-    let mut tables = lengths.clone();
-    let n_events = tables.remove(events::PATH);
+    let files = whole(dir, lengths, fs::OpenOptions::new().read(true).write(true))?;
+    files.into_iter().try_for_each(|(file, length)| file.set_len(length))?;
+    events::cut(dir, lengths.get(events::PATH).copied(), &MetricsFile::SHOWN)
+}
+
+/// Checks that each file has the rows that it had at a checkpoint.
+///
+/// # Errors
+/// As those of [`cut`].
+pub(super) fn check(dir: &Path, lengths: &Lengths) -> Result<()> {
+    whole(dir, lengths, fs::OpenOptions::new().read(true)).map(drop)
+}
+
+/// Opens the tables, each with its length at a checkpoint.
+///
+/// # Errors
+/// As those of [`cut`].
+fn whole(dir: &Path, lengths: &Lengths, options: &fs::OpenOptions) -> Result<Vec<(fs::File, u64)>> {
     let open = |(name, &length): (&String, &u64)| {
         // A checkpoint may come from anywhere, and must not name files elsewhere.
         ensure!(is_table(name), "the checkpoint has the length of {name}, which is no table of a run");
         let path = dir.join(name);
-        let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+        let file = options.open(&path)?;
         let (found, path) = (file.metadata()?.len(), path.display());
         ensure!(found >= length, "{path} has {found} bytes, but had {length} at the checkpoint: rows are missing");
         let mut last = *b"\n";
@@ -98,9 +114,7 @@ pub(super) fn cut(dir: &Path, lengths: &Lengths) -> Result<()> {
         ensure!(last == *b"\n", "{path} was changed: no row ends at byte {length}, as one did at the checkpoint");
         Ok((file, length))
     };
-    let files = tables.iter().map(open).collect::<Result<Vec<_>>>()?;
-    files.into_iter().try_for_each(|(file, length)| file.set_len(length))?;
-    events::cut(dir, n_events, &MetricsFile::SHOWN)
+    lengths.iter().filter(|(name, _)| *name != events::PATH).map(open).collect()
 }
 
 impl Metrics {

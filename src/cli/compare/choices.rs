@@ -24,9 +24,8 @@ pub(super) struct Variant {
 pub(super) fn variants(arguments: &Arguments) -> Result<Vec<Variant>> {
     let choices = choices(arguments)?;
     let configs = configs(arguments, &choices)?;
-    let spans_envs = configs.iter().any(|config| config.env.id() != configs[0].env.id());
     let named = choices.iter().zip(configs).map(|(choice, config)| Variant {
-        name: name(choice, arguments, &config, spans_envs),
+        name: name(choice, arguments, &config),
         dir_name: dir_name(choice, arguments, &config),
         config,
     });
@@ -102,13 +101,14 @@ fn assignments(text: &str) -> Result<Vec<String>> {
 }
 
 /// Returns the name in tables: what differs from other choices, without the environment.
-fn name(choice: &Choice, arguments: &Arguments, config: &TrainConfig, spans_envs: bool) -> String {
+fn name(choice: &Choice, arguments: &Arguments, config: &TrainConfig) -> String {
     let mut words = vec![];
     if !arguments.presets.is_empty() {
         let name = choice.preset.as_deref().unwrap_or_default();
         let env = format!("{}-", config.env.id().replace('/', "-"));
-        // `minatar-breakout-dqn` and `minatar-asterix-dqn` are `dqn` in two environments.
-        let short = name.strip_prefix(&env).filter(|_| spans_envs && arguments.envs.is_empty());
+        // `minatar-breakout-dqn` and `minatar-asterix-dqn` are `dqn` in two environments, and so is either alone: its
+        // results may be joined with the other's.
+        let short = name.strip_prefix(&env).filter(|_| arguments.envs.is_empty());
         words.push(short.unwrap_or(name).to_owned());
     }
     words.extend(choice.agent.clone().filter(|_| !arguments.agents.is_empty()));
@@ -139,7 +139,7 @@ fn configs(arguments: &Arguments, choices: &[Choice]) -> Result<Vec<TrainConfig>
     for (choice, Resolved { config, unheard }) in choices.iter().zip(&resolved) {
         let noun = if arguments.subject() == Subject::Encoders { "encoder " } else { "" };
         for fault in unheard {
-            say!("note: {noun}{}: {fault}", name(choice, arguments, config, false));
+            say!("note: {noun}{}: {fault}", name(choice, arguments, config));
         }
     }
     Ok(resolved.into_iter().map(|resolved| resolved.config).collect())

@@ -4,7 +4,7 @@ use crate::cli::start::is_finished;
 use crate::compare::{Entrant, METRIC, Side};
 use crate::config::kind::{self, Config, training_config};
 use crate::config::training::TrainConfig;
-use crate::dotted::{Dotted, affects_learning, changes, dotted};
+use crate::dotted::dotted;
 use crate::plot::{self, find_runs};
 use anyhow::{Result, bail, ensure};
 use carom_envs::settings::nearest;
@@ -26,25 +26,22 @@ pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant
     if let Some(i) = (1..keys.len()).find(|&i| keys[..i].contains(&keys[i])) {
         bail!("--by names {} twice", keys[i]);
     }
-    let mut entrants: Vec<(Values, Entrant, BTreeSet<String>, Dotted)> = vec![];
+    let mut entrants: Vec<(Values, Entrant)> = vec![];
     let mut known = BTreeSet::new();
     for dir in find_runs(paths)? {
         let Some(config) = finished(&dir, paths.contains(&dir))? else { continue };
         let settings = dotted(&config.to_toml());
         known.extend(settings.keys().cloned());
         let values: Values = keys.iter().map(|key| settings.get(key).cloned()).collect();
-        let same =
-            entrants.iter_mut().find(|(other, entrant, ..)| *other == values && entrant.env() == config.env.id());
-        let Some((_, entrant, differing, first)) = same else {
-            let entrant = Entrant { name: String::new(), runs: vec![(config, dir)] };
-            entrants.push((values, entrant, BTreeSet::new(), settings));
+        let same = entrants.iter_mut().find(|(other, entrant)| *other == values && entrant.env() == config.env.id());
+        let Some((_, entrant)) = same else {
+            entrants.push((values, Entrant { name: String::new(), runs: vec![(config, dir)] }));
             continue;
         };
         if let Some(original) = original(entrant, &config, &dir)? {
             say!("note: {} is a copy of {}, and is left out", dir.display(), original.display());
             continue;
         }
-        differing.extend(changes(first, &settings).into_iter().map(|change| change.key));
         entrant.runs.push((config, dir));
     }
     ensure!(!entrants.is_empty(), "none of these runs is finished");
@@ -53,16 +50,11 @@ pub(super) fn entrants(paths: &[PathBuf], keys: &[String]) -> Result<Vec<Entrant
         let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         bail!("none of these runs has a setting `{key}`{near}");
     }
-    let groups: BTreeSet<Values> = entrants.iter().map(|(values, ..)| values.clone()).collect();
+    let groups: BTreeSet<Values> = entrants.iter().map(|(values, _)| values.clone()).collect();
     let names = names(&groups.iter().collect::<Vec<_>>(), keys);
     let names: BTreeMap<Values, String> = groups.into_iter().zip(names).collect();
-    let finish = |(values, mut entrant, differing, _): (Values, Entrant, BTreeSet<String>, Dotted)| {
+    let finish = |(values, mut entrant): (Values, Entrant)| {
         entrant.name.clone_from(&names[&values]);
-        let is_told = |key: &String| key != "seed" && affects_learning(key) && !keys.contains(key);
-        let differing: Vec<String> = differing.into_iter().filter(is_told).collect();
-        if !differing.is_empty() {
-            say!("note: runs of {} on {} differ in {} too", entrant.name, entrant.env(), differing.join(", "));
-        }
         entrant.runs.sort_by_key(|(config, _)| config.run.seed);
         entrant
     };
