@@ -16,10 +16,10 @@ use anyhow::{Result, ensure};
 pub(crate) use entrant::{Entrant, METRIC, Side};
 pub(crate) use overall::Overall;
 pub(crate) use results::Results;
+use results::{differing, owned};
 use row::{Game, Row};
 use scale::Scales;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
 use std::iter::once;
 use table::table;
 
@@ -83,7 +83,8 @@ impl Comparison {
             }
         };
         let overall = Overall::of(&games, &marks, scales);
-        let caveats = results.iter().filter_map(mixture).chain(groups.iter().filter_map(|group| rules(group)));
+        let caveats =
+            results.iter().filter_map(mixture).chain(groups.iter().filter_map(|group| rules(group, groups.len() > 1)));
         Ok(Self { subject, marks, games, overall, caveats: caveats.collect() })
     }
 
@@ -260,25 +261,22 @@ fn mixture(results: &Results) -> Option<String> {
     (!differing.is_empty()).then(|| format!("The runs of {name} on {env} differ in {}.", differing.join(", ")))
 }
 
-/// Returns a note if the sides play one environment by different rules.
-fn rules(group: &[&Results]) -> Option<String> {
-    let of = |results: &Results| -> BTreeSet<(String, String)> {
-        let settings = results.runs[0].settings().filter(|(key, _)| key.starts_with("env."));
-        settings.map(|(key, value)| (key.clone(), value.clone())).collect()
-    };
-    let first = of(group[0]);
-    let differing: BTreeSet<String> = group.iter().flat_map(|side| &first ^ &of(side)).map(|(key, _)| key).collect();
-    if differing.is_empty() {
+/// Returns a note if the sides play one environment by different rules. Scores that are `normalised` have a reference.
+fn rules(group: &[&Results], normalised: bool) -> Option<String> {
+    let rules = |side: &&Results| owned(side.runs[0].settings().filter(|(key, _)| key.starts_with("env."))).collect();
+    let keys = differing(group.iter().map(rules));
+    if keys.is_empty() {
         return None;
     }
     let side = |side: &&Results| format!("{} ({})", side.name(), side.config().env.protocol());
+    let reference = format!(" Scores of 0 and 1 are by the rules of {}.", group[0].name());
     Some(format!(
-        "{} is played by different rules, so that returns do not compare: {}. They differ in {}, which --set gives to \
-         all. Random and scripted players play by the rules of {}.",
+        "{} is played by different rules, so that returns do not compare: {}. They differ in {}; --set makes them \
+         equal.{}",
         group[0].env(),
         group.iter().map(side).collect::<Vec<_>>().join(", "),
-        differing.into_iter().collect::<Vec<_>>().join(", "),
-        group[0].name()
+        keys.into_iter().collect::<Vec<_>>().join(", "),
+        if normalised { &reference } else { "" }
     ))
 }
 

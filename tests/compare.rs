@@ -272,7 +272,8 @@ fn values_of_a_setting_are_compared() {
     assert!(!table.contains("different rules"), "{table}");
     let rules = "compare --env taxi --agent sarsa --vary env.max_steps=50,100 --seeds 0..1 --steps 2k --out rules";
     let (table, _) = succeed(&program, rules);
-    for words in ["taxi is played by different rules", "They differ in env.max_steps", "by the rules of max_steps=50."]
+    for words in
+        ["taxi is played by different rules", "max_steps=50 (Taxi-v3, cap 50), max", "They differ in env.max_steps;"]
     {
         assert!(table.contains(words), "{words} in {table}");
     }

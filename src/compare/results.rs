@@ -51,13 +51,21 @@ impl Results {
 
     /// Returns the settings in which the runs differ, but for their seeds.
     pub(super) fn differing(&self) -> BTreeSet<String> {
-        let of = |run: &RunResults| -> BTreeSet<(String, String)> {
-            let steps = ("steps".to_owned(), run.config.run.steps.to_string());
-            run.settings().map(|(key, value)| (key.clone(), value.clone())).chain([steps]).collect()
-        };
-        let first = of(&self.runs[0]);
-        self.runs[1..].iter().flat_map(|run| &first ^ &of(run)).map(|(key, _)| key).collect()
+        let steps = |run: &RunResults| ("steps".to_owned(), run.config.run.steps.to_string());
+        differing(self.runs.iter().map(|run| owned(run.settings()).chain([steps(run)]).collect()))
     }
+}
+
+/// Returns the keys that not all of `settings` give one value.
+pub(super) fn differing(mut settings: impl Iterator<Item = BTreeSet<(String, String)>>) -> BTreeSet<String> {
+    let Some(first) = settings.next() else { return BTreeSet::new() };
+    settings.flat_map(|other| &first ^ &other).map(|(key, _)| key).collect()
+}
+
+pub(super) fn owned<'a>(
+    settings: impl Iterator<Item = (&'a String, &'a String)>,
+) -> impl Iterator<Item = (String, String)> {
+    settings.map(|(key, value)| (key.clone(), value.clone()))
 }
 
 impl Side for Results {
