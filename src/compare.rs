@@ -333,8 +333,10 @@ fn title(group: &[&Results]) -> String {
     };
     let mut seeds: Vec<String> = group.iter().map(of_side).collect();
     seeds.dedup();
+    let seeds = seeds.join(" / ");
+    let noun = if seeds.contains([',', '/']) { "seeds" } else { "seed" };
     let env = group[0].env();
-    format!("{agent}`{env}` ({protocols}), {} steps, seeds {}", steps.join(" / "), seeds.join(" / "))
+    format!("{agent}`{env}` ({protocols}), {} steps, {noun} {seeds}", steps.join(" / "))
 }
 
 #[cfg(test)]

@@ -206,7 +206,10 @@ mod tests {
             error("dyna-q", json!({"planning_steps": -1})),
             "agent.planning_steps is -1: expected a whole number, 0 or above"
         );
-        assert_eq!(error("sarsa", json!({"lr": "fast"})), "agent.lr is \"fast\": expected a number");
+        assert_eq!(
+            error("sarsa", json!({"lr": "fast"})),
+            "agent.lr is \"fast\": expected a number above 0 and at most 1"
+        );
 
         assert_eq!(error("sarsa", json!({"gamma": 1.5})), "agent.gamma is 1.5: expected a number in 0..=1");
         assert_eq!(error("q-lambda", json!({"lambda": -0.1})), "agent.lambda is -0.1: expected a number in 0..=1");

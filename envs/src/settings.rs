@@ -302,7 +302,10 @@ fn read<S: Settings>(given: &Values) -> Result<S, Fault> {
         check_size(key, value)?;
         // Reads each key alone, so that an error is known to be about this key.
         let alone = Values::from_iter([(key.clone(), value.clone())]);
-        S::deserialize(Value::Object(alone)).map_err(|error| Fault::value(key, value, expected(&error)))?;
+        if S::deserialize(Value::Object(alone)).is_err() {
+            let setting = S::list().into_iter().find(|setting| setting.key == key).expect("the key is known");
+            return Err(Fault::value(key, value, setting.expected));
+        }
     }
     let mut settings = S::deserialize(Value::Object(given.clone())).expect("each key was read by itself");
     settings.derive(&is_given);

@@ -67,7 +67,7 @@ fn unknown_names_are_answered_with_the_nearest() {
 #[test]
 fn values_of_the_wrong_kind_say_what_was_expected() {
     let breakout = |given| error("minatar/breakout", given);
-    assert_eq!(breakout(json!({"sticky": "no"})), "env.sticky is \"no\": expected a number");
+    assert_eq!(breakout(json!({"sticky": "no"})), "env.sticky is \"no\": expected a number in 0..=1");
     assert_eq!(breakout(json!({"sticky": 1.5})), "env.sticky is 1.5: expected a number in 0..=1");
     assert_eq!(breakout(json!({"max_steps": -1})), "env.max_steps is -1: expected a whole number, 0 or above");
     assert_eq!(breakout(json!({"action_set": "all"})), "env.action_set is \"all\": expected `full` or `minimal`");

@@ -334,7 +334,7 @@ mod tests {
         assert!(error(set(&["agnt.lr=1"])).contains("did you mean `agent.`?"));
         assert!(error(set(&["eval_evry=1"])).contains("did you mean `eval_every`?"));
         let fault = |text: &str| format!("{:#}", TrainConfig::resolve(&[layer(text)]).expect_err("an error"));
-        assert_eq!(fault("steps = -1"), "in test.toml: steps is -1: expected a whole number, 0 or above");
+        assert_eq!(fault("steps = -1"), "in test.toml: steps is -1: expected a whole number, 1 or above");
         let bad = fault("env = \"taxi\"\nagent = \"sarsa\"\n[agent_settings]\nlrr = 1\n");
         assert!(bad.starts_with("in test.toml: ") && bad.contains("`lrr`") && bad.contains("`lr`"), "{bad}");
     }

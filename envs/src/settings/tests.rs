@@ -85,7 +85,8 @@ fn a_setting_is_described_by_its_declaration() {
 fn faults_say_what_was_expected() {
     assert_eq!(error(json!({"slip": 1.5})), "slip is 1.5: expected a number in 0..=1");
     assert_eq!(error(json!({"rules": "odd"})), "rules is \"odd\": expected `old` or `new`");
-    assert_eq!(error(json!({"slip_size": -1})), "slip_size is -1: expected a whole number, 0 or above");
+    assert_eq!(error(json!({"slip_size": -1})), "slip_size is -1: expected a whole number, 1 or above");
+    assert_eq!(error(json!({"limit": -1})), "limit is -1: expected a whole number above 0");
     assert_eq!(error(json!({"widths": [8, 65]})), "widths is [8,65]: expected a list, each a whole number in 1..=64");
     assert_eq!(error(json!({"limit": 1, "slip": 0.5, "slip_size": 2})), "slip_size is 2: expected at most limit");
     assert_eq!(error(json!({"slip_size": 2})), "slip_size is 2, which has no effect: slip is 0");
@@ -112,7 +113,7 @@ fn the_keys_of_a_section_are_keys_of_its_group() {
     let error = |value| resolve::<Sectioned>(&values(value)).expect_err("a fault").to_string();
     assert_eq!(error(json!({"slip": 1.5})), "slip is 1.5: expected a number in 0..=1");
     assert_eq!(error(json!({"rules": "odd"})), "rules is \"odd\": expected `old` or `new`");
-    assert_eq!(error(json!({"slip_size": -1})), "slip_size is -1: expected a whole number, 0 or above");
+    assert_eq!(error(json!({"slip_size": -1})), "slip_size is -1: expected a whole number, 1 or above");
     assert_eq!(error(json!({"slip_size": 2})), "slip_size is 2, which has no effect: slip is 0");
     assert!(error(json!({"slpi": 1})).contains("there is no setting `slpi`"));
 }
