@@ -335,7 +335,8 @@ fn write_all(dir: &Path, results: &[Results], table: &Comparison) -> Result<Vec<
 /// Draws the figures of the statistics over all environments, and returns their names.
 fn draw(overall: &Overall, envs: &str, dir: &Path) -> Result<Vec<String>, PlotError> {
     let heading = |title: &str, spread: &str| {
-        let notes = vec![format!("{} of {envs}", overall.note()), spread.to_owned()];
+        let mut notes = vec![format!("{} of {envs}", overall.note())];
+        notes.extend(overall.has_intervals().then(|| spread.to_owned()));
         Heading { title: title.to_owned(), notes }
     };
     let score_heading = |title: &str, spread: &str| {

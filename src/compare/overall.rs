@@ -79,6 +79,11 @@ impl Overall {
         }
     }
 
+    /// Returns whether an entrant has several seeds.
+    pub(crate) fn has_intervals(&self) -> bool {
+        self.entrants.iter().any(|entrant| entrant.marks.iter().flatten().any(|mark| mark.interval.is_some()))
+    }
+
     /// Returns the name of a score.
     pub(crate) fn score_name(&self) -> &'static str {
         if self.scales.is_some() { "normalised score" } else { "return, mean of the last 100 episodes" }
