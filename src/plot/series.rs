@@ -20,7 +20,7 @@ pub(super) fn curve(runs: &[Run], band: Band) -> Curve {
     let grid = grid(runs);
     let resampled: Vec<_> = runs.iter().map(|run| resample(&run.points, &grid)).collect();
     let mut curve = Curve::default();
-    // The mean of those runs alone that ended their first episode early would be of other runs than the rest.
+    // Before that, it would be a mean of those runs alone whose first episode ended early.
     let start = (0..grid.len()).find(|&i| resampled.iter().all(|run| run[i].is_some())).unwrap_or(0);
     for (i, &step) in grid.iter().enumerate().skip(start) {
         let values: Vec<f64> = resampled.iter().filter_map(|run| run[i]).collect();
