@@ -122,11 +122,11 @@ impl Comparison {
         let rows: Vec<Map<String, Value>> = records.map(row).collect();
         let overall = self.overall.as_ref();
         let improvement = overall.map(|overall| {
-            let of = |(name, estimate): (String, Estimate)| {
+            let of = |(name, estimate): &(String, Estimate)| {
                 let (low, high) = estimate.interval.unzip();
                 json!({"name": name, "over": overall.first(), "value": estimate.value, "low": low, "high": high})
             };
-            overall.improvements().into_iter().map(of).collect::<Vec<_>>()
+            overall.improvements().iter().map(of).collect::<Vec<_>>()
         });
         json!({"rows": rows, "improvement": improvement, "notes": self.notes()})
     }

@@ -13,6 +13,11 @@ pub(crate) fn affects_learning(key: &str) -> bool {
     !["log_every", "data_dir"].contains(&key) && !["checkpoint_", "eval_"].iter().any(|start| key.starts_with(start))
 }
 
+/// Returns whether names of `n` groups leave out a value that `n_equal` of them have.
+pub(crate) fn is_usual(n_equal: usize, n: usize) -> bool {
+    n > 2 && 2 * n_equal > n
+}
+
 /// A setting with another value than before. `None` stands for a setting that was not given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Change {

@@ -21,7 +21,7 @@ pub(crate) mod table;
 pub(crate) mod trials;
 
 pub(crate) use error::PlotError;
-pub(crate) use runs::{Run, find_runs};
+pub(crate) use runs::{MAX_VALUE, Run, find_runs};
 
 use carom_envs::settings::nearest;
 use chart::{Across, Chart, Curve};

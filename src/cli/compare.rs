@@ -2,6 +2,7 @@
 
 mod choices;
 mod grouped;
+mod report;
 
 use super::jobs::{Job, NOTHING_MORE, Report};
 use super::launch::{Batch, Launch, Made};
@@ -9,7 +10,7 @@ use super::print;
 use super::seeds::parse_jobs;
 use super::start::{begin_or_continue, check_unchanged, complete, has_made, is_finished};
 use crate::compare::scale::{self, Reference, Scale};
-use crate::compare::{Comparison, Entrant, METRIC, Overall, Results, Side, Subject, by_env, results_file};
+use crate::compare::{Comparison, Entrant, Results, Side, Subject, by_env, results_file};
 use crate::config::encoders::EncoderMode;
 use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
@@ -17,14 +18,14 @@ use crate::device::Device;
 use crate::encoder::ObsTransform;
 use crate::files::Scratch;
 use crate::human::{parse_count, parse_seeds};
-use crate::plot::PlotError;
-use crate::plot::estimates::{self, Heading};
 use crate::ranks::Ranks;
 use crate::run::{Outcome, layout};
 use crate::train::session::Session;
-use crate::{files, interrupt, plot};
+use crate::{files, interrupt};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{ArgGroup, Args};
+pub(super) use report::OTHER_DIR;
+use report::{check_files, check_results, write_all};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::ops::Range;
@@ -124,16 +125,6 @@ const EXAMPLES: &str = "Examples:
 Writes table.md, which is also printed, table.csv, results.csv, returns.svg (returns-<env>.svg for several
 environments), intervals.svg, profile.svg, efficiency.svg and improvement.svg.";
 
-/// Files of the table.
-const TABLES: [&str; 2] = ["table.csv", "table.md"];
-/// File of the results of all runs, to be compared with.
-const RESULTS: &str = "results.csv";
-/// File of the learning curves of a single environment.
-const FIGURE: &str = "returns.svg";
-/// Files of the statistics over all environments.
-const FIGURES: [&str; 4] = ["intervals.svg", "profile.svg", "efficiency.svg", "improvement.svg"];
-/// What to do about a file that is in the way.
-pub(super) const OTHER_DIR: &str = "--out DIR writes elsewhere";
 /// Folder of the settings of runs that processes of their own make.
 const SETTINGS: &str = "settings";
 /// Folder of the files of a job array.
@@ -250,42 +241,6 @@ pub(super) fn check_possible(config: &TrainConfig, is_elsewhere: bool) -> Result
     }
 }
 
-/// Checks that the tables and the figures of `envs`, and the settings of processes, can be written to `dir`.
-fn check_files(dir: &Path, envs: &[&str], entrants: &[Entrant]) -> Result<()> {
-    let curves: Vec<String> = envs.iter().map(|env| curves_file(env, envs.len())).collect();
-    let marked = [TABLES[1]].into_iter().chain(FIGURES).chain(curves.iter().map(String::as_str));
-    // CSV has no comments: that table is ours beside the other.
-    let unmarked = (!files::is_marked(&dir.join(TABLES[1]))).then_some(TABLES[0]);
-    let settings =
-        entrants.iter().flat_map(|entrant| &entrant.runs).map(|(_, run)| settings_file(&dir.join(SETTINGS), run));
-    let mut places = marked.chain(unmarked).map(|name| dir.join(name)).chain(settings);
-    places.try_for_each(|place| files::check_default(&place, OTHER_DIR))
-}
-
-/// Checks that the results in `dir`, if there are any, are a comparison's, and that their runs are among `runs`.
-fn check_results(dir: &Path, runs: &[(&str, &TrainConfig)]) -> Result<()> {
-    let path = dir.join(RESULTS);
-    if !results_file::is_ours(&path) {
-        return files::check_default(&path, OTHER_DIR);
-    }
-    let old = results_file::read(&path).with_context(|| {
-        format!("{} is not replaced: remove it if its runs are there or not wanted, {OTHER_DIR}", path.display())
-    })?;
-    let lost = results_file::lost(&old, runs);
-    ensure!(
-        lost.is_none(),
-        "{path} has a run that this comparison lacks: {}; --results {path} takes its runs in, {OTHER_DIR}",
-        lost.unwrap_or_default(),
-        path = path.display()
-    );
-    Ok(())
-}
-
-/// Returns the name of the file of an environment's learning curves, one of `n_envs`.
-fn curves_file(env: &str, n_envs: usize) -> String {
-    if n_envs == 1 { FIGURE.to_owned() } else { format!("returns-{}.svg", env.replace('/', "-")) }
-}
-
 /// Writes the tables and the figures, and prints the tables.
 fn report(dir: &Path, entrants: &[Entrant], given: Vec<Results>, arguments: &Arguments) -> Result<()> {
     let mut results = given;
@@ -296,81 +251,15 @@ fn report(dir: &Path, entrants: &[Entrant], given: Vec<Results>, arguments: &Arg
     let found = |envs: &[(&TrainConfig, Option<f64>)]| scale::scales(envs, &scales, arguments.reference);
     let subject = if arguments.is_trained() { arguments.subject() } else { Subject::of(&results) };
     let table = Comparison::of(&results, subject, found)?;
-    let written = write_all(dir, &results, &table);
+    let markdown = table.to_markdown();
+    let written = write_all(dir, &results, &table, &markdown);
     for note in table.notes() {
         say!("note: {note}");
     }
     // What was found is told where it cannot be kept.
-    print(&if arguments.json { format!("{}\n", table.to_json()) } else { table.to_markdown() })?;
+    print(&if arguments.json { format!("{}\n", table.to_json()) } else { markdown })?;
     say!("-> {}: {}", dir.display(), written?.join(", "));
     Ok(())
-}
-
-/// Writes the tables and the figures to `dir`, and returns their names.
-fn write_all(dir: &Path, results: &[Results], table: &Comparison) -> Result<Vec<String>> {
-    let write = |name, text: &str| files::write_whole(&dir.join(name), |file| file.write_all(text.as_bytes()));
-    write(RESULTS, &results_file::to_csv(results))?;
-    write(TABLES[0], &table.to_csv())?;
-    write(TABLES[1], &format!("{}\n{}", table.to_markdown(), files::svg_mark()))?;
-    let mut written: Vec<String> = TABLES.iter().rev().chain([&RESULTS]).map(|name| (*name).to_owned()).collect();
-    let groups = by_env(results)?;
-    for group in &groups {
-        let name = curves_file(group[0].env(), groups.len());
-        let lines = group.iter().map(|results| (results.name(), results.runs.iter().map(|run| &run.run).collect()));
-        // Without a finished episode there is no figure, but there is a table.
-        match plot::comparison(lines, METRIC, &dir.join(&name)) {
-            Ok(()) => written.push(name),
-            Err(error) => say!("no {name}: {error}"),
-        }
-    }
-    if let Some(overall) = table.overall() {
-        let names: Vec<_> = groups.iter().map(|group| group[0].env()).collect();
-        written.extend(draw(overall, &names.join(", "), dir)?);
-    } else {
-        say!("no {}: a run has no return by the last step of the table", FIGURES.join(", "));
-    }
-    Ok(written)
-}
-
-/// Draws the figures of the statistics over all environments, and returns their names.
-fn draw(overall: &Overall, envs: &str, dir: &Path) -> Result<Vec<String>, PlotError> {
-    let heading = |title: &str, spread: &str| {
-        let mut notes = vec![format!("{} of {envs}", overall.note())];
-        notes.extend(overall.has_intervals().then(|| spread.to_owned()));
-        Heading { title: title.to_owned(), notes }
-    };
-    let score_heading = |title: &str, spread: &str| {
-        let mut heading = heading(title, spread);
-        heading.notes.extend(overall.meaning().map(str::to_owned));
-        heading
-    };
-    let name = overall.score_name();
-    let [intervals, profile, efficiency, improvement] = FIGURES;
-    let spread = "bars: 95 % stratified bootstrap";
-    let at = |file: &str| dir.join(file);
-    estimates::intervals(
-        &score_heading("Interquartile means", spread),
-        name,
-        &overall.intervals(),
-        None,
-        &at(intervals),
-    )?;
-    let improvements = overall.improvements();
-    let mut written = vec![intervals, profile, efficiency];
-    if !improvements.is_empty() {
-        let mut heading = heading(&format!("Probability of improvement over {}", overall.first()), spread);
-        heading.notes.push("0.5 is no difference".to_owned());
-        let bounds = Some((0.0, 1.0));
-        // The first has no row, and the others the colours of the other figures.
-        let rows: Vec<_> = std::iter::once(None).chain(improvements.into_iter().map(Some)).collect();
-        estimates::intervals(&heading, "probability", &rows, bounds, &at(improvement))?;
-        written.push(improvement);
-    }
-    let spread = "bands: 95 % stratified bootstrap";
-    estimates::profiles(&score_heading("Performance profiles", spread), name, &overall.profiles(), &at(profile))?;
-    let title = "Sample efficiency: interquartile means";
-    estimates::efficiency(&score_heading(title, spread), name, &overall.efficiency(), &at(efficiency))?;
-    Ok(written.into_iter().map(str::to_owned).collect())
 }
 
 /// Parses `ENV=ZERO..ONE`.
@@ -438,7 +327,12 @@ impl Arguments {
         check_results(dir, &of_given.chain(of_entrants).collect::<Vec<_>>())?;
         // A comparison that was begun has a run before it has a table.
         let is_begun = entrants.iter().flat_map(|entrant| &entrant.runs).any(|(_, run_dir)| layout::is_run(run_dir));
-        if is_begun && self.is_trained() { Ok(()) } else { check_files(dir, &envs, entrants) }
+        if is_begun && self.is_trained() {
+            return Ok(());
+        }
+        check_files(dir, &envs)?;
+        let mut runs = entrants.iter().flat_map(|entrant| &entrant.runs);
+        runs.try_for_each(|(_, run)| files::check_default(&settings_file(&dir.join(SETTINGS), run), OTHER_DIR))
     }
 
     /// Returns what is compared.

@@ -16,6 +16,8 @@ const N_THRESHOLDS: usize = 101;
 #[derive(Debug)]
 pub(crate) struct Overall {
     entrants: Vec<OfEntrant>,
+    /// Each entrant but the first, with the probability that it is an improvement over the first.
+    improvements: Vec<(String, Estimate)>,
     scales: Option<Scales>,
     n_games: usize,
 }
@@ -59,7 +61,9 @@ impl Overall {
             })
         };
         let entrants = (0..games[0].rows.len()).map(of_entrant).collect::<Option<Vec<_>>>()?;
-        Some(Self { entrants, scales, n_games: games.len() })
+        let over_first = |entrant: &OfEntrant| probability_of_improvement(&entrant.last, &entrants[0].last);
+        let improvements = entrants[1..].iter().map(|entrant| (entrant.name.clone(), over_first(entrant))).collect();
+        Some(Self { entrants, improvements, scales, n_games: games.len() })
     }
 
     /// Returns what scores of 0 and 1 mean, or `None` if scores are returns.
@@ -116,10 +120,8 @@ impl Overall {
     }
 
     /// Returns each entrant but the first with the probability that it is an improvement over the first.
-    pub(crate) fn improvements(&self) -> Vec<(String, Estimate)> {
-        let Some((first, others)) = self.entrants.split_first() else { return vec![] };
-        let of = |entrant: &OfEntrant| probability_of_improvement(&entrant.last, &first.last);
-        others.iter().map(|entrant| (entrant.name.clone(), of(entrant))).collect()
+    pub(crate) fn improvements(&self) -> &[(String, Estimate)] {
+        &self.improvements
     }
 
     /// Returns the name of the first entrant, with which the others are compared.
@@ -160,13 +162,12 @@ impl Overall {
                 .map(|(env, scale)| format!("- `{env}`: 0 is a return of {:.2}, 1 is {:.2}\n", scale.zero, scale.one));
             text += &format!("{}\n", names.collect::<String>());
         }
-        let improvements = self.improvements();
-        if improvements.is_empty() {
+        if self.improvements.is_empty() {
             return text;
         }
         let head = vec![noun.to_owned(), format!("probability of improvement over {}", self.first())];
-        let row = |(name, estimate): (String, Estimate)| vec![name, score(estimate).text()];
-        let cells: Vec<_> = std::iter::once(head).chain(improvements.into_iter().map(row)).collect();
+        let row = |(name, estimate): &(String, Estimate)| vec![name.clone(), score(*estimate).text()];
+        let cells: Vec<_> = std::iter::once(head).chain(self.improvements.iter().map(row)).collect();
         text + &format!("{}\n{LEGEND}\n", table(&cells))
     }
 }

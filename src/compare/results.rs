@@ -62,6 +62,7 @@ pub(super) fn differing(mut settings: impl Iterator<Item = BTreeSet<(String, Str
     settings.flat_map(|other| &first ^ &other).map(|(key, _)| key).collect()
 }
 
+/// Returns copies of `settings`.
 pub(super) fn owned<'a>(
     settings: impl Iterator<Item = (&'a String, &'a String)>,
 ) -> impl Iterator<Item = (String, String)> {

@@ -8,7 +8,7 @@ use super::results::{Encoding, Results, RunResults};
 use crate::config::layers::Layer;
 use crate::config::training::{TRAINING, TrainConfig};
 use crate::dotted::Dotted;
-use crate::plot::Run;
+use crate::plot::{MAX_VALUE, Run};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,8 +22,6 @@ const RETURN: &str = "return_";
 const N_POINTS: u64 = 100;
 /// What stands between settings.
 const BETWEEN: &str = "; ";
-/// Bounds numbers: squares and sums of larger ones may be infinite.
-const MAX_VALUE: f64 = 1e100;
 
 /// Returns whether the file `path` is one of [`to_csv`].
 pub(crate) fn is_ours(path: &Path) -> bool {

@@ -1,7 +1,7 @@
 //! Groups of runs with one configuration, and short labels that distinguish groups.
 
 use super::runs::{Run, short_value};
-use crate::dotted::affects_learning;
+use crate::dotted::{affects_learning, is_usual};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Runs that differ only in their seed.
@@ -76,10 +76,8 @@ fn label(group: &Group, groups: &[Group], without_usual: bool) -> String {
     let (actor, task) = (group.runs[0].actor(), group.runs[0].task());
     let is_kin = |other: &&Group| (other.runs[0].actor(), other.runs[0].task()) == (actor, task);
     let kin: Vec<&Group> = groups.iter().filter(is_kin).collect();
-    let is_usual = |key: &str| {
-        let n_equal = kin.iter().filter(|other| other.setting(key) == group.setting(key)).count();
-        kin.len() > 2 && 2 * n_equal > kin.len()
-    };
+    let is_left_out =
+        |key: &str| is_usual(kin.iter().filter(|other| other.setting(key) == group.setting(key)).count(), kin.len());
     let differing: Vec<&str> = compared(&group.runs[0])
         .into_keys()
         .filter(|&key| {
@@ -91,7 +89,7 @@ fn label(group: &Group, groups: &[Group], without_usual: bool) -> String {
         words.extend(task.map(str::to_owned));
     }
     words.extend(actor.map(str::to_owned));
-    let is_told = |key: &&&str| !without_usual || group.runs[0].changed.contains(**key) || !is_usual(key);
+    let is_told = |key: &&&str| !without_usual || group.runs[0].changed.contains(**key) || !is_left_out(key);
     for key in differing.iter().filter(is_told) {
         words.extend(group.setting(key).map(|value| format!("{}={}", short_key(key, &differing), short_value(value))));
     }

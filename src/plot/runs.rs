@@ -210,7 +210,7 @@ impl Run {
 }
 
 /// Values beyond it count as infinite: squares and ranges of larger ones are.
-const MAX_VALUE: f64 = 1e100;
+pub(crate) const MAX_VALUE: f64 = 1e100;
 
 /// Returns `text` without an incomplete last line, which a running process may have written.
 fn whole_lines(text: &str) -> &str {

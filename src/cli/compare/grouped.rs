@@ -4,7 +4,7 @@ use crate::cli::start::is_finished;
 use crate::compare::{Entrant, METRIC, Side};
 use crate::config::kind::{self, Config, training_config};
 use crate::config::training::TrainConfig;
-use crate::dotted::dotted;
+use crate::dotted::{dotted, is_usual};
 use crate::plot::{self, find_runs};
 use anyhow::{Result, bail, ensure};
 use carom_envs::settings::nearest;
@@ -98,12 +98,10 @@ fn original<'a>(entrant: &'a Entrant, config: &TrainConfig, dir: &Path) -> Resul
 /// Names `groups` by their values of `keys`. What more than half of them have is left out, and so is that a setting is
 /// not given, unless two groups would have one name.
 fn names(groups: &[&Values], keys: &[String]) -> Vec<String> {
-    let is_usual = |i: usize, value: &Option<String>| {
-        groups.len() > 2 && 2 * groups.iter().filter(|values| values[i] == *value).count() > groups.len()
-    };
+    let n_equal = |i: usize, value: &Option<String>| groups.iter().filter(|values| values[i] == *value).count();
     let word = |(i, value): (usize, &Option<String>)| match (keys[i].as_str(), value) {
         ("agent" | "encoder" | "env", Some(value)) => Some(value.clone()),
-        (_, value) if is_usual(i, value) => None,
+        (_, value) if is_usual(n_equal(i, value), groups.len()) => None,
         (key, value) => Some(format!("{}={}", short(key), value.as_deref()?)),
     };
     let names = groups.iter().map(|values| {
