@@ -28,7 +28,7 @@ pub use dqn::{
     ReplaySettings,
 };
 pub use encoder::{Encoder, Raw};
-pub use pqn::{Pqn, PqnConfig, Returns};
+pub use pqn::{Pqn, PqnConfig};
 pub use q_network::{Fitted, Input, NonFinite, QNetwork, Update, Weights};
 pub use ranks::{AllReduce, SharedRanks};
 pub use schedule::Linear;

@@ -62,14 +62,13 @@ pub fn mean_loss(loss: Loss, q_tm1: &[f32], a_tm1: &[u8], target_tm1: &[f32], d_
     total / batch as f32
 }
 
-/// λ-returns of one environment, from the last step backwards (Daley & Amato 2019, equation 6; Gallici et al. 2024,
-/// algorithm 1):
+/// Peng's λ-returns of one environment, from the last step backwards (Daley & Amato 2019, equation 6; Gallici et al.
+/// 2024, algorithm 1):
 ///
 /// `G_t-1 = r_t + discount_t [(1 - λ_t) v_t + λ_t G_t]`, and `G = r + discount v` at the end of the rollout.
 ///
 /// `v_t` is `max_a q(s_t, a)` of the state reached. `lambda_t` is λ, or 0 where the time limit cut the episode off and
-/// another episode follows in the rollout. These are Peng's returns; Watkins's have a `lambda_t` of 0 before each
-/// action that is not greedy as well. Each slice holds one value for each step; `returns` is overwritten.
+/// another episode follows in the rollout. Each slice holds one value for each step; `returns` is overwritten.
 pub fn lambda_returns(r_t: &[f32], discount_t: &[f32], v_t: &[f32], lambda_t: &[f32], returns: &mut [f32]) {
     let mut next = v_t.last().copied().unwrap_or_default();
     for t in (0..r_t.len()).rev() {

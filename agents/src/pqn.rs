@@ -1,8 +1,7 @@
 //! PQN: Q-learning without replay and without a target network (Gallici et al. 2024, algorithm 1).
 //!
 //! Many environments are stepped side by side. λ-returns are computed over a short rollout, and a network steadied by
-//! layer normalisation is fitted to them in minibatches. Beyond the paper, returns can end before an action that is
-//! not greedy.
+//! layer normalisation is fitted to them in minibatches.
 
 use crate::agent::{Agent, LearnError, Learner, NoBf16, Stat, Task};
 use crate::losses::{Loss, argmax, lambda_returns};
@@ -17,17 +16,6 @@ use carom_envs::{Seeds, VecEnv};
 use rand::Rng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg32;
-use serde::{Deserialize, Serialize};
-
-/// How λ-returns pass an action that is not greedy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Returns {
-    /// They go on, and so hold what exploration costs (Peng & Williams 1996; Gallici et al. 2024).
-    Peng,
-    /// They end in the value of the state that it was taken in (Watkins 1989), and so estimate greedy play alone.
-    Watkins,
-}
 
 carom_envs::settings! {
     /// Settings of a [`Pqn`]. Steps are environment steps, summed over all environments.
@@ -36,8 +24,6 @@ carom_envs::settings! {
         gamma: f64 = 0.99, in 0.0..=1.0;
         /// λ of the returns.
         lambda: f64 = 0.65, in 0.0..=1.0;
-        /// Returns through an action that is not greedy: `peng` goes on, `watkins` ends before it.
-        returns: Returns = Returns::Peng;
         /// Learning rate at the start.
         lr: f64 = 5e-4, in AtLeast(0.0);
         /// Learning rate at the end of the training, reached in a straight line.
@@ -94,8 +80,7 @@ impl Settings for PqnConfig {
             true => None,
             false => Some(("epsilon_end", "epsilon_fraction is 0, so epsilon stays at epsilon_start".to_owned())),
         };
-        let of_returns = (self.lambda == 0.0).then(|| ("returns", "lambda is 0, so no return goes on".to_owned()));
-        of_epsilon.into_iter().chain(of_returns).chain(self.optimizer.unheard()).collect()
+        of_epsilon.into_iter().chain(self.optimizer.unheard()).collect()
     }
 }
 
@@ -145,8 +130,6 @@ struct Rollout {
     values: Vec<f32>,
     /// `max_a q` of the state acted in, at the time of acting.
     max_q: Vec<f32>,
-    /// 1 where the action was not greedy.
-    explored: Vec<u8>,
 }
 
 /// Buffers of one update.
@@ -160,15 +143,12 @@ impl Learner for Pqn {
     fn act(&mut self, obs: &[u8], actions: &mut [usize]) {
         let epsilon = self.epsilon.at(self.n_steps);
         let q = self.network.q(Weights::Online, obs).chunks_exact(self.n_actions);
-        let row = self.rollout.len * self.n_envs;
-        let places = self.rollout.max_q[row..].iter_mut().zip(&mut self.rollout.explored[row..]);
-        for ((action, q), (max_q, explored)) in actions.iter_mut().zip(q).zip(places) {
+        let max_q = self.rollout.row_mut(self.n_envs, |rollout| &mut rollout.max_q);
+        for ((action, q), max_q) in actions.iter_mut().zip(q).zip(max_q) {
             let greedy = argmax(q);
             *max_q = q[greedy];
             let explores = self.explore.r#gen::<f64>() < epsilon;
             *action = if explores { self.explore.gen_range(0..self.n_actions) } else { greedy };
-            // Of equal values each is greedy.
-            *explored = u8::from(q[*action] < *max_q);
         }
     }
 
@@ -220,14 +200,10 @@ impl Pqn {
 
     /// λ-returns of the rollout, `[rollout_len, n_envs]`.
     fn returns(&self) -> Vec<f32> {
-        let Rollout { rewards, discounts, truncated, values, explored, .. } = &self.rollout;
-        let cuts_explored = self.cuts_explored();
+        let Rollout { rewards, discounts, truncated, values, .. } = &self.rollout;
         // After a cut the rollout holds another episode, whose return must not flow back.
-        let lambda = |i: usize| match truncated[i] == 1 || cuts_explored && explored.get(i + self.n_envs) == Some(&1) {
-            true => 0.0,
-            false => self.config.lambda as f32,
-        };
-        let lambdas: Vec<f32> = (0..rewards.len()).map(lambda).collect();
+        let lambdas: Vec<f32> =
+            truncated.iter().map(|&cut| if cut == 1 { 0.0 } else { self.config.lambda as f32 }).collect();
         let mut returns = vec![0.0; rewards.len()];
         let mut column_returns = vec![0.0; self.config.rollout_len];
         for env_idx in 0..self.n_envs {
@@ -239,11 +215,6 @@ impl Pqn {
             }
         }
         returns
-    }
-
-    /// Whether returns end before an action that is not greedy.
-    fn cuts_explored(&self) -> bool {
-        self.config.returns == Returns::Watkins
     }
 
     /// The learning rate of the rollout's first step, for all of its updates. That of its last step would be 0 at the
@@ -331,7 +302,7 @@ impl Minibatch {
 
 impl Rollout {
     /// Memory of a transition beside its observation: the other arrays, its return, and its place in the order.
-    const BYTES_BESIDE_OBS: usize = 31;
+    const BYTES_BESIDE_OBS: usize = 30;
 
     fn new(size: usize, obs_bytes: usize) -> Self {
         let zeros = || vec![0.0; size];
@@ -344,8 +315,13 @@ impl Rollout {
             truncated: vec![0; size],
             values: zeros(),
             max_q: zeros(),
-            explored: vec![0; size],
         }
+    }
+
+    /// The present step's row of one of the arrays, `[n_envs]`.
+    fn row_mut(&mut self, n_envs: usize, of: impl FnOnce(&mut Self) -> &mut Vec<f32>) -> &mut [f32] {
+        let start = self.len * n_envs;
+        &mut of(self)[start..start + n_envs]
     }
 
     /// Writes the step that `envs` has just made, except the value of the state reached.
@@ -404,7 +380,7 @@ impl Agent for Pqn {
 
     fn save_shard(&self, _: bool) -> Snapshot<'_> {
         let rollout = &self.rollout;
-        let mut arrays = Snapshot::default()
+        let rollout = Snapshot::default()
             .value("len", &rollout.len)
             .array("obs", &rollout.obs)
             .array("actions", &rollout.actions)
@@ -413,14 +389,11 @@ impl Agent for Pqn {
             .array("truncated", &rollout.truncated)
             .array("values", &rollout.values)
             .array("max_q", &rollout.max_q);
-        if self.cuts_explored() {
-            arrays = arrays.array("explored", &rollout.explored);
-        }
         Snapshot::default()
             .value("n_steps", &self.n_steps)
             .value("explore", &self.explore)
             .value("shuffle", &self.shuffle)
-            .nest("rollout", arrays)
+            .nest("rollout", rollout)
     }
 
     fn load(&mut self, from: &Loaded) -> Result<(), SnapshotError> {
@@ -432,7 +405,6 @@ impl Agent for Pqn {
         self.n_steps = from.count("n_steps")?;
         self.explore = from.value("explore")?;
         self.shuffle = from.value("shuffle")?;
-        let cuts_explored = self.cuts_explored();
         let (from, rollout) = (from.nested("rollout")?, &mut self.rollout);
         let n_rows = rollout.rewards.len() / self.n_envs;
         rollout.len = from.value_where("len", |&len: &usize| len < n_rows)?;
@@ -442,11 +414,7 @@ impl Agent for Pqn {
         from.read("discounts", &mut rollout.discounts)?;
         from.read("truncated", &mut rollout.truncated)?;
         from.read("values", &mut rollout.values)?;
-        from.read("max_q", &mut rollout.max_q)?;
-        if cuts_explored {
-            from.read("explored", &mut rollout.explored)?;
-        }
-        Ok(())
+        from.read("max_q", &mut rollout.max_q)
     }
 
     fn save_policy(&self) -> Snapshot<'_> {

@@ -22,12 +22,7 @@ struct Play {
 impl Play {
     /// With a learning rate of 0, so that all values of a rollout are those of one network.
     fn new() -> Self {
-        Self::with(Returns::Peng)
-    }
-
-    fn with(returns: Returns) -> Self {
         let config = PqnConfig {
-            returns,
             gamma: GAMMA.into(),
             lambda: LAMBDA.into(),
             lr: 0.0,
@@ -71,26 +66,11 @@ impl Play {
         rewards + GAMMA.powi(k as i32) * value
     }
 
-    /// Whether the action of step `t` of the latest rollout was one of the best.
-    fn was_greedy(&mut self, env_idx: usize, t: usize) -> bool {
-        let obs = self.tick(env_idx, t).obs();
-        let q = self.agent.network.q(Weights::Online, &obs)[self.actions[t][env_idx]];
-        q == self.max_q(&obs)
-    }
-
-    /// The k-step returns from step `t` to the end of its episode or of the rollout, or to an action that Watkins's
-    /// returns do not pass, weighted by `(1 - λ) λ^(k-1)`. The last has the rest of the weight (Sutton & Barto 2018,
-    /// equation 12.3).
+    /// The k-step returns from step `t` to the end of its episode or of the rollout, weighted by `(1 - λ) λ^(k-1)`. The
+    /// last has the rest of the weight (Sutton & Barto 2018, equation 12.3).
     fn lambda_return(&mut self, env_idx: usize, t: usize) -> f32 {
-        let cuts = self.agent.config.returns == Returns::Watkins;
-        let mut last = t;
-        while last + 1 < ROLLOUT_LEN
-            && !self.tick(env_idx, last).terminated()
-            && !self.tick(env_idx, last).truncated()
-            && (!cuts || self.was_greedy(env_idx, last + 1))
-        {
-            last += 1;
-        }
+        let ends = |t: &usize| self.tick(env_idx, *t).terminated() || self.tick(env_idx, *t).truncated();
+        let last = (t..ROLLOUT_LEN).find(ends).unwrap_or(ROLLOUT_LEN - 1);
         let longest = last + 1 - t;
         let weight = |k: usize| LAMBDA.powi(k as i32 - 1) * if k < longest { 1.0 - LAMBDA } else { 1.0 };
         (1..=longest).map(|k| weight(k) * self.k_step_return(env_idx, t, k)).sum()
@@ -155,24 +135,6 @@ fn lambda_returns_end_with_their_episode_and_bootstrap_at_a_cut() {
             assert_close(returns[at], play.lambda_return(env_idx, t), play.tick(env_idx, t));
         }
     }
-}
-
-#[test]
-fn returns_of_watkins_end_before_an_action_that_is_not_greedy() {
-    let mut play = Play::with(Returns::Watkins);
-    let mut n_cut = 0;
-    for _ in 0..3 {
-        play.rollout();
-        let returns = play.agent.returns();
-        play.agent.config.returns = Returns::Peng;
-        let uncut = play.agent.returns();
-        play.agent.config.returns = Returns::Watkins;
-        for (env_idx, t, at) in places() {
-            assert_close(returns[at], play.lambda_return(env_idx, t), play.tick(env_idx, t));
-            n_cut += usize::from(returns[at] != uncut[at]);
-        }
-    }
-    assert!((5..3 * ROLLOUT_LEN * N_CLOCKS - 5).contains(&n_cut), "{n_cut} are not those of Peng");
 }
 
 #[test]
